@@ -1,0 +1,52 @@
+"""H-Meta-NAS as a plugin framework. Importing it imports neither torch nor any plugin."""
+
+from hnas._version import __version__
+from hnas.architecture import Architecture, Choice
+from hnas.backend import HardwareBackend
+from hnas.cost import Cost, DeviceInfo, Measurement, Metric
+from hnas.episode import Episodes, EpisodeSpec
+from hnas.errors import ConfigError, DataError, DeviceError, DivergenceError, HnasError, InfeasibleError, PluginError
+from hnas.layer import Layer
+from hnas.learner import MetaLearner, Progress, Scores
+from hnas.plugins import Plugin, Registry, hookimpl
+from hnas.seeds import Seeds
+from hnas.space import SearchSpace
+from hnas.strategy import Ask, Scored, SearchProblem, SearchStrategy
+from hnas.supernet import NormStats, SuperNet
+from hnas.task_source import TaskSource
+
+__all__ = [
+    "Architecture",
+    "Ask",
+    "Choice",
+    "ConfigError",
+    "Cost",
+    "DataError",
+    "DeviceError",
+    "DeviceInfo",
+    "DivergenceError",
+    "EpisodeSpec",
+    "Episodes",
+    "HardwareBackend",
+    "HnasError",
+    "InfeasibleError",
+    "Layer",
+    "Measurement",
+    "MetaLearner",
+    "Metric",
+    "NormStats",
+    "Plugin",
+    "PluginError",
+    "Progress",
+    "Registry",
+    "Scored",
+    "Scores",
+    "SearchProblem",
+    "SearchSpace",
+    "SearchStrategy",
+    "Seeds",
+    "SuperNet",
+    "TaskSource",
+    "__version__",
+    "hookimpl",
+]

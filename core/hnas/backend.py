@@ -1,0 +1,46 @@
+"""The interface HardwareBackend: what one layer costs on one device."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from hnas.cost import DeviceInfo, LayerCosts
+from hnas.layer import Layer
+
+
+class HardwareBackend(ABC):
+    """Measures single layers on a device. Table, cache, combining and verification belong to the core.
+
+    The first metric that `describe` declares is the one that default limits apply to.
+    """
+
+    @abstractmethod
+    def describe(self) -> DeviceInfo:
+        """Return the device, its settings and its metrics. Called first; may connect to the device.
+
+        Raises `DeviceError` when the device cannot be used.
+        """
+
+    @abstractmethod
+    def measure(self, layers: Sequence[Layer]) -> Iterator[LayerCosts]:
+        """Yield the costs of each layer, in order, as soon as each is known.
+
+        Called with the layers that the cost table lacks and that `DeviceInfo.ops` admits. What was yielded is saved at
+        once, so an interrupted profile goes on from there.
+        """
+
+    def measure_network(self, layers: Sequence[Layer]) -> LayerCosts | None:
+        """Return the cost of the whole network measured end to end, or ``None`` where that is not possible here."""
+        return None
+
+    def check_table(self, table: Mapping[str, LayerCosts], layers: Sequence[Layer]) -> Mapping[str, Any]:
+        """Check a finished table by other means; what is returned stands in the table's record.
+
+        ``table`` maps layer keys to costs, ``layers`` are its layers. Raises `DeviceError` when the table is wrong.
+        """
+        return {}
+
+    def close(self) -> None:
+        """Give the device back. Called once, also after an error."""

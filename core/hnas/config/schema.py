@@ -1,0 +1,109 @@
+"""The configuration of a run: every section, its types, its defaults and what each value means.
+
+Plugin tables (``[space]``, ``[learner]``, ``[backend]``, ``[strategy]``, ``[tasks]``) hold ``name`` and the options of the
+plugin that it names; those are checked by the plugin's own options class.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from attrs import field, frozen, validators
+
+positive = validators.gt(0)
+at_least_0 = validators.ge(0)
+fraction = validators.and_(validators.ge(0), validators.le(1))
+
+
+def setting(default: Any, help: str, *checks: Any) -> Any:
+    """Make a field of an options class: its default, the help that the command line shows, and its validators."""
+    return field(default=default, metadata={"help": help}, validator=list(checks))
+
+
+@frozen(kw_only=True)
+class PluginChoice:
+    """A plugin by name, with an instance of its options class."""
+
+    name: str
+    options: Any = None
+
+
+@frozen(kw_only=True)
+class TaskConfig:
+    """``[task]``: the size of the few-shot tasks."""
+
+    n_way: int = setting(5, "classes in a task", validators.ge(2))
+    k_shot: int = setting(1, "labelled images per class", positive)
+
+
+@frozen(kw_only=True)
+class MetaTrainConfig:
+    """``[meta_train]``: phase 1. The defaults are the paper's for Omniglot."""
+
+    epochs: int = setting(100, "epochs; schedules (Eq. 4, MSL, cosine) count in these", positive)
+    iterations: int = setting(500, "meta-iterations in an epoch", positive)
+    tasks: int = setting(8, "tasks in a meta-batch", positive)
+    n_query: int = setting(1, "query images per class", positive)
+    shrink_end: float = setting(0.2, "Eq. 4, p_e: probability of the largest architecture at the end", fraction)
+    shrink_start: int = setting(30, "Eq. 4, e_s: epochs in which only the largest architecture is trained", at_least_0)
+    shrink_decay: float = setting(5.0, "Eq. 4, a: how fast the probability falls", positive)
+    validate_every: int = setting(5, "epochs between validations", positive)
+    validate_tasks: int = setting(100, "validation tasks each time", positive)
+
+
+@frozen(kw_only=True)
+class SearchConfig:
+    """``[search]``: phase 3, how candidates are scored. What is proposed is the strategy's (``[strategy]``)."""
+
+    tasks: int = setting(16, "tasks drawn in each iteration", positive)
+    pool: int = setting(600, "validation tasks that they are drawn from", positive)
+    n_query: int = setting(15, "query images per class", positive)
+    fitness: Literal["query", "support"] = setting(
+        "query", "images whose loss is the fitness after adapting on the support set", validators.in_(("query", "support"))
+    )
+
+
+@frozen(kw_only=True)
+class RetrainConfig:
+    """``[retrain]``: the chosen architecture, and the reference network, trained alone."""
+
+    epochs: int = setting(100, "epochs", positive)
+    iterations: int = setting(500, "meta-iterations in an epoch", positive)
+    tasks: int = setting(8, "tasks in a meta-batch", positive)
+    n_query: int = setting(1, "query images per class", positive)
+    start: Literal["scratch", "supernet"] = setting(
+        "scratch", "initial weights: fresh ones, or the super-net's", validators.in_(("scratch", "supernet"))
+    )
+    reference: bool = setting(True, "train the space's first reference network with the same budget, to compare")
+
+
+@frozen(kw_only=True)
+class EvaluateConfig:
+    """``[evaluate]``: the final test."""
+
+    tasks: int = setting(600, "test tasks", positive)
+    n_query: int = setting(15, "query images per class", positive)
+
+
+@frozen(kw_only=True)
+class Config:
+    """A whole, resolved configuration."""
+
+    preset: str = setting("quick", "the preset that defaults come from")
+    seed: int = setting(0, "root of all randomness", at_least_0)
+    workers: int = setting(0, "worker processes; 0 takes one per core", at_least_0)
+    constraints: tuple[str, ...] = field(
+        default=(),
+        converter=tuple,
+        metadata={"help": "limits such as 'latency<=0.05ms'; none: 0.6 of the reference network's cost"},
+    )
+    space: PluginChoice = PluginChoice(name="vgg9")
+    learner: PluginChoice = PluginChoice(name="maml++")
+    backend: PluginChoice = PluginChoice(name="eyeriss")
+    strategy: PluginChoice = PluginChoice(name="genetic")
+    tasks: PluginChoice = PluginChoice(name="glyphs")
+    task: TaskConfig = TaskConfig()
+    meta_train: MetaTrainConfig = MetaTrainConfig()
+    search: SearchConfig = SearchConfig()
+    retrain: RetrainConfig = RetrainConfig()
+    evaluate: EvaluateConfig = EvaluateConfig()

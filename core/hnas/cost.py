@@ -1,0 +1,80 @@
+"""What a device says of itself, of one layer, and what the core makes of it for a whole network."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from attrs import Factory, field, frozen
+
+SCHEMA = 1
+
+
+@frozen(kw_only=True)
+class Metric:
+    """Something that a backend measures for a layer, and how layers combine into a network.
+
+    ``unit`` is one of the units that `hnas.constraint` knows (``ms``, ``mJ``, ``B``, …), or empty for a plain count.
+    """
+
+    name: str
+    unit: str = ""
+    combine: Literal["sum", "max"] = "sum"
+    help: str = ""
+
+    @property
+    def column(self) -> str:
+        """The name with its unit, as reports and JSON print it: ``latency_ms``, ``cycles``."""
+        return f"{self.name}_{self.unit}" if self.unit else self.name
+
+
+PARAMS = Metric(name="params", help="learned parameters")
+MACS = Metric(name="macs", help="multiply-accumulates for one image")
+
+
+@frozen(kw_only=True)
+class DeviceInfo:
+    """Which device a backend measures, and what. ``settings`` holds whatever changes a measurement.
+
+    The fingerprint (of backend, device, runtime and settings) keys the rows of a cost table: two devices with one
+    fingerprint share their rows.
+    """
+
+    backend: str
+    device: str
+    runtime: str
+    metrics: tuple[Metric, ...]
+    settings: Mapping[str, Any] = Factory(dict)
+    ops: frozenset[str] | None = None
+    """The operations that cost something here; ``None`` means all. Others are free and are not listed."""
+
+    @property
+    def fingerprint(self) -> str:
+        text = json.dumps([self.backend, self.device, self.runtime, dict(self.settings)], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@frozen(kw_only=True)
+class Measurement:
+    """One metric of one layer: the median of ``n`` samples and their median absolute deviation, in ``unit``."""
+
+    median: float
+    mad: float = 0.0
+    n: int = 1
+    unit: str = ""
+
+
+LayerCosts = Mapping[str, Measurement]
+"""Metric name to measurement, for one layer."""
+
+
+@frozen(kw_only=True)
+class Cost:
+    """What one network costs: metric name to value, in each metric's own unit."""
+
+    values: Mapping[str, float] = field(converter=dict)
+
+    def __getitem__(self, metric: str) -> float:
+        return self.values[metric]

@@ -1,0 +1,44 @@
+"""A few-shot task, as tensors."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from attrs import frozen
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@frozen(kw_only=True)
+class EpisodeSpec:
+    """The size of a task: ``n_way`` classes, ``k_shot`` labelled images and ``n_query`` test images for each."""
+
+    n_way: int = 5
+    k_shot: int = 1
+    n_query: int = 15
+
+
+@frozen(kw_only=True, eq=False)
+class Episodes:
+    """A batch of tasks, stacked on a leading task dimension T.
+
+    Images are float32; labels are int64 in ``0 … n_way-1`` and stand in the order ``0,0,…,1,1,…`` in every task.
+    """
+
+    support_x: Tensor  # (T, n_way*k_shot, C, H, W)
+    support_y: Tensor  # (T, n_way*k_shot)
+    query_x: Tensor  # (T, n_way*n_query, C, H, W)
+    query_y: Tensor  # (T, n_way*n_query)
+
+    def __len__(self) -> int:
+        return int(self.support_x.shape[0])
+
+    def __getitem__(self, tasks: slice) -> Episodes:
+        """Return the tasks of a slice."""
+        return Episodes(
+            support_x=self.support_x[tasks],
+            support_y=self.support_y[tasks],
+            query_x=self.query_x[tasks],
+            query_y=self.query_y[tasks],
+        )

@@ -1,0 +1,60 @@
+"""Every error that hnas raises on purpose, each with the exit code it gives the command line."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class HnasError(Exception):
+    """The root of all errors meant for a user.
+
+    A message says what failed, the value seen and what was expected; ``hint`` says what to do next. The command line
+    prints both without a traceback and exits with ``exit_code``.
+    """
+
+    exit_code = 1
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+class ConfigError(HnasError):
+    """A wrong key or value in a configuration file, in ``--set`` or in the environment."""
+
+    exit_code = 3
+
+
+class DataError(HnasError):
+    """A data set, a checkpoint or another file of the user's that is missing, incomplete or damaged."""
+
+    exit_code = 3
+
+
+class PluginError(HnasError):
+    """An unknown plugin name, or a plugin that cannot be loaded or constructed."""
+
+    exit_code = 4
+
+
+class InfeasibleError(HnasError):
+    """No architecture of the space satisfies the constraints."""
+
+    exit_code = 5
+
+
+class DeviceError(HnasError):
+    """A device that cannot be reached, or that cannot measure what it was asked to."""
+
+    exit_code = 6
+
+
+class DivergenceError(HnasError):
+    """Meta-training produced a loss that is not a number."""
+
+
+def close_matches(word: str, known: Iterable[str]) -> str:
+    """Say which of ``known`` the user may have meant: ``" Did you mean 'vgg9'?"``, or nothing when none is close."""
+    matches = difflib.get_close_matches(word, list(known), n=3, cutoff=0.6)
+    return " Did you mean " + " or ".join(repr(m) for m in matches) + "?" if matches else ""

@@ -1,0 +1,54 @@
+"""A layer as hardware sees it: the unit that a cost table is keyed by."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from attrs import asdict, frozen
+
+Shape = tuple[int, int, int]
+"""Channels, height, width."""
+
+
+@frozen(kw_only=True, order=True)
+class Layer:
+    """One operation with its shapes. Two layers with one `key` cost the same on any device.
+
+    ``op`` is one of ``conv2d``, ``linear``, ``norm`` (batch normalisation), ``max_pool``, ``avg_pool``, ``add`` or an
+    activation's name. Shapes are (channels, height, width) of one image; a linear layer has height and width 1.
+    """
+
+    op: str
+    in_shape: Shape
+    out_shape: Shape
+    kernel: int = 1
+    stride: int = 1
+    padding: int = 0
+    groups: int = 1
+    bias: bool = False
+
+    @property
+    def key(self) -> str:
+        """The row of a cost table, readable and stable: ``conv2d-64x14x14-96x7x7-k3s2p1g1b1``."""
+        shapes = "-".join("x".join(map(str, s)) for s in (self.in_shape, self.out_shape))
+        return f"{self.op}-{shapes}-k{self.kernel}s{self.stride}p{self.padding}g{self.groups}b{int(self.bias)}"
+
+    @property
+    def params(self) -> int:
+        """Learned parameters: weights and bias of a convolution or linear layer, gamma and beta of a norm."""
+        if self.op in ("conv2d", "linear"):
+            weights = self.kernel**2 * self.in_shape[0] // self.groups * self.out_shape[0]
+            return weights + (self.out_shape[0] if self.bias else 0)
+        return 2 * self.out_shape[0] if self.op == "norm" else 0
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates for one image; only convolutions and linear layers count, as in the paper."""
+        if self.op not in ("conv2d", "linear"):
+            return 0
+        channels, height, width = self.out_shape
+        return self.kernel**2 * self.in_shape[0] // self.groups * channels * height * width
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields as a JSON object."""
+        return asdict(self)

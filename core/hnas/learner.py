@@ -1,0 +1,100 @@
+"""The interface MetaLearner: how super-net weights are meta-trained, and adapted to a task."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any, Literal
+
+from attrs import frozen
+
+from hnas.architecture import Architecture
+from hnas.episode import Episodes
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from hnas.supernet import Params, SuperNet
+
+State = dict[str, "Tensor"]
+"""All that a meta-learner learns, flat: ``params/<name>``, ``lslr/<name>``, ``adam/…``. Saved as safetensors."""
+
+Gradient = dict[str, "Tensor"]
+"""The meta-gradient by state name, a sum over tasks; statistics that workers collect travel in it too."""
+
+
+@frozen(kw_only=True)
+class Progress:
+    """Where meta-training stands: ``iteration`` counts from 0 over all epochs."""
+
+    iteration: int
+    iterations_per_epoch: int
+    epochs: int
+
+    @property
+    def epoch(self) -> int:
+        return self.iteration // self.iterations_per_epoch
+
+    @property
+    def total(self) -> int:
+        return self.iterations_per_epoch * self.epochs
+
+
+@frozen(kw_only=True, eq=False)
+class Scores:
+    """Loss (nats) and accuracy (0–1) of an adapted network on each task."""
+
+    loss: Tensor  # (T,)
+    accuracy: Tensor  # (T,)
+
+
+class MetaLearner(ABC):
+    """Meta-trains the weights of a super-net, one architecture at a time, and adapts them to tasks.
+
+    A learner holds its options only; everything learnt lives in a `State` that the core saves, loads and hands to
+    workers. Methods other than `update` must not change the state.
+    """
+
+    @abstractmethod
+    def init(self, supernet: SuperNet, generator: torch.Generator) -> State:
+        """Return a fresh state. Called once at the start of a training."""
+
+    @abstractmethod
+    def gradient(
+        self, supernet: SuperNet, state: State, episodes: Episodes, arch: Architecture, progress: Progress
+    ) -> tuple[Gradient, Scores]:
+        """Return the meta-gradient **summed** over the tasks of ``episodes``, and each task's query scores.
+
+        Called in workers with slices of a meta-batch; the core adds the slices' gradients. A name that is missing from
+        the gradient counts as zero.
+        """
+
+    @abstractmethod
+    def update(self, state: State, gradient: Gradient, n_tasks: int, progress: Progress) -> None:
+        """Take one outer step in place with the mean gradient over ``n_tasks``. Called once an iteration."""
+
+    @abstractmethod
+    def adapt(self, supernet: SuperNet, state: State, episodes: Episodes, arch: Architecture) -> Params:
+        """Return the sub-network's weights after the inner loop on each support set, with a leading task dimension.
+
+        They are what `SuperNet.forward_tasks` takes.
+        """
+
+    @abstractmethod
+    def score(
+        self,
+        supernet: SuperNet,
+        state: State,
+        episodes: Episodes,
+        arch: Architecture,
+        *,
+        on: Literal["query", "support"] = "query",
+    ) -> Scores:
+        """Adapt to each support set and return loss and accuracy on the query (or the support) images.
+
+        Called by the evaluator for every candidate of a search. A loss that overflows is returned as infinity.
+        """
+
+    def options(self) -> dict[str, Any]:
+        """Return the settings that results depend on, for the run's record."""
+        return {}

@@ -1,0 +1,182 @@
+"""The interface SearchSpace, and what the core derives from its choices."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from itertools import product
+from typing import TYPE_CHECKING
+
+from hnas.architecture import Architecture, Choice, Option
+from hnas.errors import ConfigError, close_matches
+from hnas.layer import Layer, Shape
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from hnas.supernet import SuperNet
+
+
+class SearchSpace(ABC):
+    """A set of architectures, described by choices, that share the weights of one super-net.
+
+    Subclasses set `name` and implement `choices`, `layers` and `supernet`; everything else follows from these.
+    """
+
+    name: str
+
+    @property
+    @abstractmethod
+    def choices(self) -> Sequence[Choice]:
+        """The decisions, in gene order. Asked by the core and by search strategies; must not change."""
+
+    @abstractmethod
+    def layers(self, arch: Architecture, input_shape: Shape, n_way: int) -> Sequence[Layer]:
+        """Return the layers of ``arch`` in the order of its forward pass, for one image of ``input_shape`` (C, H, W).
+
+        Asked by the cost model for every candidate, so it should take microseconds. Raises `ConfigError` where the
+        input is too small for the network.
+        """
+
+    @abstractmethod
+    def supernet(self, input_shape: Shape, n_way: int) -> SuperNet:
+        """Build the network whose weights all architectures share. Asked once per run, in each process."""
+
+    def references(self) -> Mapping[str, Architecture]:
+        """Return named networks to compare with, the one that presets use first. None by default."""
+        return {}
+
+    # ---------------------------------------------------------------- derived
+
+    def architecture(self, **options: Option) -> Architecture:
+        """Make an architecture from options by choice name; choices left out take their first option."""
+        unknown = set(options) - set(self._index)
+        if unknown:
+            raise ConfigError(f"{self.name} has no choice {sorted(unknown)}; it has {sorted(self._index)}")
+        genes = [0] * len(self.choices)
+        for name, option in options.items():
+            choice = self.choices[self._index[name]]
+            if option not in choice.options:
+                raise ConfigError(f"{self.name}.{name}: {option!r} is not one of {list(choice.options)}")
+            genes[self._index[name]] = choice.options.index(option)
+        return self.canonical(Architecture(self.name, tuple(genes)))
+
+    def options(self, arch: Architecture) -> dict[str, Option]:
+        """Return the active options of ``arch`` by choice name: the readable form of its genes."""
+        return {
+            c.name: c.options[g]
+            for c, g, a in zip(self.choices, arch.genes, self.active(arch), strict=True)
+            if a
+        }
+
+    def check(self, arch: Architecture) -> None:
+        """Raise `ConfigError` unless ``arch`` is a member of this space."""
+        if arch.space != self.name:
+            raise ConfigError(f"the architecture is of space {arch.space!r}, expected {self.name!r}")
+        if len(arch.genes) != len(self.choices):
+            raise ConfigError(
+                f"{self.name}: {len(arch.genes)} genes, expected {len(self.choices)}",
+                hint="the space's options may differ from those that the architecture was made with",
+            )
+        for choice, gene in zip(self.choices, arch.genes, strict=True):
+            if not 0 <= gene < len(choice.options):
+                raise ConfigError(f"{self.name}.{choice.name}: gene {gene} is not in 0..{len(choice.options) - 1}")
+
+    def active(self, arch: Architecture) -> tuple[bool, ...]:
+        """Tell for each gene whether it changes the network."""
+        genes = arch.genes
+        return tuple(
+            c.needs is None or self.choices[self._index[c.needs[0]]].options[genes[self._index[c.needs[0]]]] in c.needs[1]
+            for c in self.choices
+        )
+
+    def canonical(self, arch: Architecture) -> Architecture:
+        """Return the one form of the network that ``arch`` describes: inactive genes are 0."""
+        genes = tuple(g if a else 0 for g, a in zip(arch.genes, self.active(arch), strict=True))
+        return arch if genes == arch.genes else Architecture(self.name, genes)
+
+    def reference(self, name: str | None = None) -> Architecture | None:
+        """Return the named reference network, or the first one (``None`` where the space names none)."""
+        known = self.references()
+        if name is None:
+            return next(iter(known.values()), None)
+        if name not in known:
+            raise ConfigError(f"{self.name} has no reference network {name!r}.{close_matches(name, known)} It has {list(known)}")
+        return known[name]
+
+    def size_printed(self) -> int:
+        """Return the product of all options, the count that papers print."""
+        return math.prod(len(c.options) for c in self.choices)
+
+    def size_true(self) -> int:
+        """Return the number of distinct networks: inactive choices counted once.
+
+        Conditions are one level deep: a choice that others need must itself be unconditional.
+        """
+        parents = [c for c in self.choices if any(o.needs and o.needs[0] == c.name for o in self.choices)]
+        total = 0
+        for picked in product(*(c.options for c in parents)):
+            value = {c.name: o for c, o in zip(parents, picked, strict=True)}
+            total += math.prod(
+                len(c.options)
+                for c in self.choices
+                if c.name not in value and (c.needs is None or value[c.needs[0]] in c.needs[1])
+            )
+        return total
+
+    def sample(self, generator: np.random.Generator) -> Architecture:
+        """Draw an architecture, each choice uniform on its own."""
+        genes = tuple(int(generator.integers(len(c.options))) for c in self.choices)
+        return self.canonical(Architecture(self.name, genes))
+
+    def mutate(self, arch: Architecture, generator: np.random.Generator, count: int = 2) -> Architecture:
+        """Change ``count`` randomly picked active choices to another option (Algorithm 1 of the paper: two)."""
+        genes = list(arch.genes)
+        movable = [i for i, a in enumerate(self.active(arch)) if a and len(self.choices[i].options) > 1]
+        for i in generator.permutation(movable)[:count]:
+            step = int(generator.integers(1, len(self.choices[i].options)))
+            genes[i] = (genes[i] + step) % len(self.choices[i].options)
+        return self.canonical(Architecture(self.name, tuple(genes)))
+
+    def neighbours(self, arch: Architecture) -> Iterator[Architecture]:
+        """Yield every architecture that differs from ``arch`` in one active choice."""
+        for i, active in enumerate(self.active(arch)):
+            for gene in range(len(self.choices[i].options) if active else 0):
+                if gene != arch.genes[i]:
+                    yield self.canonical(Architecture(self.name, (*arch.genes[:i], gene, *arch.genes[i + 1 :])))
+
+    def distinct_layers(self, input_shape: Shape, n_way: int) -> list[Layer]:
+        """Return every layer that some architecture has, once each, sorted: what a cost table has to hold.
+
+        The default walks architectures that differ in few genes at a time, which finds all layers of spaces whose
+        layers depend on their own choices and on those of at most two others. A space whose layers depend on more
+        overrides it.
+        """
+        found: dict[str, Layer] = {}
+        groups = [c.name for c in self.choices]
+        base = Architecture(self.name, (0,) * len(groups))
+        starts = {base} | {a for parent in self._parents for a in self._spread(base, (parent,))}
+        for start in starts:
+            for i in range(len(groups)):
+                for j in range(i + 1, len(groups)):
+                    for arch in self._spread(start, (i, j)):
+                        for layer in self.layers(arch, input_shape, n_way):
+                            found.setdefault(layer.key, layer)
+        return sorted(found.values())
+
+    def _spread(self, arch: Architecture, genes: tuple[int, ...]) -> Iterator[Architecture]:
+        for picked in product(*(range(len(self.choices[i].options)) for i in genes)):
+            changed = list(arch.genes)
+            for i, gene in zip(genes, picked, strict=True):
+                changed[i] = gene
+            yield self.canonical(Architecture(self.name, tuple(changed)))
+
+    @cached_property
+    def _index(self) -> dict[str, int]:
+        return {c.name: i for i, c in enumerate(self.choices)}
+
+    @cached_property
+    def _parents(self) -> list[int]:
+        return sorted({self._index[c.needs[0]] for c in self.choices if c.needs})

@@ -1,0 +1,76 @@
+"""The interface SearchStrategy: which architectures to try next."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from attrs import field, frozen
+
+from hnas.architecture import Architecture
+from hnas.cost import Cost
+from hnas.space import SearchSpace
+
+
+@frozen(kw_only=True)
+class SearchProblem:
+    """What a strategy may know: the space, the constraints and the costs. Neither torch nor tasks."""
+
+    space: SearchSpace
+    feasible: Callable[[Architecture], bool]
+    """Whether an architecture satisfies every constraint; a table look-up, microseconds."""
+    cost: Callable[[Architecture], Cost]
+    sample_feasible: Callable[[np.random.Generator], Architecture]
+    """Draw a feasible architecture: rejection first, then repair by shrinking."""
+    generator: np.random.Generator
+    """All of a strategy's randomness. A search is resumed by asking again with the same generator."""
+
+
+@frozen(kw_only=True)
+class Ask:
+    """The architectures to score next. All of them must be feasible.
+
+    ``keep=k`` says that only the k best matter; only then may the evaluator stop scoring an architecture early.
+    """
+
+    architectures: tuple[Architecture, ...] = field(converter=tuple)
+    keep: int | None = None
+
+
+@frozen(kw_only=True)
+class Scored:
+    """An architecture with its fitness: the mean loss over the iteration's tasks (lower is better), and its cost.
+
+    ``bound`` marks a score that was stopped early: the true loss is at least this.
+    """
+
+    arch: Architecture
+    loss: float
+    accuracy: float
+    cost: Cost
+    bound: bool = False
+
+
+class SearchStrategy(ABC):
+    """Proposes architectures and learns from their scores. The core drives it: start, then ask and tell in turn."""
+
+    @abstractmethod
+    def start(self, problem: SearchProblem) -> None:
+        """Begin a search. Called once, before anything else; forgets an earlier search."""
+
+    @abstractmethod
+    def ask(self) -> Ask | None:
+        """Return the next batch to score, or ``None`` when the search is over.
+
+        Must depend on the problem and on what was told only, so that a search can be replayed.
+        """
+
+    @abstractmethod
+    def tell(self, scored: Sequence[Scored]) -> None:
+        """Receive the scores of the last batch, in the order in which it was asked."""
+
+    @property
+    @abstractmethod
+    def iterations(self) -> int:
+        """How many batches the search will ask for; for progress and time left."""

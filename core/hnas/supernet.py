@@ -1,0 +1,89 @@
+"""The interface SuperNet: one set of weights for every architecture of a space."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Literal
+
+from attrs import define, field
+
+from hnas.architecture import Architecture
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+Params = dict[str, "Tensor"]
+Role = Literal["weight", "norm"]
+"""``weight``: adapted in the inner loop. ``norm``: gamma and beta of a batch normalisation, kept per step by MAML++."""
+
+
+@define
+class NormStats:
+    """Batch statistics of the normalisation layers of one forward pass, by layer name.
+
+    ``mode="collect"``: the network normalises by batch statistics and writes each layer's mean and (biased) variance,
+    detached. ``mode="apply"``: it normalises by the statistics given here.
+    """
+
+    mode: Literal["collect", "apply"]
+    mean: dict[str, Tensor] = field(factory=dict)  # (C,), or (T, C) for task-batched passes
+    var: dict[str, Tensor] = field(factory=dict)
+
+
+class SuperNet(ABC):
+    """The network of a search space, as pure functions over a flat dictionary of named tensors.
+
+    It holds no weights itself, so that meta-learners can differentiate through updated ones.
+    """
+
+    task_batched: bool = False
+    """Whether `forward_tasks` is a real batched path, rather than the default loop."""
+
+    @property
+    @abstractmethod
+    def roles(self) -> Mapping[str, Role]:
+        """The parameters' names, in order, and what each is for."""
+
+    @abstractmethod
+    def init(self, generator: torch.Generator) -> Params:
+        """Draw the initial weights of the whole super-net, float32 on the CPU."""
+
+    @abstractmethod
+    def share(self, params: Params, arch: Architecture) -> Params:
+        """Return the sub-network's part of ``params``: differentiable views, for the names that ``arch`` uses.
+
+        Tensors may carry leading dimensions (steps of `norm` parameters); slicing must leave those alone.
+        """
+
+    @abstractmethod
+    def forward(self, shared: Params, x: Tensor, arch: Architecture, *, stats: NormStats | None = None) -> Tensor:
+        """Return the logits (N, n_way) of images ``x`` (N, C, H, W) with the weights that `share` returned.
+
+        Normalisation is by the statistics of this batch unless ``stats`` says otherwise. Must be twice differentiable
+        by autograd in ``shared``.
+        """
+
+    def forward_tasks(
+        self, shared: Params, x: Tensor, arch: Architecture, *, stats: NormStats | None = None
+    ) -> Tensor:
+        """Return the logits (T, N, n_way) of ``x`` (T, N, C, H, W), where every parameter has a leading dimension T.
+
+        Must agree with `forward` of each task alone. The default is a loop; a space may override it with something
+        faster and set `task_batched`.
+        """
+        import torch
+
+        logits = []
+        for t in range(x.shape[0]):
+            one = None
+            if stats is not None:
+                pick = (lambda d, t=t: {k: v[t] for k, v in d.items()}) if stats.mode == "apply" else (lambda d: {})
+                one = NormStats(stats.mode, pick(stats.mean), pick(stats.var))
+            logits.append(self.forward({k: v[t] for k, v in shared.items()}, x[t], arch, stats=one))
+            if one is not None and stats is not None and one.mode == "collect":
+                for target, source in ((stats.mean, one.mean), (stats.var, one.var)):
+                    for k, v in source.items():
+                        target[k] = torch.cat([target[k], v[None]]) if k in target else v[None]
+        return torch.stack(logits)

@@ -1,0 +1,15 @@
+"""The built-in search spaces."""
+
+from hnas import Plugin, hookimpl
+
+
+@hookimpl
+def hnas_search_spaces() -> list[Plugin]:
+    return [
+        Plugin(
+            name="vgg9",
+            summary="4 convolutions: kernel, channel scale and activation of each, and depth (Table 7)",
+            factory="hnas_plugins.spaces.vgg9:VGG9",
+            options="hnas_plugins.spaces.vgg9:VGG9Options",
+        )
+    ]

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from attrs import field, frozen
+from attrs import frozen
 
 from hnas.errors import DataError
 
@@ -24,7 +24,7 @@ class Choice:
     """
 
     name: str
-    options: tuple[Option, ...] = field(converter=tuple)
+    options: tuple[Option, ...]
     needs: tuple[str, tuple[Option, ...]] | None = None
 
     def __attrs_post_init__(self) -> None:
@@ -37,7 +37,7 @@ class Architecture:
     """A point of a search space: ``genes[i]`` is an index into the options of the space's ``i``-th choice."""
 
     space: str
-    genes: tuple[int, ...] = field(converter=tuple)
+    genes: tuple[int, ...]
 
     def to_json(self) -> dict[str, Any]:
         """Return ``{"space": …, "genes": […]}``; `from_json` reads it back."""

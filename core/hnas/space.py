@@ -65,11 +65,7 @@ class SearchSpace(ABC):
 
     def options(self, arch: Architecture) -> dict[str, Option]:
         """Return the active options of ``arch`` by choice name: the readable form of its genes."""
-        return {
-            c.name: c.options[g]
-            for c, g, a in zip(self.choices, arch.genes, self.active(arch), strict=True)
-            if a
-        }
+        return {c.name: c.options[g] for c, g, a in zip(self.choices, arch.genes, self.active(arch), strict=True) if a}
 
     def check(self, arch: Architecture) -> None:
         """Raise `ConfigError` unless ``arch`` is a member of this space."""
@@ -86,11 +82,12 @@ class SearchSpace(ABC):
 
     def active(self, arch: Architecture) -> tuple[bool, ...]:
         """Tell for each gene whether it changes the network."""
-        genes = arch.genes
-        return tuple(
-            c.needs is None or self.choices[self._index[c.needs[0]]].options[genes[self._index[c.needs[0]]]] in c.needs[1]
-            for c in self.choices
-        )
+
+        def holds(needs: tuple[str, tuple[Option, ...]]) -> bool:
+            parent = self._index[needs[0]]
+            return self.choices[parent].options[arch.genes[parent]] in needs[1]
+
+        return tuple(c.needs is None or holds(c.needs) for c in self.choices)
 
     def canonical(self, arch: Architecture) -> Architecture:
         """Return the one form of the network that ``arch`` describes: inactive genes are 0."""
@@ -103,7 +100,9 @@ class SearchSpace(ABC):
         if name is None:
             return next(iter(known.values()), None)
         if name not in known:
-            raise ConfigError(f"{self.name} has no reference network {name!r}.{close_matches(name, known)} It has {list(known)}")
+            raise ConfigError(
+                f"{self.name} has no reference network {name!r}.{close_matches(name, known)} It has {list(known)}"
+            )
         return known[name]
 
     def size_printed(self) -> int:

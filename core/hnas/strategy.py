@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from attrs import field, frozen
+from attrs import frozen
 
 from hnas.architecture import Architecture
 from hnas.cost import Cost
@@ -34,7 +34,7 @@ class Ask:
     ``keep=k`` says that only the k best matter; only then may the evaluator stop scoring an architecture early.
     """
 
-    architectures: tuple[Architecture, ...] = field(converter=tuple)
+    architectures: tuple[Architecture, ...]
     keep: int | None = None
 
 

@@ -65,9 +65,7 @@ class SuperNet(ABC):
         by autograd in ``shared``.
         """
 
-    def forward_tasks(
-        self, shared: Params, x: Tensor, arch: Architecture, *, stats: NormStats | None = None
-    ) -> Tensor:
+    def forward_tasks(self, shared: Params, x: Tensor, arch: Architecture, *, stats: NormStats | None = None) -> Tensor:
         """Return the logits (T, N, n_way) of ``x`` (T, N, C, H, W), where every parameter has a leading dimension T.
 
         Must agree with `forward` of each task alone. The default is a loop; a space may override it with something

@@ -10,14 +10,7 @@ from typing import Any, Literal
 
 from attrs import field, frozen, validators
 
-positive = validators.gt(0)
-at_least_0 = validators.ge(0)
-fraction = validators.and_(validators.ge(0), validators.le(1))
-
-
-def setting(default: Any, help: str, *checks: Any) -> Any:
-    """Make a field of an options class: its default, the help that the command line shows, and its validators."""
-    return field(default=default, metadata={"help": help}, validator=list(checks))
+from hnas.settings import at_least_0, fraction, one_of, positive, setting
 
 
 @frozen(kw_only=True)
@@ -59,7 +52,9 @@ class SearchConfig:
     pool: int = setting(600, "validation tasks that they are drawn from", positive)
     n_query: int = setting(15, "query images per class", positive)
     fitness: Literal["query", "support"] = setting(
-        "query", "images whose loss is the fitness after adapting on the support set", validators.in_(("query", "support"))
+        "query",
+        "images whose loss is the fitness after adapting on the support set",
+        one_of("query", "support"),
     )
 
 
@@ -72,7 +67,7 @@ class RetrainConfig:
     tasks: int = setting(8, "tasks in a meta-batch", positive)
     n_query: int = setting(1, "query images per class", positive)
     start: Literal["scratch", "supernet"] = setting(
-        "scratch", "initial weights: fresh ones, or the super-net's", validators.in_(("scratch", "supernet"))
+        "scratch", "initial weights: fresh ones, or the super-net's", one_of("scratch", "supernet")
     )
     reference: bool = setting(True, "train the space's first reference network with the same budget, to compare")
 
@@ -94,7 +89,6 @@ class Config:
     workers: int = setting(0, "worker processes; 0 takes one per core", at_least_0)
     constraints: tuple[str, ...] = field(
         default=(),
-        converter=tuple,
         metadata={"help": "limits such as 'latency<=0.05ms'; none: 0.6 of the reference network's cost"},
     )
     space: PluginChoice = PluginChoice(name="vgg9")

@@ -1,0 +1,21 @@
+"""Fields of options classes: a default, the help that the command line shows, and what is valid."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from attrs import field, validators
+
+positive = validators.gt(0)
+at_least_0 = validators.ge(0)
+fraction = validators.and_(validators.ge(0), validators.le(1))
+
+
+def one_of(*options: Any) -> Any:
+    """Return a validator that admits the values given."""
+    return validators.in_(options)
+
+
+def setting(default: Any, help: str, *checks: Any) -> Any:
+    """Make a field of an options class. ``checks`` are attrs validators; a type is checked when it is read."""
+    return field(default=default, metadata={"help": help}, validator=list(checks))

@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import product
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hnas.architecture import Architecture, Choice, Option
 from hnas.errors import ConfigError, close_matches
@@ -46,6 +46,14 @@ class SearchSpace(ABC):
 
     def references(self) -> Mapping[str, Architecture]:
         """Return named networks to compare with, the one that presets use first. None by default."""
+        return {}
+
+    def reference_options(self, name: str, input_shape: Shape, n_way: int) -> Mapping[str, Any]:
+        """Return the space's own options under which a named reference network is what its paper describes.
+
+        Asked by commands that show or cost a reference network, which apply them unless the user set those options.
+        None by default.
+        """
         return {}
 
     # ---------------------------------------------------------------- derived

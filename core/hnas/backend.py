@@ -42,5 +42,5 @@ class HardwareBackend(ABC):
         """
         return {}
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027 - most backends hold nothing
         """Give the device back. Called once, also after an error."""

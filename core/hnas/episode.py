@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from attrs import frozen
@@ -30,6 +31,14 @@ class Episodes:
     support_y: Tensor  # (T, n_way*k_shot)
     query_x: Tensor  # (T, n_way*n_query, C, H, W)
     query_y: Tensor  # (T, n_way*n_query)
+
+    @classmethod
+    def concatenate(cls, batches: Sequence[Episodes]) -> Episodes:
+        """Join batches along the task dimension."""
+        import torch
+
+        names = ("support_x", "support_y", "query_x", "query_y")
+        return cls(**{n: torch.cat([getattr(b, n) for b in batches]) for n in names})
 
     def __len__(self) -> int:
         return int(self.support_x.shape[0])

@@ -21,8 +21,9 @@ Role = Literal["weight", "norm"]
 
 @define
 class NormStats:
-    """Batch statistics of the normalisation layers of one forward pass, by layer name.
+    """Batch statistics of the normalisation layers of one forward pass, by layer.
 
+    A layer's name is that of its parameters up to the last dot; its channels are the first ones of the super-net's.
     ``mode="collect"``: the network normalises by batch statistics and writes each layer's mean and (biased) variance,
     detached. ``mode="apply"``: it normalises by the statistics given here.
     """
@@ -30,6 +31,20 @@ class NormStats:
     mode: Literal["collect", "apply"]
     mean: dict[str, Tensor] = field(factory=dict)  # (C,), or (T, C) for task-batched passes
     var: dict[str, Tensor] = field(factory=dict)
+
+    def of_task(self, task: int) -> NormStats:
+        """Return the statistics to apply to one task, or an empty collection for it."""
+        if self.mode == "collect":
+            return NormStats("collect")
+        return NormStats("apply", *({k: v[task] for k, v in part.items()} for part in (self.mean, self.var)))
+
+    def append_task(self, one: NormStats) -> None:
+        """Stack the statistics that were collected for one task behind those of the tasks before."""
+        import torch
+
+        for mine, other in ((self.mean, one.mean), (self.var, one.var)):
+            for name, value in other.items():
+                mine[name] = torch.cat([mine[name], value[None]]) if name in mine else value[None]
 
 
 class SuperNet(ABC):
@@ -65,6 +80,13 @@ class SuperNet(ABC):
         by autograd in ``shared``.
         """
 
+    def macs(self, arch: Architecture) -> int:
+        """Return the multiply-accumulates of one image's forward pass; lets a learner tell small networks from large.
+
+        Needed only where `task_batched`.
+        """
+        raise NotImplementedError(f"{type(self).__name__} sets task_batched but does not implement macs")
+
     def forward_tasks(self, shared: Params, x: Tensor, arch: Architecture, *, stats: NormStats | None = None) -> Tensor:
         """Return the logits (T, N, n_way) of ``x`` (T, N, C, H, W), where every parameter has a leading dimension T.
 
@@ -75,13 +97,8 @@ class SuperNet(ABC):
 
         logits = []
         for t in range(x.shape[0]):
-            one = None
-            if stats is not None:
-                pick = (lambda d, t=t: {k: v[t] for k, v in d.items()}) if stats.mode == "apply" else (lambda d: {})
-                one = NormStats(stats.mode, pick(stats.mean), pick(stats.var))
+            one = None if stats is None else stats.of_task(t)
             logits.append(self.forward({k: v[t] for k, v in shared.items()}, x[t], arch, stats=one))
-            if one is not None and stats is not None and one.mode == "collect":
-                for target, source in ((stats.mean, one.mean), (stats.var, one.var)):
-                    for k, v in source.items():
-                        target[k] = torch.cat([target[k], v[None]]) if k in target else v[None]
+            if one is not None and stats is not None and stats.mode == "collect":
+                stats.append_task(one)
         return torch.stack(logits)

@@ -1,7 +1,7 @@
 """The configuration of a run: every section, its types, its defaults and what each value means.
 
-Plugin tables (``[space]``, ``[learner]``, ``[backend]``, ``[strategy]``, ``[tasks]``) hold ``name`` and the options of the
-plugin that it names; those are checked by the plugin's own options class.
+Plugin tables (``[space]``, ``[learner]``, ``[backend]``, ``[strategy]``, ``[tasks]``) hold ``name`` and the options of
+the plugin that it names; those are checked by the plugin's own options class.
 """
 
 from __future__ import annotations

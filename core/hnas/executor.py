@@ -1,0 +1,226 @@
+"""Where work runs: in this process, or in local worker processes that survive the death of one."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import traceback
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from multiprocessing import connection, get_context
+from multiprocessing.connection import Connection
+from multiprocessing.context import SpawnProcess
+from typing import Any
+
+from attrs import define, field
+
+from hnas.errors import HnasError
+
+Work = Callable[[Mapping[str, Any], Any], Any]
+"""A module-level function of (values that were put, item)."""
+
+ATTEMPTS = 3
+"""How often an item may kill its worker before it is given up."""
+
+WORKER_ENVIRONMENT = {
+    "OMP_NUM_THREADS": "1",
+    "OMP_WAIT_POLICY": "PASSIVE",  # with spinning threads a busy machine is 30 times slower
+    "MKL_NUM_THREADS": "1",
+    # Keep freed memory, in huge pages: training allocates and frees the same large blocks for hours.
+    "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=33554432"
+    ":glibc.malloc.trim_threshold=2147483647",
+}
+
+
+class Executor(ABC):
+    """Runs functions over items, on values that are sent to the workers once."""
+
+    size: int
+
+    @abstractmethod
+    def put(self, **values: Any) -> None:
+        """Hand every worker these values, replacing earlier ones of the same names."""
+
+    @abstractmethod
+    def map_unordered(self, work: Work, items: Sequence[Any]) -> Iterator[tuple[int, Any]]:
+        """Yield (index, result) for each item, as they finish. An exception in ``work`` is raised here."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """End the workers."""
+
+    def map(self, work: Work, items: Sequence[Any]) -> list[Any]:
+        """Return the results in the order of the items."""
+        results = dict(self.map_unordered(work, items))
+        return [results[i] for i in range(len(items))]
+
+    def __enter__(self) -> Executor:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+
+class InProcess(Executor):
+    """Runs everything here, one item after the other, on one intra-op thread as the workers do."""
+
+    size = 1
+
+    def __init__(self) -> None:
+        import torch
+
+        self._values: dict[str, Any] = {}
+        self._threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+
+    def put(self, **values: Any) -> None:
+        self._values |= values
+
+    def map_unordered(self, work: Work, items: Sequence[Any]) -> Iterator[tuple[int, Any]]:
+        for i, item in enumerate(items):
+            yield i, work(self._values, item)
+
+    def close(self) -> None:
+        import torch
+
+        torch.set_num_threads(self._threads)
+
+
+@define(eq=False)
+class _Worker:
+    process: SpawnProcess
+    pipe: Connection
+    item: int | None = None
+    has: dict[str, int] = field(factory=dict)  # value name → version it was sent
+
+
+class LocalProcesses(Executor):
+    """Spawned worker processes, one intra-op thread each.
+
+    A worker that dies is restarted and its item done again; ``notify`` is told so in a sentence. An item that kills
+    its worker `ATTEMPTS` times is an error that names it.
+    """
+
+    def __init__(self, size: int, notify: Callable[[str], None] | None = None) -> None:
+        self.size = size
+        self._notify = notify or (lambda text: print(text, file=sys.stderr))
+        self._values: dict[str, tuple[int, Any]] = {}
+        self._workers: list[_Worker] = []
+
+    def put(self, **values: Any) -> None:
+        for name, value in values.items():
+            self._values[name] = (self._values.get(name, (0, None))[0] + 1, value)
+
+    def map_unordered(self, work: Work, items: Sequence[Any]) -> Iterator[tuple[int, Any]]:
+        while len(self._workers) < self.size:
+            self._workers.append(_start())
+        waiting = list(range(len(items)))[::-1]
+        deaths = dict.fromkeys(waiting, 0)
+        try:
+            while waiting or any(w.item is not None for w in self._workers):
+                for worker in self._workers:
+                    if waiting and worker.item is None:
+                        worker.item = waiting.pop()
+                        self._send(worker, work, items[worker.item])
+                for ready in connection.wait([w.pipe for w in self._workers if w.item is not None]):
+                    worker = next(w for w in self._workers if w.pipe is ready)
+                    index = worker.item
+                    assert index is not None
+                    try:
+                        failure, result = worker.pipe.recv()
+                    except (EOFError, OSError):
+                        self._replace(worker)
+                        deaths[index] += 1
+                        if deaths[index] >= ATTEMPTS:
+                            raise HnasError(
+                                f"a worker process died {ATTEMPTS} times on the same item: {items[index]!r}",
+                                hint="it may need more memory than there is: lower the number of workers or of tasks",
+                            ) from None
+                        waiting.append(index)
+                        continue
+                    worker.item = None
+                    if failure:
+                        raise result
+                    yield index, result
+        finally:
+            for worker in [w for w in self._workers if w.item is not None]:  # left early: their answers are stale
+                self._stop(worker)
+                self._workers.remove(worker)
+
+    def close(self) -> None:
+        for worker in self._workers:
+            self._stop(worker)
+        self._workers = []
+
+    def _send(self, worker: _Worker, work: Work, item: Any) -> None:
+        fresh = {k: v for k, (version, v) in self._values.items() if worker.has.get(k) != version}
+        try:
+            worker.pipe.send((fresh, work, item))
+        except OSError:
+            return  # it died: `wait` reports its pipe as ready, and the item is done again
+        worker.has |= {k: self._values[k][0] for k in fresh}
+
+    def _replace(self, worker: _Worker) -> None:
+        worker.process.join(5)
+        self._notify(f"a worker process died (exit code {worker.process.exitcode}); restarted, its work is repeated")
+        worker.pipe.close()
+        self._workers[self._workers.index(worker)] = _start()
+
+    @staticmethod
+    def _stop(worker: _Worker) -> None:
+        worker.pipe.close()
+        worker.process.terminate()
+        worker.process.join(5)
+
+
+def executor(workers: int, notify: Callable[[str], None] | None = None) -> Executor:
+    """Return the default executor: this process for one worker, else local processes. 0 takes one per usable core."""
+    count = workers or len(os.sched_getaffinity(0))
+    return InProcess() if count == 1 else LocalProcesses(count, notify)
+
+
+def _start() -> _Worker:
+    context = get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=_serve, args=(theirs,), daemon=True)
+    with _environment(WORKER_ENVIRONMENT):
+        process.start()
+    theirs.close()
+    return _Worker(process, ours)
+
+
+def _serve(pipe: Connection) -> None:
+    """Answer requests until the pipe closes. Runs in the worker."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the driver decides what ends
+    import torch
+
+    torch.set_num_threads(1)
+    values: dict[str, Any] = {}
+    while True:
+        try:
+            fresh, work, item = pipe.recv()
+            values |= fresh
+            answer = (False, work(values, item))
+        except EOFError:
+            return
+        except Exception as error:
+            error.add_note("in a worker process:\n" + traceback.format_exc())
+            answer = (True, error)
+        try:
+            pipe.send(answer)
+        except (BrokenPipeError, ConnectionResetError):
+            return
+
+
+@contextmanager
+def _environment(values: Mapping[str, str]) -> Iterator[None]:
+    before = {k: os.environ.get(k) for k in values}
+    os.environ.update({k: v for k, v in values.items() if k not in os.environ})
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)

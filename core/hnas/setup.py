@@ -1,0 +1,59 @@
+"""What every phase and every worker needs to train and score networks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from attrs import define, field
+
+from hnas.episode import Episodes, EpisodeSpec
+from hnas.layer import Shape
+from hnas.learner import MetaLearner
+from hnas.seeds import Seeds
+from hnas.space import SearchSpace
+from hnas.task_source import Split, TaskSource
+
+if TYPE_CHECKING:
+    from hnas.supernet import SuperNet
+
+
+@define(kw_only=True, eq=False, slots=False)
+class Setup:
+    """A search space, a meta-learner and few-shot tasks, put together. Pickled once into each worker."""
+
+    space: SearchSpace
+    learner: MetaLearner
+    tasks: TaskSource
+    n_way: int
+    k_shot: int
+    seeds: Seeds
+    _last: tuple[object, Episodes] | None = field(default=None, init=False)
+
+    @cached_property
+    def image_shape(self) -> Shape:
+        return self.tasks.image_shape
+
+    @cached_property
+    def supernet(self) -> SuperNet:
+        return self.space.supernet(self.image_shape, self.n_way)
+
+    def episodes(self, split: Split, purpose: str, indices: Iterable[int], n_query: int, *counter: int) -> Episodes:
+        """Return the tasks ``indices`` of the endless, seeded stream that ``purpose`` and ``counter`` name.
+
+        A task depends on its index only, so workers may draw any part of a stream. The last batch is remembered: a
+        search scores many architectures on the same tasks.
+        """
+        wanted = tuple(indices)
+        key = (split, purpose, wanted, n_query, counter)
+        if self._last is None or self._last[0] != key:
+            spec = EpisodeSpec(n_way=self.n_way, k_shot=self.k_shot, n_query=n_query)
+            drawn = [self.tasks.sample(split, 1, spec, self.seeds.numpy(purpose, *counter, i)) for i in wanted]
+            self._last = (key, Episodes.concatenate(drawn))
+        return self._last[1]
+
+    def __getstate__(self) -> dict[str, object]:
+        state = self.__dict__.copy()
+        state.pop("supernet", None)
+        return {**state, "_last": None}

@@ -1,0 +1,208 @@
+"""MAML and MAML++ as a meta-learner over the sub-networks of a super-net."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import attrs
+import torch
+from torch import Tensor
+
+from hnas import Architecture, Episodes, MetaLearner, NormStats, Progress, Scores, SuperNet
+from hnas.learner import Gradient, State
+from hnas.supernet import Params
+from hnas_plugins.meta_learners.inner_loop import Learned, Network, task_accuracies, task_losses, unroll
+from hnas_plugins.meta_learners.options import MAMLPlusPlusOptions
+from hnas_plugins.meta_learners.outer_step import adam_state, adam_step, update_statistics
+from hnas_plugins.meta_learners.schedules import is_second_order, loss_weights, outer_rate
+
+
+class MAML(MetaLearner):
+    """Model-agnostic meta-learning with the six parts of MAML++, each an option.
+
+    State: ``params/<name>`` (norm parameters with a leading step dimension under BNWB), ``lslr/<name>`` (steps,),
+    ``stats/<layer>.mean|var`` (steps + 1, C) under BNRS (the last row: query passes after the last step), ``adam/…``.
+    """
+
+    def __init__(self, options: MAMLPlusPlusOptions) -> None:
+        self._options = options
+
+    def options(self) -> dict[str, Any]:
+        return attrs.asdict(self._options)
+
+    def init(self, supernet: SuperNet, generator: torch.Generator) -> State:
+        o = self._options
+        state: State = {}
+        for name, value in supernet.init(generator).items():
+            if supernet.roles[name] == "norm" and o.per_step_norm:
+                value = value.expand(o.inner_steps, *value.shape).clone()
+            state[f"params/{name}"] = value
+            if supernet.roles[name] == "weight":
+                state[f"lslr/{name}"] = torch.full((o.inner_steps,), o.inner_lr)
+            elif o.per_step_statistics:
+                layer = name.rpartition(".")[0]
+                shape = (o.inner_steps + 1, value.shape[-1])
+                state[f"stats/{layer}.mean"] = torch.zeros(shape)
+                state[f"stats/{layer}.var"] = torch.ones(shape)
+        return state | adam_state(state, self._trained(state))
+
+    def gradient(
+        self, supernet: SuperNet, state: State, episodes: Episodes, arch: Architecture, progress: Progress
+    ) -> tuple[Gradient, Scores]:
+        o = self._options
+        second_order = is_second_order(o, progress.epoch)
+        weights_of_loss = loss_weights(o, progress.epoch)
+        learned = _Leaves(supernet, state, arch, o)
+        network = Network(supernet=supernet, arch=arch, batched=self._batches(supernet, arch, episodes))
+        losses: list[Tensor] = []
+        accuracies: list[Tensor] = []
+        for x, y, query_x, query_y in _tasks(episodes, network.batched):
+            start = learned.learned.for_tasks(len(episodes)) if network.batched else learned.learned
+            stats = learned.collectors() if o.per_step_statistics else None
+            total = torch.zeros(())
+            steps = unroll(network, start, x, y, second_order=second_order, stats=stats)
+            for step, adapted in enumerate(steps):
+                if weights_of_loss[step]:
+                    final = stats[-1] if stats and step == o.inner_steps - 1 else None
+                    logits = network({**adapted, **start.norms[step]}, query_x, final)
+                    loss = task_losses(logits, query_y)
+                    total = total + weights_of_loss[step] * loss.sum()
+            torch.autograd.backward(total, inputs=learned.leaves)
+            losses.append(loss.detach().reshape(-1))
+            accuracies.append(task_accuracies(logits.detach(), query_y).reshape(-1))
+            if stats:
+                learned.add_statistics(stats)
+        return learned.gradient(), Scores(loss=torch.cat(losses), accuracy=torch.cat(accuracies))
+
+    def update(self, state: State, gradient: Gradient, n_tasks: int, progress: Progress) -> None:
+        lr = outer_rate(self._options, progress)
+        clamp = self._options.gradient_clamp
+        adam_step(state, gradient, self._trained(state), lr=lr, n_tasks=n_tasks, clamp=clamp)
+        update_statistics(state, gradient, n_tasks)
+
+    def adapt(self, supernet: SuperNet, state: State, episodes: Episodes, arch: Architecture) -> Params:
+        network = Network(supernet=supernet, arch=arch, batched=self._batches(supernet, arch, episodes))
+        learned = _Leaves(supernet, state, arch, self._options)
+        adapted = []
+        for x, y, _, _ in _tasks(episodes, network.batched):
+            adapted.append(self._adapted(network, learned, x, y))
+        if network.batched:
+            return adapted[0]
+        return {k: torch.stack([a[k] for a in adapted]) for k in adapted[0]}
+
+    def score(
+        self,
+        supernet: SuperNet,
+        state: State,
+        episodes: Episodes,
+        arch: Architecture,
+        *,
+        on: Literal["query", "support"] = "query",
+    ) -> Scores:
+        network = Network(supernet=supernet, arch=arch, batched=self._batches(supernet, arch, episodes))
+        learned = _Leaves(supernet, state, arch, self._options)
+        losses, accuracies = [], []
+        for x, y, query_x, query_y in _tasks(episodes, network.batched):
+            params = self._adapted(network, learned, x, y)
+            if on == "support":
+                query_x, query_y = x, y
+            with torch.no_grad():
+                logits = network(params, query_x, learned.final_statistics(len(x) if network.batched else None))
+            losses.append(task_losses(logits, query_y).reshape(-1))
+            accuracies.append(task_accuracies(logits, query_y).reshape(-1))
+        loss = torch.cat(losses)
+        return Scores(loss=loss.where(loss.isfinite(), torch.inf), accuracy=torch.cat(accuracies))
+
+    def _adapted(self, network: Network, learned: _Leaves, x: Tensor, y: Tensor) -> Params:
+        """Run the inner loop and keep no graph; the result goes into `SuperNet.forward` or ``forward_tasks``."""
+        start = learned.learned.for_tasks(len(x)) if network.batched else learned.learned
+        stats = learned.running(len(x) if network.batched else None)
+        *_, adapted = unroll(network, start, x, y, keep_graph=False, stats=stats)
+        return {k: v.detach() for k, v in (adapted | start.norms[-1]).items()}
+
+    def _batches(self, supernet: SuperNet, arch: Architecture, episodes: Episodes) -> bool:
+        """Decide whether tasks are adapted as one batch: small ones are bound by Python, not by arithmetic."""
+        if not supernet.task_batched:
+            return False
+        images = episodes.support_x.shape[1] * self._options.inner_steps
+        # forward, and the gradients of weights and of inputs: 3 products of 2 FLOP a MAC
+        return 6e-9 * images * supernet.macs(arch) < self._options.batch_below_gflop
+
+    @staticmethod
+    def _trained(state: State) -> list[str]:
+        return [n for n in state if n.startswith(("params/", "lslr/"))]
+
+
+class _Leaves:
+    """The part of the state that one architecture uses, as leaves that gradients accumulate on."""
+
+    def __init__(self, supernet: SuperNet, state: State, arch: Architecture, options: MAMLPlusPlusOptions) -> None:
+        self._state, self._options = state, options
+        self._full = {k: state[f"params/{k}"].detach().requires_grad_() for k in supernet.roles}
+        with torch.enable_grad():
+            self._shared = supernet.share(self._full, arch)
+        leaf = {k: v.detach().contiguous().requires_grad_() for k, v in self._shared.items()}
+        weights = {k: v for k, v in leaf.items() if supernet.roles[k] == "weight"}
+        norm = {k: v for k, v in leaf.items() if supernet.roles[k] == "norm"}
+        rates = {k: state[f"lslr/{k}"].detach().requires_grad_(options.learned_rates) for k in weights}
+        per_step = options.per_step_norm
+        norms = [{k: v[s] if per_step else v for k, v in norm.items()} for s in range(options.inner_steps)]
+        self._leaf, self._rates = leaf, rates
+        self._channels = {k.rpartition(".")[0]: v.shape[-1] for k, v in norm.items()}
+        self._sums: dict[str, Tensor] = {}
+        self.learned = Learned(weights=weights, norms=norms, rates=rates)
+
+    @property
+    def leaves(self) -> list[Tensor]:
+        return [t for t in (*self._leaf.values(), *self._rates.values()) if t.requires_grad]
+
+    def gradient(self) -> Gradient:
+        """Return what was accumulated, by state name and of the state's shapes."""
+        used = {k: v.grad for k, v in self._leaf.items() if v.grad is not None}
+        full = torch.autograd.grad(
+            [self._shared[k] for k in used], list(self._full.values()), list(used.values()), allow_unused=True
+        )
+        found = {f"params/{k}": g for k, g in zip(self._full, full, strict=True) if g is not None}
+        found |= {f"lslr/{k}": v.grad for k, v in self._rates.items() if v.grad is not None}
+        return found | self._sums
+
+    def collectors(self) -> list[NormStats]:
+        """Return one empty collection for each step's support pass, and one for the final query pass."""
+        return [NormStats("collect") for _ in range(self._options.inner_steps + 1)]
+
+    def add_statistics(self, collected: Sequence[NormStats]) -> None:
+        """Add up what one task, or one batch of tasks, collected; channels of other widths are marked NaN."""
+        for layer, channels in self._channels.items():
+            for part in ("mean", "var"):
+                rows = torch.stack([getattr(c, part)[layer] for c in collected])  # (steps+1, [T,] C)
+                rows = rows.sum(1) if rows.dim() == 3 else rows
+                name = f"stats/{layer}.{part}"
+                if name not in self._sums:
+                    self._sums[name] = torch.full_like(self._state[name], torch.nan)
+                    self._sums[name][:, :channels] = 0
+                self._sums[name][:, :channels] += rows
+
+    def running(self, n_tasks: int | None) -> list[NormStats] | None:
+        """Return the running statistics of each step to normalise with, or ``None`` where the batch's are used."""
+        if self._options.statistics == "batch" or not self._options.per_step_statistics:
+            return None
+        return [self._row(step, n_tasks) for step in range(self._options.inner_steps)]
+
+    def final_statistics(self, n_tasks: int | None) -> NormStats | None:
+        """Return the running statistics of the query pass, or ``None``."""
+        return self._row(-1, n_tasks) if self.running(n_tasks) else None
+
+    def _row(self, row: int, n_tasks: int | None) -> NormStats:
+        def pick(part: str) -> dict[str, Tensor]:
+            rows = {k: self._state[f"stats/{k}.{part}"][row, :n] for k, n in self._channels.items()}
+            return rows if n_tasks is None else {k: v.expand(n_tasks, -1) for k, v in rows.items()}
+
+        return NormStats("apply", pick("mean"), pick("var"))
+
+
+def _tasks(episodes: Episodes, batched: bool) -> list[tuple[Tensor, Tensor, Tensor, Tensor]]:
+    """Return the tensors of each task, or of all of them as one batch."""
+    e = episodes
+    together = (e.support_x, e.support_y, e.query_x, e.query_y)
+    return [together] if batched else list(zip(*together, strict=True))

@@ -1,0 +1,49 @@
+"""Options of MAML and MAML++: the six parts of MAML++, each a switch of its own."""
+
+from __future__ import annotations
+
+from attrs import frozen
+
+from hnas.settings import at_least_0, one_of, positive, setting
+
+
+@frozen(kw_only=True)
+class MAMLPlusPlusOptions:
+    """MAML++ (Antoniou et al., ICLR 2019). The defaults are the paper's settings for Omniglot."""
+
+    inner_steps: int = setting(5, "gradient steps of the inner loop", positive)
+    inner_lr: float = setting(0.1, "learning rate of the inner loop, the initial one with learned rates", positive)
+    meta_lr: float = setting(1e-3, "learning rate of the outer loop (Adam)", positive)
+    meta_lr_end: float = setting(1e-5, "where cosine annealing ends", at_least_0)
+    gradient_clamp: float = setting(0.0, "clamp each component of the meta-gradient to this; 0: not at all", at_least_0)
+    second_order: bool = setting(True, "differentiate through the inner loop's gradients")
+    multi_step_loss: bool = setting(True, "MSL: the query loss after every step counts in the first epochs")
+    msl_epochs: int = setting(10, "MSL: epochs until only the last step counts", positive)
+    derivative_order_annealing: bool = setting(True, "DA: first-order gradients in the first epochs")
+    first_order_epochs: int = setting(50, "DA: epochs with first-order gradients", at_least_0)
+    per_step_statistics: bool = setting(True, "BNRS: keep running statistics for each inner step")
+    per_step_norm: bool = setting(True, "BNWB: batch-normalisation weights and biases for each inner step")
+    learned_rates: bool = setting(True, "LSLR: learn the inner learning rate of each layer and step")
+    cosine_annealing: bool = setting(True, "CA: anneal the outer learning rate over the whole training")
+    statistics: str = setting(
+        "batch",
+        "statistics that adapted networks normalise with: of the batch, or (with BNRS) the running ones",
+        one_of("batch", "running"),
+    )
+    batch_below_gflop: float = setting(
+        0.3,
+        "adapt tasks as one batch where a task's inner loop takes less than this, else one after the other",
+        at_least_0,
+    )
+
+
+@frozen(kw_only=True)
+class MAMLOptions(MAMLPlusPlusOptions):
+    """MAML (Finn et al., ICML 2017): the same engine with the six parts off."""
+
+    multi_step_loss: bool = setting(False, "MSL: the query loss after every step counts in the first epochs")
+    derivative_order_annealing: bool = setting(False, "DA: first-order gradients in the first epochs")
+    per_step_statistics: bool = setting(False, "BNRS: keep running statistics for each inner step")
+    per_step_norm: bool = setting(False, "BNWB: batch-normalisation weights and biases for each inner step")
+    learned_rates: bool = setting(False, "LSLR: learn the inner learning rate of each layer and step")
+    cosine_annealing: bool = setting(False, "CA: anneal the outer learning rate over the whole training")

@@ -1,0 +1,71 @@
+"""Random search: the baseline that every other strategy has to beat."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from attrs import frozen
+
+from hnas import Architecture, Ask, Scored, SearchProblem, SearchStrategy
+from hnas.settings import fraction, positive, setting
+
+_TRIES = 50  # samples drawn for a place before it stays empty
+
+
+@frozen(kw_only=True)
+class RandomSearchOptions:
+    """Options of `RandomSearch`; population and iterations mean the budget that they mean for `Genetic`."""
+
+    population: int = setting(100, "architectures in an iteration", positive)
+    iterations: int = setting(200, "iterations", positive)
+    finalists: float = setting(0.1, "share of the last iteration that goes to the best seen before", fraction)
+
+
+class RandomSearch(SearchStrategy):
+    """Score fresh feasible samples in every iteration, none twice, and the best of them again in the last one.
+
+    Every iteration draws other tasks, so losses of different iterations are compared with noise only. Therefore a share
+    of the last iteration is given to the best architectures seen before, where they and the last fresh samples are
+    scored on the same tasks and in full. Where the space holds no further feasible architecture, an iteration is
+    smaller, down to the finalists alone.
+    """
+
+    def __init__(self, options: RandomSearchOptions) -> None:
+        self._options = options
+
+    @property
+    def iterations(self) -> int:
+        return self._options.iterations
+
+    def start(self, problem: SearchProblem) -> None:
+        self._problem = problem
+        self._asked = 0
+        self._seen: set[Architecture] = set()
+        self._best: dict[Architecture, float] = {}
+
+    def ask(self) -> Ask | None:
+        if self._asked == self._options.iterations:
+            return None
+        self._asked += 1
+        last = self._asked == self._options.iterations
+        pool = list(self._best) if last else []
+        while len(pool) < self._options.population and (new := self._new()) is not None:
+            pool.append(new)
+        return Ask(architectures=tuple(pool or self._best), keep=None if last else self._n_finalists)
+
+    def tell(self, scored: Sequence[Scored]) -> None:
+        self._best |= {s.arch: s.loss for s in scored if not s.bound}
+        best = sorted(self._best.items(), key=lambda item: item[1])[: self._n_finalists]
+        self._best = dict(best)
+
+    @property
+    def _n_finalists(self) -> int:
+        return max(1, round(self._options.finalists * self._options.population))
+
+    def _new(self) -> Architecture | None:
+        for _ in range(_TRIES):
+            arch = self._problem.sample_feasible(self._problem.generator)
+            if arch not in self._seen:
+                self._seen.add(arch)
+                return arch
+        return None

@@ -1,0 +1,103 @@
+"""Building blocks of convolutional super-nets, as functions of their weights: for one task, and for many at once.
+
+A batch of T tasks runs as T groups of one convolution: images stand as ``(N, T*C, H, W)``, channels of one task side
+by side, and every weight has a leading dimension T. Everything here is twice differentiable, in float32 and float64, on
+any device. Maps are halved with rounding up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from hnas import NormStats
+
+EPS = 1e-5
+"""Added to the variance by a batch normalisation."""
+
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "relu": F.relu,
+    "elu": F.elu,
+    "selu": F.selu,
+    "sigmoid": torch.sigmoid,
+    "relu6": F.relu6,
+    "leakyrelu": F.leaky_relu,  # slope 0.01, torch's default
+}
+
+
+def conv_norm_activation(
+    x: Tensor,  # (N, C, H, W)
+    weight: Tensor,  # (O, C, k, k)
+    gamma: Tensor,  # (O,)
+    beta: Tensor,  # (O,)
+    *,
+    activation: str,
+    stride: int,
+    max_pool: bool,
+    norm: str,
+    stats: NormStats | None,
+) -> Tensor:
+    """Convolve without a bias, normalise, activate and, where ``max_pool``, halve. Returns (N, O, H', W').
+
+    A bias would cancel in the normalisation. ``norm`` names the layer in ``stats``.
+    """
+    x = F.conv2d(x, weight, stride=stride, padding=weight.shape[-1] // 2)
+    x = ACTIVATIONS[activation](_normalise(x, gamma, beta, norm, stats))
+    return halve(x) if max_pool else x
+
+
+def conv_norm_activation_tasks(
+    x: Tensor,  # (N, T*C, H, W)
+    weight: Tensor,  # (T, O, C, k, k)
+    gamma: Tensor,  # (T, O)
+    beta: Tensor,  # (T, O)
+    *,
+    activation: str,
+    stride: int,
+    max_pool: bool,
+    norm: str,
+    stats: NormStats | None,
+) -> Tensor:
+    """Do `conv_norm_activation` for T tasks, each with its own weights and statistics. Returns (N, T*O, H', W')."""
+    x = F.conv2d(x, weight.flatten(0, 1), stride=stride, padding=weight.shape[-1] // 2, groups=weight.shape[0])
+    x = ACTIVATIONS[activation](_normalise(x, gamma, beta, norm, stats))
+    return halve(x) if max_pool else x
+
+
+def _normalise(x: Tensor, gamma: Tensor, beta: Tensor, norm: str, stats: NormStats | None) -> Tensor:
+    """Normalise each channel of (N, …, H, W); ``gamma`` is (C,), or (T, C) where channels are those of T tasks."""
+    flat = gamma.flatten(), beta.flatten()
+    if stats is not None and stats.mode == "apply":
+        return F.batch_norm(x, stats.mean[norm].flatten(), stats.var[norm].flatten(), *flat, training=False, eps=EPS)
+    if stats is not None:
+        var, mean = torch.var_mean(x.detach(), dim=(0, 2, 3), correction=0)
+        stats.mean[norm], stats.var[norm] = mean.view(gamma.shape), var.view(gamma.shape)
+    return F.batch_norm(x, None, None, *flat, training=True, eps=EPS)
+
+
+def halve(x: Tensor) -> Tensor:
+    """Take the maximum of each 2×2 patch; an odd row or column at the edge is kept."""
+    return F.max_pool2d(x, 2, ceil_mode=True)
+
+
+def pool_linear(x: Tensor, weight: Tensor, bias: Tensor, pool: int) -> Tensor:
+    """Average to ``pool`` × ``pool`` and classify. ``x`` (N, C, H, W), ``weight`` (n_way, C, pool²) → (N, n_way)."""
+    return F.linear(_average(x, pool).flatten(1), weight.flatten(1), bias)
+
+
+def pool_linear_tasks(x: Tensor, weight: Tensor, bias: Tensor, pool: int) -> Tensor:
+    """Do `pool_linear` for T tasks. ``x`` (N, T*C, H, W), ``weight`` (T, n_way, C, pool²) → (T, N, n_way)."""
+    features = _average(x, pool).reshape(x.shape[0], weight.shape[0], -1).transpose(0, 1)  # (T, N, C*pool²)
+    return torch.baddbmm(bias[:, None], features, weight.flatten(2).transpose(1, 2))
+
+
+def _average(x: Tensor, pool: int) -> Tensor:
+    return x.mean((2, 3), keepdim=True) if pool == 1 else F.adaptive_avg_pool2d(x, pool)
+
+
+def group_tasks(x: Tensor) -> Tensor:
+    """Put the images of T tasks side by side: (T, N, C, H, W) → (N, T*C, H, W)."""
+    return x.transpose(0, 1).flatten(1, 2)

@@ -1,0 +1,128 @@
+"""The super-net of the VGG9 space: the weights of its largest network, shared by all."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor
+
+from hnas import Architecture, NormStats, SuperNet
+from hnas.layer import Shape
+from hnas.supernet import Params, Role
+from hnas_plugins.spaces.blocks import (
+    conv_norm_activation,
+    conv_norm_activation_tasks,
+    group_tasks,
+    pool_linear,
+    pool_linear_tasks,
+)
+from hnas_plugins.spaces.vgg9 import DEPTH, KERNELS, VGG9, check_task
+
+
+class VGG9SuperNet(SuperNet):
+    """Share weights by the first n channels of input and output and the centre crop of the kernel.
+
+    Parameters: ``conv1.weight`` (O, C, 5, 5), ``norm1.weight`` and ``norm1.bias`` (O,), … for four layers;
+    ``fc.weight`` (n_way, C, pool²), so that its channels are sliced like those of a convolution, and ``fc.bias``
+    (n_way,). Networks of every depth share the one classifier.
+
+    Convolutions have no bias here, because a normalisation by batch statistics cancels it. `VGG9.layers` counts one: a
+    deployed network has it, after its normalisation was folded into the convolution.
+    """
+
+    task_batched = True
+
+    def __init__(self, space: VGG9, input_shape: Shape, n_way: int) -> None:
+        check_task(input_shape, n_way)
+        self._space = space
+        self._task = (input_shape, n_way)
+        self._pool = space.settings.pool
+        self._halving = {
+            "stride": 2 if space.settings.downsample == "stride" else 1,
+            "max_pool": space.settings.downsample == "pool",
+        }
+        widest, positions = max(space.widths), self._pool**2
+        self._shapes: dict[str, tuple[int, ...]] = {}
+        channels = input_shape[0]
+        for i in range(1, DEPTH + 1):
+            self._shapes[f"conv{i}.weight"] = (widest, channels, max(KERNELS), max(KERNELS))
+            self._shapes[f"norm{i}.weight"] = self._shapes[f"norm{i}.bias"] = (widest,)
+            channels = widest
+        self._shapes |= {"fc.weight": (n_way, widest, positions), "fc.bias": (n_way,)}
+
+    @property
+    def roles(self) -> Mapping[str, Role]:
+        return {name: "norm" if name.startswith("norm") else "weight" for name in self._shapes}
+
+    def init(self, generator: torch.Generator) -> Params:
+        """Draw as the MAML++ authors' code does: Xavier-uniform weights, biases 0, gamma 1 and beta 0.
+
+        Xavier's bound is that of the reference network (3×3, base width), whatever the super-net's size. Under batch
+        normalisation the scale of a convolution changes no output, only how far an inner step of a given rate moves
+        it; so the reference network starts where MAML++'s rates were found, and the others lie on both sides of it.
+        """
+        params = {}
+        for name, shape in self._shapes.items():
+            if name.endswith(".bias"):
+                params[name] = torch.zeros(shape)
+            elif name.startswith("norm"):
+                params[name] = torch.ones(shape)
+            else:
+                bound = self._xavier_bound(name, shape)
+                params[name] = torch.empty(shape).uniform_(-bound, bound, generator=generator)
+        return params
+
+    def _xavier_bound(self, name: str, shape: tuple[int, ...]) -> float:
+        base = self._space.settings.base_width
+        if name == "fc.weight":
+            return math.sqrt(6 / (base * shape[2] + shape[0]))
+        fan_in = shape[1] if name == "conv1.weight" else base
+        return math.sqrt(6 / (9 * (fan_in + base)))
+
+    def macs(self, arch: Architecture) -> int:
+        return sum(layer.macs for layer in self._space.layers(arch, *self._task))
+
+    def share(self, params: Params, arch: Architecture) -> Params:
+        """Return views of ``params``: the super-net's, or those of any network that has as much of each tensor."""
+        shared = {}
+        channels = params["conv1.weight"].shape[-3]
+        for i, block in enumerate(self._space.blocks(arch), 1):
+            weight = params[f"conv{i}.weight"]
+            edge = (weight.shape[-1] - block.kernel) // 2
+            crop = slice(edge, edge + block.kernel)
+            shared[f"conv{i}.weight"] = weight[..., : block.width, :channels, crop, crop]
+            shared[f"norm{i}.weight"] = params[f"norm{i}.weight"][..., : block.width]
+            shared[f"norm{i}.bias"] = params[f"norm{i}.bias"][..., : block.width]
+            channels = block.width
+        shared["fc.weight"] = params["fc.weight"][..., :channels, :]
+        shared["fc.bias"] = params["fc.bias"]
+        return shared
+
+    def forward(self, shared: Params, x: Tensor, arch: Architecture, *, stats: NormStats | None = None) -> Tensor:
+        """Return the logits (N, n_way). Statistics are named ``norm1`` … ``norm4``."""
+        x = self._features(conv_norm_activation, shared, x, arch, stats)
+        return pool_linear(x, shared["fc.weight"], shared["fc.bias"], self._pool)
+
+    def forward_tasks(self, shared: Params, x: Tensor, arch: Architecture, *, stats: NormStats | None = None) -> Tensor:
+        """Return the logits (T, N, n_way): all tasks at once, as groups of each convolution."""
+        x = self._features(conv_norm_activation_tasks, shared, group_tasks(x), arch, stats)
+        return pool_linear_tasks(x, shared["fc.weight"], shared["fc.bias"], self._pool)
+
+    def _features(
+        self, block_of: Callable[..., Tensor], shared: Params, x: Tensor, arch: Architecture, stats: NormStats | None
+    ) -> Tensor:
+        """Return the last feature map."""
+        for i, block in enumerate(self._space.blocks(arch), 1):
+            x = block_of(
+                x,
+                shared[f"conv{i}.weight"],
+                shared[f"norm{i}.weight"],
+                shared[f"norm{i}.bias"],
+                activation=block.activation,
+                norm=f"norm{i}",
+                stats=stats,
+                **self._halving,
+            )
+        return x

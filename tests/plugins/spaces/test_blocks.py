@@ -1,0 +1,104 @@
+"""The building blocks: for one task against torch's own modules, for many tasks against one at a time."""
+
+import pytest
+import torch
+from torch import nn
+
+from hnas import NormStats
+from hnas_plugins.spaces import blocks
+from hnas_plugins.spaces.vgg9 import ACTIVATIONS
+
+T, N, C, OUT = 3, 4, 2, 5
+
+
+@pytest.fixture
+def generator():
+    return torch.Generator().manual_seed(0)
+
+
+def weights(generator, kernel, lead=()):
+    def draw(*shape):
+        return torch.randn(*lead, *shape, generator=generator, dtype=torch.float64)
+
+    return draw(OUT, C, kernel, kernel), draw(OUT), draw(OUT)
+
+
+def test_the_activations_are_those_that_the_space_offers():
+    """An activation that the space lists and the network lacks would fail in the middle of a training."""
+    assert tuple(blocks.ACTIVATIONS) == ACTIVATIONS
+
+
+@pytest.mark.parametrize(
+    ("name", "module"),
+    [
+        ("relu", nn.ReLU()),
+        ("elu", nn.ELU()),
+        ("selu", nn.SELU()),
+        ("sigmoid", nn.Sigmoid()),
+        ("relu6", nn.ReLU6()),
+        ("leakyrelu", nn.LeakyReLU(0.01)),
+    ],
+)
+def test_activations_are_torchs_own(name, module):
+    x = torch.linspace(-9, 9, 101)
+    assert torch.equal(blocks.ACTIVATIONS[name](x), module(x))
+
+
+@pytest.mark.parametrize(("stride", "max_pool"), [(1, False), (2, False), (1, True)])
+@pytest.mark.parametrize("kernel", [1, 3, 5])
+def test_the_grouped_block_is_the_block_of_each_task(generator, kernel, stride, max_pool):
+    """Groups mixed up, or statistics taken over all tasks, would leak one task into another."""
+    x = torch.randn(T, N, C, 7, 6, generator=generator, dtype=torch.float64)
+    stacked = weights(generator, kernel, (T,))
+    how = {"activation": "elu", "stride": stride, "max_pool": max_pool, "norm": "norm1"}
+    together = NormStats("collect")
+    out = blocks.conv_norm_activation_tasks(blocks.group_tasks(x), *stacked, stats=together, **how)
+    for t in range(T):
+        alone = NormStats("collect")
+        one = blocks.conv_norm_activation(x[t], *(w[t] for w in stacked), stats=alone, **how)
+        torch.testing.assert_close(out[:, t * OUT : (t + 1) * OUT], one)
+        torch.testing.assert_close(together.mean["norm1"][t], alone.mean["norm1"])
+        torch.testing.assert_close(together.var["norm1"][t], alone.var["norm1"])
+
+
+def test_collected_statistics_are_the_mean_and_the_biased_variance(generator):
+    """MAML++ keeps these per step; an unbiased variance would not reproduce the same output."""
+    x = torch.randn(N, C, 6, 6, generator=generator, dtype=torch.float64)
+    weight, gamma, beta = (w.requires_grad_() for w in weights(generator, 1))
+    stats = NormStats("collect")
+    how = {"activation": "relu", "stride": 1, "max_pool": False, "norm": "n"}
+    blocks.conv_norm_activation(x, weight, gamma, beta, stats=stats, **how)
+    maps = nn.functional.conv2d(x, weight)
+    torch.testing.assert_close(stats.mean["n"], maps.mean((0, 2, 3)))
+    torch.testing.assert_close(stats.var["n"], maps.var((0, 2, 3), correction=0))
+    assert not stats.mean["n"].requires_grad
+    assert not stats.var["n"].requires_grad
+
+
+@pytest.mark.parametrize("pool", [1, 2, 5])
+def test_the_classifier_of_many_tasks_is_that_of_each(generator, pool):
+    """Also where the map (3×3) is smaller than the pooling: it is then spread, as torch does."""
+    x = torch.randn(T, N, C, 3, 3, generator=generator, dtype=torch.float64)
+    weight = torch.randn(T, 6, C, pool**2, generator=generator, dtype=torch.float64)
+    bias = torch.randn(T, 6, generator=generator, dtype=torch.float64)
+    out = blocks.pool_linear_tasks(blocks.group_tasks(x), weight, bias, pool)
+    assert out.shape == (T, N, 6)
+    for t in range(T):
+        module = nn.Sequential(nn.AdaptiveAvgPool2d(pool), nn.Flatten(), nn.Linear(C * pool**2, 6).double())
+        module[2].weight.data, module[2].bias.data = weight[t].flatten(1), bias[t]
+        torch.testing.assert_close(out[t], module(x[t]))
+        torch.testing.assert_close(blocks.pool_linear(x[t], weight[t], bias[t], pool), module(x[t]))
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_blocks_are_twice_differentiable(generator, activation):
+    """MAML differentiates through an inner gradient; a detach or a once-differentiable operation would be silent."""
+    x = torch.randn(3, C, 4, 4, generator=generator, dtype=torch.float64)
+    inputs = [w.requires_grad_() for w in weights(generator, 3)]
+
+    def block(weight, gamma, beta):
+        how = {"activation": activation, "stride": 2, "max_pool": False, "norm": "n"}
+        return blocks.conv_norm_activation(x, weight, gamma, beta, stats=NormStats("collect"), **how)
+
+    assert torch.autograd.gradcheck(block, inputs)
+    assert torch.autograd.gradgradcheck(block, inputs)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import zlib
 from typing import TYPE_CHECKING
 
-import numpy as np
 from attrs import frozen
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
 
 
@@ -24,14 +24,19 @@ class Seeds:
 
     def numpy(self, purpose: str, *counter: int) -> np.random.Generator:
         """Return a numpy generator for ``purpose`` at ``counter``."""
+        import numpy as np
+
         return np.random.default_rng(self._sequence(purpose, counter))
 
     def torch(self, purpose: str, *counter: int) -> torch.Generator:
         """Return a torch CPU generator for ``purpose`` at ``counter``."""
+        import numpy as np
         import torch
 
         seed = int(self._sequence(purpose, counter).generate_state(1, np.uint64)[0])
         return torch.Generator().manual_seed(seed & (2**63 - 1))
 
     def _sequence(self, purpose: str, counter: tuple[int, ...]) -> np.random.SeedSequence:
+        import numpy as np
+
         return np.random.SeedSequence(self.root, spawn_key=(zlib.crc32(purpose.encode()), *counter))

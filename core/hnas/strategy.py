@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
-import numpy as np
 from attrs import frozen
 
 from hnas.architecture import Architecture
 from hnas.cost import Cost
 from hnas.space import SearchSpace
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 @frozen(kw_only=True)

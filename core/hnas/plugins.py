@@ -134,7 +134,11 @@ class Registry:
         return [r for r in self._registered if kind in (None, r.kind)]
 
     def get(self, kind: Kind, name: str) -> Registered:
-        """Return the plugin ``name`` (or ``name@distribution``) of a kind. Raises `PluginError`."""
+        """Return the plugin ``name`` (or ``name@distribution``) of a kind. Raises `PluginError`.
+
+        ``./file.py:Class`` and ``package.module:Class`` name a class in user code, unless what stands before the colon
+        is the name of a registered plugin.
+        """
         wanted, _, distribution = name.partition("@")
         for built_in_only in (True, False):
             self._load(built_in_only)
@@ -145,6 +149,10 @@ class Registry:
             ]
             if matches:
                 break
+        if not matches and self._is_user_code(kind, name):
+            from hnas.user_code import USER_CODE, user_plugin
+
+            return Registered(kind=kind, plugin=user_plugin(kind, name), distribution=USER_CODE, version="")
         if not matches:
             names = sorted({r.plugin.name for r in self._registered if r.kind == kind})
             failed = "".join(f" ({f.distribution} {f.version} failed to load: {f.cause})" for f in self.failures)
@@ -178,6 +186,10 @@ class Registry:
             options = resolve(registered.plugin.options, registered)()
         return resolve(registered.plugin.factory, registered)(options)
 
+    def _is_user_code(self, kind: Kind, name: str) -> bool:
+        where = name.rpartition(":")[0]
+        return bool(where) and all(r.kind != kind or r.plugin.name != where for r in self._registered)
+
     def _load(self, built_in_only: bool) -> None:
         keep = []
         for point in self._waiting:
@@ -188,9 +200,12 @@ class Registry:
             try:
                 self._registered += _read(point, distribution, version)
             except Exception as cause:
-                if self._strict:
-                    raise
                 text = f"{type(cause).__name__}: {cause}"
+                if self._strict:
+                    raise PluginError(
+                        f"plugin {point.name!r} of {distribution} {version} failed to load: {text}",
+                        hint="unset HNAS_STRICT_PLUGINS to go on without it",
+                    ) from cause
                 self.failures.append(
                     Failure(entry_point=point.name, distribution=distribution, version=version, cause=text)
                 )

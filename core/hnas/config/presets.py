@@ -1,0 +1,47 @@
+"""Presets: budgets by name, as plain tables over the schema.
+
+A plugin's table holds options that apply where the chosen plugin has them; others are passed over, so that a preset
+works with any third-party plugin. A table inside it, named like a plugin, applies to that plugin alone.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+PRESETS: dict[str, dict[str, Any]] = {
+    # The schema's and the plugins' own defaults.
+    "none": {},
+    # Minutes on two cores: everything small.
+    "quick": {
+        "space": {"base_width": 16},
+        "strategy": {"population": 30, "iterations": 15},
+        "meta_train": {
+            "epochs": 10,
+            "iterations": 60,
+            "tasks": 4,
+            "n_query": 5,
+            "shrink_start": 3,
+            "validate_every": 5,
+            "validate_tasks": 50,
+        },
+        "search": {"tasks": 8, "pool": 200, "n_query": 5},
+        "retrain": {"epochs": 10, "iterations": 60, "tasks": 4, "n_query": 5},
+    },
+    # About an hour on two cores.
+    "small": {
+        "space": {"base_width": 32},
+        "strategy": {"population": 50, "iterations": 50},
+        "meta_train": {"epochs": 30, "iterations": 100, "tasks": 4, "n_query": 5, "shrink_start": 9},
+        "search": {"pool": 400},
+        "retrain": {"epochs": 30, "iterations": 100, "tasks": 4, "n_query": 5},
+    },
+    # The paper's budget: 100 epochs of 500 iterations, a pool of 100, 200 iterations of the search.
+    "paper": {
+        "space": {"base_width": 64},
+        "strategy": {"population": 100, "iterations": 200},
+        "meta_train": {"epochs": 100, "iterations": 500, "tasks": 8, "n_query": 1, "shrink_start": 30},
+        "search": {"tasks": 16, "pool": 600, "n_query": 15},
+        "retrain": {"epochs": 100, "iterations": 500, "tasks": 8, "n_query": 1},
+        "evaluate": {"tasks": 600},
+    },
+}

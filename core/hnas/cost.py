@@ -70,11 +70,15 @@ LayerCosts = Mapping[str, Measurement]
 """Metric name to measurement, for one layer."""
 
 
+def _copy(values: Mapping[str, float]) -> Mapping[str, float]:
+    return dict(values)
+
+
 @frozen(kw_only=True)
 class Cost:
     """What one network costs: metric name to value, in each metric's own unit."""
 
-    values: Mapping[str, float] = field(converter=dict)
+    values: Mapping[str, float] = field(converter=_copy)
 
     def __getitem__(self, metric: str) -> float:
         return self.values[metric]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
 from hnas.episode import Episodes, EpisodeSpec
@@ -10,6 +11,8 @@ from hnas.layer import Shape
 
 if TYPE_CHECKING:
     import numpy as np
+
+    from hnas.download import RemoteFile
 
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
@@ -34,3 +37,21 @@ class TaskSource(ABC):
         All randomness (classes, images, augmentation) comes from ``generator``: one state, one batch. Raises
         `DataError` where the split has too few classes or images for ``spec``.
         """
+
+    # ---------------------------------------------------------------- optional
+
+    def remote_files(self) -> Sequence[RemoteFile]:
+        """Return what `hnas data fetch` has to download, and where it belongs. Nothing by default."""
+        return ()
+
+    def check(self) -> str:
+        """Read the data and say in a sentence what is there. Raises `DataError` where something is missing.
+
+        Called by `hnas data check`. The default draws one 2-way 1-shot task from every split.
+        """
+        import numpy as np
+
+        for split in SPLITS:
+            self.sample(split, 1, EpisodeSpec(n_way=2, k_shot=1, n_query=1), np.random.default_rng(0))
+        shape = "x".join(map(str, self.image_shape))
+        return f"{', '.join(f'{self.n_classes(s)} {s}' for s in SPLITS)} classes of {shape} images"

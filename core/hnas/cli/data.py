@@ -1,0 +1,132 @@
+"""`hnas data`: the data sets that tasks are drawn from. List them, fetch them, check them."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import attrs
+import typer
+
+from hnas.download import RemoteFile, download
+from hnas.errors import ConfigError, DataError, HnasError
+from hnas.plugins import Registry
+from hnas.task_source import SPLITS, TaskSource
+
+app = typer.Typer(help="List, fetch and check the data sets that tasks are drawn from.", no_args_is_help=True)
+
+Root = Annotated[Path | None, typer.Option("--data-root", help="Folder of the data set.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@app.command("list")
+def list_command(context: typer.Context, as_json: Json = False) -> None:
+    """List the task sources, and what each has to download."""
+    rows: list[dict[str, Any]] = []
+    registry = _registry(context)
+    for found in registry.list("tasks"):
+        try:
+            files = registry.create("tasks", f"{found.plugin.name}@{found.distribution}").remote_files()
+        except HnasError as cause:  # one broken plugin does not hide the others
+            print(f"{found.plugin.name} of {found.distribution}: {cause}", file=sys.stderr)
+            continue
+        rows.append(
+            {
+                "name": found.plugin.name,
+                "summary": found.plugin.summary,
+                "distribution": found.distribution,
+                "files": [
+                    {"url": f.url, "path": str(f.path), "licence": f.licence, "present": f.path.is_file()}
+                    for f in files
+                ],
+            }
+        )
+    if as_json:
+        print(json.dumps(rows, indent=2))
+        return
+    for row in rows:
+        print(f"{row['name']}: {row['summary']}")
+        for file in row["files"]:
+            state = "there" if file["present"] else "not there"
+            print(f"  {file['path']} ({state}; {file['licence']} licence) from {file['url']}")
+    print("Next: hnas data fetch NAME, or hnas data check NAME", file=sys.stderr)
+
+
+@app.command()
+def fetch(context: typer.Context, name: str, data_root: Root = None) -> None:
+    """Download a data set, continuing where an earlier download stopped. Complete data are left alone."""
+    source = _source(_registry(context), name, data_root)
+    files = source.remote_files()
+    if not files:
+        print(f"{name} has nothing to download.")
+    elif not _complete(source, files):
+        for file in files:
+            if file.path.is_file() and file.mismatch(file.path) is None:
+                print(f"{file.path} is there already.")
+                continue
+            print(f"{file.url} ({file.licence} licence) -> {file.path}")
+            download(file, _Meter())
+    else:
+        print(f"{name} is complete in {files[0].path.parent}: {source.check()}.")
+    print(f"Next: hnas data check {name}{f' --data-root {data_root}' if data_root else ''}", file=sys.stderr)
+
+
+@app.command()
+def check(context: typer.Context, name: str, data_root: Root = None, as_json: Json = False) -> None:
+    """Read a data set and say what is there, or what is missing."""
+    source = _source(_registry(context), name, data_root)
+    there = source.check()
+    classes = {split: source.n_classes(split) for split in SPLITS}
+    if as_json:
+        print(json.dumps({"name": name, "content": there, "classes": classes, "image_shape": source.image_shape}))
+        return
+    print(f"{name}: {there}.")
+    print("classes: " + ", ".join(f"{count} {split}" for split, count in classes.items()))
+    root = f" --data-root {data_root}" if data_root else ""
+    print(f"Next: hnas run --tasks {name}{root}", file=sys.stderr)
+
+
+def _registry(context: typer.Context) -> Registry:
+    """Return the registry that the main command made, or this environment's."""
+    return context.obj if isinstance(context.obj, Registry) else Registry()
+
+
+def _source(registry: Registry, name: str, data_root: Path | None) -> TaskSource:
+    options = registry.options_class("tasks", name)
+    settings = {}
+    if data_root is not None:
+        if not attrs.has(options) or "root" not in attrs.fields_dict(options):
+            raise ConfigError(f"{name} reads no files: it takes no --data-root", hint="leave --data-root out")
+        settings["root"] = str(data_root)
+    source: TaskSource = registry.create("tasks", name, options(**settings))
+    return source
+
+
+def _complete(source: TaskSource, files: Sequence[RemoteFile]) -> bool:
+    """Tell whether the data are there, whichever way they came: judged by content, not by the files' checksums."""
+    if not any(f.path.parent.is_dir() for f in files):
+        return False
+    try:
+        source.check()
+    except DataError:
+        return False
+    return True
+
+
+class _Meter:
+    """Says how far a download is, in one line on a terminal and every quarter elsewhere."""
+
+    def __init__(self) -> None:
+        self._said = -1
+
+    def __call__(self, done: int, total: int | None) -> None:
+        terminal = sys.stderr.isatty()
+        share = done * 100 // total if total else done >> 20
+        if share == self._said or (not terminal and share < self._said + 25 and done != total):
+            return
+        self._said = share
+        text = f"  {done / 1e6:.1f} MB" + (f" of {total / 1e6:.1f} MB" if total else "")
+        print(f"\r{text}" if terminal else text, end="\n" if not terminal or done == total else "", file=sys.stderr)

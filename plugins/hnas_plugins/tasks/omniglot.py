@@ -1,0 +1,122 @@
+"""The task source `omniglot`: 1623 handwritten characters, 20 drawings each (Lake et al., 2015)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from attrs import frozen
+
+from hnas.download import RemoteFile
+from hnas.episode import Episodes, EpisodeSpec
+from hnas.home import home
+from hnas.layer import Shape
+from hnas.settings import at_least_0, one_of, setting
+from hnas.task_source import SPLITS, Split, TaskSource
+from hnas_plugins.tasks.array_cache import Images
+from hnas_plugins.tasks.omniglot_reader import SIDE, read_images
+from hnas_plugins.tasks.omniglot_splits import DRAWINGS, random_split, vinyals_split
+from hnas_plugins.tasks.sampling import Indices, assemble, draw_classes, draw_images
+
+_URL = "https://github.com/brendenlake/omniglot/raw/master/python/"
+_MD5 = {  # as torchvision records them; no SHA-256 was ever published
+    "images_background.zip": "68d2efa1b9178cc56df9314c21c6e718",
+    "images_evaluation.zip": "6b91aef0f799c5bb55b94e3f2daec811",
+}
+
+
+@frozen(kw_only=True)
+class OmniglotOptions:
+    """Options of `Omniglot`."""
+
+    root: str = setting(
+        "",
+        "folder that holds images_background and images_evaluation, as folders or zips; "
+        "empty: $HNAS_DATA/omniglot, else data/omniglot in hnas's home",
+    )
+    split: Literal["vinyals", "random"] = setting(
+        "vinyals", "vinyals: 1028/172/423 characters; random: 1150/50/423", one_of("vinyals", "random")
+    )
+    split_seed: int = setting(0, "shuffles the characters of the random split", at_least_0)
+    rotations: bool = setting(
+        True, "add each training character turned by 90, 180 and 270 degrees as classes of their own"
+    )
+
+
+class Omniglot(TaskSource):
+    """Omniglot at 28×28, grey, ink = 1.
+
+    Rotations multiply the training classes by four. Validation and test stay upright, as in the code of MAML++, so that
+    accuracies compare with it. (Prototypical networks and torchmeta's helper rotate these too.)
+    """
+
+    def __init__(self, options: OmniglotOptions | None = None) -> None:
+        self._options = options or OmniglotOptions()
+
+    @property
+    def root(self) -> Path:
+        """The folder that the data are read from."""
+        if self._options.root:
+            return Path(self._options.root).expanduser()
+        data = os.environ.get("HNAS_DATA")
+        return (Path(data).expanduser() if data else home() / "data") / "omniglot"
+
+    @property
+    def image_shape(self) -> Shape:
+        return (1, SIDE, SIDE)
+
+    def n_classes(self, split: Split) -> int:
+        return len(self._characters[split]) * self._turns(split)
+
+    def sample(self, split: Split, n_tasks: int, spec: EpisodeSpec, generator: np.random.Generator) -> Episodes:
+        import torch
+
+        what, turns = f"omniglot's {split} split", self._turns(split)
+        classes = draw_classes(generator, n_tasks, self.n_classes(split), spec, what)
+        support, query = draw_images(generator, n_tasks, DRAWINGS, spec, what)
+        characters = _each_image(self._characters[split][classes // turns], support, query)
+        images = self._images[characters, np.concatenate([support.ravel(), query.ravel()])]
+        turn = _each_image(classes % turns, support, query)
+        for quarter in range(1, turns):
+            turned = np.flatnonzero(turn == quarter)
+            images[turned] = np.rot90(images[turned], quarter, axes=(1, 2))
+        return assemble(torch.from_numpy(images).to(torch.float32).mul_(1 / 255)[:, None], n_tasks, spec)
+
+    def remote_files(self) -> Sequence[RemoteFile]:
+        return [
+            RemoteFile(url=_URL + name, path=self.root / name, md5=md5, licence="MIT", max_bytes=64 << 20)
+            for name, md5 in _MD5.items()
+        ]
+
+    def check(self) -> str:
+        images, official = self._read
+        content = "the official drawings" if official else "NOT the official drawings: results will not compare"
+        return f"{images.shape[0]} characters x {images.shape[1]} drawings, {content}"
+
+    def _turns(self, split: Split) -> int:
+        return 4 if self._options.rotations and split == "train" else 1
+
+    @cached_property
+    def _read(self) -> tuple[Images, bool]:
+        return read_images(self.root)
+
+    @property
+    def _images(self) -> Images:
+        return self._read[0]
+
+    @cached_property
+    def _characters(self) -> dict[Split, Indices]:
+        random = self._options.split == "random"
+        return {
+            s: np.array(random_split(s, self._options.split_seed) if random else vinyals_split(s), np.int64)
+            for s in SPLITS
+        }
+
+
+def _each_image(of_class: Indices, support: Indices, query: Indices) -> Indices:
+    """Repeat what is known of each class (T, n_way) for its images, all support images first, as `assemble` wants."""
+    return np.concatenate([np.repeat(of_class, drawn.shape[2]) for drawn in (support, query)])

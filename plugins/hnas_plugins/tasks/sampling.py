@@ -1,0 +1,77 @@
+"""Drawing tasks: which classes, which images, and the tensors that they become. Vectorised over tasks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hnas.episode import Episodes, EpisodeSpec
+from hnas.errors import DataError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Indices = NDArray[np.int64]
+
+
+def draw_distinct(generator: np.random.Generator, rows: int, population: int, count: int) -> Indices:
+    """Draw ``count`` distinct numbers below ``population`` in random order, for each of ``rows``: (rows, count).
+
+    Floyd's algorithm gives every subset the same chance in ``count`` vector operations, however large the population;
+    shuffling gives every order the same chance.
+    """
+    drawn = np.empty((rows, count), np.int64)
+    for i, last in enumerate(range(population - count, population)):
+        candidate = generator.integers(0, last + 1, size=rows)
+        taken = (drawn[:, :i] == candidate[:, None]).any(axis=1)
+        drawn[:, i] = np.where(taken, last, candidate)
+    return generator.permuted(drawn, axis=1)
+
+
+def draw_classes(generator: np.random.Generator, n_tasks: int, n_classes: int, spec: EpisodeSpec, what: str) -> Indices:
+    """Draw the classes of each task: (n_tasks, n_way). ``what`` names the split in the `DataError`."""
+    if spec.n_way > n_classes:
+        raise DataError(
+            f"{what} has {n_classes} classes, a {spec.n_way}-way task needs {spec.n_way}",
+            hint=f"choose task.n_way of at most {n_classes}",
+        )
+    return draw_distinct(generator, n_tasks, n_classes, spec.n_way)
+
+
+def draw_images(
+    generator: np.random.Generator, n_tasks: int, n_images: int, spec: EpisodeSpec, what: str
+) -> tuple[Indices, Indices]:
+    """Draw, for every class of every task, its support and query images out of ``n_images`` that each class has.
+
+    Returns (n_tasks, n_way, k_shot) and (n_tasks, n_way, n_query), no image twice for a class of a task.
+    """
+    count = spec.k_shot + spec.n_query
+    if count > n_images:
+        raise DataError(
+            f"{what} has {n_images} images a class; {spec.k_shot} support and {spec.n_query} query images need {count}",
+            hint=f"with {spec.k_shot} support images choose n_query of at most {n_images - spec.k_shot}"
+            if spec.k_shot < n_images
+            else f"choose task.k_shot below {n_images}",
+        )
+    drawn = draw_distinct(generator, n_tasks * spec.n_way, n_images, count).reshape(n_tasks, spec.n_way, count)
+    return drawn[:, :, : spec.k_shot], drawn[:, :, spec.k_shot :]
+
+
+def assemble(images: Tensor, n_tasks: int, spec: EpisodeSpec) -> Episodes:
+    """Make episodes, without a copy, of ``images`` (N, C, H, W).
+
+    All tasks' support images come first, then all their query images; within a task they stand class by class.
+    """
+    import torch
+
+    n_support, n_query = spec.n_way * spec.k_shot, spec.n_way * spec.n_query
+    shape = images.shape[1:]
+    classes = torch.arange(spec.n_way)
+    return Episodes(
+        support_x=images[: n_tasks * n_support].view(n_tasks, n_support, *shape),
+        support_y=classes.repeat_interleave(spec.k_shot).repeat(n_tasks, 1),
+        query_x=images[n_tasks * n_support :].view(n_tasks, n_query, *shape),
+        query_y=classes.repeat_interleave(spec.n_query).repeat(n_tasks, 1),
+    )

@@ -17,7 +17,11 @@ if TYPE_CHECKING:
     from hnas.supernet import Params, SuperNet
 
 State = dict[str, "Tensor"]
-"""All that a meta-learner learns, flat: ``params/<name>``, ``lslr/<name>``, ``adam/…``. Saved as safetensors."""
+"""All that a meta-learner learns, flat, saved as safetensors.
+
+``params/<name>`` are the super-net's parameters (perhaps with leading dimensions of the learner's own). Names that start
+with ``outer/`` belong to `MetaLearner.update` alone and are not sent to workers.
+"""
 
 Gradient = dict[str, "Tensor"]
 """The meta-gradient by state name, a sum over tasks; statistics that workers collect travel in it too."""

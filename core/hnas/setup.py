@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 
 from attrs import define, field
 
+from hnas.architecture import Architecture
 from hnas.episode import Episodes, EpisodeSpec
 from hnas.layer import Shape
 from hnas.learner import MetaLearner
 from hnas.seeds import Seeds
 from hnas.space import SearchSpace
+from hnas.subnet import subnet
 from hnas.task_source import Split, TaskSource
 
 if TYPE_CHECKING:
@@ -29,6 +31,8 @@ class Setup:
     n_way: int
     k_shot: int
     seeds: Seeds
+    alone: Architecture | None = None
+    """Train and score this architecture's own network, instead of sub-networks of the super-net."""
     _last: tuple[object, Episodes] | None = field(default=None, init=False)
 
     @cached_property
@@ -37,7 +41,8 @@ class Setup:
 
     @cached_property
     def supernet(self) -> SuperNet:
-        return self.space.supernet(self.image_shape, self.n_way)
+        whole = self.space.supernet(self.image_shape, self.n_way)
+        return whole if self.alone is None else subnet(whole, self.alone)
 
     def episodes(self, split: Split, purpose: str, indices: Iterable[int], n_query: int, *counter: int) -> Episodes:
         """Return the tasks ``indices`` of the endless, seeded stream that ``purpose`` and ``counter`` name.

@@ -56,6 +56,18 @@ class SearchSpace(ABC):
         """
         return {}
 
+    def default_reference(self, input_shape: Shape) -> str | None:
+        """Return the name of the reference network to compare with on such images: by default the first one."""
+        return next(iter(self.references()), None)
+
+    def largest(self) -> Architecture:
+        """Return the largest architecture: by default each choice's largest number, or its first option."""
+        genes = [
+            c.options.index(max(c.options)) if all(isinstance(o, int | float) for o in c.options) else 0
+            for c in self.choices
+        ]
+        return Architecture(self.name, tuple(genes))
+
     # ---------------------------------------------------------------- derived
 
     def architecture(self, **options: Option) -> Architecture:

@@ -49,6 +49,8 @@ class SearchConfig:
     """``[search]``: phase 3, how candidates are scored. What is proposed is the strategy's (``[strategy]``)."""
 
     tasks: int = setting(16, "tasks drawn in each iteration", positive)
+    finalists: int = setting(10, "best candidates of the last iteration that are scored again before choosing", positive)
+    final_tasks: int = setting(100, "tasks that the finalists are scored on", positive)
     pool: int = setting(600, "validation tasks that they are drawn from", positive)
     n_query: int = setting(15, "query images per class", positive)
     fitness: Literal["query", "support"] = setting(
@@ -69,7 +71,9 @@ class RetrainConfig:
     start: Literal["scratch", "supernet"] = setting(
         "scratch", "initial weights: fresh ones, or the super-net's", one_of("scratch", "supernet")
     )
-    reference: bool = setting(True, "train the space's first reference network with the same budget, to compare")
+    reference: str = setting(
+        "auto", "reference network trained with the same budget: a name, 'auto' (the space's own for such images) or 'none'"
+    )
 
 
 @frozen(kw_only=True)

@@ -24,10 +24,10 @@ def adam_step(state: State, gradient: Gradient, names: list[str], *, lr: float, 
         adam(
             [state[n] for n in names],
             gradients,
-            [state[f"adam/mean/{n}"] for n in names],
-            [state[f"adam/square/{n}"] for n in names],
+            [state[f"outer/mean/{n}"] for n in names],
+            [state[f"outer/square/{n}"] for n in names],
             [],
-            [state[f"adam/steps/{n}"] for n in names],
+            [state[f"outer/steps/{n}"] for n in names],
             foreach=True,
             amsgrad=False,
             beta1=0.9,
@@ -43,9 +43,9 @@ def adam_state(state: State, names: list[str]) -> State:
     """Return fresh moments for ``state[names]``."""
     fresh: State = {}
     for name in names:
-        fresh[f"adam/mean/{name}"] = torch.zeros_like(state[name])
-        fresh[f"adam/square/{name}"] = torch.zeros_like(state[name])
-        fresh[f"adam/steps/{name}"] = torch.tensor(0.0)
+        fresh[f"outer/mean/{name}"] = torch.zeros_like(state[name])
+        fresh[f"outer/square/{name}"] = torch.zeros_like(state[name])
+        fresh[f"outer/steps/{name}"] = torch.tensor(0.0)
     return fresh
 
 

@@ -1,0 +1,42 @@
+"""Phase 3: search the architecture for new tasks on a device, with super-net weights (Algorithm 1 of the paper)."""
+
+from __future__ import annotations
+
+from attrs import frozen
+
+from hnas.evaluator import Evaluator
+from hnas.events import Event, Listener
+from hnas.learner import State
+from hnas.search_loop import search
+from hnas.search_trace import SearchTrace
+from hnas.strategy import Scored, SearchProblem, SearchStrategy
+
+
+@frozen(kw_only=True)
+class Adaption:
+    """What a search found: the last population, and its best scored again on more tasks, best first."""
+
+    population: tuple[Scored, ...]
+    finalists: tuple[Scored, ...]
+
+    @property
+    def chosen(self) -> Scored:
+        return self.finalists[0]
+
+
+def adapt(
+    strategy: SearchStrategy,
+    problem: SearchProblem,
+    evaluator: Evaluator,
+    state: State,
+    *,
+    trace: SearchTrace,
+    emit: Listener,
+) -> Adaption:
+    """Search under the problem's constraints; iterations that ``trace`` holds are not scored again."""
+    emit(Event(phase="adapt", kind="start", total=strategy.iterations))
+    evaluator.start(state)
+    population = search(strategy, problem, evaluator, trace=trace, emit=emit)
+    finalists = evaluator.finals(population)
+    emit(Event(phase="adapt", kind="end", done=strategy.iterations, total=strategy.iterations))
+    return Adaption(population=tuple(population), finalists=tuple(finalists))

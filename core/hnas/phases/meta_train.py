@@ -1,0 +1,37 @@
+"""Phase 1: meta-train the super-net over sampled architectures (Section 3.1 of the paper)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from hnas.config.schema import MetaTrainConfig
+from hnas.events import Listener
+from hnas.executor import Executor
+from hnas.learner import State
+from hnas.setup import Setup
+from hnas.shrinking import progressive_shrinking
+from hnas.training import TrainPlan, train
+
+PHASE = "meta-train"
+
+
+def meta_train(setup: Setup, config: MetaTrainConfig, executor: Executor, *, folder: Path, emit: Listener) -> State:
+    """Return the super-net's learnt state; goes on from the last checkpoint in ``folder``."""
+    plan = TrainPlan(
+        epochs=config.epochs,
+        iterations=config.iterations,
+        tasks=config.tasks,
+        n_query=config.n_query,
+        validate_every=config.validate_every,
+        validate_tasks=config.validate_tasks,
+    )
+    return train(
+        setup,
+        plan,
+        progressive_shrinking(setup.space, config, setup.seeds),
+        executor,
+        phase=PHASE,
+        folder=folder,
+        emit=emit,
+        start=lambda: setup.learner.init(setup.supernet, setup.seeds.torch("meta-train-init")),
+    )

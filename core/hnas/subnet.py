@@ -1,0 +1,61 @@
+"""One architecture of a super-net, as a network of its own: what is re-trained and tested."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from hnas.architecture import Architecture
+from hnas.learner import MetaLearner, State
+from hnas.supernet import NormStats, Params, Role, SuperNet
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+
+class SubNet(SuperNet):
+    """Wrap a super-net so that its parameters are those of one architecture only."""
+
+    def __init__(self, supernet: SuperNet, arch: Architecture, names: list[str]) -> None:
+        self._supernet, self._arch, self._names = supernet, arch, names
+        self.task_batched = supernet.task_batched
+
+    @property
+    def roles(self) -> Mapping[str, Role]:
+        return {k: self._supernet.roles[k] for k in self._names}
+
+    def init(self, generator: torch.Generator) -> Params:
+        shared = self._supernet.share(self._supernet.init(generator), self._arch)
+        return {k: shared[k].contiguous().clone() for k in self._names}
+
+    def share(self, params: Params, arch: Architecture) -> Params:
+        return params
+
+    def forward(self, shared: Params, x: Tensor, arch: Architecture, *, stats: NormStats | None = None) -> Tensor:
+        return self._supernet.forward(shared, x, self._arch, stats=stats)
+
+    def forward_tasks(self, shared: Params, x: Tensor, arch: Architecture, *, stats: NormStats | None = None) -> Tensor:
+        return self._supernet.forward_tasks(shared, x, self._arch, stats=stats)
+
+    def macs(self, arch: Architecture) -> int:
+        return self._supernet.macs(self._arch)
+
+
+def subnet(supernet: SuperNet, arch: Architecture) -> SubNet:
+    """Return the network of ``arch`` alone."""
+    import torch
+
+    names = supernet.share(supernet.init(torch.Generator().manual_seed(0)), arch)
+    return SubNet(supernet, arch, list(names))
+
+
+def warm_start(learner: MetaLearner, supernet: SuperNet, state: State, arch: Architecture, fresh: State) -> State:
+    """Return ``fresh`` (a state of the architecture's own network) with what the super-net's ``state`` knows of it.
+
+    The outer optimiser starts anew.
+    """
+    inherited = supernet.share({k: state[f"params/{k}"] for k in supernet.roles}, arch)
+    known = {f"params/{k}": v for k, v in inherited.items()}
+    known |= {k: v for k, v in state.items() if not k.startswith(("params/", "outer/"))}
+    return {k: known[k].clone() if k in known and known[k].shape == v.shape else v for k, v in fresh.items()}

@@ -163,7 +163,8 @@ def _listed(event: Event) -> str:
 
 
 def _values(values: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name.replace('_', ' ')} {_number(value)}" for name, value in values.items())
+    shown = {name: value for name, value in values.items() if isinstance(value, int | float | str)}
+    return ", ".join(f"{name.replace('_', ' ')} {_number(value)}" for name, value in shown.items())
 
 
 def _number(value: Any) -> str:

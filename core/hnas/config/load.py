@@ -19,6 +19,7 @@ from hnas.config.presets import PRESETS
 from hnas.config.schema import Config, PluginChoice
 from hnas.config.sources import Entry, from_command_line, from_environment, from_file
 from hnas.config.values import describe, read, read_text, sentence, validate
+from hnas.constraint import Constraint
 from hnas.errors import ConfigError, HnasError, PluginError, close_matches
 from hnas.plugins import KINDS, Kind, Registry
 
@@ -151,7 +152,9 @@ class _Resolver:
                 try:
                     value = (read_text if entry.text else read)(entry.value, hints[name])
                     validate(fields[name], value)
-                except ValueError as cause:
+                    for limit in value if entry.keys == ("constraints",) else ():
+                        Constraint.parse(limit)
+                except (ValueError, ConfigError) as cause:
                     self._mistake(i, entry, str(cause))
                     continue
                 values[name], self.origins[dotted[name]] = value, entry.origin

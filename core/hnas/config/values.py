@@ -59,7 +59,7 @@ def parse_text(text: str) -> Any:
 
 def validate(field: attrs.Attribute[Any], value: Any) -> None:
     """Run a field's validators. Raises `ValueError` with a sentence: ``must be > 0, got -1``."""
-    if field.validator is None:
+    if not field.validator:  # attrs keeps an empty list of validators as it is
         return
     try:
         # Built-in validators do not look at the instance; one that does is run when the options are made.

@@ -1,0 +1,118 @@
+"""Options that several commands share, and the way from them to a resolved configuration."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from hnas.cli.invocation import Invocation
+from hnas.cli.output import note
+from hnas.layer import Shape
+
+if TYPE_CHECKING:
+    from hnas.config.load import LoadedConfig
+
+SpaceOption = Annotated[str | None, typer.Option("--space", metavar="NAME", help="Search space.")]
+LearnerOption = Annotated[str | None, typer.Option("--learner", metavar="NAME", help="Meta-learner.")]
+BackendOption = Annotated[
+    str | None, typer.Option("--backend", metavar="NAME", help="Hardware backend, or ./file.py:Class, module:Class.")
+]
+StrategyOption = Annotated[str | None, typer.Option("--strategy", metavar="NAME", help="Search strategy.")]
+TasksOption = Annotated[str | None, typer.Option("--tasks", metavar="NAME", help="Source of few-shot tasks.")]
+DataRootOption = Annotated[
+    str | None,
+    typer.Option("--data-root", metavar="DIR", help="Where the data set is; short for --set tasks.root=DIR."),
+]
+PresetOption = Annotated[
+    str | None, typer.Option("--preset", metavar="NAME", help="Budget: quick, small, paper, or none (plain defaults).")
+]
+ConfigOption = Annotated[
+    str | None, typer.Option("--config", metavar="FILE", help="TOML file; see `hnas config init`.")
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Set any key, such as space.downsample=pool; may be repeated."),
+]
+ConstraintOption = Annotated[
+    list[str] | None,
+    typer.Option("--constraint", metavar="LIMIT", help="Such as 'latency<=0.05ms' or 'params<=70K'; may be repeated."),
+]
+SeedOption = Annotated[int | None, typer.Option("--seed", help="Root of all randomness.")]
+WorkersOption = Annotated[int | None, typer.Option("--workers", help="Worker processes; 0 takes one per core.")]
+RunDirOption = Annotated[
+    Path | None,
+    typer.Option("--run-dir", metavar="DIR", help="Run directory; goes on where it stopped if there is one already."),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+InputOption = Annotated[
+    str | None, typer.Option("--input", metavar="CxHxW", help="Channels, height and width of an image, as in 3x84x84.")
+]
+
+
+def load(
+    invocation: Invocation,
+    *,
+    preset: str | None = None,
+    config: str | Path | None = None,
+    sets: Sequence[str] | None = None,
+    constraint: Sequence[str] | None = None,
+    data_root: str | None = None,
+    run_dir: Path | None = None,
+    **flags: Any,
+) -> LoadedConfig:
+    """Resolve the options of a command; ``flags`` are top-level keys such as ``space``, ``seed`` or ``workers``.
+
+    Where ``run_dir`` holds a run already and no file is given, the run's own configuration takes the file's place, so
+    that settings need not be repeated. Notes go to standard error. Raises `ConfigError` and `PluginError`.
+    """
+    from hnas.config.load import load_config
+
+    own = run_dir / "config.toml" if run_dir is not None else None
+    if config is None and own is not None and own.is_file():
+        config = own
+    loaded = load_config(
+        invocation.registry,
+        preset=preset,
+        file=config,
+        sets=[split_set(text) for text in sets or ()],
+        flags={**flags, "tasks.root": data_root, "constraints": list(constraint or ())},
+    )
+    for text in loaded.notes:
+        note(text)
+    return loaded
+
+
+def create(invocation: Invocation, loaded: LoadedConfig, kind: Any, **overrides: Any) -> Any:
+    """Construct the chosen plugin of a kind with its resolved options; ``overrides`` replace some of them."""
+    import attrs
+
+    choice = getattr(loaded.config, kind)
+    options = attrs.evolve(choice.options, **overrides) if overrides else choice.options
+    return invocation.registry.create(kind, choice.name, options)
+
+
+def split_set(text: str) -> tuple[str, str]:
+    """Split ``KEY=VALUE``. Raises a usage error where there is no equals sign."""
+    key, equals, value = text.partition("=")
+    if not equals or not key.strip():
+        raise typer.BadParameter(f"{text!r} is not KEY=VALUE, as in space.downsample=pool", param_hint="--set")
+    return key.strip(), value.strip()
+
+
+def input_shape(text: str) -> Shape:
+    """Read ``3x84x84``. Raises a usage error on anything else."""
+    if match := re.fullmatch(r"([1-9]\d{0,4})x([1-9]\d{0,4})x([1-9]\d{0,4})", text.strip().lower()):
+        channels, height, width = map(int, match.groups())
+        return channels, height, width
+    raise typer.BadParameter(f"{text!r} is not channels x height x width, as in 3x84x84", param_hint="--input")
+
+
+def describe_options(options: Any) -> Mapping[str, Any]:
+    """Return the values of a plugin's options by name."""
+    import attrs
+
+    return {f.name: getattr(options, f.name) for f in attrs.fields(type(options)) if f.init}

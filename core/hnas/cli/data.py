@@ -91,7 +91,8 @@ def check(context: typer.Context, name: str, data_root: Root = None, as_json: Js
 
 def _registry(context: typer.Context) -> Registry:
     """Return the registry that the main command made, or this environment's."""
-    return context.obj if isinstance(context.obj, Registry) else Registry()
+    found = getattr(context.obj, "registry", None)
+    return found if isinstance(found, Registry) else Registry()
 
 
 def _source(registry: Registry, name: str, data_root: Path | None) -> TaskSource:

@@ -22,7 +22,9 @@ REFERENCE = "ref"
 _EXAMPLE = "write METRIC<=NUMBER UNIT, such as 'latency<=3ms', 'params<=70K' or 'latency<=0.6ref'"
 _SHAPE = re.compile(r"\s*([^\s<>=!≤≥]+)\s*([<>=!≤≥]+)\s*(.*?)\s*")
 # Bounded digits: an exact fraction of '1e999999999' would fill the memory.
-_AMOUNT = re.compile(r"(\d{1,18}(?:\.\d{1,18})?(?:[eE][+-]?\d{1,2})?)\s*([A-Za-z\u00b5\u03bc]*)")
+_AMOUNT = re.compile(
+    r"(\d{1,18}(?:\.\d{1,18})?(?:[eE][+-]?\d{1,2})?)\s*((?:(?![eE][+-]?\d)[A-Za-z\u00b5\u03bc][A-Za-z0-9/]*)?)"
+)
 
 
 @frozen(kw_only=True)
@@ -119,6 +121,8 @@ def _limit(constraint: Constraint, metrics: Sequence[Metric], reference: Cost | 
                 f"{where}: the space names no reference network to compare with",
                 hint=f"give the limit in a unit: {_names(_units(metric))}",
             )
+        if metric.name not in reference.values:
+            raise ConfigError(f"{where}: the reference network has no cost in {metric.name}")
         value = constraint.amount * Fraction(reference[metric.name])
     else:
         units = _units(metric)

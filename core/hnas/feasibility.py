@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
+from itertools import islice, product
 
 import numpy as np
 
@@ -17,10 +18,12 @@ from hnas.space import SearchSpace
 _TRIES = 50  # rejected samples before one is repaired: 1 ms at 20 µs a look-up
 _REPAIRS = 5  # repairs that end in a local minimum before the known feasible architecture is taken
 _RANDOM_STARTS = 4
+_GROUPS = 64  # combinations of the options that other choices need; VGG9 has four
 _MEMO = 2**16
 
 Key = Callable[[Architecture], tuple[float, ...]]
 """What a descent makes smaller."""
+Moves = Callable[[Architecture], Iterable[Architecture]]
 
 
 class Feasibility:
@@ -55,10 +58,10 @@ class Feasibility:
     def smallest(self, metric: str) -> tuple[Architecture, float]:
         """Return the cheapest architecture in one metric and its cost, in the metric's unit.
 
-        Coordinate descent from several starts, then moves of two choices at once from the best of them. Exact where a
-        cost has no deeper local minima than those (tested against enumeration).
+        Coordinate descent from several starts for each depth (or whatever other choices need), then by two choices at
+        once. Exact unless a minimum takes three changes at once to leave (tested against enumeration).
         """
-        best = self._minimise(lambda a: (self._cost(a)[metric],), self._starts())
+        best = self._minimise(lambda a: (self._cost(a)[metric],))
         return best, self._cost(best)[metric]
 
     def ensure_reachable(self) -> Architecture:
@@ -91,51 +94,67 @@ class Feasibility:
             ties = [n for pressure, n in steps if pressure == lowest]
             arch = ties[int(generator.integers(len(ties)))]
 
-    def _starts(self) -> list[Architecture]:
-        """Return where descents begin: first and last options and random ones, under each option of each parent."""
+    def _starts(self) -> list[list[Architecture]]:
+        """Return where descents begin, in groups with the same options of the choices that others need (depth).
+
+        In each group: all first options, all last ones, and random ones.
+        """
         space, generator = self._space, np.random.default_rng(0)
-        first = Architecture(space.name, (0,) * len(space.choices))
-        last = Architecture(space.name, tuple(len(c.options) - 1 for c in space.choices))
-        bases = [first, last, *(space.sample(generator) for _ in range(_RANDOM_STARTS))]
-        parents = {c.needs[0] for c in space.choices if c.needs}
-        starts = [space.canonical(b) for b in bases]
-        for i, choice in enumerate(space.choices):
-            for gene in range(len(choice.options)) if choice.name in parents else ():
-                for b in (first, last):
-                    starts.append(space.canonical(Architecture(space.name, (*b.genes[:i], gene, *b.genes[i + 1 :]))))
-        return list(dict.fromkeys(starts))
+        first = (0,) * len(space.choices)
+        last = tuple(len(c.options) - 1 for c in space.choices)
+        bases = [first, last, *(space.sample(generator).genes for _ in range(_RANDOM_STARTS))]
+        options = [range(len(space.choices[i].options)) for i in self._parents]
+        groups = []
+        for picked in islice(product(*options), _GROUPS):
+            parents = dict(zip(self._parents, picked, strict=True))
+            genes = [tuple(parents.get(i, g) for i, g in enumerate(base)) for base in bases]
+            groups.append(list(dict.fromkeys(space.canonical(Architecture(space.name, g)) for g in genes)))
+        return groups
 
-    def _minimise(self, key: Key, starts: Iterable[Architecture]) -> Architecture:
-        best = min((self._descend(start, key) for start in starts), key=key)
-        while True:  # moves of two choices leave minima such as a deep network that needs another kernel to be cheap
-            further = min(self._pairs(best), key=key, default=best)
-            if not key(further) < key(best):
-                return best
-            best = self._descend(further, key)
+    @cached_property
+    def _parents(self) -> list[int]:
+        needed = {c.needs[0] for c in self._space.choices if c.needs}
+        return [i for i, c in enumerate(self._space.choices) if c.name in needed]
 
-    def _descend(self, arch: Architecture, key: Key) -> Architecture:
+    def _minimise(self, key: Key, further: Sequence[Architecture] = ()) -> Architecture:
+        """Descend within each group first: else all descents would end at the depth that is cheap at their start."""
+        found = list(further)
+        for group in self._starts():
+            best = min((self._descend(start, key, self._siblings) for start in group), key=key)
+            found.append(self._descend_by_pairs(best, key, self._siblings))
+        return self._descend_by_pairs(min(found, key=key), key, self._space.neighbours)
+
+    def _descend(self, arch: Architecture, key: Key, moves: Moves) -> Architecture:
         while True:
-            step = min(self._space.neighbours(arch), key=key, default=arch)
+            step = min(moves(arch), key=key, default=arch)
             if not key(step) < key(arch):
                 return arch
             arch = step
 
-    def _pairs(self, arch: Architecture) -> Iterator[Architecture]:
-        seen = {arch}
-        for one in self._space.neighbours(arch):
-            for two in self._space.neighbours(one):
-                if two not in seen:
-                    seen.add(two)
-                    yield two
+    def _descend_by_pairs(self, arch: Architecture, key: Key, moves: Moves) -> Architecture:
+        """Descend, and go on by two moves at once where no single one helps: kernel and width that fit each other."""
+        while True:
+            arch = self._descend(arch, key, moves)
+            twice = {two for one in moves(arch) for two in moves(one)}
+            step = min(sorted(twice), key=key, default=arch)
+            if not key(step) < key(arch):
+                return arch
+            arch = step
+
+    def _siblings(self, arch: Architecture) -> Iterator[Architecture]:
+        """Yield the neighbours that leave alone the choices that others need."""
+        for n in self._space.neighbours(arch):
+            if all(n.genes[i] == arch.genes[i] for i in self._parents):
+                yield n
 
     def _find_feasible(self) -> Architecture:
-        starts = self._starts()
-        for start in starts:  # usually enough, and much faster than proving a minimum
-            arch = self._descend(start, self._pressure)
-            if self.feasible(arch):
-                return arch
+        for group in self._starts():  # usually the first one is enough
+            for start in group:
+                arch = self._descend(start, self._pressure, self._space.neighbours)
+                if self.feasible(arch):
+                    return arch
         cheapest = [(limit, *self.smallest(limit.metric.name)) for limit in self._limits]
-        nearest = self._minimise(self._pressure, [*starts, *(arch for _, arch, _ in cheapest)])
+        nearest = self._minimise(self._pressure, [arch for _, arch, _ in cheapest])
         if self.feasible(nearest):
             return nearest
         alone = [(limit, arch, value) for limit, arch, value in cheapest if value > limit.value]

@@ -37,10 +37,10 @@ def search(
     evaluated = iteration = 0
     while (ask := strategy.ask()) is not None:
         _check(strategy, problem, ask, iteration)
-        recorded = trace.recorded(iteration, ask) if trace else None
+        recorded = trace.recorded(iteration, ask) if trace is not None else None
         if recorded is None:
             scored = _clean(ask, evaluate(iteration, ask))
-            if trace:
+            if trace is not None:
                 trace.append(iteration, ask, scored)
         else:
             scored = recorded
@@ -88,7 +88,7 @@ def _clean(ask: Ask, scored: Sequence[Scored]) -> list[Scored]:
 
 def _step(scored: Sequence[Scored], done: int, total: int, evaluated: int, *, replayed: bool) -> Event:
     """Describe the iteration's best architecture; ``best_loss`` is ``None`` where no loss was finite."""
-    best = min(scored, key=lambda s: (s.loss, s.bound))
+    best = min(scored, key=lambda s: (s.bound, s.loss))
     return Event(
         phase="adapt",
         kind="step",

@@ -61,8 +61,8 @@ class Genetic(SearchStrategy):
         return Ask(architectures=tuple(self._pool()), keep=None if last else self._n_elites)
 
     def tell(self, scored: Sequence[Scored]) -> None:
-        # A bound is no loss: among equals the architecture that was scored in full comes first.
-        best = sorted(scored, key=lambda s: (s.loss, s.bound))[: self._n_elites]
+        # A bound is no loss: only what was scored in full can be among the best.
+        best = sorted(scored, key=lambda s: (s.bound, s.loss))[: self._n_elites]
         self._elites = [s.arch for s in best if math.isfinite(s.loss)]
 
     @property

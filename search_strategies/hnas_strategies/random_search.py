@@ -41,7 +41,7 @@ class RandomSearch(SearchStrategy):
         self._problem = problem
         self._asked = 0
         self._seen: set[Architecture] = set()
-        self._best: dict[Architecture, float] = {}
+        self._best: dict[Architecture, Scored] = {}
 
     def ask(self) -> Ask | None:
         if self._asked == self._options.iterations:
@@ -54,9 +54,10 @@ class RandomSearch(SearchStrategy):
         return Ask(architectures=tuple(pool or self._best), keep=None if last else self._n_finalists)
 
     def tell(self, scored: Sequence[Scored]) -> None:
-        self._best |= {s.arch: s.loss for s in scored if not s.bound}
-        best = sorted(self._best.items(), key=lambda item: item[1])[: self._n_finalists]
-        self._best = dict(best)
+        self._best |= {s.arch: s for s in scored}
+        # A bound is no loss: what was scored in full comes first.
+        best = sorted(self._best.values(), key=lambda s: (s.bound, s.loss))[: self._n_finalists]
+        self._best = {s.arch: s for s in best}
 
     @property
     def _n_finalists(self) -> int:

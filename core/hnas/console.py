@@ -149,7 +149,7 @@ class LiveDisplay:
 
 def duration(seconds: float) -> str:
     """Return a time to read: ``4.2 s``, ``3 min 20 s``, ``1 h 05 min``."""
-    if seconds < 60:
+    if round(seconds, 1) < 60:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     if minutes < 60:

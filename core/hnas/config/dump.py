@@ -65,7 +65,7 @@ def toml_value(value: Any, key: str = "value") -> str:
         case list() | tuple():
             return "[" + ", ".join(toml_value(v, key) for v in value) + "]"
         case dict():
-            return "{" + ", ".join(f"{json.dumps(k)} = {toml_value(v, key)}" for k, v in value.items()) + "}"
+            return "{" + ", ".join(f"{toml_value(str(k))} = {toml_value(v, key)}" for k, v in value.items()) + "}"
     raise ConfigError(f"{key}: a {type(value).__name__} cannot be written to a configuration file: {value!r}")
 
 

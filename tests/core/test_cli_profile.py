@@ -1,0 +1,67 @@
+"""`hnas profile`: every distinct layer of a space, measured once and kept."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from hnas.cli import run
+
+
+@pytest.fixture(autouse=True)
+def own_home(tmp_path, monkeypatch):
+    monkeypatch.setenv("HNAS_HOME", str(tmp_path / "home"))
+
+
+def test_json_lists_every_distinct_layer_with_its_costs(capsys):
+    """462 convolutions of VGG9 (activation apart), and the linear layers, on 28×28 images."""
+    command = ["profile", "--space", "vgg9", "--backend", "eyeriss", "--input", "1x28x28", "--json"]
+    assert run(command) == 0
+    first = json.loads(capsys.readouterr().out)
+    assert sum(r["layer"]["op"] == "conv2d" for r in first["layers"]) == 462
+    assert {r["layer"]["op"] for r in first["layers"]} == {"conv2d", "linear"}
+    assert len({r["key"] for r in first["layers"]}) == len(first["layers"])
+    row = first["layers"][0]
+    assert row["cycles"] > 0
+    assert row["latency_ms"] == pytest.approx(row["cycles"] / 200e6 * 1e3)
+    assert run(command) == 0
+    again = capsys.readouterr()
+    assert json.loads(again.out)["layers"] == first["layers"]
+    assert "reused 469" in again.err
+
+
+def test_without_an_input_the_images_are_those_of_the_tasks(capsys):
+    """`glyphs` are 1×28×28; a preset's width applies only where it is asked for."""
+    assert run(["profile", "--preset", "quick", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    firsts = [r["layer"] for r in found["layers"] if r["layer"]["op"] == "conv2d" and r["layer"]["in_shape"][0] == 1]
+    assert {tuple(layer["in_shape"]) for layer in firsts} == {(1, 28, 28)}
+    assert max(layer["out_shape"][0] for layer in firsts) == 36
+
+
+def test_text_ends_with_the_next_command(capsys):
+    assert run(["profile", "--input", "1x8x8", "--n-way", "2"]) == 0
+    told = capsys.readouterr()
+    assert "LATENCY_MS" in told.out
+    assert told.err.splitlines()[-1] == "next: hnas run --space vgg9 --backend eyeriss --preset quick"
+
+
+def test_a_backend_in_user_code_is_profiled(capsys, tmp_path, monkeypatch):
+    (tmp_path / "my_cli_board.py").write_text(
+        "from attrs import frozen\nfrom hnas import DeviceInfo, HardwareBackend, Measurement, Metric\n\n\n"
+        "class MyBoard(HardwareBackend):\n"
+        "    @frozen\n    class Options:\n        factor: float = 1.0\n\n"
+        "    def __init__(self, options):\n        self.options = options\n\n"
+        "    def describe(self):\n"
+        "        return DeviceInfo(backend='mine', device='board', runtime='1', metrics=(Metric(name='ticks'),),\n"
+        "            settings={'factor': self.options.factor}, ops=frozenset({'linear'}))\n\n"
+        "    def measure(self, layers):\n"
+        "        return ({'ticks': Measurement(median=layer.macs * self.options.factor)} for layer in layers)\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    command = ["profile", "--backend", "./my_cli_board.py:MyBoard", "--input", "1x8x8", "--set", "backend.factor=2"]
+    assert run([*command, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)["layers"]
+    assert {r["layer"]["op"] for r in found} == {"linear"}
+    assert all(r["ticks"] == 2 * r["layer"]["in_shape"][0] * r["layer"]["out_shape"][0] for r in found)

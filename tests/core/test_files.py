@@ -1,0 +1,101 @@
+"""Files that survive: replaced whole or not at all, lines appended whole, a full disk told with its free space."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from hnas.errors import DataError
+from hnas.files import JsonLines, read_json, write_json
+
+
+@contextmanager
+def file_size_limit(size: int) -> Iterator[None]:
+    """Make the kernel refuse to let any file of this process grow beyond ``size`` bytes, as a full disk would."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_write_that_fails_keeps_the_old_file_and_tells_the_free_space(tmp_path):
+    path = tmp_path / "run.json"
+    write_json(path, {"good": True})
+    with file_size_limit(4096), pytest.raises(DataError, match=r"cannot write .*run\.json.* MiB are free") as error:
+        write_json(path, {"bad": "x" * 10_000})
+    assert error.value.exit_code == 3
+    assert read_json(path) == {"good": True}
+    assert [p.name for p in tmp_path.iterdir()] == ["run.json"]
+
+
+def test_a_missing_folder_is_told(tmp_path):
+    with pytest.raises(DataError, match="No such file or directory"):
+        write_json(tmp_path / "none" / "run.json", {})
+
+
+@pytest.mark.parametrize("content", ["", "{", '{"a": 1', "\x00"])
+def test_a_damaged_json_file_is_a_data_error(tmp_path, content):
+    path = tmp_path / "run.json"
+    path.write_text(content)
+    with pytest.raises(DataError, match="damaged"):
+        read_json(path)
+
+
+@pytest.mark.parametrize("torn", [b'{"n": 3, "lo', b'{"n": 3}', b"", b"\xff\xfe"])
+def test_a_torn_last_line_is_dropped_and_ended_by_the_next_writer(tmp_path, torn):
+    """Also where only the line end is missing: such a line was never acknowledged, and is written again on resume."""
+    lines = JsonLines(tmp_path / "metrics.jsonl")
+    lines.append({"n": 1})
+    lines.append({"n": 2})
+    with open(lines.path, "ab") as file:
+        file.write(torn)
+    assert list(lines.read()) == [{"n": 1}, {"n": 2}]
+    lines.append({"n": 3}, sync=True)
+    assert list(lines.read()) == [{"n": 1}, {"n": 2}, {"n": 3}]
+
+
+def test_a_line_that_did_not_fit_is_refused_and_the_next_one_is_whole(tmp_path):
+    lines = JsonLines(tmp_path / "metrics.jsonl")
+    lines.append({"n": 1})
+    with file_size_limit(100), pytest.raises(DataError, match=r"metrics\.jsonl"):
+        lines.append({"text": "x" * 200})
+    lines.append({"n": 2})
+    assert list(lines.read()) == [{"n": 1}, {"n": 2}]
+
+
+def test_a_missing_file_has_no_lines(tmp_path):
+    assert list(JsonLines(tmp_path / "none.jsonl").read()) == []
+
+
+def _append_many(path: Path, writer: int) -> None:
+    for i in range(200):
+        JsonLines(path).append({"writer": writer, "i": i, "text": "ä" * 200})
+
+
+def test_lines_of_two_processes_do_not_mix(tmp_path):
+    """Each line is one write to a file opened for appending."""
+    path = tmp_path / "metrics.jsonl"
+    context = multiprocessing.get_context("fork")
+    writers = [context.Process(target=_append_many, args=(path, w)) for w in range(2)]
+    for w in writers:
+        w.start()
+    for w in writers:
+        w.join()
+    assert sorted((v["writer"], v["i"]) for v in JsonLines(path).read()) == [
+        (w, i) for w in range(2) for i in range(200)
+    ]
+    assert len(path.read_bytes().splitlines()) == 400
+
+
+def test_json_is_readable_text(tmp_path):
+    write_json(tmp_path / "a.json", {"name": "Größe"})
+    assert "Größe" in (tmp_path / "a.json").read_text(encoding="utf-8")
+    assert json.loads((tmp_path / "a.json").read_text(encoding="utf-8")) == {"name": "Größe"}

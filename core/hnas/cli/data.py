@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import attrs
 import typer
 
+from hnas.cli.invocation import invocation
 from hnas.download import RemoteFile, download
 from hnas.errors import ConfigError, DataError, HnasError
 from hnas.plugins import Registry
@@ -26,7 +27,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 def list_command(context: typer.Context, as_json: Json = False) -> None:
     """List the task sources, and what each has to download."""
     rows: list[dict[str, Any]] = []
-    registry = _registry(context)
+    registry = invocation(context).registry
     for found in registry.list("tasks"):
         try:
             files = registry.create("tasks", f"{found.plugin.name}@{found.distribution}").remote_files()
@@ -58,7 +59,7 @@ def list_command(context: typer.Context, as_json: Json = False) -> None:
 @app.command()
 def fetch(context: typer.Context, name: str, data_root: Root = None) -> None:
     """Download a data set, continuing where an earlier download stopped. Complete data are left alone."""
-    source = _source(_registry(context), name, data_root)
+    source = _source(invocation(context).registry, name, data_root)
     files = source.remote_files()
     if not files:
         print(f"{name} has nothing to download.")
@@ -77,7 +78,7 @@ def fetch(context: typer.Context, name: str, data_root: Root = None) -> None:
 @app.command()
 def check(context: typer.Context, name: str, data_root: Root = None, as_json: Json = False) -> None:
     """Read a data set and say what is there, or what is missing."""
-    source = _source(_registry(context), name, data_root)
+    source = _source(invocation(context).registry, name, data_root)
     there = source.check()
     classes = {split: source.n_classes(split) for split in SPLITS}
     if as_json:
@@ -87,12 +88,6 @@ def check(context: typer.Context, name: str, data_root: Root = None, as_json: Js
     print("classes: " + ", ".join(f"{count} {split}" for split, count in classes.items()))
     root = f" --data-root {data_root}" if data_root else ""
     print(f"Next: hnas run --tasks {name}{root}", file=sys.stderr)
-
-
-def _registry(context: typer.Context) -> Registry:
-    """Return the registry that the main command made, or this environment's."""
-    found = getattr(context.obj, "registry", None)
-    return found if isinstance(found, Registry) else Registry()
 
 
 def _source(registry: Registry, name: str, data_root: Path | None) -> TaskSource:

@@ -15,7 +15,7 @@ CHECK = """
 import sys
 from hnas.cli import run
 code = run(sys.argv[1:])
-heavy = sorted({m.partition(".")[0] for m in sys.modules} & {"torch", "matplotlib", "scalesim", "safetensors", "click"})
+heavy = sorted({m.partition(".")[0] for m in sys.modules} & {"torch", "matplotlib", "scalesim", "safetensors"})
 print(code, heavy, file=sys.stderr)
 """
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import traceback
 from collections.abc import Sequence
@@ -16,7 +17,7 @@ from hnas.cli import config, data, plugins, profile, runs, spaces
 from hnas.cli.invocation import Invocation
 from hnas.errors import HnasError, close_matches
 
-# Typer vendors click since 0.25 and imports it before: its errors are reached through the one that typer exports.
+# Newer versions of typer hold a click of their own, older ones import it: either way typer exports one of its errors.
 _UsageError: Any = typer.BadParameter.__mro__[1]
 _GLOBAL = ("--debug", "--no-plugins")
 
@@ -116,4 +117,8 @@ def _usage(error: Any) -> int:
     if name and type(error).__name__ == "NoSuchOption":
         known = [o for p in error.ctx.command.params for o in p.opts] if error.ctx else []
         message = f"unknown option {name!r} of `{command}`.{close_matches(name, known)}"
+    elif unknown := re.match(r"No such command '(.*?)'\.", message):
+        # Older versions of typer make no suggestion.
+        known = list(getattr(error.ctx.command, "commands", ())) if error.ctx else []
+        message = f"unknown command {unknown[1]!r} of `{command}`.{close_matches(unknown[1], known)}"
     return _tell(message, f"`{command} --help` lists what there is", 2)

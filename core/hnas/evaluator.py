@@ -25,8 +25,8 @@ PURPOSE = "search-tasks"
 class Evaluator:
     """Scores architectures by their mean loss over validation tasks (Algorithm 1), given a super-net's state.
 
-    Iteration ``i`` draws ``config.tasks`` of the ``config.pool`` validation tasks, the same for all its architectures, so
-    that candidates are compared on common tasks. A score depends on seed, iteration and architecture only.
+    Iteration ``i`` draws ``config.tasks`` of the ``config.pool`` validation tasks, the same for all its architectures,
+    so that candidates are compared on common tasks. A score depends on seed, iteration and architecture only.
     """
 
     setup: Setup

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 State = dict[str, "Tensor"]
 """All that a meta-learner learns, flat, saved as safetensors.
 
-``params/<name>`` are the super-net's parameters (perhaps with leading dimensions of the learner's own). Names that start
-with ``outer/`` belong to `MetaLearner.update` alone and are not sent to workers.
+``params/<name>`` are the super-net's parameters (perhaps with leading dimensions of the learner's own). Names that
+start with ``outer/`` belong to `MetaLearner.update` alone and are not sent to workers.
 """
 
 Gradient = dict[str, "Tensor"]

@@ -6,7 +6,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
-from itertools import product
+from itertools import product, zip_longest
 from typing import TYPE_CHECKING, Any
 
 from hnas.architecture import Architecture, Choice, Option
@@ -169,23 +169,33 @@ class SearchSpace(ABC):
     def distinct_layers(self, input_shape: Shape, n_way: int) -> list[Layer]:
         """Return every layer that some architecture has, once each, sorted: what a cost table has to hold.
 
-        The default walks architectures that differ in few genes at a time, which finds all layers of spaces whose
-        layers depend on their own choices and on those of at most two others. A space whose layers depend on more
-        overrides it.
+        The default finds out, under each combination of the options that other choices need, which choices each
+        position of the network depends on, by changing one at a time, and enumerates those. A space in which one choice
+        hides whether another matters overrides it.
         """
-        found: dict[str, Layer] = {}
-        groups = [c.name for c in self.choices]
-        base = Architecture(self.name, (0,) * len(groups))
-        starts = {base} | {a for parent in self._parents for a in self._spread(base, (parent,))}
-        for start in starts:
-            for i in range(len(groups)):
-                for j in range(i + 1, len(groups)):
-                    for arch in self._spread(start, (i, j)):
-                        for layer in self.layers(arch, input_shape, n_way):
-                            found.setdefault(layer.key, layer)
-        return sorted(found.values())
+        found: set[Layer] = set()
+        options = [range(len(c.options)) for c in self.choices]
+        for picked in product(*(options[i] for i in self._parents)):
+            genes = [0] * len(options)
+            for i, gene in zip(self._parents, picked, strict=True):
+                genes[i] = gene
+            base = self.canonical(Architecture(self.name, tuple(genes)))
+            before = self.layers(base, input_shape, n_way)
+            needs: dict[int, set[int]] = {position: set() for position in range(len(before))}
+            for i, active in enumerate(self.active(base)):
+                if active and i not in self._parents:
+                    for arch in self._spread(base, (i,)):
+                        after = self.layers(arch, input_shape, n_way)
+                        for position, (old, new) in enumerate(zip_longest(before, after)):
+                            if old != new:
+                                needs.setdefault(position, set()).add(i)
+            for genes_needed in {tuple(sorted(n)) for n in needs.values()}:
+                for arch in self._spread(base, genes_needed):
+                    found.update(self.layers(arch, input_shape, n_way))
+        return sorted(found)
 
     def _spread(self, arch: Architecture, genes: tuple[int, ...]) -> Iterator[Architecture]:
+        """Yield ``arch`` with every combination of the options of ``genes``."""
         for picked in product(*(range(len(self.choices[i].options)) for i in genes)):
             changed = list(arch.genes)
             for i, gene in zip(genes, picked, strict=True):

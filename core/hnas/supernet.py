@@ -33,7 +33,7 @@ class NormStats:
     var: dict[str, Tensor] = field(factory=dict)
 
     def of_task(self, task: int) -> NormStats:
-        """Return the statistics to apply to one task, or an empty collection for it."""
+        """Return the statistics of one task of a batch, or an empty collection for it."""
         if self.mode == "collect":
             return NormStats("collect")
         return NormStats("apply", *({k: v[task] for k, v in part.items()} for part in (self.mean, self.var)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -57,9 +58,11 @@ def train(
     `DivergenceError` when the meta-loss is no longer a number.
     """
     total = plan.epochs * plan.iterations
-    emit(Event(phase=phase, kind="start", total=total))
     found = load_latest(folder, "state", notify=lambda text: emit(Event(phase=phase, kind="note", text=text)))
     state, first = (found[0], int(found[1]["iteration"])) if found else (start(), 0)
+    if first >= total:
+        return state
+    emit(Event(phase=phase, kind="start", done=first, total=total))
     executor.put(setup=setup)
     saved = reported = time.monotonic()
     window: list[tuple[float, float]] = []
@@ -126,9 +129,7 @@ def _meta_gradient(
     n = min(executor.size, plan.tasks)
     cuts = [plan.tasks * i // n for i in range(n + 1)]
     executor.put(state=to_workers(state))
-    items = [
-        (arch, progress, range(a, b), plan.n_query, f"{phase}-tasks") for a, b in zip(cuts, cuts[1:], strict=False)
-    ]
+    items = [(arch, progress, range(a, b), plan.n_query, f"{phase}-tasks") for a, b in pairwise(cuts)]
     parts = executor.map(_gradient_part, items)
     gradient: Gradient = {}
     for part, _, _ in parts:

@@ -49,7 +49,9 @@ class SearchConfig:
     """``[search]``: phase 3, how candidates are scored. What is proposed is the strategy's (``[strategy]``)."""
 
     tasks: int = setting(16, "tasks drawn in each iteration", positive)
-    finalists: int = setting(10, "best candidates of the last iteration that are scored again before choosing", positive)
+    finalists: int = setting(
+        10, "best candidates of the last iteration that are scored again before choosing", positive
+    )
     final_tasks: int = setting(100, "tasks that the finalists are scored on", positive)
     pool: int = setting(600, "validation tasks that they are drawn from", positive)
     n_query: int = setting(15, "query images per class", positive)
@@ -72,7 +74,8 @@ class RetrainConfig:
         "scratch", "initial weights: fresh ones, or the super-net's", one_of("scratch", "supernet")
     )
     reference: str = setting(
-        "auto", "reference network trained with the same budget: a name, 'auto' (the space's own for such images) or 'none'"
+        "auto",
+        "reference network trained with the same budget: a name, 'auto' (the space's own for such images) or 'none'",
     )
 
 

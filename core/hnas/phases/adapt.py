@@ -18,6 +18,7 @@ class Adaption:
 
     population: tuple[Scored, ...]
     finalists: tuple[Scored, ...]
+    schema: int = 1
 
     @property
     def chosen(self) -> Scored:

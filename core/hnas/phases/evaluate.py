@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-from typing import Any
-
-from attrs import asdict, frozen
-
+from hnas.accuracy import Accuracy
 from hnas.architecture import Architecture
 from hnas.baseline import nearest_class_mean
 from hnas.config.schema import EvaluateConfig
@@ -18,33 +13,6 @@ from hnas.training import score_tasks
 
 PURPOSE = "test-tasks"
 """The stream of test tasks; the same for every network of a run."""
-
-
-@frozen(kw_only=True)
-class Accuracy:
-    """Mean accuracy (0-1) over test tasks, and half the width of its 95 % confidence interval (normal, over tasks)."""
-
-    mean: float
-    half_width: float
-    tasks: int
-
-    @property
-    def lower(self) -> float:
-        return self.mean - self.half_width
-
-    def __str__(self) -> str:
-        return f"{100 * self.mean:.2f} ± {100 * self.half_width:.2f} %"
-
-    def to_json(self) -> dict[str, Any]:
-        return {**asdict(self), "lower": self.lower}
-
-    @classmethod
-    def over(cls, accuracies: Sequence[float]) -> Accuracy:
-        """Summarise one accuracy per task."""
-        n = len(accuracies)
-        mean = sum(accuracies) / n
-        variance = sum((a - mean) ** 2 for a in accuracies) / max(n - 1, 1)
-        return cls(mean=mean, half_width=1.96 * math.sqrt(variance / n), tasks=n)
 
 
 def evaluate(setup: Setup, state: State, arch: Architecture, config: EvaluateConfig, executor: Executor) -> Accuracy:

@@ -22,7 +22,8 @@ class MAML(MetaLearner):
     """Model-agnostic meta-learning with the six parts of MAML++, each an option.
 
     State: ``params/<name>`` (norm parameters with a leading step dimension under BNWB), ``lslr/<name>`` (steps,),
-    ``stats/<layer>.mean|var`` (steps + 1, C) under BNRS (the last row: query passes after the last step), ``outer/…`` (moments of Adam).
+    ``stats/<layer>.mean|var`` (steps + 1, C) under BNRS (the last row: query passes after the last step), and
+    ``outer/…``, the moments of Adam.
     """
 
     def __init__(self, options: MAMLPlusPlusOptions) -> None:

@@ -11,6 +11,7 @@ from torch import Tensor
 from hnas import Architecture, NormStats, SuperNet
 from hnas.layer import Shape
 from hnas.supernet import Params, Role
+from hnas_plugins.engine import blocks as engine
 from hnas_plugins.spaces.blocks import (
     conv_norm_activation,
     conv_norm_activation_tasks,
@@ -102,13 +103,26 @@ class VGG9SuperNet(SuperNet):
 
     def forward(self, shared: Params, x: Tensor, arch: Architecture, *, stats: NormStats | None = None) -> Tensor:
         """Return the logits (N, n_way). Statistics are named ``norm1`` … ``norm4``."""
+        if engine.usable(x, stats):
+            batch = None if stats is None else NormStats("collect")
+            logits = self._fast({k: v[None] for k, v in shared.items()}, x[None], arch, batch)
+            if stats is not None and batch is not None:
+                stats.mean |= {k: v[0] for k, v in batch.mean.items()}
+                stats.var |= {k: v[0] for k, v in batch.var.items()}
+            return logits[0]
         x = self._features(conv_norm_activation, shared, x, arch, stats)
         return pool_linear(x, shared["fc.weight"], shared["fc.bias"], self._pool)
 
     def forward_tasks(self, shared: Params, x: Tensor, arch: Architecture, *, stats: NormStats | None = None) -> Tensor:
-        """Return the logits (T, N, n_way): all tasks at once, as groups of each convolution."""
+        """Return the logits (T, N, n_way): all tasks at once; without the engine, as groups of each convolution."""
+        if engine.usable(x, stats):
+            return self._fast(shared, x, arch, stats)
         x = self._features(conv_norm_activation_tasks, shared, group_tasks(x), arch, stats)
         return pool_linear_tasks(x, shared["fc.weight"], shared["fc.bias"], self._pool)
+
+    def _fast(self, shared: Params, x: Tensor, arch: Architecture, stats: NormStats | None) -> Tensor:
+        x = self._features(engine.conv_norm_activation, shared, engine.channels_last(x), arch, stats)
+        return engine.pool_linear(x, shared["fc.weight"], shared["fc.bias"], self._pool)
 
     def _features(
         self, block_of: Callable[..., Tensor], shared: Params, x: Tensor, arch: Architecture, stats: NormStats | None

@@ -1,0 +1,35 @@
+"""Frozen values to JSON and back, for the artefacts of a run."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, TypeVar
+
+import cattrs
+
+from hnas.architecture import Architecture, Option
+from hnas.errors import DataError
+
+T = TypeVar("T")
+
+
+def to_json(value: Any) -> Any:
+    """Return an attrs value as JSON types; an infinite number stands as text, since JSON has none."""
+    return _CONVERTER.unstructure(value)
+
+
+def from_json(value: Any, kind: type[T], where: str) -> T:
+    """Read what `to_json` wrote. Raises `DataError` that names the file ``where`` it stood."""
+    try:
+        return _CONVERTER.structure(value, kind)
+    except Exception as cause:
+        raise DataError(
+            f"{where} is damaged or was edited: {'; '.join(cattrs.transform_error(cause))}",
+            hint="move the file away; running the command again makes it anew",
+        ) from cause
+
+
+_CONVERTER = cattrs.Converter()
+_CONVERTER.register_unstructure_hook(float, lambda v: v if math.isfinite(v) else str(v))
+_CONVERTER.register_structure_hook(Architecture, lambda v, _: Architecture.from_json(v))
+_CONVERTER.register_structure_hook(Option, lambda v, _: v)

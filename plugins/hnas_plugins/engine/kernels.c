@@ -1,0 +1,351 @@
+// Memory-bound parts of the engine, fused: batch normalisation by batch statistics + activation (+ 2x2 max-pool), with
+// backward and double backward, and im2col / col2im. Compiled at first use, for float or (-DDOUBLE) double: native.py.
+//
+// Arrays are [G][N][H][W][C], contiguous: G independent tasks, each with its own gamma and beta [G][C].
+// Notation of the derivation in norm.py: M = N*H*W rows, xh the normalised input, z = gamma*xh + beta, y = f(z).
+
+#include <math.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { RELU, ELU, SELU, SIGMOID, RELU6, LEAKYRELU };
+#define SELU_A 1.6732632423543772848170429916717
+#define SELU_L 1.0507009873554804934193349852946
+
+#ifdef DOUBLE
+typedef double REAL;
+#define SQRT sqrt
+static inline REAL exp_neg(REAL x) { return exp(x); }
+#else
+typedef float REAL;
+#define SQRT sqrtf
+// exp that compilers turn into SIMD (Cephes; relative error 2e-7). Arguments here are at most 0.
+static inline REAL exp_neg(REAL x) {
+  x = x < -87.0f ? -87.0f : x;
+  float n = floorf(x * 1.44269504088896341f + 0.5f);
+  float r = x - n * 0.693359375f + n * 2.12194440e-4f;
+  float p = 1.9875691500e-4f;
+  p = p * r + 1.3981999507e-3f;
+  p = p * r + 8.3334519073e-3f;
+  p = p * r + 4.1665795894e-2f;
+  p = p * r + 1.6666665459e-1f;
+  p = p * r + 5.0000001201e-1f;
+  p = p * r * r + r + 1.0f;
+  union { int32_t i; float f; } scale = {((int32_t)n + 127) << 23};
+  return p * scale.f;
+}
+#endif
+
+// f, f' and f'' of each activation at z. `a` is a compile-time constant wherever these are used, so each loop is a
+// specialised one. NaN passes through f, so that a diverged task is seen.
+static inline REAL activate(int a, REAL z) {
+  switch (a) {
+    case RELU: return z < 0 ? 0 : z;
+    case ELU: { REAL e = exp_neg(z < 0 ? z : 0) - 1; return z < 0 ? e : z; }
+    case SELU: { REAL e = (REAL)SELU_A * (exp_neg(z < 0 ? z : 0) - 1); return (REAL)SELU_L * (z < 0 ? e : z); }
+    case SIGMOID: { REAL e = exp_neg(z < 0 ? z : -z), s = 1 / (1 + e); return z != z ? z : (z < 0 ? e * s : s); }
+    case RELU6: return z < 0 ? 0 : (z > 6 ? 6 : z);
+    default: return z < 0 ? (REAL)0.01 * z : z;
+  }
+}
+static inline REAL slope(int a, REAL z) {
+  switch (a) {
+    case RELU: return z > 0 ? 1 : 0;
+    case ELU: { REAL e = exp_neg(z < 0 ? z : 0); return z > 0 ? 1 : e; }
+    case SELU: { REAL e = (REAL)SELU_A * exp_neg(z < 0 ? z : 0); return (REAL)SELU_L * (z > 0 ? 1 : e); }
+    case SIGMOID: { REAL e = exp_neg(z < 0 ? z : -z), s = 1 / (1 + e); return e * s * s; }
+    case RELU6: return (z > 0 && z < 6) ? 1 : 0;
+    default: return z > 0 ? 1 : (REAL)0.01;
+  }
+}
+static inline REAL curvature(int a, REAL z) {
+  switch (a) {
+    case ELU: { REAL e = exp_neg(z < 0 ? z : 0); return z > 0 ? 0 : e; }
+    case SELU: { REAL e = (REAL)SELU_L * (REAL)SELU_A * exp_neg(z < 0 ? z : 0); return z > 0 ? 0 : e; }
+    case SIGMOID: {
+      REAL e = exp_neg(z < 0 ? z : -z), s = 1 / (1 + e), d = e * s * s * (1 - e) * s;
+      return z < 0 ? d : -d;
+    }
+    default: return 0;
+  }
+}
+static inline int curved(int a) { return a == ELU || a == SELU || a == SIGMOID; }
+
+// The pooled position of input pixel (i, j) and which of its four it is.
+#define POOLED(i, j) (((long)n * h + (i) / 2) * w + (j) / 2)
+#define CORNER(i, j) (((i) & 1) * 2 + ((j) & 1))
+
+// ------------------------------------------------------------------------------------------------ forward
+static inline void forward(int act, const REAL *restrict x, const REAL *gamma, const REAL *beta, REAL *restrict y,
+                               uint8_t *restrict corner, REAL *mean, REAL *rstd, REAL *scratch, int N, int H, int W,
+                               int C, int pool, REAL eps) {
+  long M = (long)N * H * W;
+  REAL *restrict s = scratch, *restrict q = s + C, *restrict a = q + C, *restrict b = a + C;
+  memset(s, 0, 2 * C * sizeof(REAL));
+  for (long r = 0; r < M; r++) {  // sums of x - x[0]: one pass that does not cancel
+    const REAL *p = x + r * C;
+    for (int c = 0; c < C; c++) { REAL d = p[c] - x[c]; s[c] += d; q[c] += d * d; }
+  }
+  for (int c = 0; c < C; c++) {
+    REAL m = s[c] / M, v = q[c] / M - m * m;
+    v = v < 0 ? 0 : v;
+    mean[c] = m + x[c];
+    rstd[c] = 1 / SQRT(v + eps);
+    a[c] = rstd[c] * gamma[c];
+    b[c] = beta[c] - mean[c] * a[c];
+  }
+  if (!pool) {
+    for (long r = 0; r < M; r++) {
+      const REAL *p = x + r * C;
+      REAL *o = y + r * C;
+      for (int c = 0; c < C; c++) o[c] = activate(act, p[c] * a[c] + b[c]);
+    }
+    return;
+  }
+  int h = (H + 1) / 2, w = (W + 1) / 2;
+  for (int n = 0; n < N; n++)
+    for (int i = 0; i < H; i += 2)
+      for (int j = 0; j < W; j += 2) {
+        REAL *restrict o = y + POOLED(i, j) * C;
+        uint8_t *restrict k = corner + POOLED(i, j) * C;
+        for (int c = 0; c < C; c++) k[c] = 0;
+        const REAL *p = x + (((long)n * H + i) * W + j) * C;
+        for (int c = 0; c < C; c++) o[c] = p[c] * a[c] + b[c];
+        for (int e = 1; e < 4; e++) {
+          if (i + e / 2 >= H || j + e % 2 >= W) continue;
+          p = x + (((long)n * H + i + e / 2) * W + j + e % 2) * C;
+          for (int c = 0; c < C; c++) {
+            REAL z = p[c] * a[c] + b[c];
+            int up = z > o[c] || z != z;
+            o[c] = up ? z : o[c];
+            k[c] = up ? e : k[c];
+          }
+        }
+        for (int c = 0; c < C; c++) o[c] = activate(act, o[c]);
+      }
+}
+
+// ------------------------------------------------------------------------------------------------ backward
+// gz = f'(z) gy (where pooled: at the winning corner only); dbeta = sum gz; dgamma = sum gz xh;
+// gx = u (gz - dbeta/M - xh dgamma/M), u = gamma rstd.
+#define GZ(out)                                                                        \
+  {                                                                                    \
+    REAL z = p[c] * a[c] + b[c], f1 = slope(act, z);                                \
+    out = pool ? (k[c] == me ? f1 * g[c] : 0) : f1 * g[c];                             \
+  }
+#define EACH_PIXEL                                                                     \
+  for (int n = 0; n < N; n++)                                                          \
+    for (int i = 0; i < H; i++)                                                        \
+      for (int j = 0; j < W; j++)
+#define PIXEL                                                                          \
+  long row = ((long)n * H + i) * W + j, at = pool ? POOLED(i, j) : row;                \
+  const REAL *restrict p = x + row * C, *restrict g = gy + at * C;                     \
+  const uint8_t *restrict k = pool ? corner + at * C : 0;                              \
+  int me = CORNER(i, j);
+
+static inline void backward(int act, int pool, const REAL *restrict gy, const REAL *restrict x,
+                                const uint8_t *restrict corner, const REAL *gamma, const REAL *beta, const REAL *mean,
+                                const REAL *rstd, REAL *restrict gx, REAL *restrict dgamma, REAL *restrict dbeta,
+                                REAL *scratch, int N, int H, int W, int C) {
+  long M = (long)N * H * W;
+  int h = (H + 1) / 2, w = (W + 1) / 2;
+  REAL *restrict a = scratch, *restrict b = a + C, *restrict A = b + C, *restrict B = A + C;
+  for (int c = 0; c < C; c++) { a[c] = rstd[c] * gamma[c]; b[c] = beta[c] - mean[c] * a[c]; }
+  memset(dgamma, 0, C * sizeof(REAL));
+  memset(dbeta, 0, C * sizeof(REAL));
+  EACH_PIXEL {
+    PIXEL
+    (void)me; (void)k;
+    for (int c = 0; c < C; c++) { REAL gz; GZ(gz) dbeta[c] += gz; dgamma[c] += gz * (p[c] - mean[c]); }
+  }
+  for (int c = 0; c < C; c++) {
+    dgamma[c] *= rstd[c];
+    B[c] = -a[c] * dgamma[c] / M * rstd[c];
+    A[c] = -a[c] * dbeta[c] / M - B[c] * mean[c];
+  }
+  EACH_PIXEL {
+    PIXEL
+    (void)me; (void)k;
+    REAL *restrict o = gx + row * C;
+    for (int c = 0; c < C; c++) { REAL gz; GZ(gz) o[c] = a[c] * gz + A[c] + B[c] * p[c]; }
+  }
+}
+
+// ------------------------------------------------------------------------------------------------ double backward
+// Given cotangents v of gx, ca of dgamma and cb of dbeta, returns those of gy, x, gamma and beta (norm.py derives them).
+static inline void backward2(int act, int pool, const REAL *restrict v, const REAL *ca, const REAL *cb,
+                                 const REAL *restrict gy, const REAL *restrict x, const uint8_t *restrict corner,
+                                 const REAL *gamma, const REAL *beta, const REAL *mean, const REAL *rstd,
+                                 REAL *restrict ggy, REAL *restrict gx, REAL *restrict dgamma, REAL *restrict dbeta,
+                                 REAL *scratch, int N, int H, int W, int C) {
+  long M = (long)N * H * W;
+  int h = (H + 1) / 2, w = (W + 1) / 2;
+  REAL *restrict a = scratch, *restrict b = a + C, *restrict sv = b + C, *restrict svx = sv + C, *restrict sg = svx + C,
+       *restrict sgx = sg + C, *restrict svg = sgx + C, *restrict k0 = svg + C, *restrict kx = k0 + C,
+       *restrict kv = kx + C, *restrict kg = kv + C, *restrict c0 = kg + C, *restrict cx = c0 + C;
+  for (int c = 0; c < C; c++) { a[c] = rstd[c] * gamma[c]; b[c] = beta[c] - mean[c] * a[c]; }
+  memset(sv, 0, 5 * C * sizeof(REAL));
+  memset(dgamma, 0, C * sizeof(REAL));
+  memset(dbeta, 0, C * sizeof(REAL));
+  EACH_PIXEL {
+    PIXEL
+    (void)me; (void)k;
+    const REAL *restrict t = v + row * C;
+    for (int c = 0; c < C; c++) {
+      REAL gz, d = p[c] - mean[c];
+      GZ(gz)
+      sv[c] += t[c]; svx[c] += t[c] * d; sg[c] += gz; sgx[c] += gz * d; svg[c] += t[c] * gz;
+    }
+  }
+  for (int c = 0; c < C; c++) {  // dgz = u v + k0 + kx x
+    svx[c] *= rstd[c];
+    sgx[c] *= rstd[c];
+    kx[c] = (ca[c] - a[c] * svx[c] / M) * rstd[c];
+    k0[c] = cb[c] - a[c] * sv[c] / M - kx[c] * mean[c];
+  }
+  if (curved(act)) {  // z depends on x, gamma and beta: dz = f''(z) gy dgz
+    EACH_PIXEL {
+      PIXEL
+      (void)me; (void)k;
+      const REAL *restrict t = v + row * C;
+      for (int c = 0; c < C; c++) {
+        REAL z = p[c] * a[c] + b[c], f2 = curvature(act, z), d = f2 * g[c] * (a[c] * t[c] + k0[c] + kx[c] * p[c]);
+        d = pool ? (k[c] == me ? d : 0) : d;
+        dbeta[c] += d;
+        dgamma[c] += d * (p[c] - mean[c]);
+      }
+    }
+    for (int c = 0; c < C; c++) dgamma[c] *= rstd[c];
+  }
+  for (int c = 0; c < C; c++) {  // gx = kv v + kg gz + u dz + c0 + cx x
+    REAL u = a[c], br = svg[c] - sv[c] * sg[c] / M - svx[c] * sgx[c] / M;
+    REAL m0 = (-u / M * (sv[c] * sgx[c] + sg[c] * svx[c]) + ca[c] * sg[c] + gamma[c] * dbeta[c]) / M;
+    REAL mx = (-u / M * 2 * svx[c] * sgx[c] + ca[c] * sgx[c] + gamma[c] * dgamma[c]) / M;
+    kv[c] = -rstd[c] * u / M * sgx[c];
+    kg[c] = rstd[c] * (ca[c] - u / M * svx[c]);
+    cx[c] = -rstd[c] * (mx + u * br / M) * rstd[c];
+    c0[c] = -rstd[c] * m0 - cx[c] * mean[c];
+    dgamma[c] += rstd[c] * br;
+  }
+  EACH_PIXEL {
+    PIXEL
+    (void)me; (void)k;
+    const REAL *restrict t = v + row * C;
+    REAL *restrict o = gx + row * C, *restrict q = ggy + at * C;
+    for (int c = 0; c < C; c++) {
+      REAL z = p[c] * a[c] + b[c], f1 = slope(act, z), dgz = a[c] * t[c] + k0[c] + kx[c] * p[c];
+      REAL gz = f1 * g[c], dz = curved(act) ? curvature(act, z) * g[c] * dgz : 0, back = f1 * dgz;
+      if (pool) {
+        int hit = k[c] == me;
+        gz = hit ? gz : 0;
+        dz = hit ? dz : 0;
+        q[c] = hit ? back : q[c];
+      } else q[c] = back;
+      o[c] = kv[c] * t[c] + kg[c] * gz + a[c] * dz + c0[c] + cx[c] * p[c];
+    }
+  }
+}
+
+// ------------------------------------------------------------------------------------------------ entry points
+// One constant activation and pool in each call, so that the inner loops above are specialised.
+#define SPECIALISE(call)                                                               \
+  switch (act * 2 + (pool ? 1 : 0)) {                                                  \
+    case 0: call(0, 0); break;   case 1: call(0, 1); break;                            \
+    case 2: call(1, 0); break;   case 3: call(1, 1); break;                            \
+    case 4: call(2, 0); break;   case 5: call(2, 1); break;                            \
+    case 6: call(3, 0); break;   case 7: call(3, 1); break;                            \
+    case 8: call(4, 0); break;   case 9: call(4, 1); break;                            \
+    case 10: call(5, 0); break;  default: call(5, 1);                                  \
+  }
+
+int norm_forward(const REAL *x, const REAL *gamma, const REAL *beta, REAL *y, uint8_t *corner, REAL *mean,
+                     REAL *rstd, int G, int N, int H, int W, int C, int act, int pool, double eps) {
+  REAL *scratch = malloc(4 * (long)C * sizeof(REAL));
+  if (!scratch) return 1;
+  long in = (long)N * H * W * C, out = pool ? (long)N * ((H + 1) / 2) * ((W + 1) / 2) * C : in;
+  for (int t = 0; t < G; t++) {
+#define CALL(ACT, POOL)                                                                                          \
+  forward(ACT, x + t * in, gamma + (long)t * C, beta + (long)t * C, y + t * out, POOL ? corner + t * out : 0, \
+              mean + (long)t * C, rstd + (long)t * C, scratch, N, H, W, C, POOL, (REAL)eps)
+    SPECIALISE(CALL)
+#undef CALL
+  }
+  free(scratch);
+  return 0;
+}
+
+int norm_backward(const REAL *gy, const REAL *x, const uint8_t *corner, const REAL *gamma, const REAL *beta,
+                      const REAL *mean, const REAL *rstd, REAL *gx, REAL *dgamma, REAL *dbeta, int G, int N, int H,
+                      int W, int C, int act, int pool) {
+  REAL *scratch = malloc(4 * (long)C * sizeof(REAL));
+  if (!scratch) return 1;
+  long in = (long)N * H * W * C, out = pool ? (long)N * ((H + 1) / 2) * ((W + 1) / 2) * C : in;
+  for (int t = 0; t < G; t++) {
+    long o = (long)t * C;
+#define CALL(ACT, POOL)                                                                                            \
+  backward(ACT, POOL, gy + t * out, x + t * in, POOL ? corner + t * out : 0, gamma + o, beta + o, mean + o,     \
+               rstd + o, gx + t * in, dgamma + o, dbeta + o, scratch, N, H, W, C)
+    SPECIALISE(CALL)
+#undef CALL
+  }
+  free(scratch);
+  return 0;
+}
+
+int norm_backward2(const REAL *v, const REAL *ca, const REAL *cb, const REAL *gy, const REAL *x,
+                       const uint8_t *corner, const REAL *gamma, const REAL *beta, const REAL *mean, const REAL *rstd,
+                       REAL *ggy, REAL *gx, REAL *dgamma, REAL *dbeta, int G, int N, int H, int W, int C, int act,
+                       int pool) {
+  REAL *scratch = malloc(13 * (long)C * sizeof(REAL));
+  if (!scratch) return 1;
+  long in = (long)N * H * W * C, out = pool ? (long)N * ((H + 1) / 2) * ((W + 1) / 2) * C : in;
+  for (int t = 0; t < G; t++) {
+    long o = (long)t * C;
+#define CALL(ACT, POOL)                                                                                           \
+  backward2(ACT, POOL, v + t * in, ca + o, cb + o, gy + t * out, x + t * in, POOL ? corner + t * out : 0,      \
+                gamma + o, beta + o, mean + o, rstd + o, ggy + t * out, gx + t * in, dgamma + o, dbeta + o, scratch, \
+                N, H, W, C)
+    SPECIALISE(CALL)
+#undef CALL
+  }
+  free(scratch);
+  return 0;
+}
+
+// Patches of [B][H][W][C] as rows [B*Ho*Wo][k*k*C], zeros outside; and its adjoint, which adds rows back.
+void im2col(const REAL *restrict x, REAL *restrict rows, int B, int H, int W, int C, int k, int s, int p, int Ho,
+                int Wo) {
+  for (int n = 0; n < B; n++)
+    for (int i = 0; i < Ho; i++)
+      for (int j = 0; j < Wo; j++)
+        for (int a = 0; a < k; a++) {
+          int y = i * s + a - p, z0 = j * s - p;
+          if (y < 0 || y >= H) { memset(rows, 0, (long)k * C * sizeof(REAL)); rows += (long)k * C; continue; }
+          if (z0 >= 0 && z0 + k <= W) {  // a whole row of the patch lies side by side
+            memcpy(rows, x + (((long)n * H + y) * W + z0) * C, (long)k * C * sizeof(REAL));
+            rows += (long)k * C;
+            continue;
+          }
+          for (int b = 0; b < k; b++, rows += C) {
+            if (z0 + b >= 0 && z0 + b < W) memcpy(rows, x + (((long)n * H + y) * W + z0 + b) * C, C * sizeof(REAL));
+            else memset(rows, 0, C * sizeof(REAL));
+          }
+        }
+}
+void col2im(const REAL *restrict rows, REAL *restrict x, int B, int H, int W, int C, int k, int s, int p, int Ho,
+                int Wo) {
+  memset(x, 0, (long)B * H * W * C * sizeof(REAL));
+  for (int n = 0; n < B; n++)
+    for (int i = 0; i < Ho; i++)
+      for (int j = 0; j < Wo; j++)
+        for (int a = 0; a < k; a++) {
+          int y = i * s + a - p;
+          for (int b = 0; b < k; b++, rows += C) {
+            int z = j * s + b - p;
+            if (y < 0 || y >= H || z < 0 || z >= W) continue;
+            REAL *restrict o = x + (((long)n * H + y) * W + z) * C;
+            for (int c = 0; c < C; c++) o[c] += rows[c];
+          }
+        }
+}

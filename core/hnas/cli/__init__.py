@@ -13,7 +13,9 @@ import typer
 import typer.main
 
 from hnas._version import __version__
-from hnas.cli import config, data, plugins, profile, runs, spaces
+from hnas.cli import adapt, config, data, meta_train, plugins, profile, spaces
+from hnas.cli import run as run_command
+from hnas.cli import runs as runs_command
 from hnas.cli.invocation import Invocation
 from hnas.errors import HnasError, close_matches
 
@@ -28,8 +30,13 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.command("run")(run_command.run)
+app.command("meta-train")(meta_train.meta_train)
 app.command("profile")(profile.profile)
-app.command("runs")(runs.runs)
+app.command("adapt")(adapt.adapt)
+app.command("retrain")(adapt.retrain)
+app.command("evaluate")(adapt.evaluate)
+app.command("runs")(runs_command.runs)
 app.add_typer(spaces.app, name="spaces")
 app.add_typer(plugins.app, name="plugins")
 app.add_typer(data.app, name="data")
@@ -63,6 +70,8 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def run(argv: Sequence[str]) -> int:
     """Run one command and return its exit code; errors are told on standard error."""
+    # Threads that spin while they wait make a busy machine many times slower; read when torch is imported, later.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     invocation = Invocation(debug=os.environ.get("HNAS_DEBUG") == "1")
     # Global flags work behind the command too, since "run again with --debug" is what an error asks for.
     options = argv[: argv.index("--")] if "--" in argv else argv

@@ -1,0 +1,99 @@
+"""``hnas adapt``, ``hnas retrain`` and ``hnas evaluate``: the phases after meta-training, on a run directory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hnas.cli import options
+from hnas.cli.invocation import invocation
+from hnas.cli.output import print_json, print_table, say_next
+
+RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="Run directory; `hnas runs` lists them.")]
+
+
+def adapt(
+    ctx: typer.Context,
+    run: RunArgument,
+    backend: options.BackendOption = None,
+    constraint: options.ConstraintOption = None,
+    strategy: options.StrategyOption = None,
+    set_: options.SetOption = None,
+    workers: options.WorkersOption = None,
+    data_root: options.DataRootOption = None,
+    as_json: options.JsonOption = False,
+) -> None:
+    """Search the architecture for a device and limits with the run's super-net.
+
+    Settings that differ from the run's own make a new run beside it, which starts from a copy of the super-net.
+    """
+    from hnas import report
+    from hnas.cli.phases import finished_run, pipeline
+    from hnas.records import to_json
+
+    call = invocation(ctx)
+    opened, loaded = finished_run(
+        call,
+        run,
+        backend=backend,
+        constraint=constraint,
+        strategy=strategy,
+        sets=set_,
+        workers=workers,
+        data_root=data_root,
+    )
+    with pipeline(call, loaded, opened, resume=f"hnas adapt {opened.path}") as phases:
+        found = phases.adapt()
+        space = phases.setup.space
+    if as_json:
+        return print_json(to_json(found))
+    metrics = phases.profile().metrics
+    head = ["loss", "accuracy", *(m.column for m in metrics), "architecture"]
+    rows = [
+        [
+            f"{s.loss:.4f}",
+            f"{100 * s.accuracy:.1f} %",
+            *(f"{s.cost[m.name]:.5g}" for m in metrics),
+            report.describe(space.options(s.arch)),
+        ]
+        for s in found.finalists
+    ]
+    print_table(head, rows)
+    say_next(f"hnas retrain {opened.path}")
+
+
+def retrain(
+    ctx: typer.Context,
+    run: RunArgument,
+    workers: options.WorkersOption = None,
+    data_root: options.DataRootOption = None,
+) -> None:
+    """Train the network that was found, and the reference network, alone; does what is still to do before."""
+    from hnas.cli.phases import finished_run, pipeline
+
+    call = invocation(ctx)
+    opened, loaded = finished_run(call, run, workers=workers, data_root=data_root)
+    with pipeline(call, loaded, opened, resume=f"hnas retrain {opened.path}") as phases:
+        names = list(phases.retrain())
+    for name in names:
+        print(f"{name}: {opened.checkpoints / f'retrain-{name}'}")
+    say_next(f"hnas evaluate {opened.path}")
+
+
+def evaluate(
+    ctx: typer.Context,
+    run: RunArgument,
+    workers: options.WorkersOption = None,
+    data_root: options.DataRootOption = None,
+    as_json: options.JsonOption = False,
+) -> None:
+    """Test the run's networks on the test tasks and print the result; does what is still to do before."""
+    from hnas.cli.phases import finished_run, pipeline
+    from hnas.cli.run import show_results
+
+    call = invocation(ctx)
+    opened, loaded = finished_run(call, run, workers=workers, data_root=data_root)
+    with pipeline(call, loaded, opened, resume=f"hnas evaluate {opened.path}") as phases:
+        show_results(phases, as_json=as_json)

@@ -36,7 +36,8 @@ class Evaluator:
 
     def start(self, state: State) -> None:
         """Send the workers what they need."""
-        self.executor.put(setup=self.setup, state=to_workers(state))
+        self.setup.send(self.executor)
+        self.executor.put(state=to_workers(state))
 
     def __call__(self, iteration: int, ask: Ask) -> list[Scored]:
         """Score what a strategy asked for in an iteration."""

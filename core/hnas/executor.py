@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from multiprocessing import connection, get_context
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
+from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
 from attrs import define, field
@@ -108,12 +109,16 @@ class LocalProcesses(Executor):
         self._notify = notify or (lambda text: print(text, file=sys.stderr))
         self._values: dict[str, tuple[int, Any]] = {}
         self._workers: list[_Worker] = []
+        self._maps = 0
 
     def put(self, **values: Any) -> None:
         for name, value in values.items():
             self._values[name] = (self._values.get(name, (0, None))[0] + 1, value)
 
     def map_unordered(self, work: Work, items: Sequence[Any]) -> Iterator[tuple[int, Any]]:
+        self._drop_busy()  # an iteration that was left early, and is still referred to, as by a traceback
+        self._maps += 1
+        current = self._maps
         while len(self._workers) < self.size:
             self._workers.append(_start())
         waiting = list(range(len(items)))[::-1]
@@ -144,15 +149,23 @@ class LocalProcesses(Executor):
                     if failure:
                         raise result
                     yield index, result
+                    if self._maps != current:
+                        raise RuntimeError("map_unordered went on after another map of this executor had begun")
         finally:
-            for worker in [w for w in self._workers if w.item is not None]:  # left early: their answers are stale
-                self._stop(worker)
-                self._workers.remove(worker)
+            if self._maps == current:
+                self._drop_busy()
 
     def close(self) -> None:
+        self._maps += 1
         for worker in self._workers:
             self._stop(worker)
         self._workers = []
+
+    def _drop_busy(self) -> None:
+        """End the workers that are at work: nobody waits for their answers any more."""
+        for worker in [w for w in self._workers if w.item is not None]:
+            self._stop(worker)
+            self._workers.remove(worker)
 
     def _send(self, worker: _Worker, work: Work, item: Any) -> None:
         fresh = {k: v for k, (version, v) in self._values.items() if worker.has.get(k) != version}
@@ -173,11 +186,15 @@ class LocalProcesses(Executor):
         worker.pipe.close()
         worker.process.terminate()
         worker.process.join(5)
+        if worker.process.is_alive():
+            worker.process.kill()
+            worker.process.join()
 
 
 def executor(workers: int, notify: Callable[[str], None] | None = None) -> Executor:
     """Return the default executor: this process for one worker, else local processes. 0 takes one per usable core."""
-    count = workers or len(os.sched_getaffinity(0))
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1  # macOS
+    count = workers or usable
     return InProcess() if count == 1 else LocalProcesses(count, notify)
 
 
@@ -202,16 +219,26 @@ def _serve(pipe: Connection) -> None:
         try:
             fresh, work, item = pipe.recv()
             values |= fresh
-            answer = (False, work(values, item))
+            answer = ForkingPickler.dumps((False, work(values, item)))
         except EOFError:
             return
         except Exception as error:
-            error.add_note("in a worker process:\n" + traceback.format_exc())
-            answer = (True, error)
+            answer = ForkingPickler.dumps((True, _portable(error)))
         try:
-            pipe.send(answer)
+            pipe.send_bytes(answer)
         except (BrokenPipeError, ConnectionResetError):
             return
+
+
+def _portable(error: Exception) -> Exception:
+    """Return the error with this process's traceback as a note; one that cannot cross the pipe, as its text."""
+    note = "in a worker process:\n" + traceback.format_exc()
+    try:
+        found: Exception = ForkingPickler.loads(ForkingPickler.dumps(error))
+    except Exception:
+        found = RuntimeError(f"{type(error).__name__}: {error}")
+    found.add_note(note)
+    return found
 
 
 @contextmanager

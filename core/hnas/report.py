@@ -52,13 +52,13 @@ def plot_population(adaption: Adaption, results: Results, metric: Metric, limit:
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     points = [(s.cost[metric.name], 100 * s.accuracy) for s in adaption.population]
-    axes.scatter(*zip(*points, strict=True), s=14, alpha=0.5, label="last population")
+    axes.scatter([x for x, _ in points], [y for _, y in points], 14, alpha=0.5, label="last population")
     front = pareto_front(adaption.population, metric)
     axes.step(*zip(*[(s.cost[metric.name], 100 * s.accuracy) for s in front], strict=True), where="post", lw=1)
     for network, marker in zip(results.networks, "*DsvP^", strict=False):
         x, name = network.cost[metric.name], network.name
         axes.scatter(x, 100 * network.zero_retrain.mean, 90, marker=marker, label=f"{name}, zero-retrain")
-        axes.scatter(x, 100 * network.retrained.mean, 90, "k", marker=marker, label=f"{name}, re-trained")
+        axes.scatter(x, 100 * network.retrained.mean, 90, color="k", marker=marker, label=f"{name}, re-trained")
     if limit is not None:
         axes.axvline(limit, color="k", lw=0.8, ls=":", label="limit")
     axes.set_xlabel(metric.column.replace("_", " in "))

@@ -10,6 +10,7 @@ from attrs import define, field
 
 from hnas.architecture import Architecture
 from hnas.episode import Episodes, EpisodeSpec
+from hnas.executor import Executor
 from hnas.layer import Shape
 from hnas.learner import MetaLearner
 from hnas.seeds import Seeds
@@ -57,6 +58,15 @@ class Setup:
             drawn = [self.tasks.sample(split, 1, spec, self.seeds.numpy(purpose, *counter, i)) for i in wanted]
             self._last = (key, Episodes.concatenate(drawn))
         return self._last[1]
+
+    def send(self, executor: Executor) -> None:
+        """Put this set-up into the workers under the name ``setup``.
+
+        The super-net is made here first: what it compiles is compiled once, not by every worker at the same time, and
+        what it has to say to the user is said by one process.
+        """
+        _ = self.supernet
+        executor.put(setup=self)
 
     def __getstate__(self) -> dict[str, object]:
         state = self.__dict__.copy()

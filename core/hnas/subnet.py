@@ -53,9 +53,16 @@ def subnet(supernet: SuperNet, arch: Architecture) -> SubNet:
 def warm_start(learner: MetaLearner, supernet: SuperNet, state: State, arch: Architecture, fresh: State) -> State:
     """Return ``fresh`` (a state of the architecture's own network) with what the super-net's ``state`` knows of it.
 
-    The outer optimiser starts anew.
+    Of running statistics it takes the first channels, which are the architecture's. The outer optimiser starts anew.
     """
     inherited = supernet.share({k: state[f"params/{k}"] for k in supernet.roles}, arch)
     known = {f"params/{k}": v for k, v in inherited.items()}
     known |= {k: v for k, v in state.items() if not k.startswith(("params/", "outer/"))}
-    return {k: known[k].clone() if k in known and known[k].shape == v.shape else v for k, v in fresh.items()}
+    return {k: _first(known[k], v) if k in known else v for k, v in fresh.items()}
+
+
+def _first(known: Tensor, fresh: Tensor) -> Tensor:
+    """Return the first part of ``known`` that has the shape of ``fresh``; ``fresh`` where there is none."""
+    if known.dim() != fresh.dim() or any(a < b for a, b in zip(known.shape, fresh.shape, strict=True)):
+        return fresh
+    return known[tuple(slice(n) for n in fresh.shape)].clone()

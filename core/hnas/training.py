@@ -22,6 +22,10 @@ from hnas.task_source import Split
 
 CHECKPOINT_SECONDS = 20.0
 REPORT_SECONDS = 0.5
+_ANEW = (
+    "the last good checkpoint is in {folder}; lower learner.meta_lr or learner.inner_lr, or set learner.gradient_clamp, "
+    "and train anew"
+)
 
 
 @frozen(kw_only=True)
@@ -63,7 +67,7 @@ def train(
     if first >= total:
         return state
     emit(Event(phase=phase, kind="start", done=first, total=total))
-    executor.put(setup=setup)
+    setup.send(executor)
     saved = reported = time.monotonic()
     window: list[tuple[float, float]] = []
     for iteration in range(first, total):
@@ -74,8 +78,7 @@ def train(
             raise DivergenceError(
                 f"{phase}: the meta-loss is {loss} at iteration {iteration}, with architecture "
                 f"{setup.space.options(arch)}",
-                hint=f"the last good checkpoint is in {folder}; lower learner.meta_lr or learner.inner_lr, "
-                "or set learner.gradient_clamp, and train anew",
+                hint=_ANEW.format(folder=folder),
             )
         setup.learner.update(state, gradient, plan.tasks, progress)
         window.append((loss, accuracy))
@@ -86,6 +89,7 @@ def train(
                 Event(phase=phase, kind="step", done=done, total=total, values={"epoch": progress.epoch + 1, **values})
             )
         if now - saved >= CHECKPOINT_SECONDS or done == total:
+            _refuse_diverged(state, phase, done, folder)
             save_checkpoint(folder, f"state-{done:08d}", state, {"iteration": done})
             saved = now
         if now - reported >= REPORT_SECONDS or done == total:
@@ -96,6 +100,16 @@ def train(
             window, reported = [], now
     emit(Event(phase=phase, kind="end", done=total, total=total))
     return state
+
+
+def _refuse_diverged(state: State, phase: str, done: int, folder: Path) -> None:
+    """Raise `DivergenceError` rather than save weights that are no longer numbers: the meta-gradient overflowed."""
+    bad = [k for k, v in state.items() if k.startswith("params/") and not bool(v.isfinite().all())]
+    if bad:
+        raise DivergenceError(
+            f"{phase}: weights are no longer finite after iteration {done - 1}: {', '.join(bad)}",
+            hint=_ANEW.format(folder=folder),
+        )
 
 
 def validate(

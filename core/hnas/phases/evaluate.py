@@ -17,7 +17,7 @@ PURPOSE = "test-tasks"
 
 def evaluate(setup: Setup, state: State, arch: Architecture, config: EvaluateConfig, executor: Executor) -> Accuracy:
     """Adapt ``arch`` to each test task from ``state`` and return its accuracy on the query images."""
-    executor.put(setup=setup)
+    setup.send(executor)
     _, accuracies = score_tasks(executor, state, arch, "test", PURPOSE, config.tasks, config.n_query)
     return Accuracy.over(accuracies)
 

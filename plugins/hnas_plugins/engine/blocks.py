@@ -19,6 +19,11 @@ def usable(x: Tensor, stats: NormStats | None) -> bool:
     return x.device.type == "cpu" and (stats is None or stats.mode == "collect") and library(x.dtype) is not None
 
 
+def prepare() -> None:
+    """Compile what training needs, or say that it cannot be had, before workers do so all at once."""
+    library(torch.float32)
+
+
 def channels_last(x: Tensor) -> Tensor:
     """Bring images (T, N, C, H, W) into the order of this module, (T, N, H, W, C)."""
     return x.permute(0, 1, 3, 4, 2).contiguous()

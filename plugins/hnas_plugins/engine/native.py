@@ -38,9 +38,9 @@ def library(dtype: torch.dtype) -> ctypes.CDLL | None:
         return _load(_build(SUFFIX[dtype]))
     except (OSError, subprocess.SubprocessError) as cause:
         if multiprocessing.parent_process() is None:  # workers share the driver's fate, and its voice
-            detail = str(getattr(cause, "stderr", "") or cause).strip().splitlines()
+            detail = str(cause).strip().splitlines()
             print(
-                f"hnas: the fast engine could not be built ({detail[-1] if detail else cause}); training goes on with "
+                f"hnas: the fast engine cannot be used ({detail[-1] if detail else cause}); training goes on with "
                 "plain torch, about half as fast. A C compiler (cc, gcc or clang) makes it work.",
                 file=sys.stderr,
             )
@@ -59,20 +59,37 @@ def _build(extra: tuple[str, ...]) -> Path:
     source = files(__package__).joinpath("kernels.c").read_bytes()
     version = subprocess.run([compiler, "--version"], capture_output=True, check=True, timeout=60).stdout
     key = hashlib.sha256(b"\0".join([source, version, _processor(), *(f.encode() for f in FLAGS + extra)])).hexdigest()
-    target = home() / "engine" / f"{key[:20]}.so"
-    if target.exists():
-        return target
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent) as folder:
+    cache = home() / "engine"
+    if (found := _cached(cache, key[:20])) is not None:
+        return found
+    cache.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=cache) as folder:
         code, built = Path(folder, "kernels.c"), Path(folder, "kernels.so")
         code.write_bytes(source)
         for tuning in (["-march=native"], ["-mcpu=native"], []):  # some compilers know only one of them
             command = [compiler, *FLAGS, *extra, *tuning, "-o", str(built), str(code), "-lm"]
             done = subprocess.run(command, capture_output=True, text=True, timeout=300)
             if done.returncode == 0:
-                os.replace(built, target)  # another process may have been faster: both made the same
+                target = cache / f"{key[:20]}-{_digest(built)}.so"
+                os.replace(built, target)  # another process may have been faster: either will do
                 return target
         raise OSError(f"{compiler} failed: {done.stderr.strip()[-300:]}")
+
+
+def _cached(cache: Path, key: str) -> Path | None:
+    """Return the library of an earlier build. Its name holds the digest of its content.
+
+    One that a power cut or a full disk cut short is deleted: to load it could kill the process (SIGBUS).
+    """
+    for found in sorted(cache.glob(f"{key}-*.so")):
+        if found.stem == f"{key}-{_digest(found)}":
+            return found
+        found.unlink(missing_ok=True)
+    return None
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:20]
 
 
 def _load(path: Path) -> ctypes.CDLL:

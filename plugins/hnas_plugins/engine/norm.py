@@ -38,7 +38,16 @@ def norm_activation(
     max_pool: bool,
     eps: float,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the output (T, N, H', W', C), and each task's mean and reciprocal deviation (T, C), without gradient."""
+    """Return the output (T, N, H', W', C), and each task's mean and reciprocal deviation (T, C), without gradient.
+
+    Raises `ValueError` where types or shapes do not fit: the kernels read what they are told to.
+    """
+    expected = (x.dtype, (x.shape[0], x.shape[-1]))
+    if not (gamma.dtype, tuple(gamma.shape)) == (beta.dtype, tuple(beta.shape)) == expected:
+        raise ValueError(
+            f"norm_activation: gamma is {gamma.dtype} {tuple(gamma.shape)} and beta {beta.dtype} {tuple(beta.shape)}; "
+            f"expected {x.dtype} {expected[1]}, for x {tuple(x.shape)}"
+        )
     y, mean, rstd = apply(_Forward, x, gamma, beta, ACTIVATION_CODES[activation], max_pool, eps)
     return y, mean, rstd
 

@@ -139,7 +139,7 @@ class VGG9(SearchSpace):
         }
 
     def default_reference(self, input_shape: Shape) -> str | None:
-        """Return the reference of the paper's table for such images: Omniglot's up to 32 pixels, else Mini-ImageNet's."""
+        """Return the paper's reference for such images: Omniglot's up to 32 pixels, else Mini-ImageNet's."""
         return "maml++-omniglot" if self.settings.ge and input_shape[1] <= 32 else "maml++"
 
     def reference_options(self, name: str, input_shape: Shape, n_way: int) -> dict[str, Any]:

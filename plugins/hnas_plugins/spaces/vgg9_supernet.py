@@ -37,6 +37,7 @@ class VGG9SuperNet(SuperNet):
 
     def __init__(self, space: VGG9, input_shape: Shape, n_way: int) -> None:
         check_task(input_shape, n_way)
+        engine.prepare()
         self._space = space
         self._task = (input_shape, n_way)
         self._pool = space.settings.pool

@@ -42,7 +42,10 @@ class Executor(ABC):
 
     @abstractmethod
     def put(self, **values: Any) -> None:
-        """Hand every worker these values, replacing earlier ones of the same names."""
+        """Hand every worker these values, replacing earlier ones of the same names.
+
+        A value that is the same object as before is not sent again, so it must not have changed.
+        """
 
     @abstractmethod
     def map_unordered(self, work: Work, items: Sequence[Any]) -> Iterator[tuple[int, Any]]:
@@ -113,7 +116,9 @@ class LocalProcesses(Executor):
 
     def put(self, **values: Any) -> None:
         for name, value in values.items():
-            self._values[name] = (self._values.get(name, (0, None))[0] + 1, value)
+            version, before = self._values.get(name, (0, None))
+            if value is not before:
+                self._values[name] = (version + 1, value)
 
     def map_unordered(self, work: Work, items: Sequence[Any]) -> Iterator[tuple[int, Any]]:
         self._drop_busy()  # an iteration that was left early, and is still referred to, as by a traceback

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal
 
 from hnas.episode import Episodes, EpisodeSpec
 from hnas.layer import Shape
@@ -20,6 +21,10 @@ SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 
 class TaskSource(ABC):
     """A data set with disjoint classes for meta-training, validation and test."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what is pickled for a worker: all but cached properties, so that data are opened there, not sent."""
+        return {k: v for k, v in self.__dict__.items() if not isinstance(getattr(type(self), k, None), cached_property)}
 
     @property
     @abstractmethod

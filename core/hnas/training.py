@@ -23,8 +23,8 @@ from hnas.task_source import Split
 CHECKPOINT_SECONDS = 20.0
 REPORT_SECONDS = 0.5
 _ANEW = (
-    "the last good checkpoint is in {folder}; lower learner.meta_lr or learner.inner_lr, or set learner.gradient_clamp, "
-    "and train anew"
+    "the last good checkpoint is in {folder}; lower learner.meta_lr or learner.inner_lr, or set "
+    "learner.gradient_clamp, and train anew"
 )
 
 
@@ -103,11 +103,12 @@ def train(
 
 
 def _refuse_diverged(state: State, phase: str, done: int, folder: Path) -> None:
-    """Raise `DivergenceError` rather than save weights that are no longer numbers: the meta-gradient overflowed."""
-    bad = [k for k, v in state.items() if k.startswith("params/") and not bool(v.isfinite().all())]
+    """Raise `DivergenceError` rather than save a state that is no longer finite: a meta-gradient overflowed."""
+    bad = [k for k, v in state.items() if not k.startswith("outer/") and not bool(v.isfinite().all())]
     if bad:
+        more = f" and {len(bad) - 3} more" if len(bad) > 3 else ""
         raise DivergenceError(
-            f"{phase}: weights are no longer finite after iteration {done - 1}: {', '.join(bad)}",
+            f"{phase}: after iteration {done - 1} these are no longer finite: {', '.join(bad[:3])}{more}",
             hint=_ANEW.format(folder=folder),
         )
 

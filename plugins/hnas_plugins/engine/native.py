@@ -21,7 +21,8 @@ import torch
 from hnas.home import home
 
 FLAGS = ("-O3", "-fno-math-errno", "-fno-trapping-math", "-shared", "-fPIC")
-SUFFIX = {torch.float32: (), torch.float64: ("-DDOUBLE",)}
+VARIANTS = {torch.float32: (), torch.float64: ("-DDOUBLE", "-O1")}
+"""float64 is for checks, so its compilation is made short: 1 s instead of 8."""
 _POINTERS = {"norm_forward": 7, "norm_backward": 10, "norm_backward2": 14, "im2col": 2, "col2im": 2}
 _INTEGERS = {"norm_forward": 7, "norm_backward": 7, "norm_backward2": 7, "im2col": 9, "col2im": 9}
 
@@ -32,10 +33,10 @@ def library(dtype: torch.dtype) -> ctypes.CDLL | None:
 
     ``HNAS_ENGINE=plain`` switches them off. Calls release Python's global lock.
     """
-    if os.environ.get("HNAS_ENGINE") == "plain" or dtype not in SUFFIX:
+    if os.environ.get("HNAS_ENGINE") == "plain" or dtype not in VARIANTS:
         return None
     try:
-        return _load(_build(SUFFIX[dtype]))
+        return _load(_build(VARIANTS[dtype]))
     except (OSError, subprocess.SubprocessError) as cause:
         if multiprocessing.parent_process() is None:  # workers share the driver's fate, and its voice
             detail = str(cause).strip().splitlines()

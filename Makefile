@@ -1,0 +1,64 @@
+# Everything happens in .venv, made at first use and brought up to date when what it is made from changes.
+#   make run        install, and run the quick preset from end to end
+#   make test       install with the test extras, and run the fast tests
+#   make test-slow  the tests that take minutes
+#   make lint       ruff and mypy
+# PYTHON picks the interpreter that a new .venv is made with: make test PYTHON=python3.12
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+SOURCES := pyproject.toml constraints.txt core/hnas/_version.py
+INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --quiet -c constraints.txt -e
+RECENT := import sys; sys.exit(sys.version_info < (3, 11))
+PYTEST := $(BIN)/python -m pytest
+
+# With spinning OpenMP threads a busy machine is many times slower.
+export OMP_WAIT_POLICY ?= PASSIVE
+# What is set in a shell for other projects must not leak into .venv.
+unexport PYTHONPATH PYTHONHOME
+
+.PHONY: run test test-slow lint
+.NOTPARALLEL:
+
+run: $(VENV)/.run
+	$(BIN)/hnas run --space vgg9 --backend eyeriss --preset quick
+
+test: $(VENV)/.test
+	$(PYTEST)
+
+# pytest exits with 5 where no test is marked slow.
+test-slow: $(VENV)/.test
+	@$(PYTEST) -m slow; code=$$?; if [ $$code -eq 5 ]; then echo "no test is marked slow"; else exit $$code; fi
+
+lint: $(VENV)/.lint
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+$(VENV)/.run: $(VENV)/.made $(SOURCES)
+	@echo "installing hnas into $(VENV); the first time this takes minutes"
+	$(INSTALL) .
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.made $(SOURCES)
+	@echo "installing hnas with its test extras into $(VENV); the first time this takes minutes"
+	$(INSTALL) '.[test]'
+	@touch $@
+
+$(VENV)/.lint: $(VENV)/.made $(SOURCES)
+	@echo "installing hnas with its lint extras into $(VENV); the first time this takes minutes"
+	$(INSTALL) '.[lint]'
+	@touch $@
+
+# A .venv that is there stays, unless it is unfinished or its Python is too old or gone.
+$(VENV)/.made:
+	@$(BIN)/python -c 'import pip; $(RECENT)' 2>/dev/null || { \
+	  $(PYTHON) -c '$(RECENT)' || { \
+	    echo "error: hnas needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) --version 2>&1)" >&2; \
+	    echo "hint: name another one, as in: make $(or $(firstword $(MAKECMDGOALS)),run) PYTHON=python3.12" >&2; \
+	    exit 1; }; \
+	  echo "making $(VENV) with $$($(PYTHON) --version)"; \
+	  $(PYTHON) -m venv --clear $(VENV) || { \
+	    echo "hint: on Debian and Ubuntu, 'apt install python3-venv' gives Python what it lacks" >&2; exit 1; }; }
+	@touch $@

@@ -1,0 +1,146 @@
+"""The documents speak the truth: commands and snippets in them run, flags and targets that they name exist.
+
+Lines that start with ``$ `` in a ``console`` block are commands. They run one after the other in one folder, which has
+`examples/`; those that would take long (``run``, ``fetch`` and the like, and every block below a comment
+``<!-- test: parse only -->``) are parsed as the command line parses them, and their settings are resolved.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer.main
+from attrs import frozen
+
+from hnas.cli import app, run
+from hnas.cli.invocation import Invocation
+from hnas.constraint import Constraint
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+HNAS = Path(sys.executable).with_name("hnas")
+LONG = {"run", "meta-train", "adapt", "retrain", "evaluate", "fetch"}
+PARSE_ONLY = "<!-- test: parse only -->\n"
+BLOCK = re.compile(rf"(?P<mark>{re.escape(PARSE_ONLY)})?^```(?P<kind>console|python)\n(?P<text>.*?)^```$", re.M | re.S)
+
+
+@frozen
+class Snippet:
+    """A command, or a block of Python."""
+
+    page: str
+    kind: str
+    text: str
+    parse_only: bool
+
+    def __str__(self) -> str:
+        return f"{self.page}: {self.text.splitlines()[0]}"
+
+
+def snippets(kind: str) -> list[Snippet]:
+    found = []
+    for page in PAGES:
+        for block in BLOCK.finditer(page.read_text(encoding="utf-8")):
+            if block["kind"] != kind:
+                continue
+            lines = [x[2:] for x in block["text"].splitlines() if x.startswith("$ ")]
+            for text in lines if kind == "console" else [block["text"]]:
+                long = block["mark"] is not None or (kind == "console" and bool(LONG & set(shlex.split(text))))
+                found.append(Snippet(page.name, kind, text, long))
+    return found
+
+
+COMMANDS = snippets("console")
+HNAS_COMMANDS = [c for c in COMMANDS if c.text.startswith("hnas ")]
+
+
+def test_the_readme_has_commands_to_hold():
+    """A change of the blocks' form would silently leave nothing to test."""
+    readme = [c for c in HNAS_COMMANDS if c.page == "README.md"]
+    assert len([c for c in readme if not c.parse_only]) > 10
+    assert len([c for c in readme if c.parse_only]) > 5
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = tmp_path_factory.mktemp("reader")
+    shutil.copytree(ROOT / "examples", made / "examples", ignore=shutil.ignore_patterns("__pycache__"))
+    return made
+
+
+@pytest.mark.parametrize("command", [c for c in HNAS_COMMANDS if not c.parse_only], ids=str)
+def test_a_command_runs(command, folder):
+    """In the order of the page, since one may read what another wrote."""
+    done = subprocess.run([HNAS, *shlex.split(command.text)[1:]], capture_output=True, text=True, cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip()
+
+
+@pytest.mark.parametrize("command", [c for c in HNAS_COMMANDS if c.parse_only], ids=str)
+def test_a_long_command_would_be_understood(command, monkeypatch, capsys):
+    """Its sub-command and flags exist, its limits can be read, its plugins and settings resolve."""
+    monkeypatch.chdir(ROOT)
+    words = shlex.split(command.text)[1:]
+    found = typer.main.get_command(app)
+    while words and hasattr(found, "commands"):
+        found = found.commands[words.pop(0)]
+    with found.make_context("hnas", list(words), obj=Invocation()) as context:
+        for limit in context.params.get("constraint") or ():
+            Constraint.parse(limit)
+        arguments = {p.name for p in found.params if p.param_type_name == "argument"}
+    own = [str(context.params[name]) for name in arguments]
+    flags = [w for w in words if w not in own and w != "--json"]
+    if found.name not in ("fetch", "check"):
+        assert run(["config", "show", *flags]) == 0, capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", [c for c in COMMANDS if not c.text.startswith("hnas ")], ids=str)
+def test_any_other_command_is_a_target_of_make_or_a_tool_that_is_there(command):
+    program, *words = [w for w in shlex.split(command.text) if "=" not in w]
+    if program == "make":
+        makefile = (ROOT / "Makefile").read_text()
+        assert [w for w in words if not re.search(rf"^{re.escape(w)}:", makefile, re.M)] == []
+    else:
+        assert shutil.which(program) or (ROOT / program).exists() or program.startswith(".venv/bin/"), program
+
+
+@pytest.mark.parametrize("snippet", snippets("python"), ids=str)
+def test_python_runs(snippet, folder):
+    done = subprocess.run([sys.executable, "-c", snippet.text], capture_output=True, text=True, cwd=folder)
+    assert done.returncode == 0, done.stderr
+
+
+def test_links_lead_somewhere():
+    """Relative links of all pages name files that exist."""
+    broken = []
+    for page in PAGES:
+        for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
+            if "://" not in target and not (page.parent / target).exists():
+                broken.append(f"{page.name}: {target}")
+    assert broken == []
+
+
+def test_options_that_the_documents_set_exist(monkeypatch, capsys):
+    """``--set KEY=VALUE`` in prose is as binding as in a block."""
+    monkeypatch.chdir(ROOT)
+    settings = {
+        (page.name, setting)
+        for page in PAGES
+        for setting in re.findall(r"--set ([a-z_]+\.[a-z_0-9]+=[^\s`'\"]+)", page.read_text(encoding="utf-8"))
+    }
+    assert settings
+    wrong = []
+    for page, setting in sorted(settings):
+        section, _, key = setting.partition("=")[0].partition(".")
+        plugin = ["--backend", "./examples/my_backend.py:MyBoard"] if key in ("gmacs", "gbytes") else []
+        plugin += ["--tasks", "omniglot"] if section == "tasks" and key in ("root", "split") else []
+        code, told = run(["config", "show", "--set", setting, *plugin]), capsys.readouterr().err
+        if code or "note:" in told:
+            wrong.append(f"{page}: --set {setting}: {told.strip()}")
+    assert wrong == []

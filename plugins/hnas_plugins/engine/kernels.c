@@ -4,6 +4,7 @@
 // Arrays are [G][N][H][W][C], contiguous: G independent tasks, each with its own gamma and beta [G][C].
 // Notation of the derivation in norm.py: M = N*H*W rows, xh the normalised input, z = gamma*xh + beta, y = f(z).
 
+#include <float.h>
 #include <math.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -15,10 +16,12 @@ enum { RELU, ELU, SELU, SIGMOID, RELU6, LEAKYRELU };
 
 #ifdef DOUBLE
 typedef double REAL;
+#define REAL_MAX DBL_MAX
 #define SQRT sqrt
 static inline REAL exp_neg(REAL x) { return exp(x); }
 #else
 typedef float REAL;
+#define REAL_MAX FLT_MAX
 #define SQRT sqrtf
 // exp that compilers turn into SIMD (Cephes; relative error 2e-7). Arguments here are at most 0.
 static inline REAL exp_neg(REAL x) {
@@ -91,7 +94,7 @@ static inline void forward(int act, const REAL *restrict x, const REAL *gamma, c
     REAL m = s[c] / M, v = q[c] / M - m * m;
     v = v < 0 ? 0 : v;
     mean[c] = m + x[c];
-    rstd[c] = 1 / SQRT(v + eps);
+    rstd[c] = v <= REAL_MAX ? 1 / SQRT(v + eps) : NAN;  // squares that overflow: 0 would hide a diverged task
     a[c] = rstd[c] * gamma[c];
     b[c] = beta[c] - mean[c] * a[c];
   }

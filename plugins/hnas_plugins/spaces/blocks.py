@@ -69,7 +69,8 @@ def conv_norm_activation_tasks(
 
 def _normalise(x: Tensor, gamma: Tensor, beta: Tensor, norm: str, stats: NormStats | None) -> Tensor:
     """Normalise each channel of (N, …, H, W); ``gamma`` is (C,), or (T, C) where channels are those of T tasks."""
-    flat = gamma.flatten(), beta.flatten()
+    # `flatten` leaves strides where C is 1; torch's backward pass on CPUs ignores them for 1×1 or channels-last maps.
+    flat = gamma.flatten().contiguous(), beta.flatten().contiguous()
     if stats is not None and stats.mode == "apply":
         return F.batch_norm(x, stats.mean[norm].flatten(), stats.var[norm].flatten(), *flat, training=False, eps=EPS)
     if stats is not None:

@@ -102,3 +102,18 @@ def test_blocks_are_twice_differentiable(generator, activation):
 
     assert torch.autograd.gradcheck(block, inputs)
     assert torch.autograd.gradgradcheck(block, inputs)
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_layers_of_one_channel_have_the_right_gradient(layout):
+    """torch's own batch normalisation ignores the strides that gammas and betas of one channel have here."""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(4, T, 3, 3, generator=generator, dtype=torch.float64).to(memory_format=layout).requires_grad_()
+    weight = torch.ones(T, 1, 1, 1, 1, dtype=torch.float64)
+    gamma, beta = (torch.randn(T, 9, generator=generator, dtype=torch.float64)[:, :1] for _ in "gb")
+    how = {"activation": "elu", "stride": 1, "max_pool": False, "norm": "norm1", "stats": None}
+    seed = torch.randn(4, T, 3, 3, generator=generator, dtype=torch.float64).to(memory_format=layout)
+    (mine,) = torch.autograd.grad(blocks.conv_norm_activation_tasks(x, weight, gamma, beta, **how), x, seed)
+    for t in range(T):
+        one = blocks.conv_norm_activation(x[:, t : t + 1], weight[t], gamma[t].clone(), beta[t].clone(), **how)
+        torch.testing.assert_close(mine[:, t], torch.autograd.grad(one, x, seed[:, t : t + 1])[0][:, t])

@@ -54,7 +54,7 @@ $(VENV)/.lint: $(VENV)/.made $(SOURCES)
 # A .venv that is there stays, unless it is unfinished or its Python is too old or gone.
 $(VENV)/.made:
 	@$(BIN)/python -c 'import pip; $(RECENT)' 2>/dev/null || { \
-	  $(PYTHON) -c '$(RECENT)' || { \
+	  $(PYTHON) -c '$(RECENT)' 2>/dev/null || { \
 	    echo "error: hnas needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) --version 2>&1)" >&2; \
 	    echo "hint: name another one, as in: make $(or $(firstword $(MAKECMDGOALS)),run) PYTHON=python3.12" >&2; \
 	    exit 1; }; \

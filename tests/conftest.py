@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from itertools import product
 from pathlib import Path
@@ -11,6 +12,10 @@ import pytest
 
 from hnas import Architecture, Choice, Cost, Layer, SearchSpace, SuperNet
 from hnas.layer import Shape
+
+
+# A suite started in the background inherits an ignored SIGINT, and so would the commands that tests interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 class TinySpace(SearchSpace):

@@ -13,7 +13,6 @@ import pytest
 from hnas import Architecture, Choice, Cost, Layer, SearchSpace, SuperNet
 from hnas.layer import Shape
 
-
 # A suite started in the background inherits an ignored SIGINT, and so would the commands that tests interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 

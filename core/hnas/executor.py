@@ -25,14 +25,16 @@ Work = Callable[[Mapping[str, Any], Any], Any]
 ATTEMPTS = 3
 """How often an item may kill its worker before it is given up."""
 
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+"""In every worker, whatever the driver's environment says. Set before it imports torch, which then need not be."""
+
 WORKER_ENVIRONMENT = {
-    "OMP_NUM_THREADS": "1",
     "OMP_WAIT_POLICY": "PASSIVE",  # with spinning threads a busy machine is 30 times slower
-    "MKL_NUM_THREADS": "1",
     # Keep freed memory, in huge pages: training allocates and frees the same large blocks for hours.
     "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=33554432"
     ":glibc.malloc.trim_threshold=2147483647",
 }
+"""In workers where the driver's environment does not say otherwise."""
 
 
 class Executor(ABC):
@@ -141,13 +143,10 @@ class LocalProcesses(Executor):
                     try:
                         failure, result = worker.pipe.recv()
                     except (EOFError, OSError):
-                        self._replace(worker)
                         deaths[index] += 1
                         if deaths[index] >= ATTEMPTS:
-                            raise HnasError(
-                                f"a worker process died {ATTEMPTS} times on the same item: {items[index]!r}",
-                                hint="it may need more memory than there is: lower the number of workers or of tasks",
-                            ) from None
+                            raise _given_up(items[index], _exit_code(worker)) from None
+                        self._replace(worker)
                         waiting.append(index)
                         continue
                     worker.item = None
@@ -181,9 +180,9 @@ class LocalProcesses(Executor):
         worker.has |= {k: self._values[k][0] for k in fresh}
 
     def _replace(self, worker: _Worker) -> None:
-        worker.process.join(5)
-        self._notify(f"a worker process died (exit code {worker.process.exitcode}); restarted, its work is repeated")
-        worker.pipe.close()
+        code = _exit_code(worker)
+        self._notify(f"a worker process died (exit code {code}); restarted, its work is repeated")
+        self._stop(worker)
         self._workers[self._workers.index(worker)] = _start()
 
     @staticmethod
@@ -203,11 +202,25 @@ def executor(workers: int, notify: Callable[[str], None] | None = None) -> Execu
     return InProcess() if count == 1 else LocalProcesses(count, notify)
 
 
+def _exit_code(worker: _Worker) -> int | None:
+    worker.process.join(5)
+    return worker.process.exitcode
+
+
+def _given_up(item: Any, code: int | None) -> HnasError:
+    """Return the error for an item that no worker survives; the kernel kills with signal 9 where memory is short."""
+    if code is not None and code < 0:
+        hint = "it may need more memory than there is: lower the number of workers or of tasks"
+    else:
+        hint = "its own message stands above; a script that starts workers needs `if __name__ == '__main__':`"
+    return HnasError(f"a worker process died {ATTEMPTS} times (exit code {code}) on the same item: {item!r}", hint=hint)
+
+
 def _start() -> _Worker:
     context = get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=_serve, args=(theirs,), daemon=True)
-    with _environment(WORKER_ENVIRONMENT):
+    with _environment({**WORKER_ENVIRONMENT, **os.environ, **ONE_THREAD}):
         process.start()
     theirs.close()
     return _Worker(process, ours)
@@ -216,9 +229,6 @@ def _start() -> _Worker:
 def _serve(pipe: Connection) -> None:
     """Answer requests until the pipe closes. Runs in the worker."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the driver decides what ends
-    import torch
-
-    torch.set_num_threads(1)
     values: dict[str, Any] = {}
     while True:
         try:
@@ -248,11 +258,12 @@ def _portable(error: Exception) -> Exception:
 
 @contextmanager
 def _environment(values: Mapping[str, str]) -> Iterator[None]:
-    before = {k: os.environ.get(k) for k in values}
-    os.environ.update({k: v for k, v in values.items() if k not in os.environ})
+    """Have these values in the environment meanwhile: a new process inherits it."""
+    before = dict(os.environ)
+    os.environ.update(values)
     try:
         yield
     finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
+        for name in values.keys() - before.keys():
+            del os.environ[name]
+        os.environ.update(before)

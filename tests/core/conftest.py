@@ -11,6 +11,8 @@ import pytest
 
 from hnas.plugins import GROUP, Registry
 
+sys.path.insert(0, str(Path(__file__).parent / "in_workers"))  # what worker processes import
+
 MakeDistribution = Callable[..., None]
 MakeRegistry = Callable[..., Registry]
 

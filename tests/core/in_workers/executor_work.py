@@ -1,0 +1,85 @@
+"""Work for worker processes. It stands in a module of its own, which they can import: test modules they cannot."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from hnas.errors import DataError
+
+Values = Mapping[str, Any]
+
+
+def double(values: Values, item: int) -> int:
+    return 2 * item
+
+
+def look(values: Values, item: str) -> Any:
+    return values.get(item)
+
+
+def sleep(values: Values, seconds: float) -> tuple[float, int]:
+    time.sleep(seconds)
+    return seconds, os.getpid()
+
+
+def process(values: Values, item: Any) -> dict[str, Any]:
+    import torch
+
+    names = ("OMP_NUM_THREADS", "OMP_WAIT_POLICY", "MKL_NUM_THREADS")
+    return {"pid": os.getpid(), "threads": torch.get_num_threads(), **{n: os.environ.get(n) for n in names}}
+
+
+def fail(values: Values, item: str) -> None:
+    raise ValueError(f"nothing doing with {item}")
+
+
+def fail_for_the_user(values: Values, item: str) -> None:
+    raise DataError(f"{item} is damaged", hint="fetch it again")
+
+
+class Awkward(Exception):
+    """Cannot be pickled: its arguments are not those that it was made of."""
+
+    def __init__(self, part: str, reason: str) -> None:
+        super().__init__(f"{part}: {reason}")
+
+
+def fail_awkwardly(values: Values, item: str) -> None:
+    raise Awkward(item, "too awkward")
+
+
+def return_a_function(values: Values, item: Any) -> Any:
+    return lambda: item
+
+
+def die_once(values: Values, item: tuple[str, int]) -> int:
+    """Kill this process in the middle of the item, unless that has been done before."""
+    flag, result = Path(item[0]), item[1]
+    if not flag.exists():
+        flag.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return result
+
+
+def die_of(values: Values, item: str) -> str:
+    if item == "signal":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if item == "exit":
+        sys.exit(3)
+    return item
+
+
+class Counted:
+    """Counts how often it is pickled."""
+
+    pickled = 0
+
+    def __getstate__(self) -> dict[str, Any]:
+        Counted.pickled += 1
+        return {}

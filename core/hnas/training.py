@@ -22,10 +22,6 @@ from hnas.task_source import Split
 
 CHECKPOINT_SECONDS = 20.0
 REPORT_SECONDS = 0.5
-_ANEW = (
-    "the last good checkpoint is in {folder}; lower learner.meta_lr or learner.inner_lr, or set "
-    "learner.gradient_clamp, and train anew"
-)
 
 
 @frozen(kw_only=True)
@@ -78,7 +74,7 @@ def train(
             raise DivergenceError(
                 f"{phase}: the meta-loss is {loss} at iteration {iteration}, with architecture "
                 f"{setup.space.options(arch)}",
-                hint=_ANEW.format(folder=folder),
+                hint=_anew(folder),
             )
         setup.learner.update(state, gradient, plan.tasks, progress)
         window.append((loss, accuracy))
@@ -109,8 +105,14 @@ def _refuse_diverged(state: State, phase: str, done: int, folder: Path) -> None:
         more = f" and {len(bad) - 3} more" if len(bad) > 3 else ""
         raise DivergenceError(
             f"{phase}: after iteration {done - 1} these are no longer finite: {', '.join(bad[:3])}{more}",
-            hint=_ANEW.format(folder=folder),
+            hint=_anew(folder),
         )
+
+
+def _anew(folder: Path) -> str:
+    saved = sorted(folder.glob("state-*.json"))
+    kept = f"the last good checkpoint is {saved[-1]}" if saved else f"no checkpoint was saved yet in {folder}"
+    return f"{kept}; lower learner.meta_lr or learner.inner_lr, or set learner.gradient_clamp, and train anew"
 
 
 def validate(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any, TypeVar
 
+import attrs
 import cattrs
 
 from hnas.architecture import Architecture, Option
@@ -19,7 +20,18 @@ def to_json(value: Any) -> Any:
 
 
 def from_json(value: Any, kind: type[T], where: str) -> T:
-    """Read what `to_json` wrote. Raises `DataError` that names the file ``where`` it stood."""
+    """Read what `to_json` wrote. Raises `DataError` that names the file ``where`` it stood.
+
+    A ``schema`` other than the one that ``kind`` has now is refused: its fields may mean something else.
+    """
+    known = (
+        attrs.fields_dict(kind)["schema"].default if attrs.has(kind) and "schema" in attrs.fields_dict(kind) else None
+    )
+    if known is not None and isinstance(value, dict) and value.get("schema", known) != known:
+        raise DataError(
+            f"{where} has schema {value['schema']!r}; this hnas reads {known}",
+            hint="use the version of hnas that wrote it, or move the file away and run the command again",
+        )
     try:
         return _CONVERTER.structure(value, kind)
     except Exception as cause:

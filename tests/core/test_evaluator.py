@@ -1,0 +1,173 @@
+"""Scores of a search's candidates: common tasks, the mean loss over them, and nothing else that they depend on."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from tiny_tasks import tiny_setup
+
+from hnas import Architecture, Ask, Cost
+from hnas.accuracy import Accuracy
+from hnas.baseline import nearest_class_mean
+from hnas.config.schema import EvaluateConfig, SearchConfig
+from hnas.evaluator import Evaluator
+from hnas.executor import Executor, InProcess
+from hnas.phases.evaluate import evaluate, evaluate_baseline
+from hnas.setup import Setup
+
+CONFIG = SearchConfig(tasks=4, pool=9, n_query=3, finalists=2, final_tasks=7)
+
+
+class Recording(InProcess):
+    """Keeps what it was asked to do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.items: list[Any] = []
+
+    def map_unordered(self, work: Any, items: Any) -> Iterator[tuple[int, Any]]:
+        self.items += items
+        return super().map_unordered(work, items)
+
+
+@pytest.fixture(scope="module")
+def executor() -> Iterator[Recording]:
+    with Recording() as alone:
+        yield alone
+
+
+@pytest.fixture
+def make_evaluator(executor: Recording) -> Any:
+    """Return a function that makes an evaluator over a fresh super-net, on one or more settings."""
+
+    def make(setup: Setup | None = None, **settings: Any) -> Evaluator:
+        setup = setup or tiny_setup()
+
+        def cost(arch: Architecture) -> Cost:
+            layers = setup.space.layers(arch, (1, 8, 8), 3)
+            return Cost(values={"macs": float(sum(layer.macs for layer in layers))})
+
+        config = SearchConfig(**{"tasks": 4, "pool": 9, "n_query": 3, "finalists": 2, "final_tasks": 7, **settings})
+        evaluator = Evaluator(setup=setup, executor=executor, config=config, cost=cost)
+        evaluator.start(setup.learner.init(setup.supernet, setup.seeds.torch("init")))
+        executor.items.clear()
+        return evaluator
+
+    return make
+
+
+def candidates(setup: Setup, count: int = 5) -> tuple[Architecture, ...]:
+    return tuple(setup.space.sample(np.random.default_rng(i)) for i in range(count))
+
+
+@pytest.mark.parametrize("fitness", ["query", "support"])
+def test_a_score_is_the_mean_over_the_tasks(make_evaluator: Any, fitness: Any) -> None:
+    """Written out with the learner, on the validation classes, with the fitness that was asked for."""
+    evaluator = make_evaluator(fitness=fitness)
+    setup = evaluator.setup
+    archs = candidates(setup)
+    scored = evaluator.score(archs, [0, 3, 8])
+    state = setup.learner.init(setup.supernet, setup.seeds.torch("init"))
+    for arch, found in zip(archs, scored, strict=True):
+        episodes = setup.episodes("validation", "search-tasks", [0, 3, 8], 3)
+        expected = setup.learner.score(setup.supernet, state, episodes, arch, on=fitness)
+        assert found.arch == arch
+        assert found.loss == pytest.approx(expected.loss.mean().item(), rel=1e-5)
+        assert found.accuracy == pytest.approx(expected.accuracy.mean().item(), rel=1e-5)
+        assert found.cost == evaluator.cost(arch)
+        assert not found.bound
+
+
+def test_an_iterations_candidates_share_its_tasks(make_evaluator: Any, executor: Recording) -> None:
+    """Candidates on different tasks are compared by luck. Other iterations draw others, all from the pool."""
+    evaluator = make_evaluator()
+    seen = []
+    for iteration in range(12):
+        executor.items.clear()
+        evaluator(iteration, Ask(architectures=candidates(evaluator.setup, 3)))
+        (tasks,) = {item[1] for item in executor.items}
+        assert len(set(tasks)) == 4
+        seen.append(tasks)
+    assert len(set(seen)) > 6
+    assert {t for tasks in seen for t in tasks} == set(range(9))
+
+
+def test_a_score_depends_on_seed_iteration_and_architecture_only(make_evaluator: Any) -> None:
+    """A search is replayed from its trace after a stop; the order and the company of a candidate must not matter."""
+    evaluator = make_evaluator()
+    archs = candidates(evaluator.setup)
+    once = evaluator(3, Ask(architectures=archs))
+    evaluator(4, Ask(architectures=archs))
+    again = make_evaluator()(3, Ask(architectures=archs[::-1]))
+    assert again[::-1] == once
+    assert [s.loss for s in evaluator(4, Ask(architectures=archs))] != [s.loss for s in once]
+    other = make_evaluator(tiny_setup(1))(3, Ask(architectures=archs))
+    assert [s.loss for s in other] != [s.loss for s in once]
+
+
+def test_the_costliest_goes_first(make_evaluator: Any, executor: Recording) -> None:
+    """Else a worker may start the largest network when all others are done."""
+    evaluator = make_evaluator()
+    archs = candidates(evaluator.setup, 6)
+    scored = evaluator.score(archs, [0])
+    macs = [evaluator.cost(item[0])["macs"] for item in executor.items]
+    assert macs == sorted(macs, reverse=True)
+    assert [s.arch for s in scored] == list(archs)
+
+
+def test_finalists_are_the_best_scored_on_more_tasks(make_evaluator: Any, executor: Recording) -> None:
+    evaluator = make_evaluator()
+    population = evaluator(0, Ask(architectures=candidates(evaluator.setup, 6)))
+    executor.items.clear()
+    finals = evaluator.finals(population)
+    best = sorted(population, key=lambda s: s.loss)[:2]
+    assert {s.arch for s in finals} == {s.arch for s in best}
+    (tasks,) = {item[1] for item in executor.items}
+    assert len(set(tasks)) == 7
+    assert finals[0].loss <= finals[1].loss
+    assert make_evaluator().finals(population) == finals
+
+
+def test_a_pool_smaller_than_asked_for_is_used_whole(make_evaluator: Any, executor: Recording) -> None:
+    evaluator = make_evaluator(pool=3)
+    population = evaluator(0, Ask(architectures=candidates(evaluator.setup, 2)))
+    assert {item[1] for item in executor.items} == {(0, 1, 2)}
+    executor.items.clear()
+    evaluator.finals(population)
+    assert {item[1] for item in executor.items} == {(0, 1, 2)}
+
+
+def test_a_candidate_that_diverges_scores_infinity_and_is_no_finalist(make_evaluator: Any) -> None:
+    """By an inner rate of one layer that only deep networks have."""
+    setup = tiny_setup()
+    evaluator = make_evaluator(setup)
+    state = setup.learner.init(setup.supernet, setup.seeds.torch("init"))
+    state["lslr/conv2.weight"] += torch.inf
+    evaluator.start(state)
+    shallow, deep = setup.space.architecture(depth=1), setup.space.architecture(depth=2)
+    scored = evaluator(0, Ask(architectures=(deep, shallow)))
+    assert scored[0].loss == math.inf
+    assert math.isfinite(scored[1].loss)
+    assert evaluator.finals(scored)[0].arch == shallow
+
+
+def test_the_final_test_is_the_accuracy_over_the_test_tasks(executor: Executor) -> None:
+    """The same tasks for every network, and for the baseline beside it."""
+    setup = tiny_setup()
+    state = setup.learner.init(setup.supernet, setup.seeds.torch("init"))
+    config = EvaluateConfig(tasks=60, n_query=4)
+    arch = setup.space.architecture(depth=1, kernel1=3, scale1=1.0)
+    found = evaluate(setup, state, arch, config, executor)
+    episodes = setup.episodes("test", "test-tasks", range(60), 4)
+    expected = setup.learner.score(setup.supernet, state, episodes, arch)
+    by_hand = Accuracy.over(expected.accuracy.tolist())
+    assert (found.tasks, found.mean) == (60, pytest.approx(by_hand.mean, abs=1e-3))
+    assert found.half_width == pytest.approx(by_hand.half_width, rel=0.05)
+    baseline = evaluate_baseline(setup, config)
+    assert baseline == Accuracy.over(nearest_class_mean(episodes).tolist())
+    assert baseline.mean > 0.9  # patterns under noise: what a nearest mean is made for

@@ -35,7 +35,7 @@ class Geometry:
         return (self.height + edge) // self.stride + 1, (self.width + edge) // self.stride + 1
 
 
-BLOCK = 1 << 20
+BLOCK = 1 << 19
 """Numbers in a block of patches, at most."""
 
 
@@ -79,11 +79,17 @@ class Gemm:
     def weight(self, g: Geometry, x: Tensor, gy: Tensor) -> Tensor:
         t, n, _, _, o = gy.shape
         gy = gy.contiguous()
-        w = x.new_zeros(t, o, g.kernel**2 * g.channels)
+        columns = g.kernel**2 * g.channels
+        flat = columns < o  # a product with few columns is several times slower than its transpose
+        w = x.new_zeros((t, columns, o) if flat else (t, o, columns))
         for tasks, images in self._blocks(g, t, n):
-            part = gy[tasks, images]
-            w[tasks].baddbmm_(part.view(part.shape[0], -1, o).transpose(1, 2), self._rows(g, x[tasks, images]))
-        return w.view(t, o, g.kernel, g.kernel, g.channels)
+            part, rows = gy[tasks, images], self._rows(g, x[tasks, images])
+            part = part.view(part.shape[0], -1, o)
+            if flat:
+                w[tasks].baddbmm_(rows.transpose(1, 2), part)
+            else:
+                w[tasks].baddbmm_(part.transpose(1, 2), rows)
+        return (w.transpose(1, 2) if flat else w).reshape(t, o, g.kernel, g.kernel, g.channels)
 
     def _rows(self, g: Geometry, x: Tensor) -> Tensor:
         """Return the patches of each task's images: (T, N*Ho*Wo, k*k*C)."""
@@ -155,16 +161,27 @@ GEMM, ONEDNN = Gemm(), OneDNN()
 
 
 class BySize:
-    """The faster of both for each product and size; the thresholds are from ``benchmarks/conv_products.py``."""
+    """The faster of both for each product and size: what ``benchmarks/conv_products.py`` measured.
+
+    oneDNN has a price for each call, and computes forward and data products at 90 % of the peak; the patches of GEMM
+    cost most where few filters share them or kernels are large.
+    """
 
     def forward(self, g: Geometry, x: Tensor, w: Tensor) -> Tensor:
-        return self._pick(g, x.shape[1], w.shape[1], 0.015 if g.channels <= 3 else 0.03).forward(g, x, w)
+        gflop = 0.012 if g.channels <= 3 else 0.005 if g.kernel == 5 else 0.02
+        return self._pick(g, x.shape[1], w.shape[1], gflop).forward(g, x, w)
 
     def data(self, g: Geometry, gy: Tensor, w: Tensor) -> Tensor:
-        return self._pick(g, gy.shape[1], w.shape[1], 0.05 if g.stride == 1 else 0.4).data(g, gy, w)
+        few_filters = g.kernel > 1 and w.shape[1] < 48
+        if g.stride == 1:
+            gflop = 0.6 if g.kernel == 1 else 0.02 if few_filters else 0.04
+        else:
+            gflop = 0.1 if few_filters else 0.2
+        return self._pick(g, gy.shape[1], w.shape[1], gflop).data(g, gy, w)
 
     def weight(self, g: Geometry, x: Tensor, gy: Tensor) -> Tensor:
-        return self._pick(g, gy.shape[1], gy.shape[-1], 0.001 if g.channels <= 3 else 1e9).weight(g, x, gy)
+        patches_dominate = g.kernel == 5 and g.channels > 3 and (g.stride == 1 or gy.shape[-1] < 48)
+        return self._pick(g, gy.shape[1], gy.shape[-1], 0.01 if patches_dominate else 1e9).weight(g, x, gy)
 
     @staticmethod
     def _pick(g: Geometry, images: int, filters: int, gflop: float) -> Products:
@@ -176,7 +193,13 @@ BY_SIZE = BySize()
 
 
 def convolve(x: Tensor, w: Tensor, stride: int, products: Products = BY_SIZE) -> Tensor:
-    """Convolve images (T, N, H, W, C) with each task's weights (T, O, k, k, C)."""
+    """Convolve images (T, N, H, W, C) with each task's weights (T, O, k, k, C).
+
+    A 1×1 kernel with a stride sees every stride-th pixel only. oneDNN must not be given it: with fewer than eight
+    channels its kernel writes past its workspace (oneDNN issue 6035: a crash, or wrong gradients).
+    """
+    if w.shape[2] == 1 and stride > 1:
+        x, stride = x[:, :, ::stride, ::stride], 1
     _, _, height, width, channels = x.shape
     g = Geometry(height, width, channels, w.shape[2], stride)
     y: Tensor = apply(_Forward, x, w, g, products)

@@ -10,6 +10,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+// A loop over channels, which are independent: said aloud, because compilers cannot prove it of pointers into one block
+// of scratch space, and a loop that is not vectorised is up to ten times slower. Needs -fopenmp-simd.
+#define CHANNELS _Pragma("omp simd") for (int c = 0; c < C; c++)
+#define INLINE static inline __attribute__((always_inline))  // so that the activation is a constant in each loop
+
 enum { RELU, ELU, SELU, SIGMOID, RELU6, LEAKYRELU };
 #define SELU_A 1.6732632423543772848170429916717
 #define SELU_L 1.0507009873554804934193349852946
@@ -80,7 +85,7 @@ static inline int curved(int a) { return a == ELU || a == SELU || a == SIGMOID; 
 #define CORNER(i, j) (((i) & 1) * 2 + ((j) & 1))
 
 // ------------------------------------------------------------------------------------------------ forward
-static inline void forward(int act, const REAL *restrict x, const REAL *gamma, const REAL *beta, REAL *restrict y,
+INLINE void forward(int act, const REAL *restrict x, const REAL *gamma, const REAL *beta, REAL *restrict y,
                                uint8_t *restrict corner, REAL *mean, REAL *rstd, REAL *scratch, int N, int H, int W,
                                int C, int pool, REAL eps) {
   long M = (long)N * H * W;
@@ -88,9 +93,9 @@ static inline void forward(int act, const REAL *restrict x, const REAL *gamma, c
   memset(s, 0, 2 * C * sizeof(REAL));
   for (long r = 0; r < M; r++) {  // sums of x - x[0]: one pass that does not cancel
     const REAL *p = x + r * C;
-    for (int c = 0; c < C; c++) { REAL d = p[c] - x[c]; s[c] += d; q[c] += d * d; }
+    CHANNELS { REAL d = p[c] - x[c]; s[c] += d; q[c] += d * d; }
   }
-  for (int c = 0; c < C; c++) {
+  CHANNELS {
     REAL m = s[c] / M, v = q[c] / M - m * m;
     v = v < 0 ? 0 : v;
     mean[c] = m + x[c];
@@ -102,7 +107,7 @@ static inline void forward(int act, const REAL *restrict x, const REAL *gamma, c
     for (long r = 0; r < M; r++) {
       const REAL *p = x + r * C;
       REAL *o = y + r * C;
-      for (int c = 0; c < C; c++) o[c] = activate(act, p[c] * a[c] + b[c]);
+      CHANNELS o[c] = activate(act, p[c] * a[c] + b[c]);
     }
     return;
   }
@@ -112,20 +117,20 @@ static inline void forward(int act, const REAL *restrict x, const REAL *gamma, c
       for (int j = 0; j < W; j += 2) {
         REAL *restrict o = y + POOLED(i, j) * C;
         uint8_t *restrict k = corner + POOLED(i, j) * C;
-        for (int c = 0; c < C; c++) k[c] = 0;
+        CHANNELS k[c] = 0;
         const REAL *p = x + (((long)n * H + i) * W + j) * C;
-        for (int c = 0; c < C; c++) o[c] = p[c] * a[c] + b[c];
+        CHANNELS o[c] = p[c] * a[c] + b[c];
         for (int e = 1; e < 4; e++) {
           if (i + e / 2 >= H || j + e % 2 >= W) continue;
           p = x + (((long)n * H + i + e / 2) * W + j + e % 2) * C;
-          for (int c = 0; c < C; c++) {
+          CHANNELS {
             REAL z = p[c] * a[c] + b[c];
             int up = z > o[c] || z != z;
             o[c] = up ? z : o[c];
             k[c] = up ? e : k[c];
           }
         }
-        for (int c = 0; c < C; c++) o[c] = activate(act, o[c]);
+        CHANNELS o[c] = activate(act, o[c]);
       }
 }
 
@@ -147,22 +152,22 @@ static inline void forward(int act, const REAL *restrict x, const REAL *gamma, c
   const uint8_t *restrict k = pool ? corner + at * C : 0;                              \
   int me = CORNER(i, j);
 
-static inline void backward(int act, int pool, const REAL *restrict gy, const REAL *restrict x,
+INLINE void backward(int act, int pool, const REAL *restrict gy, const REAL *restrict x,
                                 const uint8_t *restrict corner, const REAL *gamma, const REAL *beta, const REAL *mean,
                                 const REAL *rstd, REAL *restrict gx, REAL *restrict dgamma, REAL *restrict dbeta,
                                 REAL *scratch, int N, int H, int W, int C) {
   long M = (long)N * H * W;
   int h = (H + 1) / 2, w = (W + 1) / 2;
   REAL *restrict a = scratch, *restrict b = a + C, *restrict A = b + C, *restrict B = A + C;
-  for (int c = 0; c < C; c++) { a[c] = rstd[c] * gamma[c]; b[c] = beta[c] - mean[c] * a[c]; }
+  CHANNELS { a[c] = rstd[c] * gamma[c]; b[c] = beta[c] - mean[c] * a[c]; }
   memset(dgamma, 0, C * sizeof(REAL));
   memset(dbeta, 0, C * sizeof(REAL));
   EACH_PIXEL {
     PIXEL
     (void)me; (void)k;
-    for (int c = 0; c < C; c++) { REAL gz; GZ(gz) dbeta[c] += gz; dgamma[c] += gz * (p[c] - mean[c]); }
+    CHANNELS { REAL gz; GZ(gz) dbeta[c] += gz; dgamma[c] += gz * (p[c] - mean[c]); }
   }
-  for (int c = 0; c < C; c++) {
+  CHANNELS {
     dgamma[c] *= rstd[c];
     B[c] = -a[c] * dgamma[c] / M * rstd[c];
     A[c] = -a[c] * dbeta[c] / M - B[c] * mean[c];
@@ -171,13 +176,13 @@ static inline void backward(int act, int pool, const REAL *restrict gy, const RE
     PIXEL
     (void)me; (void)k;
     REAL *restrict o = gx + row * C;
-    for (int c = 0; c < C; c++) { REAL gz; GZ(gz) o[c] = a[c] * gz + A[c] + B[c] * p[c]; }
+    CHANNELS { REAL gz; GZ(gz) o[c] = a[c] * gz + A[c] + B[c] * p[c]; }
   }
 }
 
 // ------------------------------------------------------------------------------------------------ double backward
 // Given cotangents v of gx, ca of dgamma and cb of dbeta, returns those of gy, x, gamma and beta (norm.py derives them).
-static inline void backward2(int act, int pool, const REAL *restrict v, const REAL *ca, const REAL *cb,
+INLINE void backward2(int act, int pool, const REAL *restrict v, const REAL *ca, const REAL *cb,
                                  const REAL *restrict gy, const REAL *restrict x, const uint8_t *restrict corner,
                                  const REAL *gamma, const REAL *beta, const REAL *mean, const REAL *rstd,
                                  REAL *restrict ggy, REAL *restrict gx, REAL *restrict dgamma, REAL *restrict dbeta,
@@ -187,7 +192,7 @@ static inline void backward2(int act, int pool, const REAL *restrict v, const RE
   REAL *restrict a = scratch, *restrict b = a + C, *restrict sv = b + C, *restrict svx = sv + C, *restrict sg = svx + C,
        *restrict sgx = sg + C, *restrict svg = sgx + C, *restrict k0 = svg + C, *restrict kx = k0 + C,
        *restrict kv = kx + C, *restrict kg = kv + C, *restrict c0 = kg + C, *restrict cx = c0 + C;
-  for (int c = 0; c < C; c++) { a[c] = rstd[c] * gamma[c]; b[c] = beta[c] - mean[c] * a[c]; }
+  CHANNELS { a[c] = rstd[c] * gamma[c]; b[c] = beta[c] - mean[c] * a[c]; }
   memset(sv, 0, 5 * C * sizeof(REAL));
   memset(dgamma, 0, C * sizeof(REAL));
   memset(dbeta, 0, C * sizeof(REAL));
@@ -195,13 +200,13 @@ static inline void backward2(int act, int pool, const REAL *restrict v, const RE
     PIXEL
     (void)me; (void)k;
     const REAL *restrict t = v + row * C;
-    for (int c = 0; c < C; c++) {
+    CHANNELS {
       REAL gz, d = p[c] - mean[c];
       GZ(gz)
       sv[c] += t[c]; svx[c] += t[c] * d; sg[c] += gz; sgx[c] += gz * d; svg[c] += t[c] * gz;
     }
   }
-  for (int c = 0; c < C; c++) {  // dgz = u v + k0 + kx x
+  CHANNELS {  // dgz = u v + k0 + kx x
     svx[c] *= rstd[c];
     sgx[c] *= rstd[c];
     kx[c] = (ca[c] - a[c] * svx[c] / M) * rstd[c];
@@ -212,16 +217,16 @@ static inline void backward2(int act, int pool, const REAL *restrict v, const RE
       PIXEL
       (void)me; (void)k;
       const REAL *restrict t = v + row * C;
-      for (int c = 0; c < C; c++) {
+      CHANNELS {
         REAL z = p[c] * a[c] + b[c], f2 = curvature(act, z), d = f2 * g[c] * (a[c] * t[c] + k0[c] + kx[c] * p[c]);
         d = pool ? (k[c] == me ? d : 0) : d;
         dbeta[c] += d;
         dgamma[c] += d * (p[c] - mean[c]);
       }
     }
-    for (int c = 0; c < C; c++) dgamma[c] *= rstd[c];
+    CHANNELS dgamma[c] *= rstd[c];
   }
-  for (int c = 0; c < C; c++) {  // gx = kv v + kg gz + u dz + c0 + cx x
+  CHANNELS {  // gx = kv v + kg gz + u dz + c0 + cx x
     REAL u = a[c], br = svg[c] - sv[c] * sg[c] / M - svx[c] * sgx[c] / M;
     REAL m0 = (-u / M * (sv[c] * sgx[c] + sg[c] * svx[c]) + ca[c] * sg[c] + gamma[c] * dbeta[c]) / M;
     REAL mx = (-u / M * 2 * svx[c] * sgx[c] + ca[c] * sgx[c] + gamma[c] * dgamma[c]) / M;
@@ -236,7 +241,7 @@ static inline void backward2(int act, int pool, const REAL *restrict v, const RE
     (void)me; (void)k;
     const REAL *restrict t = v + row * C;
     REAL *restrict o = gx + row * C, *restrict q = ggy + at * C;
-    for (int c = 0; c < C; c++) {
+    CHANNELS {
       REAL z = p[c] * a[c] + b[c], f1 = slope(act, z), dgz = a[c] * t[c] + k0[c] + kx[c] * p[c];
       REAL gz = f1 * g[c], dz = curved(act) ? curvature(act, z) * g[c] * dgz : 0, back = f1 * dgz;
       if (pool) {
@@ -348,7 +353,7 @@ void col2im(const REAL *restrict rows, REAL *restrict x, int B, int H, int W, in
             int z = j * s + b - p;
             if (y < 0 || y >= H || z < 0 || z >= W) continue;
             REAL *restrict o = x + (((long)n * H + y) * W + z) * C;
-            for (int c = 0; c < C; c++) o[c] += rows[c];
+            CHANNELS o[c] += rows[c];
           }
         }
 }

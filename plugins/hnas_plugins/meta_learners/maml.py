@@ -143,7 +143,7 @@ class _Leaves:
         self._full = {k: state[f"params/{k}"].detach().requires_grad_() for k in supernet.roles}
         with torch.enable_grad():
             self._shared = supernet.share(self._full, arch)
-        leaf = {k: v.detach().contiguous().requires_grad_() for k, v in self._shared.items()}
+        leaf = {k: _compact(v.detach()).requires_grad_() for k, v in self._shared.items()}
         weights = {k: v for k, v in leaf.items() if supernet.roles[k] == "weight"}
         norm = {k: v for k, v in leaf.items() if supernet.roles[k] == "norm"}
         rates = {k: state[f"lslr/{k}"].detach().requires_grad_(options.learned_rates) for k in weights}
@@ -200,6 +200,11 @@ class _Leaves:
             return rows if n_tasks is None else {k: v.expand(n_tasks, -1) for k, v in rows.items()}
 
         return NormStats("apply", pick("mean"), pick("var"))
+
+
+def _compact(x: Tensor) -> Tensor:
+    """Copy a slice into memory of its own, convolutions channels-last: the order that is fast on a CPU."""
+    return x.contiguous(memory_format=torch.channels_last if x.dim() == 4 else torch.contiguous_format)
 
 
 def _tasks(episodes: Episodes, batched: bool) -> list[tuple[Tensor, Tensor, Tensor, Tensor]]:

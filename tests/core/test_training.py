@@ -98,6 +98,22 @@ def test_the_same_seed_gives_the_same_weights(alone: Executor, tmp_path: Path) -
     assert not same(states[0], states[2])
 
 
+def test_every_iteration_has_tasks_of_its_own(alone: Executor, tmp_path: Path) -> None:
+    """Of the training classes, and never the same twice: a stream that repeats would be learnt by heart."""
+    setup, drawn = tiny_setup(), []
+    sample = setup.tasks.sample
+
+    def recorded(split: Any, *rest: Any) -> Any:
+        episodes = sample(split, *rest)
+        drawn.append((split, episodes.support_x.sum().item()))
+        return episodes
+
+    setup.tasks.sample = recorded  # type: ignore[method-assign]
+    run(setup, alone, tmp_path, plan=TrainPlan(epochs=2, iterations=4, tasks=3, n_query=2, validate_every=2))
+    assert {split for split, _ in drawn} == {"train"}
+    assert len(drawn) == len(set(drawn)) == 8 * 3
+
+
 @pytest.mark.parametrize("stop_at", [1, 4, 5, 7])
 @pytest.mark.usefixtures("often")
 def test_a_stop_changes_nothing(alone: Executor, tmp_path: Path, stop_at: int) -> None:

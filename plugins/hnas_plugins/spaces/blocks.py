@@ -44,7 +44,7 @@ def conv_norm_activation(
 
     A bias would cancel in the normalisation. ``norm`` names the layer in ``stats``.
     """
-    x = F.conv2d(x, weight, stride=stride, padding=weight.shape[-1] // 2)
+    x = _convolve(x, weight, stride, 1)
     x = ACTIVATIONS[activation](_normalise(x, gamma, beta, norm, stats))
     return halve(x) if max_pool else x
 
@@ -62,17 +62,29 @@ def conv_norm_activation_tasks(
     stats: NormStats | None,
 ) -> Tensor:
     """Do `conv_norm_activation` for T tasks, each with its own weights and statistics. Returns (N, T*O, H', W')."""
-    x = F.conv2d(x, weight.flatten(0, 1), stride=stride, padding=weight.shape[-1] // 2, groups=weight.shape[0])
+    x = _convolve(x, weight.flatten(0, 1), stride, weight.shape[0])
     x = ACTIVATIONS[activation](_normalise(x, gamma, beta, norm, stats))
     return halve(x) if max_pool else x
 
 
+def _convolve(x: Tensor, weight: Tensor, stride: int, groups: int) -> Tensor:
+    """Convolve, zero-padded by half the kernel.
+
+    A 1×1 kernel with a stride sees every stride-th pixel only. It is given just those: oneDNN, to which torch hands
+    such a convolution on CPUs, writes past its workspace with few channels (oneDNN issue 6035).
+    """
+    if weight.shape[-1] == 1 and stride > 1:
+        x, stride = x[..., ::stride, ::stride], 1
+    return F.conv2d(x, weight, stride=stride, padding=weight.shape[-1] // 2, groups=groups)
+
+
 def _normalise(x: Tensor, gamma: Tensor, beta: Tensor, norm: str, stats: NormStats | None) -> Tensor:
     """Normalise each channel of (N, …, H, W); ``gamma`` is (C,), or (T, C) where channels are those of T tasks."""
-    # `flatten` leaves strides where C is 1; torch's backward pass on CPUs ignores them for 1×1 or channels-last maps.
+    # `flatten` leaves strides where C is 1; torch ignores them on CPUs, for 1×1 or channels-last maps.
     flat = gamma.flatten().contiguous(), beta.flatten().contiguous()
     if stats is not None and stats.mode == "apply":
-        return F.batch_norm(x, stats.mean[norm].flatten(), stats.var[norm].flatten(), *flat, training=False, eps=EPS)
+        mean, var = stats.mean[norm].flatten().contiguous(), stats.var[norm].flatten().contiguous()
+        return F.batch_norm(x, mean, var, *flat, training=False, eps=EPS)
     if stats is not None:
         var, mean = torch.var_mean(x.detach(), dim=(0, 2, 3), correction=0)
         stats.mean[norm], stats.var[norm] = mean.view(gamma.shape), var.view(gamma.shape)

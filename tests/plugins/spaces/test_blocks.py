@@ -117,3 +117,47 @@ def test_layers_of_one_channel_have_the_right_gradient(layout):
     for t in range(T):
         one = blocks.conv_norm_activation(x[:, t : t + 1], weight[t], gamma[t].clone(), beta[t].clone(), **how)
         torch.testing.assert_close(mine[:, t], torch.autograd.grad(one, x, seed[:, t : t + 1])[0][:, t])
+
+
+@pytest.mark.parametrize("size", [1, 3])
+def test_given_statistics_of_one_channel_are_those_of_each_task(size):
+    """Strided, or shared by the tasks; the backward pass of torch's batch normalisation reads past them."""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(4, T, size, size, generator=generator).requires_grad_()
+    weight, gamma, beta = torch.ones(T, 1, 1, 1, 1), torch.ones(T, 1), torch.zeros(T, 1)
+    how = {"activation": "elu", "stride": 1, "max_pool": False, "norm": "norm1"}
+    rows = 0.5 + torch.rand(2, T, 9, generator=generator)
+    for mean, var in (rows[:, :, :1], rows[:, :1, :1].expand(2, T, 1)):
+        given = NormStats("apply", {"norm1": mean}, {"norm1": var})
+        out = blocks.conv_norm_activation_tasks(x, weight, gamma, beta, stats=given, **how)
+        expected = nn.functional.elu((x - mean[:, :, None]) / (var[:, :, None] + 1e-5).sqrt())
+        torch.testing.assert_close(out, expected)
+        mine, by_hand = (torch.autograd.grad(y.square().sum(), x)[0] for y in (out, expected))
+        torch.testing.assert_close(mine, by_hand, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize(("channels", "filters", "size"), [(4, 1, 4), (1, 128, 28), (3, 64, 9)])
+def test_a_strided_pointwise_convolution_gives_the_same_each_time(channels, filters, size, layout):
+    """torch's own, in float32, writes past its workspace here: a crash, or other tensors destroyed."""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(6, channels, size, size, generator=generator).to(memory_format=layout).requires_grad_()
+    weight = torch.randn(filters, channels, 1, 1, generator=generator).to(memory_format=layout).requires_grad_()
+    gamma, beta = torch.rand(filters, generator=generator), torch.randn(filters, generator=generator)
+    how = {"activation": "elu", "max_pool": False, "norm": "norm1", "stats": None}
+
+    def run(x, weight, stride):
+        y = blocks.conv_norm_activation(x, weight, gamma.to(x.dtype), beta.to(x.dtype), stride=stride, **how)
+        return y, *torch.autograd.grad(y.square().sum(), (x, weight))
+
+    exact = run(x.double()[..., ::2, ::2], weight.double(), 1)
+    seen = []
+    for number in range(20):
+        kept = [torch.full((97 * number + n,), 7.0) for n in range(1, 20)]  # to be hit by what is written outside
+        y, gx, gw = run(x, weight, 2)
+        seen.append(y)
+        torch.testing.assert_close(y.double(), exact[0], rtol=1e-3, atol=1e-4)
+        torch.testing.assert_close(gx[..., ::2, ::2].double(), exact[1], rtol=1e-3, atol=1e-2)
+        torch.testing.assert_close(gw.double(), exact[2], rtol=1e-3, atol=1e-2)
+        assert all((k == 7).all() for k in kept)
+    assert all(torch.equal(y, seen[0]) for y in seen)

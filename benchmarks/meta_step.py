@@ -6,8 +6,8 @@
     python benchmarks/meta_step.py --memory           # peak memory of a meta-batch of 8 over one of 1
 
 A row's ``ratio_over_loop`` is the plain loop's time over the variant's, medians of the same rounds. Before anything is
-timed, variants must agree on the meta-gradient: to 1e-6 in float64, and in direction in float32 (there a max-pool may
-pick another of two nearly equal pixels).
+timed, variants must agree on the meta-gradient: to 1e-6 in float64, and to 1e-3 in float32 on the best of four tasks
+(`check` says why not on all).
 """
 
 from __future__ import annotations
@@ -40,6 +40,8 @@ from hnas_plugins.meta_learners.options import MAMLPlusPlusOptions
 
 PROGRESS = Progress(iteration=0, iterations_per_epoch=500, epochs=100)
 ORDERS = ("second", "first", "msl")
+CHECKED_TASKS = 4
+LIMITS = {"float64": 1e-6, "float32": 1e-3, "float32_worst": math.inf}
 PEERS = {"higher": higher_loop, "learn2learn": learn2learn_loop}
 
 
@@ -74,9 +76,9 @@ class Case:
         )
         return 1e-9 * flop * len(self.episodes)
 
-    def cast(self, dtype: torch.dtype, tasks: int) -> Case:
-        """Return the same case in another precision, on its first tasks only."""
-        e = self.episodes[:tasks]
+    def cast(self, dtype: torch.dtype, tasks: slice) -> Case:
+        """Return the same case in another precision, on some tasks of the setting."""
+        e = self.config.episodes(CHECKED_TASKS)[tasks]
         episodes = Episodes(
             support_x=e.support_x.to(dtype), support_y=e.support_y, query_x=e.query_x.to(dtype), query_y=e.query_y
         )
@@ -135,23 +137,28 @@ def disagreement(ours: Mapping[str, Tensor], plain: Mapping[str, Tensor], config
 
 
 def check(case: Case, variants: Mapping[str, Callable[..., float]]) -> dict[str, float]:
-    """Compare variants with the plain loop; stop the benchmark where they disagree."""
-    exact, rough = case.cast(torch.float64, 1), case.cast(torch.float32, 2)
-    truth, truth32 = exact.plain()(), rough.plain()()
-    found = {
-        "float64": disagreement(exact.hnas()(), truth, case.config, case.arch),
-        "float32": disagreement(rough.hnas()(), truth32, case.config, case.arch),
-    }
+    """Compare variants with the plain loop; stop the benchmark where they disagree.
+
+    In float64 one task must agree to 1e-6. In float32 a value next to a kink (of an activation or a max-pool) may fall
+    on its other side, after which the rest of that task differs, by tens of per cent: the plain loop does so too when
+    its inputs change by 1e-6. A fault of the float32 path would show in every task, so the best of some is held to
+    1e-3; the worst one is recorded.
+    """
+    exact = case.cast(torch.float64, slice(0, 1))
+    truth = exact.plain()()
+    found = {"float64": disagreement(exact.hnas()(), truth, case.config, case.arch)}
+    alone = [case.cast(torch.float32, slice(i, i + 1)) for i in range(CHECKED_TASKS)]
+    rough = [disagreement(c.hnas()(), c.plain()(), case.config, case.arch) for c in alone]
+    found |= {"float32": min(rough), "float32_worst": max(rough)}
     for name, variant in variants.items():
         theirs = exact.plain(variant)()
         found[name] = max(float((theirs[k] - v).norm() / (v.norm() + 1e-12)) for k, v in truth.items())
-    limits = {"float32": 0.5 if case.config.downsample == "pool" else 0.02}
     for name, value in found.items():
-        if not value < limits.get(name, 1e-6):
+        limit = LIMITS.get(name, LIMITS["float64"])
+        if not value < limit:
             sys.exit(
                 f"{case.config.name}, {case.order}, {case.config.space.options(case.arch)}: the meta-gradients of hnas "
-                f"and the plain loop differ by {value:.2e} ({name}), expected less than {limits.get(name, 1e-6)}: no "
-                "time was measured"
+                f"and the plain loop differ by {value:.2e} ({name}), expected less than {limit}: no time was measured"
             )
     return found
 
@@ -164,7 +171,7 @@ def measure(
     peers = {n: f for n, f in PEERS.items() if missing(n) is None and not (n == "higher" and order == "first")}
     wall: dict[str, list[float]] = {}
     cpu: dict[str, list[float]] = {}
-    gflop, worst = 0.0, {"float64": 0.0, "float32": 0.0}
+    gflop, worst = 0.0, dict.fromkeys(LIMITS, 0.0)
     for arch in config.networks(row):
         case = Case.make(config, arch, order, n_tasks)
         compared = peers if row == "reference" else {}

@@ -84,22 +84,34 @@ static inline int curved(int a) { return a == ELU || a == SELU || a == SIGMOID; 
 #define POOLED(i, j) (((long)n * h + (i) / 2) * w + (j) / 2)
 #define CORNER(i, j) (((i) & 1) * 2 + ((j) & 1))
 
+// Sums over rows: at most about CHUNK rows are added up in REAL, then into doubles. Added up in one go, half a million
+// floats lose four digits, and with them which side of a kink a value falls on.
+#define CHUNK 64
+static inline void flush(REAL *restrict part, double *restrict sum, long n) {
+#pragma omp simd
+  for (long c = 0; c < n; c++) { sum[c] += part[c]; part[c] = 0; }
+}
+
 // ------------------------------------------------------------------------------------------------ forward
 INLINE void forward(int act, const REAL *restrict x, const REAL *gamma, const REAL *beta, REAL *restrict y,
-                               uint8_t *restrict corner, REAL *mean, REAL *rstd, REAL *scratch, int N, int H, int W,
+                               uint8_t *restrict corner, REAL *mean, REAL *rstd, REAL *scratch, double *sums, int N, int H, int W,
                                int C, int pool, REAL eps) {
   long M = (long)N * H * W;
   REAL *restrict s = scratch, *restrict q = s + C, *restrict a = q + C, *restrict b = a + C;
   memset(s, 0, 2 * C * sizeof(REAL));
-  for (long r = 0; r < M; r++) {  // sums of x - x[0]: one pass that does not cancel
-    const REAL *p = x + r * C;
-    CHANNELS { REAL d = p[c] - x[c]; s[c] += d; q[c] += d * d; }
+  memset(sums, 0, 2 * C * sizeof(double));
+  for (long start = 0; start < M; start += CHUNK) {  // sums of x - x[0]: one pass that does not cancel
+    for (long r = start; r < M && r < start + CHUNK; r++) {
+      const REAL *p = x + r * C;
+      CHANNELS { REAL d = p[c] - x[c]; s[c] += d; q[c] += d * d; }
+    }
+    flush(s, sums, 2 * C);
   }
   CHANNELS {
-    REAL m = s[c] / M, v = q[c] / M - m * m;
+    double m = sums[c] / M, v = sums[C + c] / M - m * m;
     v = v < 0 ? 0 : v;
-    mean[c] = m + x[c];
-    rstd[c] = v <= REAL_MAX ? 1 / SQRT(v + eps) : NAN;  // squares that overflow: 0 would hide a diverged task
+    mean[c] = (REAL)(m + x[c]);
+    rstd[c] = v <= REAL_MAX ? (REAL)(1 / sqrt(v + eps)) : NAN;  // squares that overflow: 0 would hide a diverged task
     a[c] = rstd[c] * gamma[c];
     b[c] = beta[c] - mean[c] * a[c];
   }
@@ -142,10 +154,13 @@ INLINE void forward(int act, const REAL *restrict x, const REAL *gamma, const RE
     REAL z = p[c] * a[c] + b[c], f1 = slope(act, z);                                \
     out = pool ? (k[c] == me ? f1 * g[c] : 0) : f1 * g[c];                             \
   }
-#define EACH_PIXEL                                                                     \
+#define EACH_LINE                                                                      \
   for (int n = 0; n < N; n++)                                                          \
-    for (int i = 0; i < H; i++)                                                        \
-      for (int j = 0; j < W; j++)
+    for (int i = 0; i < H; i++)
+#define EACH_PIXEL EACH_LINE for (int j = 0; j < W; j++)
+// After each line of pixels of a loop that adds up `n` rows of sums.
+#define LINE_END(n)                                                                    \
+  if ((since += W) >= CHUNK) { flush(parts, sums, (long)(n) * C); since = 0; }
 #define PIXEL                                                                          \
   long row = ((long)n * H + i) * W + j, at = pool ? POOLED(i, j) : row;                \
   const REAL *restrict p = x + row * C, *restrict g = gy + at * C;                     \
@@ -155,20 +170,26 @@ INLINE void forward(int act, const REAL *restrict x, const REAL *gamma, const RE
 INLINE void backward(int act, int pool, const REAL *restrict gy, const REAL *restrict x,
                                 const uint8_t *restrict corner, const REAL *gamma, const REAL *beta, const REAL *mean,
                                 const REAL *rstd, REAL *restrict gx, REAL *restrict dgamma, REAL *restrict dbeta,
-                                REAL *scratch, int N, int H, int W, int C) {
-  long M = (long)N * H * W;
+                                REAL *scratch, double *sums, int N, int H, int W, int C) {
+  long M = (long)N * H * W, since = 0;
   int h = (H + 1) / 2, w = (W + 1) / 2;
-  REAL *restrict a = scratch, *restrict b = a + C, *restrict A = b + C, *restrict B = A + C;
+  REAL *restrict a = scratch, *restrict b = a + C, *restrict A = b + C, *restrict B = A + C, *restrict parts = B + C,
+       *restrict pg = parts, *restrict pb = pg + C;
   CHANNELS { a[c] = rstd[c] * gamma[c]; b[c] = beta[c] - mean[c] * a[c]; }
-  memset(dgamma, 0, C * sizeof(REAL));
-  memset(dbeta, 0, C * sizeof(REAL));
-  EACH_PIXEL {
-    PIXEL
-    (void)me; (void)k;
-    CHANNELS { REAL gz; GZ(gz) dbeta[c] += gz; dgamma[c] += gz * (p[c] - mean[c]); }
+  memset(parts, 0, 2 * C * sizeof(REAL));
+  memset(sums, 0, 2 * C * sizeof(double));
+  EACH_LINE {
+    for (int j = 0; j < W; j++) {
+      PIXEL
+      (void)me; (void)k;
+      CHANNELS { REAL gz; GZ(gz) pb[c] += gz; pg[c] += gz * (p[c] - mean[c]); }
+    }
+    LINE_END(2)
   }
+  flush(parts, sums, 2 * C);
   CHANNELS {
-    dgamma[c] *= rstd[c];
+    dgamma[c] = (REAL)(sums[c] * rstd[c]);
+    dbeta[c] = (REAL)sums[C + c];
     B[c] = -a[c] * dgamma[c] / M * rstd[c];
     A[c] = -a[c] * dbeta[c] / M - B[c] * mean[c];
   }
@@ -186,26 +207,34 @@ INLINE void backward2(int act, int pool, const REAL *restrict v, const REAL *ca,
                                  const REAL *restrict gy, const REAL *restrict x, const uint8_t *restrict corner,
                                  const REAL *gamma, const REAL *beta, const REAL *mean, const REAL *rstd,
                                  REAL *restrict ggy, REAL *restrict gx, REAL *restrict dgamma, REAL *restrict dbeta,
-                                 REAL *scratch, int N, int H, int W, int C) {
-  long M = (long)N * H * W;
+                                 REAL *scratch, double *sums, int N, int H, int W, int C) {
+  long M = (long)N * H * W, since = 0;
   int h = (H + 1) / 2, w = (W + 1) / 2;
   REAL *restrict a = scratch, *restrict b = a + C, *restrict sv = b + C, *restrict svx = sv + C, *restrict sg = svx + C,
        *restrict sgx = sg + C, *restrict svg = sgx + C, *restrict k0 = svg + C, *restrict kx = k0 + C,
-       *restrict kv = kx + C, *restrict kg = kv + C, *restrict c0 = kg + C, *restrict cx = c0 + C;
+       *restrict kv = kx + C, *restrict kg = kv + C, *restrict c0 = kg + C, *restrict cx = c0 + C, *restrict parts = cx + C,
+       *restrict pv = parts, *restrict pvx = pv + C, *restrict pg = pvx + C, *restrict pgx = pg + C,
+       *restrict pvg = pgx + C;
   CHANNELS { a[c] = rstd[c] * gamma[c]; b[c] = beta[c] - mean[c] * a[c]; }
-  memset(sv, 0, 5 * C * sizeof(REAL));
+  memset(parts, 0, 5 * C * sizeof(REAL));
+  memset(sums, 0, 5 * C * sizeof(double));
   memset(dgamma, 0, C * sizeof(REAL));
   memset(dbeta, 0, C * sizeof(REAL));
-  EACH_PIXEL {
-    PIXEL
-    (void)me; (void)k;
-    const REAL *restrict t = v + row * C;
-    CHANNELS {
-      REAL gz, d = p[c] - mean[c];
-      GZ(gz)
-      sv[c] += t[c]; svx[c] += t[c] * d; sg[c] += gz; sgx[c] += gz * d; svg[c] += t[c] * gz;
+  EACH_LINE {
+    for (int j = 0; j < W; j++) {
+      PIXEL
+      (void)me; (void)k;
+      const REAL *restrict t = v + row * C;
+      CHANNELS {
+        REAL gz, d = p[c] - mean[c];
+        GZ(gz)
+        pv[c] += t[c]; pvx[c] += t[c] * d; pg[c] += gz; pgx[c] += gz * d; pvg[c] += t[c] * gz;
+      }
     }
+    LINE_END(5)
   }
+  flush(parts, sums, 5 * C);
+  for (int c = 0; c < 5 * C; c++) sv[c] = (REAL)sums[c];  // sv, svx, sg, sgx and svg lie side by side
   CHANNELS {  // dgz = u v + k0 + kx x
     svx[c] *= rstd[c];
     sgx[c] *= rstd[c];
@@ -213,18 +242,24 @@ INLINE void backward2(int act, int pool, const REAL *restrict v, const REAL *ca,
     k0[c] = cb[c] - a[c] * sv[c] / M - kx[c] * mean[c];
   }
   if (curved(act)) {  // z depends on x, gamma and beta: dz = f''(z) gy dgz
-    EACH_PIXEL {
-      PIXEL
-      (void)me; (void)k;
-      const REAL *restrict t = v + row * C;
-      CHANNELS {
-        REAL z = p[c] * a[c] + b[c], f2 = curvature(act, z), d = f2 * g[c] * (a[c] * t[c] + k0[c] + kx[c] * p[c]);
-        d = pool ? (k[c] == me ? d : 0) : d;
-        dbeta[c] += d;
-        dgamma[c] += d * (p[c] - mean[c]);
+    memset(sums, 0, 2 * C * sizeof(double));
+    since = 0;
+    EACH_LINE {
+      for (int j = 0; j < W; j++) {
+        PIXEL
+        (void)me; (void)k;
+        const REAL *restrict t = v + row * C;
+        CHANNELS {
+          REAL z = p[c] * a[c] + b[c], f2 = curvature(act, z), d = f2 * g[c] * (a[c] * t[c] + k0[c] + kx[c] * p[c]);
+          d = pool ? (k[c] == me ? d : 0) : d;
+          pv[c] += d;
+          pvx[c] += d * (p[c] - mean[c]);
+        }
       }
+      LINE_END(2)
     }
-    CHANNELS dgamma[c] *= rstd[c];
+    flush(parts, sums, 2 * C);
+    CHANNELS { dbeta[c] = (REAL)sums[c]; dgamma[c] = (REAL)(sums[C + c] * rstd[c]); }
   }
   CHANNELS {  // gx = kv v + kg gz + u dz + c0 + cx x
     REAL u = a[c], br = svg[c] - sv[c] * sg[c] / M - svx[c] * sgx[c] / M;
@@ -269,35 +304,37 @@ INLINE void backward2(int act, int pool, const REAL *restrict v, const REAL *ca,
 
 int norm_forward(const REAL *x, const REAL *gamma, const REAL *beta, REAL *y, uint8_t *corner, REAL *mean,
                      REAL *rstd, int G, int N, int H, int W, int C, int act, int pool, double eps) {
-  REAL *scratch = malloc(4 * (long)C * sizeof(REAL));
-  if (!scratch) return 1;
+  double *sums = malloc(2 * (long)C * sizeof(double) + 6 * (long)C * sizeof(REAL));
+  if (!sums) return 1;
+  REAL *scratch = (REAL *)(sums + 2 * (long)C);
   long in = (long)N * H * W * C, out = pool ? (long)N * ((H + 1) / 2) * ((W + 1) / 2) * C : in;
   for (int t = 0; t < G; t++) {
 #define CALL(ACT, POOL)                                                                                          \
   forward(ACT, x + t * in, gamma + (long)t * C, beta + (long)t * C, y + t * out, POOL ? corner + t * out : 0, \
-              mean + (long)t * C, rstd + (long)t * C, scratch, N, H, W, C, POOL, (REAL)eps)
+              mean + (long)t * C, rstd + (long)t * C, scratch, sums, N, H, W, C, POOL, (REAL)eps)
     SPECIALISE(CALL)
 #undef CALL
   }
-  free(scratch);
+  free(sums);
   return 0;
 }
 
 int norm_backward(const REAL *gy, const REAL *x, const uint8_t *corner, const REAL *gamma, const REAL *beta,
                       const REAL *mean, const REAL *rstd, REAL *gx, REAL *dgamma, REAL *dbeta, int G, int N, int H,
                       int W, int C, int act, int pool) {
-  REAL *scratch = malloc(4 * (long)C * sizeof(REAL));
-  if (!scratch) return 1;
+  double *sums = malloc(2 * (long)C * sizeof(double) + 6 * (long)C * sizeof(REAL));
+  if (!sums) return 1;
+  REAL *scratch = (REAL *)(sums + 2 * (long)C);
   long in = (long)N * H * W * C, out = pool ? (long)N * ((H + 1) / 2) * ((W + 1) / 2) * C : in;
   for (int t = 0; t < G; t++) {
     long o = (long)t * C;
 #define CALL(ACT, POOL)                                                                                            \
   backward(ACT, POOL, gy + t * out, x + t * in, POOL ? corner + t * out : 0, gamma + o, beta + o, mean + o,     \
-               rstd + o, gx + t * in, dgamma + o, dbeta + o, scratch, N, H, W, C)
+               rstd + o, gx + t * in, dgamma + o, dbeta + o, scratch, sums, N, H, W, C)
     SPECIALISE(CALL)
 #undef CALL
   }
-  free(scratch);
+  free(sums);
   return 0;
 }
 
@@ -305,19 +342,20 @@ int norm_backward2(const REAL *v, const REAL *ca, const REAL *cb, const REAL *gy
                        const uint8_t *corner, const REAL *gamma, const REAL *beta, const REAL *mean, const REAL *rstd,
                        REAL *ggy, REAL *gx, REAL *dgamma, REAL *dbeta, int G, int N, int H, int W, int C, int act,
                        int pool) {
-  REAL *scratch = malloc(13 * (long)C * sizeof(REAL));
-  if (!scratch) return 1;
+  double *sums = malloc(5 * (long)C * sizeof(double) + 18 * (long)C * sizeof(REAL));
+  if (!sums) return 1;
+  REAL *scratch = (REAL *)(sums + 5 * (long)C);
   long in = (long)N * H * W * C, out = pool ? (long)N * ((H + 1) / 2) * ((W + 1) / 2) * C : in;
   for (int t = 0; t < G; t++) {
     long o = (long)t * C;
 #define CALL(ACT, POOL)                                                                                           \
   backward2(ACT, POOL, v + t * in, ca + o, cb + o, gy + t * out, x + t * in, POOL ? corner + t * out : 0,      \
-                gamma + o, beta + o, mean + o, rstd + o, ggy + t * out, gx + t * in, dgamma + o, dbeta + o, scratch, \
+                gamma + o, beta + o, mean + o, rstd + o, ggy + t * out, gx + t * in, dgamma + o, dbeta + o, scratch, sums, \
                 N, H, W, C)
     SPECIALISE(CALL)
 #undef CALL
   }
-  free(scratch);
+  free(sums);
   return 0;
 }
 

@@ -7,6 +7,7 @@ import json
 import pytest
 
 from hnas.cli import run
+from hnas.config.presets import PRESETS
 
 
 @pytest.fixture(autouse=True)
@@ -37,7 +38,8 @@ def test_without_an_input_the_images_are_those_of_the_tasks(capsys):
     found = json.loads(capsys.readouterr().out)
     firsts = [r["layer"] for r in found["layers"] if r["layer"]["op"] == "conv2d" and r["layer"]["in_shape"][0] == 1]
     assert {tuple(layer["in_shape"]) for layer in firsts} == {(1, 28, 28)}
-    assert max(layer["out_shape"][0] for layer in firsts) == 36
+    widest = 2.25 * PRESETS["quick"]["space"]["base_width"]
+    assert max(layer["out_shape"][0] for layer in firsts) == widest
 
 
 def test_text_ends_with_the_next_command(capsys):

@@ -14,6 +14,8 @@ from hnas.config.values import read
 from hnas.errors import ConfigError, PluginError
 from hnas.plugins import KINDS, Registry
 
+WIDTH = PRESETS["quick"]["space"]["base_width"]
+
 
 @pytest.fixture
 def toml(tmp_path: Path):
@@ -102,7 +104,7 @@ def test_a_plugin_is_named_by_its_table_or_by_a_text_alone(toy_registry, toml):
 
 def test_a_preset_applies_where_the_plugin_has_the_option(toy_registry):
     """A third-party space without `base_width` must work with every preset."""
-    assert load(toy_registry, preset="quick").config.space.options.base_width == 16
+    assert load(toy_registry, preset="quick").config.space.options.base_width == WIDTH
     loaded = load(toy_registry, preset="quick", flags={"space": "deep"})
     assert loaded.config.space.options.depth == 3
 
@@ -116,7 +118,7 @@ def test_options_that_a_file_gives_for_another_plugin_do_not_leak(toy_registry, 
     """`[space] name = "deep"` in a file and --space on the command line: the table was not meant for that space."""
     path = toml('[space]\nname = "deep"\ndepth = 9\n')
     loaded = load(toy_registry, file=path, flags={"space": "vgg9"})
-    assert loaded.config.space.options.base_width == 16
+    assert loaded.config.space.options.base_width == WIDTH
     assert loaded.notes == (f"space.depth ({path} line 3) was given for 'deep' and is not used with 'vgg9'",)
 
 

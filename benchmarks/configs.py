@@ -14,6 +14,7 @@ from hnas import Architecture, Episodes, EpisodeSpec, Layer, TaskSource
 from hnas.layer import Shape
 from hnas.task_source import Split
 from hnas_plugins.spaces.vgg9 import VGG9, VGG9Options
+from hnas_plugins.tasks.sampling import assemble, draw_classes, draw_images
 
 INNER_STEPS = 5
 RANDOM_SEED = 0
@@ -74,33 +75,34 @@ class Config:
 
 
 class SyntheticTasks(TaskSource):
-    """Classes are random prototypes, images are prototypes with noise: nothing to read, as hard to compute as any."""
+    """Seeded noise around seeded prototypes, as a set of 8-bit images in memory: read as any source reads its set."""
+
+    CLASSES, IMAGES = 32, 20
 
     def __init__(self, image_shape: Shape) -> None:
         self._shape = image_shape
+
+    @cached_property
+    def _images(self) -> torch.Tensor:
+        """Images (classes, images, C, H, W) as bytes."""
+        generator = torch.Generator().manual_seed(0)
+        prototypes = torch.randn(self.CLASSES, 1, *self._shape, generator=generator)
+        noise = torch.randn(self.CLASSES, self.IMAGES, *self._shape, generator=generator)
+        return (32 * (prototypes + noise) + 128).clamp(0, 255).byte()
 
     @property
     def image_shape(self) -> Shape:
         return self._shape
 
     def n_classes(self, split: Split) -> int:
-        return 1000
+        return self.CLASSES
 
     def sample(self, split: Split, n_tasks: int, spec: EpisodeSpec, generator: np.random.Generator) -> Episodes:
-        def images(prototypes: np.ndarray, each: int) -> torch.Tensor:
-            repeated = prototypes.repeat(each, axis=1)
-            return torch.from_numpy(repeated + generator.standard_normal(repeated.shape, dtype=np.float32))
-
-        def labels(each: int) -> torch.Tensor:
-            return torch.arange(spec.n_way).repeat_interleave(each).repeat(n_tasks, 1)
-
-        prototypes = generator.standard_normal((n_tasks, spec.n_way, *self._shape), dtype=np.float32)
-        return Episodes(
-            support_x=images(prototypes, spec.k_shot),
-            support_y=labels(spec.k_shot),
-            query_x=images(prototypes, spec.n_query),
-            query_y=labels(spec.n_query),
-        )
+        classes = draw_classes(generator, n_tasks, self.CLASSES, spec, "the synthetic set")
+        support, query = draw_images(generator, n_tasks, self.IMAGES, spec, "the synthetic set")
+        chosen = [torch.from_numpy((classes[:, :, None] * self.IMAGES + part).ravel()) for part in (support, query)]
+        images = self._images.flatten(0, 1)[torch.cat(chosen)]
+        return assemble((images.float() - 128) / 32, n_tasks, spec)
 
 
 _OMNIGLOT_20 = Config(name="omni20_mp", image=(1, 28, 28), n_way=20, n_query=1, tasks=8, downsample="pool")

@@ -1,5 +1,5 @@
 // Memory-bound parts of the engine, fused: batch normalisation by batch statistics + activation (+ 2x2 max-pool), with
-// backward and double backward, and im2col / col2im. Compiled at first use, for float or (-DDOUBLE) double: native.py.
+// backward and double backward. Compiled at first use, for float or (-DDOUBLE) double: native.py.
 //
 // Arrays are [G][N][H][W][C], contiguous: G independent tasks, each with its own gamma and beta [G][C].
 // Notation of the derivation in norm.py: M = N*H*W rows, xh the normalised input, z = gamma*xh + beta, y = f(z).
@@ -357,41 +357,4 @@ int norm_backward2(const REAL *v, const REAL *ca, const REAL *cb, const REAL *gy
   }
   free(sums);
   return 0;
-}
-
-// Patches of [B][H][W][C] as rows [B*Ho*Wo][k*k*C], zeros outside; and its adjoint, which adds rows back.
-void im2col(const REAL *restrict x, REAL *restrict rows, int B, int H, int W, int C, int k, int s, int p, int Ho,
-                int Wo) {
-  for (int n = 0; n < B; n++)
-    for (int i = 0; i < Ho; i++)
-      for (int j = 0; j < Wo; j++)
-        for (int a = 0; a < k; a++) {
-          int y = i * s + a - p, z0 = j * s - p;
-          if (y < 0 || y >= H) { memset(rows, 0, (long)k * C * sizeof(REAL)); rows += (long)k * C; continue; }
-          if (z0 >= 0 && z0 + k <= W) {  // a whole row of the patch lies side by side
-            memcpy(rows, x + (((long)n * H + y) * W + z0) * C, (long)k * C * sizeof(REAL));
-            rows += (long)k * C;
-            continue;
-          }
-          for (int b = 0; b < k; b++, rows += C) {
-            if (z0 + b >= 0 && z0 + b < W) memcpy(rows, x + (((long)n * H + y) * W + z0 + b) * C, C * sizeof(REAL));
-            else memset(rows, 0, C * sizeof(REAL));
-          }
-        }
-}
-void col2im(const REAL *restrict rows, REAL *restrict x, int B, int H, int W, int C, int k, int s, int p, int Ho,
-                int Wo) {
-  memset(x, 0, (long)B * H * W * C * sizeof(REAL));
-  for (int n = 0; n < B; n++)
-    for (int i = 0; i < Ho; i++)
-      for (int j = 0; j < Wo; j++)
-        for (int a = 0; a < k; a++) {
-          int y = i * s + a - p;
-          for (int b = 0; b < k; b++, rows += C) {
-            int z = j * s + b - p;
-            if (y < 0 || y >= H || z < 0 || z >= W) continue;
-            REAL *restrict o = x + (((long)n * H + y) * W + z) * C;
-            CHANNELS o[c] += rows[c];
-          }
-        }
 }

@@ -23,8 +23,16 @@ from hnas.home import home
 FLAGS = ("-O3", "-fopenmp-simd", "-fno-math-errno", "-fno-trapping-math", "-shared", "-fPIC")
 VARIANTS = {torch.float32: (), torch.float64: ("-DDOUBLE", "-O1", "-fno-openmp-simd")}
 """float64 is for checks, so its compilation is made short: 2 s instead of 18."""
-_POINTERS = {"norm_forward": 7, "norm_backward": 10, "norm_backward2": 14, "im2col": 2, "col2im": 2}
-_INTEGERS = {"norm_forward": 7, "norm_backward": 7, "norm_backward2": 7, "im2col": 9, "col2im": 9}
+SOURCES = ("kernels.c", "products.c")
+_P, _I, _L = ctypes.c_void_p, ctypes.c_int, ctypes.c_long
+_ARGUMENTS: dict[str, list[Any]] = {
+    "norm_forward": [_P] * 7 + [_I] * 7 + [ctypes.c_double],
+    "norm_backward": [_P] * 10 + [_I] * 7,
+    "norm_backward2": [_P] * 14 + [_I] * 7,
+    "conv_forward": [_P] * 3 + [_I] * 10 + [_L] * 5,
+    "conv_data": [_P] * 3 + [_I] * 10 + [_L] * 5,
+    "conv_weight": [_P] * 3 + [_I] * 10,
+}
 
 
 @cache
@@ -57,18 +65,21 @@ def _build(extra: tuple[str, ...]) -> Path:
     compiler = next((p for c in (os.environ.get("CC"), "cc", "gcc", "clang") if c and (p := shutil.which(c))), None)
     if compiler is None:
         raise OSError("no C compiler was found")
-    source = files(__package__).joinpath("kernels.c").read_bytes()
+    sources = {name: files(__package__).joinpath(name).read_bytes() for name in SOURCES}
     version = subprocess.run([compiler, "--version"], capture_output=True, check=True, timeout=60).stdout
-    key = hashlib.sha256(b"\0".join([source, version, _processor(), *(f.encode() for f in FLAGS + extra)])).hexdigest()
+    key = hashlib.sha256(
+        b"\0".join([*sources.values(), version, _processor(), *(f.encode() for f in FLAGS + extra)])
+    ).hexdigest()
     cache = home() / "engine"
     if (found := _cached(cache, key[:20])) is not None:
         return found
     cache.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=cache) as folder:
-        code, built = Path(folder, "kernels.c"), Path(folder, "kernels.so")
-        code.write_bytes(source)
+        built, code = Path(folder, "kernels.so"), [Path(folder, name) for name in SOURCES]
+        for path in code:
+            path.write_bytes(sources[path.name])
         for tuning in (["-march=native"], ["-mcpu=native"], []):  # some compilers know only one of them
-            command = [compiler, *FLAGS, *extra, *tuning, "-o", str(built), str(code), "-lm"]
+            command = [compiler, *FLAGS, *extra, *tuning, "-o", str(built), *map(str, code), "-lm"]
             done = subprocess.run(command, capture_output=True, text=True, timeout=300)
             if done.returncode == 0:
                 target = cache / f"{key[:20]}-{_digest(built)}.so"
@@ -95,11 +106,8 @@ def _digest(path: Path) -> str:
 
 def _load(path: Path) -> ctypes.CDLL:
     loaded = ctypes.CDLL(str(path))
-    for name, pointers in _POINTERS.items():
-        function = getattr(loaded, name)
-        eps = [ctypes.c_double] if name == "norm_forward" else []
-        function.argtypes = [ctypes.c_void_p] * pointers + [ctypes.c_int] * _INTEGERS[name] + eps
-        function.restype = None if name.endswith(("2col", "2im")) else ctypes.c_int
+    for name, arguments in _ARGUMENTS.items():
+        getattr(loaded, name).argtypes = arguments
     return loaded
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import os
+import pickle
 import signal
 import sys
 import traceback
@@ -22,6 +24,8 @@ from hnas.errors import HnasError
 Work = Callable[[Mapping[str, Any], Any], Any]
 """A module-level function of (values that were put, item)."""
 
+OUT_OF_BAND_BYTES = 1 << 16
+
 ATTEMPTS = 3
 """How often an item may kill its worker before it is given up."""
 
@@ -30,9 +34,9 @@ ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
 WORKER_ENVIRONMENT = {
     "OMP_WAIT_POLICY": "PASSIVE",  # with spinning threads a busy machine is 30 times slower
-    # Keep freed memory, in huge pages: training allocates and frees the same large blocks for hours.
-    "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=33554432"
-    ":glibc.malloc.trim_threshold=2147483647",
+    # Keep freed memory, in huge pages: training allocates and frees the same large blocks for hours. (Blocks above
+    # 32 MB would be given back to the kernel each time, whatever the threshold; `mmap_max` is what prevents it.)
+    "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1:glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=2147483647",
 }
 """In workers where the driver's environment does not say otherwise."""
 
@@ -141,7 +145,7 @@ class LocalProcesses(Executor):
                     index = worker.item
                     assert index is not None
                     try:
-                        failure, result = worker.pipe.recv()
+                        failure, result = _receive(worker.pipe)
                     except (EOFError, OSError):
                         deaths[index] += 1
                         if deaths[index] >= ATTEMPTS:
@@ -174,7 +178,7 @@ class LocalProcesses(Executor):
     def _send(self, worker: _Worker, work: Work, item: Any) -> None:
         fresh = {k: v for k, (version, v) in self._values.items() if worker.has.get(k) != version}
         try:
-            worker.pipe.send((fresh, work, item))
+            _send(worker.pipe, _pack((fresh, work, item)))
         except OSError:
             return  # it died: `wait` reports its pipe as ready, and the item is done again
         worker.has |= {k: self._values[k][0] for k in fresh}
@@ -232,17 +236,49 @@ def _serve(pipe: Connection) -> None:
     values: dict[str, Any] = {}
     while True:
         try:
-            fresh, work, item = pipe.recv()
+            fresh, work, item = _receive(pipe)
             values |= fresh
-            answer = ForkingPickler.dumps((False, work(values, item)))
+            answer = _pack((False, work(values, item)))
         except EOFError:
             return
         except Exception as error:
-            answer = ForkingPickler.dumps((True, _portable(error)))
+            answer = _pack((True, _portable(error)))
         try:
-            pipe.send_bytes(answer)
+            _send(pipe, answer)
         except (BrokenPipeError, ConnectionResetError):
             return
+
+
+def _pack(value: Any) -> list[memoryview]:
+    """Pickle ``value``: first the pickle, then the large arrays in it, as they lie in memory.
+
+    So they are copied into the pipe and out of it, and not thrice more: states and gradients are megabytes.
+    """
+    arrays: list[memoryview] = []
+
+    def in_band(buffer: pickle.PickleBuffer) -> bool:
+        raw = buffer.raw()
+        if raw.nbytes >= OUT_OF_BAND_BYTES:
+            arrays.append(raw)
+        return raw.nbytes < OUT_OF_BAND_BYTES
+
+    stream = io.BytesIO()
+    ForkingPickler(stream, 5, True, in_band).dump(value)
+    return [stream.getbuffer(), *arrays]
+
+
+def _send(pipe: Connection, parts: Sequence[memoryview]) -> None:
+    pipe.send([len(part) for part in parts])
+    for part in parts:
+        pipe.send_bytes(part)
+
+
+def _receive(pipe: Connection) -> Any:
+    """Return what the other side packed. Raises `EOFError` where that side has ended."""
+    parts = [bytearray(size) for size in pipe.recv()]
+    for part in parts:
+        pipe.recv_bytes_into(part)
+    return ForkingPickler.loads(parts[0], buffers=parts[1:])
 
 
 def _portable(error: Exception) -> Exception:

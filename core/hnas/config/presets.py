@@ -27,7 +27,7 @@ PRESETS: dict[str, dict[str, Any]] = {
             "validate_every": 10,
         },
         "search": {"tasks": 16, "pool": 200, "n_query": 5},
-        "retrain": {"epochs": 10, "iterations": 65, "tasks": 16, "n_query": 5, "start": "supernet"},
+        "retrain": {"epochs": 10, "iterations": 110, "tasks": 16, "n_query": 5, "start": "supernet"},
     },
     # About an hour on two cores.
     "small": {

@@ -23,7 +23,7 @@ from hnas.home import home
 FLAGS = ("-O3", "-fopenmp-simd", "-fno-math-errno", "-fno-trapping-math", "-shared", "-fPIC")
 VARIANTS = {torch.float32: (), torch.float64: ("-DDOUBLE", "-O1", "-fno-openmp-simd")}
 """float64 is for checks, so its compilation is made short: 2 s instead of 18."""
-SOURCES = ("kernels.c", "products.c")
+SOURCES = ("norm.c", "products.c")
 _P, _I, _L = ctypes.c_void_p, ctypes.c_int, ctypes.c_long
 _ARGUMENTS: dict[str, list[Any]] = {
     "norm_forward": [_P] * 7 + [_I] * 7 + [ctypes.c_double],
@@ -46,19 +46,23 @@ def library(dtype: torch.dtype) -> ctypes.CDLL | None:
     try:
         return _load(_build(VARIANTS[dtype]))
     except (OSError, subprocess.SubprocessError) as cause:
-        if multiprocessing.parent_process() is None:  # workers share the driver's fate, and its voice
-            detail = str(cause).strip().splitlines()
-            print(
-                f"hnas: the fast engine cannot be used ({detail[-1] if detail else cause}); training goes on with "
-                "plain torch, about half as fast. A C compiler (cc, gcc or clang) makes it work.",
-                file=sys.stderr,
-            )
+        detail = str(cause).strip().splitlines()
+        _tell(
+            f"the fast engine cannot be used ({detail[-1] if detail else cause}); training goes on with plain torch, "
+            "about half as fast. A C compiler (cc, gcc or clang) makes it work."
+        )
         return None
 
 
 def apply(node: type[torch.autograd.Function], *arguments: Any) -> Any:
     """Apply an autograd node; torch's own ``apply`` is untyped."""
     return node.apply(*arguments)  # type: ignore[no-untyped-call]
+
+
+def _tell(text: str) -> None:
+    """Say something once: workers share the driver's fate, and its voice."""
+    if multiprocessing.parent_process() is None:
+        print(f"hnas: {text}", file=sys.stderr)
 
 
 def _build(extra: tuple[str, ...]) -> Path:
@@ -74,6 +78,7 @@ def _build(extra: tuple[str, ...]) -> Path:
     if (found := _cached(cache, key[:20])) is not None:
         return found
     cache.mkdir(parents=True, exist_ok=True)
+    _tell("compiling the fast engine for this machine, once; some 20 seconds")
     with tempfile.TemporaryDirectory(dir=cache) as folder:
         built, code = Path(folder, "kernels.so"), [Path(folder, name) for name in SOURCES]
         for path in code:

@@ -26,7 +26,7 @@ from torch.autograd.function import once_differentiable
 from hnas_plugins.engine.native import apply, library
 
 ACTIVATION_CODES = {"relu": 0, "elu": 1, "selu": 2, "sigmoid": 3, "relu6": 4, "leakyrelu": 5}
-"""The codes of kernels.c."""
+"""The codes of norm.c."""
 
 
 def norm_activation(

@@ -1,7 +1,7 @@
 // The three products of a convolution, channels-last: y = F(x, w), gx = D(gy, w), gw = W(x, gy). Each is one matrix
 // product whose left side is never laid out: the micro-kernel reads patches where they lie, in a zero-padded copy of a
 // few images that stays in cache (an indirect GEMM, as in XNNPACK). So nothing is computed that is multiplied by zero,
-// the gradient of a strided convolution included, and no patches are written. Compiled with kernels.c: native.py.
+// the gradient of a strided convolution included, and no patches are written. Compiled with norm.c: native.py.
 //
 // x is [T][N][H][W][C], y [T][N][Ho][Wo][O], both contiguous; w has strides (task, o, row, column, c), in numbers.
 
@@ -77,15 +77,27 @@ INLINE void tile(int nv, const REAL *const *a, const int *runs, int n_runs, int 
     }
   }
 }
-static __attribute__((noinline)) void tile_wide(const REAL *const *a, const int *runs, int n_runs, int length,
-    long a_step, const REAL *b, long b_step, REAL *const *c, int n, int add) {
-  tile(NV, a, runs, n_runs, length, a_step, b, b_step, c, n, add);
-}
-static __attribute__((noinline)) void tile_narrow(const REAL *const *a, const int *runs, int n_runs, int length,
-    long a_step, const REAL *b, long b_step, REAL *const *c, int n, int add) {
-  tile(1, a, runs, n_runs, length, a_step, b, b_step, c, n, add);
-}
-#define TILE(n, ...) ((n) <= VL ? tile_narrow(__VA_ARGS__) : tile_wide(__VA_ARGS__))
+// A kernel for each number of vectors, so that few filters are not computed as many.
+#define KERNEL(nv)                                                                                                \
+  static __attribute__((noinline)) void tile_##nv(const REAL *const *a, const int *runs, int n_runs, int length,  \
+                                                  long a_step, const REAL *b, long b_step, REAL *const *c, int n, \
+                                                  int add) {                                                      \
+    tile(nv, a, runs, n_runs, length, a_step, b, b_step, c, n, add);                                              \
+  }
+KERNEL(1)
+KERNEL(2)
+#if NV == 4
+KERNEL(3)
+KERNEL(4)
+#endif
+typedef void (*Kernel)(const REAL *const *, const int *, int, int, long, const REAL *, long, REAL *const *, int, int);
+static const Kernel KERNELS[] = {
+    tile_1, tile_2,
+#if NV == 4
+    tile_3, tile_4,
+#endif
+};
+#define TILE(n, ...) KERNELS[((n) - 1) / VL](__VA_ARGS__)
 
 static int least(int a, int b) { return a < b ? a : b; }
 static int round_up(int n, int to) { return (n + to - 1) / to * to; }

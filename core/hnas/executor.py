@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import pickle
 import signal
 import sys
 import traceback
@@ -256,8 +255,8 @@ def _pack(value: Any) -> list[memoryview]:
     """
     arrays: list[memoryview] = []
 
-    def in_band(buffer: pickle.PickleBuffer) -> bool:
-        raw = buffer.raw()
+    def in_band(buffer: Any) -> bool:  # a pickle.PickleBuffer
+        raw: memoryview = buffer.raw()
         if raw.nbytes >= OUT_OF_BAND_BYTES:
             arrays.append(raw)
         return raw.nbytes < OUT_OF_BAND_BYTES

@@ -5,7 +5,6 @@
 //
 // x is [T][N][H][W][C], y [T][N][Ho][Wo][O], both contiguous; w has strides (task, o, row, column, c), in numbers.
 
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -195,9 +194,12 @@ int conv_forward(const REAL *x, const REAL *w, REAL *y, int T, int N, int H, int
 // One class of input pixels, those at (row, column) modulo the stride: what of the kernel meets them, last tap first.
 typedef struct { int first_y, taps_y, first_x, taps_x, rows, columns; } Class;
 
+// How many of k taps there are from the first one on, s apart.
+static int taps(int first, int k, int s) { return first < k ? (k - 1 - first) / s + 1 : 0; }
+
 static Class class_of(const Shape *g, int row, int column) {
   int p = g->k / 2, a = (row + p) % g->s, b = (column + p) % g->s;
-  return (Class){a, a < g->k ? (g->k - 1 - a) / g->s + 1 : 0, b, b < g->k ? (g->k - 1 - b) / g->s + 1 : 0,
+  return (Class){a, taps(a, g->k, g->s), b, taps(b, g->k, g->s),
                  (g->H - row + g->s - 1) / g->s, (g->W - column + g->s - 1) / g->s};
 }
 
@@ -205,8 +207,8 @@ static Class class_of(const Shape *g, int row, int column) {
 static int reach(int inputs, int outputs, int k, int s) {
   int most = 0;
   for (int e = 0; e < s; e++) {
-    int first = (e + k / 2) % s, taps = first < k ? (k - 1 - first) / s + 1 : 0, at = (e + k / 2 - first) / s;
-    int before = taps - 1 - at, after = at + (inputs - e + s - 1) / s - outputs;
+    int first = (e + k / 2) % s, at = (e + k / 2 - first) / s;
+    int before = taps(first, k, s) - 1 - at, after = at + (inputs - e + s - 1) / s - outputs;
     if (before > most) most = before;
     if (after > most) most = after;
   }

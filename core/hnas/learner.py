@@ -29,11 +29,15 @@ Gradient = dict[str, "Tensor"]
 
 @frozen(kw_only=True)
 class Progress:
-    """Where meta-training stands: ``iteration`` counts from 0 over all epochs."""
+    """Where meta-training stands: ``iteration`` counts from 0 over all epochs.
+
+    ``rate_factor`` is what the phase multiplies the learner's outer learning rates with.
+    """
 
     iteration: int
     iterations_per_epoch: int
     epochs: int
+    rate_factor: float = 1.0
 
     @property
     def epoch(self) -> int:

@@ -34,6 +34,7 @@ class TrainPlan:
     n_query: int
     validate_every: int = 5
     validate_tasks: int = 100
+    rate_factor: float = 1.0
 
 
 Sampler = Callable[[Progress], Architecture]
@@ -67,7 +68,12 @@ def train(
     saved = reported = time.monotonic()
     window: list[tuple[float, float]] = []
     for iteration in range(first, total):
-        progress = Progress(iteration=iteration, iterations_per_epoch=plan.iterations, epochs=plan.epochs)
+        progress = Progress(
+            iteration=iteration,
+            iterations_per_epoch=plan.iterations,
+            epochs=plan.epochs,
+            rate_factor=plan.rate_factor,
+        )
         arch = sampler(progress)
         gradient, loss, accuracy = _meta_gradient(executor, state, arch, plan, progress, phase)
         if not math.isfinite(loss):

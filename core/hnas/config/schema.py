@@ -70,6 +70,9 @@ class RetrainConfig:
     iterations: int = setting(500, "meta-iterations in an epoch", positive)
     tasks: int = setting(8, "tasks in a meta-batch", positive)
     n_query: int = setting(1, "query images per class", positive)
+    rate_factor: float = setting(
+        1.0, "multiplies the learner's outer learning rates: one network alone bears higher ones", positive
+    )
     start: Literal["scratch", "supernet"] = setting(
         "scratch", "initial weights: fresh ones, or the super-net's", one_of("scratch", "supernet")
     )

@@ -28,8 +28,12 @@ def is_second_order(options: MAMLPlusPlusOptions, epoch: int) -> bool:
 
 
 def outer_rate(options: MAMLPlusPlusOptions, progress: Progress) -> float:
-    """Return the outer learning rate: from ``meta_lr`` down to ``meta_lr_end`` along half a cosine, or constant."""
+    """Return the outer learning rate: from ``meta_lr`` down to ``meta_lr_end`` along half a cosine, or constant.
+
+    Both are multiplied by the phase's ``rate_factor``.
+    """
     if not options.cosine_annealing:
-        return options.meta_lr
+        return progress.rate_factor * options.meta_lr
     done = min(progress.iteration / max(progress.total, 1), 1.0)
-    return options.meta_lr_end + (options.meta_lr - options.meta_lr_end) * (1 + math.cos(math.pi * done)) / 2
+    rate = options.meta_lr_end + (options.meta_lr - options.meta_lr_end) * (1 + math.cos(math.pi * done)) / 2
+    return progress.rate_factor * rate

@@ -2,6 +2,7 @@
 
 import math
 
+import attrs
 import pytest
 
 from hnas import Progress
@@ -71,6 +72,15 @@ def test_outer_rate_falls_along_half_a_cosine():
     assert outer_rate(options, at(50_000)) == pytest.approx(1e-5)
     rates = [outer_rate(options, at(i)) for i in range(0, 50_000, 500)]
     assert rates == sorted(rates, reverse=True)
+
+
+@pytest.mark.parametrize("options", [MAMLPlusPlusOptions(), MAMLOptions()])
+def test_a_phase_multiplies_the_outer_rate(options):
+    """Re-training takes higher rates than a super-net bears."""
+    for i in (0, 12_500, 50_000):
+        assert outer_rate(options, attrs.evolve(at(i), rate_factor=3.0)) == pytest.approx(
+            3 * outer_rate(options, at(i))
+        )
 
 
 def test_outer_rate_without_annealing():

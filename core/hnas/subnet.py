@@ -38,6 +38,11 @@ class SubNet(SuperNet):
     def forward_tasks(self, shared: Params, x: Tensor, arch: Architecture, *, stats: NormStats | None = None) -> Tensor:
         return self._supernet.forward_tasks(shared, x, self._arch, stats=stats)
 
+    def gradients(
+        self, shared: Params, x: Tensor, y: Tensor, arch: Architecture, *, stats: NormStats | None = None
+    ) -> Params:
+        return self._supernet.gradients(shared, x, y, self._arch, stats=stats)
+
     def macs(self, arch: Architecture) -> int:
         return self._supernet.macs(self._arch)
 

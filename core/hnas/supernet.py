@@ -80,6 +80,29 @@ class SuperNet(ABC):
         by autograd in ``shared``.
         """
 
+    def gradients(
+        self, shared: Params, x: Tensor, y: Tensor, arch: Architecture, *, stats: NormStats | None = None
+    ) -> Params:
+        """Return the gradients of each task's mean cross-entropy by the parameters of role ``weight``, without a graph.
+
+        Everything has a leading task dimension: images ``x`` (T, N, C, H, W), labels ``y`` (T, N), parameters and
+        gradients. Adaption, which needs no meta-gradient, takes its steps with them. The default is autograd through
+        `forward_tasks` (`forward` for one task); a space may override it with something faster that agrees.
+        """
+        import torch
+        from torch.nn import functional as F
+
+        names = [k for k in shared if self.roles[k] == "weight"]
+        with torch.enable_grad():
+            leaves = shared | {k: shared[k].detach().requires_grad_() for k in names}
+            if len(x) == 1:
+                one = {k: v[0] for k, v in leaves.items()}
+                logits = self.forward(one, x[0], arch, stats=None if stats is None else stats.of_task(0))
+            else:
+                logits = self.forward_tasks(leaves, x, arch, stats=stats).flatten(0, 1)
+            loss = F.cross_entropy(logits, y.flatten(), reduction="sum") / y.shape[1]
+            return dict(zip(names, torch.autograd.grad(loss, [leaves[k] for k in names]), strict=True))
+
     def macs(self, arch: Architecture) -> int:
         """Return the multiply-accumulates of one image's forward pass; lets a learner tell small networks from large.
 

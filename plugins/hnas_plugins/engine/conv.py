@@ -25,6 +25,12 @@ class Geometry:
     kernel: int
     stride: int
 
+    @classmethod
+    def of(cls, x: Tensor, w: Tensor, stride: int) -> Geometry:
+        """Return what a convolution of images (T, N, H, W, C) with weights (T, O, k, k, C) does."""
+        _, _, height, width, channels = x.shape
+        return cls(height, width, channels, w.shape[1], w.shape[2], stride)
+
     @property
     def out(self) -> tuple[int, int]:
         """Height and width of the output."""
@@ -34,9 +40,7 @@ class Geometry:
 
 def convolve(x: Tensor, w: Tensor, stride: int) -> Tensor:
     """Convolve images (T, N, H, W, C) with each task's weights (T, O, k, k, C)."""
-    _, _, height, width, channels = x.shape
-    _, filters, kernel, _, _ = w.shape
-    y: Tensor = apply(_Forward, x, w, Geometry(height, width, channels, filters, kernel, stride))
+    y: Tensor = apply(_Forward, x, w, Geometry.of(x, w, stride))
     return y
 
 

@@ -163,13 +163,14 @@ INLINE void forward(int act, const REAL *restrict x, const REAL *gamma, const RE
   if ((since += W) >= CHUNK) { flush(parts, sums, (long)(n) * C); since = 0; }
 #define PIXEL                                                                          \
   long row = ((long)n * H + i) * W + j, at = pool ? POOLED(i, j) : row;                \
-  const REAL *restrict p = x + row * C, *restrict g = gy + at * C;                     \
+  const REAL *p = x + row * C, *restrict g = gy + at * C;                     \
   const uint8_t *restrict k = pool ? corner + at * C : 0;                              \
   int me = CORNER(i, j);
 
-INLINE void backward(int act, int pool, const REAL *restrict gy, const REAL *restrict x,
+// gx may be x itself: each number of x is read before the one of gx is written in its place.
+INLINE void backward(int act, int pool, const REAL *restrict gy, const REAL *x,
                                 const uint8_t *restrict corner, const REAL *gamma, const REAL *beta, const REAL *mean,
-                                const REAL *rstd, REAL *restrict gx, REAL *restrict dgamma, REAL *restrict dbeta,
+                                const REAL *rstd, REAL *gx, REAL *restrict dgamma, REAL *restrict dbeta,
                                 REAL *scratch, double *sums, int N, int H, int W, int C) {
   long M = (long)N * H * W, since = 0;
   int h = (H + 1) / 2, w = (W + 1) / 2;

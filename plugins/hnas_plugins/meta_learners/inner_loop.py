@@ -55,27 +55,45 @@ def unroll(
     y: Tensor,
     *,
     second_order: bool = False,
-    keep_graph: bool = True,
     stats: Sequence[NormStats] | None = None,
 ) -> Iterator[Params]:
     """Yield the adapted weights after each gradient step on the support set ``x``, ``y``.
 
-    With ``second_order`` the steps' gradients stay differentiable. Without ``keep_graph`` nothing does: the way to
-    adapt when no meta-gradient is wanted. ``stats[step]`` collects (or gives) that step's normalisation statistics.
+    What it yields is differentiable; with ``second_order``, through the steps' gradients too. ``stats[step]`` collects
+    that step's normalisation statistics.
     """
     weights = learned.weights
     names = tuple(weights)
     for step, norm in enumerate(learned.norms):
-        if not keep_graph:
-            weights = {k: v.detach().requires_grad_() for k, v in weights.items()}
-        with torch.enable_grad():
-            logits = network({**weights, **norm}, x, stats[step] if stats else None)
-            loss = task_losses(logits, y).sum()  # tasks are independent: one backward pass serves all
-            gradients = torch.autograd.grad(loss, tuple(weights.values()), create_graph=second_order)
+        logits = network({**weights, **norm}, x, stats[step] if stats else None)
+        loss = task_losses(logits, y).sum()  # tasks are independent: one backward pass serves all
+        gradients = torch.autograd.grad(loss, tuple(weights.values()), create_graph=second_order)
         weights = {
             k: w - learned.rates[k][step] * g for k, w, g in zip(names, weights.values(), gradients, strict=True)
         }
         yield weights
+
+
+def adapted(
+    supernet: SuperNet,
+    arch: Architecture,
+    learned: Learned,
+    x: Tensor,  # (T, N, C, H, W)
+    y: Tensor,  # (T, N)
+    stats: Sequence[NormStats] | None,
+) -> Params:
+    """Return what `unroll` yields last, for T tasks at once and without a graph.
+
+    ``learned`` has the task dimension. Statistics are applied, not collected.
+    """
+    weights = {k: v.detach() for k, v in learned.weights.items()}
+    rates = {k: learned.rates[k].tolist() for k in weights}
+    for step, norm in enumerate(learned.norms):
+        constant = {k: v.detach() for k, v in norm.items()}
+        gradients = supernet.gradients({**weights, **constant}, x, y, arch, stats=stats[step] if stats else None)
+        # the weights of the first step are the state's: every step makes new ones
+        weights = {k: torch.sub(w, gradients[k], alpha=rates[k][step]) for k, w in weights.items()}
+    return weights
 
 
 def task_losses(logits: Tensor, y: Tensor) -> Tensor:

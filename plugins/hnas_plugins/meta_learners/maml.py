@@ -12,7 +12,7 @@ from torch import Tensor
 from hnas import Architecture, Episodes, MetaLearner, NormStats, Progress, Scores, SuperNet
 from hnas.learner import Gradient, State
 from hnas.supernet import Params
-from hnas_plugins.meta_learners.inner_loop import Learned, Network, task_accuracies, task_losses, unroll
+from hnas_plugins.meta_learners.inner_loop import Learned, Network, adapted, task_accuracies, task_losses, unroll
 from hnas_plugins.meta_learners.options import MAMLPlusPlusOptions
 from hnas_plugins.meta_learners.outer_step import adam_state, adam_step, update_statistics
 from hnas_plugins.meta_learners.schedules import is_second_order, loss_weights, outer_rate
@@ -63,10 +63,10 @@ class MAML(MetaLearner):
             stats = learned.collectors() if o.per_step_statistics else None
             total = torch.zeros(())
             steps = unroll(network, start, x, y, second_order=second_order, stats=stats)
-            for step, adapted in enumerate(steps):
+            for step, weights in enumerate(steps):
                 if weights_of_loss[step]:
                     final = stats[-1] if stats and step == o.inner_steps - 1 else None
-                    logits = network({**adapted, **start.norms[step]}, query_x, final)
+                    logits = network({**weights, **start.norms[step]}, query_x, final)
                     loss = task_losses(logits, query_y)
                     total = total + weights_of_loss[step] * loss.sum()
             torch.autograd.backward(total, inputs=learned.leaves)
@@ -83,14 +83,9 @@ class MAML(MetaLearner):
         update_statistics(state, gradient, n_tasks)
 
     def adapt(self, supernet: SuperNet, state: State, episodes: Episodes, arch: Architecture) -> Params:
-        network = Network(supernet=supernet, arch=arch, batched=self._batches(supernet, arch, episodes))
         learned = _Leaves(supernet, state, arch, self._options)
-        adapted = []
-        for x, y, _, _ in _tasks(episodes, network.batched):
-            adapted.append(self._adapted(network, learned, x, y))
-        if network.batched:
-            return adapted[0]
-        return {k: torch.stack([a[k] for a in adapted]) for k in adapted[0]}
+        parts = [self._adapted(supernet, arch, learned, e) for e in self._groups(supernet, arch, episodes)]
+        return parts[0] if len(parts) == 1 else {k: torch.cat([p[k] for p in parts]) for k in parts[0]}
 
     def score(
         self,
@@ -101,26 +96,29 @@ class MAML(MetaLearner):
         *,
         on: Literal["query", "support"] = "query",
     ) -> Scores:
-        network = Network(supernet=supernet, arch=arch, batched=self._batches(supernet, arch, episodes))
         learned = _Leaves(supernet, state, arch, self._options)
         losses, accuracies = [], []
-        for x, y, query_x, query_y in _tasks(episodes, network.batched):
-            params = self._adapted(network, learned, x, y)
-            if on == "support":
-                query_x, query_y = x, y
+        for group in self._groups(supernet, arch, episodes):
+            params = self._adapted(supernet, arch, learned, group)
+            x, y = (group.query_x, group.query_y) if on == "query" else (group.support_x, group.support_y)
             with torch.no_grad():
-                logits = network(params, query_x, learned.final_statistics(len(x) if network.batched else None))
-            losses.append(task_losses(logits, query_y).reshape(-1))
-            accuracies.append(task_accuracies(logits, query_y).reshape(-1))
+                logits = supernet.forward_tasks(params, x, arch, stats=learned.final_statistics(len(group)))
+            losses.append(task_losses(logits, y))
+            accuracies.append(task_accuracies(logits, y))
         loss = torch.cat(losses)
         return Scores(loss=loss.where(loss.isfinite(), torch.inf), accuracy=torch.cat(accuracies))
 
-    def _adapted(self, network: Network, learned: _Leaves, x: Tensor, y: Tensor) -> Params:
-        """Run the inner loop and keep no graph; the result goes into `SuperNet.forward` or ``forward_tasks``."""
-        start = learned.learned.for_tasks(len(x)) if network.batched else learned.learned
-        stats = learned.running(len(x) if network.batched else None)
-        *_, adapted = unroll(network, start, x, y, keep_graph=False, stats=stats)
-        return {k: v.detach() for k, v in (adapted | start.norms[-1]).items()}
+    def _adapted(self, supernet: SuperNet, arch: Architecture, learned: _Leaves, tasks: Episodes) -> Params:
+        """Run the inner loop of some tasks at once and keep no graph; returns what `SuperNet.forward_tasks` takes."""
+        start, stats = learned.learned.for_tasks(len(tasks)), learned.running(len(tasks))
+        weights = adapted(supernet, arch, start, tasks.support_x, tasks.support_y, stats)
+        return weights | {k: v.detach() for k, v in start.norms[-1].items()}
+
+    def _groups(self, supernet: SuperNet, arch: Architecture, episodes: Episodes) -> list[Episodes]:
+        """Return the tasks as one batch, or each alone."""
+        if self._batches(supernet, arch, episodes):
+            return [episodes]
+        return [episodes[t : t + 1] for t in range(len(episodes))]
 
     def _batches(self, supernet: SuperNet, arch: Architecture, episodes: Episodes) -> bool:
         """Decide whether tasks are adapted as one batch: small ones are bound by Python, not by arithmetic."""
@@ -184,20 +182,20 @@ class _Leaves:
                     self._sums[name][:, :channels] = 0
                 self._sums[name][:, :channels] += rows
 
-    def running(self, n_tasks: int | None) -> list[NormStats] | None:
+    def running(self, n_tasks: int) -> list[NormStats] | None:
         """Return the running statistics of each step to normalise with, or ``None`` where the batch's are used."""
         if self._options.statistics == "batch" or not self._options.per_step_statistics:
             return None
         return [self._row(step, n_tasks) for step in range(self._options.inner_steps)]
 
-    def final_statistics(self, n_tasks: int | None) -> NormStats | None:
+    def final_statistics(self, n_tasks: int) -> NormStats | None:
         """Return the running statistics of the query pass, or ``None``."""
         return self._row(-1, n_tasks) if self.running(n_tasks) else None
 
-    def _row(self, row: int, n_tasks: int | None) -> NormStats:
+    def _row(self, row: int, n_tasks: int) -> NormStats:
         def pick(part: str) -> dict[str, Tensor]:
             rows = {k: self._state[f"stats/{k}.{part}"][row, :n] for k, n in self._channels.items()}
-            return rows if n_tasks is None else {k: v.expand(n_tasks, -1) for k, v in rows.items()}
+            return {k: v.expand(n_tasks, -1) for k, v in rows.items()}
 
         return NormStats("apply", pick("mean"), pick("var"))
 

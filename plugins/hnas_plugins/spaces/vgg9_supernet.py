@@ -12,6 +12,7 @@ from hnas import Architecture, NormStats, SuperNet
 from hnas.layer import Shape
 from hnas.supernet import Params, Role
 from hnas_plugins.engine import blocks as engine
+from hnas_plugins.engine.chain import Chain, classifier_gradients
 from hnas_plugins.spaces.blocks import (
     conv_norm_activation,
     conv_norm_activation_tasks,
@@ -120,6 +121,18 @@ class VGG9SuperNet(SuperNet):
             return self._fast(shared, x, arch, stats)
         x = self._features(conv_norm_activation_tasks, shared, group_tasks(x), arch, stats)
         return pool_linear_tasks(x, shared["fc.weight"], shared["fc.bias"], self._pool)
+
+    def gradients(
+        self, shared: Params, x: Tensor, y: Tensor, arch: Architecture, *, stats: NormStats | None = None
+    ) -> Params:
+        """Return the gradients by the weights; with the engine, without autograd."""
+        if not engine.usable(x, stats):
+            return super().gradients(shared, x, y, arch, stats=stats)
+        chain = Chain()
+        maps = self._features(chain.conv_norm_activation, shared, engine.channels_last(x), arch, None)
+        gy, weight, bias = classifier_gradients(maps, shared["fc.weight"], shared["fc.bias"], y, self._pool)
+        convolutions = {f"conv{i}.weight": g for i, g in enumerate(chain.back(gy), 1)}
+        return {**convolutions, "fc.weight": weight, "fc.bias": bias}
 
     def _fast(self, shared: Params, x: Tensor, arch: Architecture, stats: NormStats | None) -> Tensor:
         x = self._features(engine.conv_norm_activation, shared, engine.channels_last(x), arch, stats)

@@ -43,6 +43,11 @@ class Episodes:
     def __len__(self) -> int:
         return int(self.support_x.shape[0])
 
+    @property
+    def nbytes(self) -> int:
+        """The memory that the tensors take."""
+        return sum(t.nbytes for t in (self.support_x, self.support_y, self.query_x, self.query_y))
+
     def __getitem__(self, tasks: slice) -> Episodes:
         """Return the tasks of a slice."""
         return Episodes(

@@ -1,12 +1,17 @@
-"""Scores the candidates of a search: super-net weights, adapted to few-shot tasks, spread over workers."""
+"""Scores the candidates of a search: super-net weights, adapted to few-shot tasks, spread over workers.
+
+Four things spare work here and change no score: what was scored before is remembered, a candidate that cannot be among
+the best is scored no further, the costliest networks go first so that workers end together, and (before all this, in
+the search) candidates that break a constraint are never scored at all.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
-from attrs import define
+from attrs import define, field
 
 from hnas.architecture import Architecture
 from hnas.config.schema import SearchConfig
@@ -16,6 +21,7 @@ from hnas.learner import State
 from hnas.setup import Setup
 from hnas.strategy import Ask, Scored
 from hnas.training import from_driver, to_workers
+from hnas.truncation import TaskScore, truncated
 
 PURPOSE = "search-tasks"
 """The stream of validation tasks that candidates are scored on."""
@@ -26,24 +32,28 @@ class Evaluator:
     """Scores architectures by their mean loss over validation tasks (Algorithm 1), given a super-net's state.
 
     Iteration ``i`` draws ``config.tasks`` of the ``config.pool`` validation tasks, the same for all its architectures,
-    so that candidates are compared on common tasks. A score depends on seed, iteration and architecture only.
+    so that candidates are compared on common tasks; with ``config.slice = "fixed"`` every iteration has those of the
+    first. A score depends on seed, iteration and architecture only.
     """
 
     setup: Setup
     executor: Executor
     config: SearchConfig
     cost: Callable[[Architecture], Cost]
+    _known: dict[tuple[Architecture, int], TaskScore] = field(factory=dict, init=False)
 
     def start(self, state: State) -> None:
-        """Send the workers what they need."""
+        """Send the workers what they need, and forget scores of other weights."""
+        self._known.clear()
         self.setup.send(self.executor)
         self.executor.put(state=to_workers(state))
 
     def __call__(self, iteration: int, ask: Ask) -> list[Scored]:
         """Score what a strategy asked for in an iteration."""
-        generator = self.setup.seeds.numpy("search-slice", iteration)
+        slice_ = iteration if self.config.slice == "fresh" else 0
+        generator = self.setup.seeds.numpy("search-slice", slice_)
         tasks = generator.choice(self.config.pool, min(self.config.tasks, self.config.pool), replace=False)
-        return self.score(ask.architectures, sorted(int(t) for t in tasks))
+        return self.score(ask.architectures, sorted(int(t) for t in tasks), keep=ask.keep)
 
     def finals(self, candidates: Sequence[Scored]) -> list[Scored]:
         """Score the best candidates again on more tasks, best first."""
@@ -51,22 +61,36 @@ class Evaluator:
         tasks = self.setup.seeds.numpy("final-slice").permutation(self.config.pool)[: self.config.final_tasks]
         return sorted(self.score([s.arch for s in best], sorted(int(t) for t in tasks)), key=lambda s: s.loss)
 
-    def score(self, architectures: Sequence[Architecture], tasks: Sequence[int]) -> list[Scored]:
-        """Score each architecture on the same tasks of the pool, the costliest first so that workers end together."""
-        costs = [self.cost(a) for a in architectures]
-        order = sorted(range(len(costs)), key=lambda i: -costs[i]["macs"])
-        items = [(architectures[i], tuple(tasks), self.config.n_query, self.config.fitness) for i in order]
-        results = dict(zip(order, self.executor.map(_score, items), strict=True))
-        return [
-            Scored(arch=a, loss=results[i][0], accuracy=results[i][1], cost=costs[i])
-            for i, a in enumerate(architectures)
-        ]
+    def score(
+        self, architectures: Sequence[Architecture], tasks: Sequence[int], *, keep: int | None = None
+    ) -> list[Scored]:
+        """Score architectures on the same tasks of the pool; where only the best ``keep`` matter, others in part."""
+        costs = {a: self.cost(a) for a in architectures}
+
+        def look(wanted: Mapping[Architecture, Sequence[int]]) -> dict[Architecture, dict[int, TaskScore]]:
+            missing = {a: tuple(t for t in ts if (a, t) not in self._known) for a, ts in wanted.items()}
+            order = sorted((a for a in missing if missing[a]), key=lambda a: -costs[a]["macs"])
+            items = [(a, missing[a], self.config.n_query, self.config.fitness) for a in order]
+            for arch, scores in zip(order, self.executor.map(_score, items), strict=True):
+                self._known |= {(arch, t): s for t, s in zip(missing[arch], scores, strict=True)}
+            return {a: {t: self._known[a, t] for t in ts} for a, ts in wanted.items()}
+
+        found = truncated(list(costs), tasks, keep, look)
+        return [_summary(a, found[a], costs[a], len(tasks)) for a in architectures]
 
 
-def _score(values: Mapping[str, Any], item: Any) -> tuple[float, float]:
-    """Run in a worker: mean loss and accuracy of one architecture over tasks of the pool."""
+def _summary(arch: Architecture, scores: Mapping[int, TaskScore], cost: Cost, n_tasks: int) -> Scored:
+    """Return mean loss and accuracy; of a candidate that was scored in part, a lower bound of the loss."""
+    loss = math.fsum(s.loss for s in scores.values()) / n_tasks
+    accuracy = math.fsum(s.accuracy for s in scores.values()) / len(scores)
+    return Scored(arch=arch, loss=loss, accuracy=accuracy, cost=cost, bound=len(scores) < n_tasks)
+
+
+def _score(values: Mapping[str, Any], item: Any) -> list[TaskScore]:
+    """Run in a worker: loss and accuracy of one architecture on each of some tasks of the pool."""
     setup: Setup = values["setup"]
     arch, tasks, n_query, fitness = item
     episodes = setup.episodes("validation", PURPOSE, tasks, n_query)
     scores = setup.learner.score(setup.supernet, from_driver(values["state"]), episodes, arch, on=fitness)
-    return float(np.mean(scores.loss.tolist())), float(scores.accuracy.mean())
+    pairs = zip(scores.loss.tolist(), scores.accuracy.tolist(), strict=True)
+    return [TaskScore(math.inf if math.isnan(loss) else loss, accuracy) for loss, accuracy in pairs]

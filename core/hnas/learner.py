@@ -50,7 +50,7 @@ class Progress:
 
 @frozen(kw_only=True, eq=False)
 class Scores:
-    """Loss (nats) and accuracy (0–1) of an adapted network on each task."""
+    """Loss (nats, not negative) and accuracy (0–1) of an adapted network on each task."""
 
     loss: Tensor  # (T,)
     accuracy: Tensor  # (T,)
@@ -100,7 +100,8 @@ class MetaLearner(ABC):
     ) -> Scores:
         """Adapt to each support set and return loss and accuracy on the query (or the support) images.
 
-        Called by the evaluator for every candidate of a search. A loss that overflows is returned as infinity.
+        Called by the evaluator for every candidate of a search, with as many tasks at once as it happens to need: the
+        scores of a task must not depend on the others. A loss that overflows is returned as infinity.
         """
 
     def options(self) -> dict[str, Any]:

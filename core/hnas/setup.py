@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterable
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -21,6 +22,8 @@ from hnas.task_source import Split, TaskSource
 if TYPE_CHECKING:
     from hnas.supernet import SuperNet
 
+REMEMBERED_BYTES = 64 << 20
+
 
 @define(kw_only=True, eq=False, slots=False)
 class Setup:
@@ -35,6 +38,7 @@ class Setup:
     alone: Architecture | None = None
     """Train and score this architecture's own network, instead of sub-networks of the super-net."""
     _last: tuple[object, Episodes] | None = field(default=None, init=False)
+    _drawn: OrderedDict[object, Episodes] = field(factory=OrderedDict, init=False)
 
     @cached_property
     def image_shape(self) -> Shape:
@@ -48,16 +52,29 @@ class Setup:
     def episodes(self, split: Split, purpose: str, indices: Iterable[int], n_query: int, *counter: int) -> Episodes:
         """Return the tasks ``indices`` of the endless, seeded stream that ``purpose`` and ``counter`` name.
 
-        A task depends on its index only, so workers may draw any part of a stream. The last batch is remembered: a
-        search scores many architectures on the same tasks.
+        A task depends on its index only, so workers may draw any part of a stream. The last batch is remembered, and
+        of a stream without a counter some tasks: a search scores many architectures on the same ones.
         """
         wanted = tuple(indices)
         key = (split, purpose, wanted, n_query, counter)
         if self._last is None or self._last[0] != key:
             spec = EpisodeSpec(n_way=self.n_way, k_shot=self.k_shot, n_query=n_query)
-            drawn = [self.tasks.sample(split, 1, spec, self.seeds.numpy(purpose, *counter, i)) for i in wanted]
-            self._last = (key, Episodes.concatenate(drawn))
+
+            self._last = (key, Episodes.concatenate([self._task(split, purpose, spec, counter, i) for i in wanted]))
         return self._last[1]
+
+    def _task(self, split: Split, purpose: str, spec: EpisodeSpec, counter: tuple[int, ...], index: int) -> Episodes:
+        """Draw a task, or return it as it was drawn before; those not asked for the longest are forgotten."""
+        key = (split, purpose, spec, index)
+        if not counter and key in self._drawn:
+            self._drawn.move_to_end(key)
+            return self._drawn[key]
+        task = self.tasks.sample(split, 1, spec, self.seeds.numpy(purpose, *counter, index))
+        if not counter:
+            self._drawn[key] = task
+            while sum(t.nbytes for t in self._drawn.values()) > REMEMBERED_BYTES and len(self._drawn) > 1:
+                self._drawn.popitem(last=False)
+        return task
 
     def send(self, executor: Executor) -> None:
         """Put this set-up into the workers under the name ``setup``.
@@ -71,4 +88,4 @@ class Setup:
     def __getstate__(self) -> dict[str, object]:
         state = self.__dict__.copy()
         state.pop("supernet", None)
-        return {**state, "_last": None}
+        return {**state, "_last": None, "_drawn": OrderedDict()}

@@ -85,10 +85,9 @@ def test_a_score_is_the_mean_over_the_tasks(make_evaluator: Any, fitness: Any) -
 
 def test_an_iterations_candidates_share_its_tasks(make_evaluator: Any, executor: Recording) -> None:
     """Candidates on different tasks are compared by luck. Other iterations draw others, all from the pool."""
-    evaluator = make_evaluator()
     seen = []
     for iteration in range(12):
-        executor.items.clear()
+        evaluator = make_evaluator()  # one that knows no score yet
         evaluator(iteration, Ask(architectures=candidates(evaluator.setup, 3)))
         (tasks,) = {item[1] for item in executor.items}
         assert len(set(tasks)) == 4
@@ -120,26 +119,66 @@ def test_the_costliest_goes_first(make_evaluator: Any, executor: Recording) -> N
     assert [s.arch for s in scored] == list(archs)
 
 
+def test_a_task_is_scored_once(make_evaluator: Any, executor: Recording) -> None:
+    """With fixed tasks, all of an elite's; with fresh ones, those that it met before. Its scores stay as they were."""
+    evaluator = make_evaluator(slice="fixed")
+    archs = candidates(evaluator.setup, 3)
+    first = evaluator(0, Ask(architectures=archs))
+    executor.items.clear()
+    assert evaluator(1, Ask(architectures=archs[::-1])) == first[::-1]
+    assert not executor.items
+    asked = []
+    evaluator = make_evaluator()
+    for iteration in range(8):
+        evaluator(iteration, Ask(architectures=archs))
+        asked += [(item[0], t) for item in executor.items for t in item[1]]
+        executor.items.clear()
+    assert len(asked) == len(set(asked)) <= 3 * 9
+
+
+def test_other_weights_are_scored_anew(make_evaluator: Any, executor: Recording) -> None:
+    evaluator = make_evaluator(slice="fixed")
+    archs = candidates(evaluator.setup, 2)
+    first = evaluator(0, Ask(architectures=archs))
+    setup = evaluator.setup
+    evaluator.start(setup.learner.init(setup.supernet, setup.seeds.torch("other")))
+    assert [s.loss for s in evaluator(0, Ask(architectures=archs))] != [s.loss for s in first]
+
+
+@pytest.mark.parametrize("keep", [1, 2])
+def test_the_best_that_matter_are_scored_as_if_all_did(make_evaluator: Any, executor: Recording, keep: int) -> None:
+    """Stopped ones are marked, and their loss is a bound that the best stay below."""
+    tasks = range(9)
+    evaluator = make_evaluator()
+    archs = candidates(evaluator.setup, 12)
+    full = evaluator.score(archs, tasks)
+    executor.items.clear()
+    part = make_evaluator().score(archs, tasks, keep=keep)
+    best = sorted(full, key=lambda s: s.loss)[:keep]
+    assert sorted(part, key=lambda s: (s.bound, s.loss))[:keep] == best
+    assert any(s.bound for s in part)
+    assert sum(len(item[1]) for item in executor.items) < 12 * 9
+    for stopped, scored in zip(part, full, strict=True):
+        assert stopped == scored or (stopped.bound and best[-1].loss < stopped.loss <= scored.loss)
+
+
 def test_finalists_are_the_best_scored_on_more_tasks(make_evaluator: Any, executor: Recording) -> None:
     evaluator = make_evaluator()
     population = evaluator(0, Ask(architectures=candidates(evaluator.setup, 6)))
-    executor.items.clear()
-    finals = evaluator.finals(population)
+    finals = make_evaluator().finals(population)  # by one that knows no score yet
     best = sorted(population, key=lambda s: s.loss)[:2]
     assert {s.arch for s in finals} == {s.arch for s in best}
     (tasks,) = {item[1] for item in executor.items}
     assert len(set(tasks)) == 7
     assert finals[0].loss <= finals[1].loss
-    assert make_evaluator().finals(population) == finals
+    assert evaluator.finals(population) == finals
 
 
 def test_a_pool_smaller_than_asked_for_is_used_whole(make_evaluator: Any, executor: Recording) -> None:
     evaluator = make_evaluator(pool=3)
     population = evaluator(0, Ask(architectures=candidates(evaluator.setup, 2)))
     assert {item[1] for item in executor.items} == {(0, 1, 2)}
-    executor.items.clear()
-    evaluator.finals(population)
-    assert {item[1] for item in executor.items} == {(0, 1, 2)}
+    assert {s.loss for s in evaluator.finals(population)} == {s.loss for s in population}
 
 
 def test_a_candidate_that_diverges_scores_infinity_and_is_no_finalist(make_evaluator: Any) -> None:

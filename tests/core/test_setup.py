@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import attrs
+import pytest
 import tiny_tasks
 import torch
 from tiny_tasks import tiny_setup
@@ -55,6 +56,29 @@ def test_the_last_batch_is_remembered() -> None:
     assert setup.episodes("validation", "search", (3, 1, 2), 2) is first
     assert setup.episodes("validation", "search", [3, 1], 2) is not first
     assert setup.episodes("validation", "search", [3, 1, 2], 1).query_x.shape[1] == 3
+
+
+def test_single_tasks_are_remembered_within_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Candidates that are scored in part need other parts of the same tasks. Training never draws one again."""
+    setup = tiny_setup()
+    drawn: list[str] = []
+    real = type(setup.tasks).sample
+    monkeypatch.setattr(
+        type(setup.tasks), "sample", lambda self, split, *a: drawn.append(split) or real(self, split, *a)
+    )
+    whole = setup.episodes("validation", "search", range(4), 2)
+    assert same(setup.episodes("validation", "search", [2, 0], 2), Episodes.concatenate([whole[2:3], whole[0:1]]))
+    assert len(drawn) == 4
+    for _ in range(2):
+        setup.episodes("train", "tasks", range(3), 2, 5)
+        setup.episodes("train", "tasks", range(2), 2, 5)
+    assert len(drawn) == 4 + 2 * 5
+    monkeypatch.setattr("hnas.setup.REMEMBERED_BYTES", 2 * whole[:1].nbytes)
+    setup.episodes("validation", "search", range(9, 12), 2)
+    setup.episodes("validation", "search", [11, 10], 2)
+    assert len(drawn) == 14 + 3
+    setup.episodes("validation", "search", [9], 2)
+    assert len(drawn) == 14 + 4
 
 
 def test_a_pickled_set_up_draws_the_same_and_carries_no_data() -> None:

@@ -49,6 +49,11 @@ class SearchConfig:
     """``[search]``: phase 3, how candidates are scored. What is proposed is the strategy's (``[strategy]``)."""
 
     tasks: int = setting(16, "tasks drawn in each iteration", positive)
+    slice: Literal["fresh", "fixed"] = setting(
+        "fresh",
+        "tasks of an iteration: drawn anew (the paper's), or the first ones again, which is several times as fast",
+        one_of("fresh", "fixed"),
+    )
     finalists: int = setting(
         10, "best candidates of the last iteration that are scored again before choosing", positive
     )

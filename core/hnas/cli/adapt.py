@@ -30,12 +30,12 @@ def adapt(
     Settings that differ from the run's own make a new run beside it, which starts from a copy of the super-net.
     """
     from hnas import report
-    from hnas.cli.phases import finished_run, pipeline
+    from hnas.cli.phases import continued
     from hnas.records import to_json
 
-    call = invocation(ctx)
-    opened, loaded = finished_run(
-        call,
+    with continued(
+        invocation(ctx),
+        "adapt",
         run,
         backend=backend,
         constraint=constraint,
@@ -43,8 +43,7 @@ def adapt(
         sets=set_,
         workers=workers,
         data_root=data_root,
-    )
-    with pipeline(call, loaded, opened, resume=f"hnas adapt {opened.path}") as phases:
+    ) as phases:
         found = phases.adapt()
         space = phases.setup.space
     if as_json:
@@ -61,7 +60,7 @@ def adapt(
         for s in found.finalists
     ]
     print_table(head, rows)
-    say_next(f"hnas retrain {opened.path}")
+    say_next(f"hnas retrain {phases.run.path}")
 
 
 def retrain(
@@ -71,15 +70,13 @@ def retrain(
     data_root: options.DataRootOption = None,
 ) -> None:
     """Train the network that was found, and the reference network, alone; does what is still to do before."""
-    from hnas.cli.phases import finished_run, pipeline
+    from hnas.cli.phases import continued
 
-    call = invocation(ctx)
-    opened, loaded = finished_run(call, run, workers=workers, data_root=data_root)
-    with pipeline(call, loaded, opened, resume=f"hnas retrain {opened.path}") as phases:
+    with continued(invocation(ctx), "retrain", run, workers=workers, data_root=data_root) as phases:
         names = list(phases.retrain())
     for name in names:
-        print(f"{name}: {opened.checkpoints / f'retrain-{name}'}")
-    say_next(f"hnas evaluate {opened.path}")
+        print(f"{name}: {phases.run.checkpoints / f'retrain-{name}'}")
+    say_next(f"hnas evaluate {phases.run.path}")
 
 
 def evaluate(
@@ -90,10 +87,8 @@ def evaluate(
     as_json: options.JsonOption = False,
 ) -> None:
     """Test the run's networks on the test tasks and print the result; does what is still to do before."""
-    from hnas.cli.phases import finished_run, pipeline
+    from hnas.cli.phases import continued
     from hnas.cli.run import show_results
 
-    call = invocation(ctx)
-    opened, loaded = finished_run(call, run, workers=workers, data_root=data_root)
-    with pipeline(call, loaded, opened, resume=f"hnas evaluate {opened.path}") as phases:
+    with continued(invocation(ctx), "evaluate", run, workers=workers, data_root=data_root) as phases:
         show_results(phases, as_json=as_json)

@@ -23,24 +23,22 @@ def meta_train(
     run_dir: options.RunDirOption = None,
 ) -> None:
     """Meta-train a super-net; the run directory then serves any device and limit."""
-    from hnas.cli.phases import open_run, pipeline
+    from hnas.cli.phases import started
 
-    call = invocation(ctx)
-    loaded = options.load(
-        call,
+    with started(
+        invocation(ctx),
+        "meta-train",
+        run_dir,
         preset=preset,
         config=config,
         sets=set_,
         data_root=data_root,
-        run_dir=run_dir,
         space=space,
         tasks=tasks,
         learner=learner,
         seed=seed,
         workers=workers,
-    )
-    opened = open_run(loaded, run_dir)
-    with pipeline(call, loaded, opened, resume=f"hnas meta-train --run-dir {opened.path}") as phases:
+    ) as phases:
         phases.meta_train()
-    print(f"super-net: {opened.path / 'checkpoints' / 'meta-train'}")
-    say_next(f"hnas adapt {opened.path}")
+    print(f"super-net: {phases.run.checkpoints / 'meta-train'}")
+    say_next(f"hnas adapt {phases.run.path}")

@@ -19,18 +19,30 @@ if TYPE_CHECKING:
     from hnas.pipeline import Pipeline
 
 
-def open_run(loaded: LoadedConfig, run_dir: Path | None) -> RunDir:
-    """Make a run directory, or take up an existing one, and say which."""
+@contextmanager
+def started(call: Invocation, command: str, run_dir: Path | None, **flags: Any) -> Iterator[Pipeline]:
+    """Yield the pipeline of a new run, or of the one in ``run_dir``. ``flags`` are those of `options.load`."""
+    loaded = options.load(call, run_dir=run_dir, **flags)
     if run_dir is None:
-        return RunDir.create(loaded.config)
-    run, notes = RunDir.resume_or_create(run_dir, loaded.config)
-    for text in notes:
-        note(text)
-    return run
+        run = RunDir.create(loaded.config)
+    else:
+        run, notes = RunDir.resume_or_create(run_dir, loaded.config)
+        for text in notes:
+            note(text)
+    with _pipeline(call, loaded, run, resume=f"hnas {command} --run-dir {run.path}") as phases:
+        yield phases
 
 
 @contextmanager
-def pipeline(call: Invocation, loaded: LoadedConfig, run: RunDir, *, resume: str) -> Iterator[Pipeline]:
+def continued(call: Invocation, command: str, path: Path, **flags: Any) -> Iterator[Pipeline]:
+    """Yield the pipeline of a run for a further phase; where ``flags`` differ from its settings, of a new run beside it."""
+    run, loaded = _finished_run(call, path, **flags)
+    with _pipeline(call, loaded, run, resume=f"hnas {command} {run.path}") as phases:
+        yield phases
+
+
+@contextmanager
+def _pipeline(call: Invocation, loaded: LoadedConfig, run: RunDir, *, resume: str) -> Iterator[Pipeline]:
     """Yield the pipeline of a run directory, which stays locked meanwhile; workers and terminal are given back."""
     from hnas.console import MetricsListener, display, fan_out
     from hnas.executor import executor
@@ -66,7 +78,7 @@ def pipeline(call: Invocation, loaded: LoadedConfig, run: RunDir, *, resume: str
             shown.close()
 
 
-def finished_run(call: Invocation, path: Path, **flags: Any) -> tuple[RunDir, LoadedConfig]:
+def _finished_run(call: Invocation, path: Path, **flags: Any) -> tuple[RunDir, LoadedConfig]:
     """Open a run directory for a further phase. Settings that differ from its own make a new run beside it.
 
     The new run starts from a copy of the super-net, so that neither run depends on the other.

@@ -35,17 +35,17 @@ def run(
 
     With --run-dir of an earlier run it goes on where that stopped.
     """
-    from hnas.cli.phases import open_run, pipeline
+    from hnas.cli.phases import started
 
-    call = invocation(ctx)
-    loaded = options.load(
-        call,
+    with started(
+        invocation(ctx),
+        "run",
+        run_dir,
         preset=preset,
         config=config,
         sets=set_,
         constraint=constraint,
         data_root=data_root,
-        run_dir=run_dir,
         space=space,
         backend=backend,
         tasks=tasks,
@@ -53,9 +53,7 @@ def run(
         learner=learner,
         seed=seed,
         workers=workers,
-    )
-    opened = open_run(loaded, run_dir)
-    with pipeline(call, loaded, opened, resume=f"hnas run --run-dir {opened.path}") as phases:
+    ) as phases:
         show_results(phases, as_json=as_json)
 
 

@@ -43,6 +43,15 @@ class Episodes:
     def __len__(self) -> int:
         return int(self.support_x.shape[0])
 
+    def to(self, device: str) -> Episodes:
+        """Return the tasks on a device, these ones where they are there already."""
+        return Episodes(
+            support_x=self.support_x.to(device),
+            support_y=self.support_y.to(device),
+            query_x=self.query_x.to(device),
+            query_y=self.query_y.to(device),
+        )
+
     @property
     def nbytes(self) -> int:
         """The memory that the tensors take."""

@@ -91,6 +91,6 @@ def _score(values: Mapping[str, Any], item: Any) -> list[TaskScore]:
     setup: Setup = values["setup"]
     arch, tasks, n_query, fitness = item
     episodes = setup.episodes("validation", PURPOSE, tasks, n_query)
-    scores = setup.learner.score(setup.supernet, from_driver(values["state"]), episodes, arch, on=fitness)
+    scores = setup.learner.score(setup.supernet, from_driver(values["state"], setup), episodes, arch, on=fitness)
     pairs = zip(scores.loss.tolist(), scores.accuracy.tolist(), strict=True)
     return [TaskScore(math.inf if math.isnan(loss) else loss, accuracy) for loss, accuracy in pairs]

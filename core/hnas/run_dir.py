@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 SCHEMA = 1
 PHASES = ("meta-train", "profile", "adapt", "retrain", "evaluate")
 PhaseState = Literal["running", "stopped", "done"]
-NOT_RESULTS = frozenset({"workers", "tasks.root"})
+NOT_RESULTS = frozenset({"workers", "accelerator", "tasks.root"})
 """Keys that a resumed run may change, because results do not depend on them."""
 
 

@@ -35,6 +35,8 @@ class Setup:
     n_way: int
     k_shot: int
     seeds: Seeds
+    accelerator: str = "cpu"
+    """The device that `episodes` are returned on, and where their networks are computed."""
     alone: Architecture | None = None
     """Train and score this architecture's own network, instead of sub-networks of the super-net."""
     _last: tuple[object, Episodes] | None = field(default=None, init=False)
@@ -60,7 +62,8 @@ class Setup:
         if self._last is None or self._last[0] != key:
             spec = EpisodeSpec(n_way=self.n_way, k_shot=self.k_shot, n_query=n_query)
 
-            self._last = (key, Episodes.concatenate([self._task(split, purpose, spec, counter, i) for i in wanted]))
+            drawn = Episodes.concatenate([self._task(split, purpose, spec, counter, i) for i in wanted])
+            self._last = (key, drawn.to(self.accelerator))
         return self._last[1]
 
     def _task(self, split: Split, purpose: str, spec: EpisodeSpec, counter: tuple[int, ...], index: int) -> Episodes:

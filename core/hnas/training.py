@@ -11,6 +11,7 @@ from typing import Any
 
 from attrs import frozen
 
+from hnas.accelerator import memory_explained
 from hnas.architecture import Architecture
 from hnas.checkpoint import load_latest, save_checkpoint
 from hnas.errors import DivergenceError
@@ -168,9 +169,13 @@ def _gradient_part(values: Mapping[str, Any], item: Any) -> tuple[dict[str, Any]
     setup: Setup = values["setup"]
     arch, progress, tasks, n_query, purpose = item
     episodes = setup.episodes("train", purpose, tasks, n_query, progress.iteration)
-    state = from_driver(values["state"])
-    gradient, scores = setup.learner.gradient(setup.supernet, state, episodes, arch, progress)
-    arrays = {k: v.detach().numpy() for k, v in gradient.items()}
+    state = from_driver(values["state"], setup)
+    with memory_explained(
+        f"the networks of {len(tasks)} tasks, {setup.n_way} x ({setup.k_shot} + {n_query}) images each",
+        "the phase's tasks or n_query, or learner.batch_below_gflop",
+    ):
+        gradient, scores = setup.learner.gradient(setup.supernet, state, episodes, arch, progress)
+        arrays = {k: v.detach().cpu().numpy() for k, v in gradient.items()}
     return arrays, scores.loss.tolist(), scores.accuracy.tolist()
 
 
@@ -179,7 +184,7 @@ def _score_part(values: Mapping[str, Any], item: Any) -> tuple[list[float], list
     setup: Setup = values["setup"]
     arch, split, purpose, tasks, n_query = item
     episodes = setup.episodes(split, purpose, tasks, n_query)
-    scores = setup.learner.score(setup.supernet, from_driver(values["scored"]), episodes, arch)
+    scores = setup.learner.score(setup.supernet, from_driver(values["scored"], setup), episodes, arch)
     return scores.loss.tolist(), scores.accuracy.tolist()
 
 
@@ -188,7 +193,8 @@ def to_workers(state: State) -> dict[str, Any]:
     return {k: v.numpy() for k, v in state.items() if not k.startswith("outer/")}
 
 
-def from_driver(arrays: Mapping[str, Any]) -> State:
+def from_driver(arrays: Mapping[str, Any], setup: Setup) -> State:
+    """Return the state that `to_workers` sent, as tensors on the set-up's accelerator."""
     import torch
 
-    return {k: torch.from_numpy(v) for k, v in arrays.items()}
+    return {k: torch.from_numpy(v).to(setup.accelerator) for k, v in arrays.items()}

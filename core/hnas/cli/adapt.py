@@ -22,6 +22,7 @@ def adapt(
     strategy: options.StrategyOption = None,
     set_: options.SetOption = None,
     workers: options.WorkersOption = None,
+    accelerator: options.AcceleratorOption = None,
     data_root: options.DataRootOption = None,
     as_json: options.JsonOption = False,
 ) -> None:
@@ -42,6 +43,7 @@ def adapt(
         strategy=strategy,
         sets=set_,
         workers=workers,
+        accelerator=accelerator,
         data_root=data_root,
     ) as phases:
         found = phases.adapt()
@@ -67,12 +69,15 @@ def retrain(
     ctx: typer.Context,
     run: RunArgument,
     workers: options.WorkersOption = None,
+    accelerator: options.AcceleratorOption = None,
     data_root: options.DataRootOption = None,
 ) -> None:
     """Train the network that was found, and the reference network, alone; does what is still to do before."""
     from hnas.cli.phases import continued
 
-    with continued(invocation(ctx), "retrain", run, workers=workers, data_root=data_root) as phases:
+    with continued(
+        invocation(ctx), "retrain", run, workers=workers, accelerator=accelerator, data_root=data_root
+    ) as phases:
         names = list(phases.retrain())
     for name in names:
         print(f"{name}: {phases.run.checkpoints / f'retrain-{name}'}")
@@ -83,6 +88,7 @@ def evaluate(
     ctx: typer.Context,
     run: RunArgument,
     workers: options.WorkersOption = None,
+    accelerator: options.AcceleratorOption = None,
     data_root: options.DataRootOption = None,
     as_json: options.JsonOption = False,
 ) -> None:
@@ -90,5 +96,7 @@ def evaluate(
     from hnas.cli.phases import continued
     from hnas.cli.run import show_results
 
-    with continued(invocation(ctx), "evaluate", run, workers=workers, data_root=data_root) as phases:
+    with continued(
+        invocation(ctx), "evaluate", run, workers=workers, accelerator=accelerator, data_root=data_root
+    ) as phases:
         show_results(phases, as_json=as_json)

@@ -63,6 +63,7 @@ def show(
     constraint: options.ConstraintOption = None,
     seed: options.SeedOption = None,
     workers: options.WorkersOption = None,
+    accelerator: options.AcceleratorOption = None,
     run_dir: options.RunDirOption = None,
     set_: options.SetOption = None,
     as_json: options.JsonOption = False,
@@ -76,6 +77,7 @@ def show(
         "backend": backend,
         "strategy": strategy,
         "tasks": tasks,
+        "accelerator": accelerator,
     }
     numbers: dict[str, Any] = {"seed": seed, "workers": workers}
     loaded = options.load(

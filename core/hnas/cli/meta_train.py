@@ -20,6 +20,7 @@ def meta_train(
     set_: options.SetOption = None,
     seed: options.SeedOption = None,
     workers: options.WorkersOption = None,
+    accelerator: options.AcceleratorOption = None,
     run_dir: options.RunDirOption = None,
 ) -> None:
     """Meta-train a super-net; the run directory then serves any device and limit."""
@@ -38,6 +39,7 @@ def meta_train(
         learner=learner,
         seed=seed,
         workers=workers,
+        accelerator=accelerator,
     ) as phases:
         phases.meta_train()
     print(f"super-net: {phases.run.checkpoints / 'meta-train'}")

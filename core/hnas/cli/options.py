@@ -43,6 +43,9 @@ ConstraintOption = Annotated[
 ]
 SeedOption = Annotated[int | None, typer.Option("--seed", help="Root of all randomness.")]
 WorkersOption = Annotated[int | None, typer.Option("--workers", help="Worker processes; 0 takes one per core.")]
+AcceleratorOption = Annotated[
+    str | None, typer.Option("--accelerator", metavar="NAME", help="Where networks are computed: cpu, cuda or cuda:N.")
+]
 RunDirOption = Annotated[
     Path | None,
     typer.Option("--run-dir", metavar="DIR", help="Run directory; goes on where it stopped if there is one already."),

@@ -18,11 +18,17 @@ if TYPE_CHECKING:
     from hnas.config.load import LoadedConfig
     from hnas.pipeline import Pipeline
 
+SAME_RESULTS = ("workers", "accelerator", "data_root")
+"""Flags that a further phase of a run may be given, because its results do not depend on them."""
+
 
 @contextmanager
 def started(call: Invocation, command: str, run_dir: Path | None, **flags: Any) -> Iterator[Pipeline]:
     """Yield the pipeline of a new run, or of the one in ``run_dir``. ``flags`` are those of `options.load`."""
+    from hnas.accelerator import check_accelerator
+
     loaded = options.load(call, run_dir=run_dir, **flags)
+    check_accelerator(loaded.config.accelerator)
     if run_dir is None:
         run = RunDir.create(loaded.config)
     else:
@@ -35,7 +41,7 @@ def started(call: Invocation, command: str, run_dir: Path | None, **flags: Any) 
 
 @contextmanager
 def continued(call: Invocation, command: str, path: Path, **flags: Any) -> Iterator[Pipeline]:
-    """Yield the pipeline of a run for a further phase; where ``flags`` differ from its settings, of a new run beside it."""
+    """Yield the pipeline of a run for a further phase; of a new run beside it where ``flags`` are not its settings."""
     run, loaded = _finished_run(call, path, **flags)
     with _pipeline(call, loaded, run, resume=f"hnas {command} {run.path}") as phases:
         yield phases
@@ -59,10 +65,12 @@ def _pipeline(call: Invocation, loaded: LoadedConfig, run: RunDir, *, resume: st
         n_way=config.task.n_way,
         k_shot=config.task.k_shot,
         seeds=Seeds(config.seed),
+        accelerator=config.accelerator,
     )
     with run.lock(), _terminated_like_interrupted():
         shown = display()
-        workers = executor(config.workers, notify=note)
+        # a GPU is kept busy by one process; without a choice of the user's there is one worker
+        workers = executor(config.workers or int(config.accelerator != "cpu"), notify=note)
         try:
             yield Pipeline(
                 run=run,
@@ -83,10 +91,13 @@ def _finished_run(call: Invocation, path: Path, **flags: Any) -> tuple[RunDir, L
 
     The new run starts from a copy of the super-net, so that neither run depends on the other.
     """
+    from hnas.accelerator import check_accelerator
+
     run = RunDir.open(path)
     own = options.load(call, config=run.config_path)
-    given = {k: v for k, v in flags.items() if v is not None and v != [] and k not in ("workers", "data_root")}
+    given = {k: v for k, v in flags.items() if v is not None and v != [] and k not in SAME_RESULTS}
     loaded = options.load(call, config=run.config_path, **flags)
+    check_accelerator(loaded.config.accelerator)
     if not given or loaded.config == own.config:
         return run, loaded
     new = RunDir.create(loaded.config, root=path.parent)

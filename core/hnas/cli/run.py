@@ -28,6 +28,7 @@ def run(
     set_: options.SetOption = None,
     seed: options.SeedOption = None,
     workers: options.WorkersOption = None,
+    accelerator: options.AcceleratorOption = None,
     run_dir: options.RunDirOption = None,
     as_json: options.JsonOption = False,
 ) -> None:
@@ -53,6 +54,7 @@ def run(
         learner=learner,
         seed=seed,
         workers=workers,
+        accelerator=accelerator,
     ) as phases:
         show_results(phases, as_json=as_json)
 

@@ -6,11 +6,17 @@ the plugin that it names; those are checked by the plugin's own options class.
 
 from __future__ import annotations
 
+import re
 from typing import Any, Literal
 
 from attrs import field, frozen, validators
 
 from hnas.settings import at_least_0, fraction, one_of, positive, setting
+
+
+def _is_accelerator(instance: object, attribute: object, value: str) -> None:
+    if not re.fullmatch(r"cpu|cuda(:\d+)?", value):
+        raise ValueError(f"expected cpu, cuda or cuda:N, got {value!r}")
 
 
 @frozen(kw_only=True)
@@ -102,6 +108,7 @@ class Config:
     preset: str = setting("quick", "the preset that defaults come from")
     seed: int = setting(0, "root of all randomness", at_least_0)
     workers: int = setting(0, "worker processes; 0 takes one per core", at_least_0)
+    accelerator: str = setting("cpu", "where networks are computed: cpu, cuda or cuda:N", _is_accelerator)
     constraints: tuple[str, ...] = field(
         default=(),
         metadata={"help": "limits such as 'latency<=0.05ms'; none: 0.6 of the reference network's cost"},

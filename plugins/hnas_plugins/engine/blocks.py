@@ -15,8 +15,10 @@ EPS = 1e-5
 
 
 def usable(x: Tensor, stats: NormStats | None) -> bool:
-    """Tell whether the fast path serves this pass: on a CPU, with the statistics of the batch."""
-    return x.device.type == "cpu" and (stats is None or stats.mode == "collect") and library(x.dtype) is not None
+    """Tell whether the fast path serves this pass: on a CPU, in full precision, with the statistics of the batch."""
+    if x.device.type != "cpu" or torch.is_autocast_enabled("cpu"):
+        return False
+    return (stats is None or stats.mode == "collect") and library(x.dtype) is not None
 
 
 def prepare() -> None:

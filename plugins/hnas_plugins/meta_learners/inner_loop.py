@@ -87,17 +87,18 @@ def adapted(
     ``learned`` has the task dimension. Statistics are applied, not collected.
     """
     weights = {k: v.detach() for k, v in learned.weights.items()}
-    rates = {k: learned.rates[k].tolist() for k in weights}
     for step, norm in enumerate(learned.norms):
         constant = {k: v.detach() for k, v in norm.items()}
         gradients = supernet.gradients({**weights, **constant}, x, y, arch, stats=stats[step] if stats else None)
         # the weights of the first step are the state's: every step makes new ones
-        weights = {k: torch.sub(w, gradients[k], alpha=rates[k][step]) for k, w in weights.items()}
+        rates = {k: learned.rates[k][step].detach() for k in weights}
+        weights = {k: torch.addcmul(w, gradients[k], rates[k], value=-1) for k, w in weights.items()}
     return weights
 
 
 def task_losses(logits: Tensor, y: Tensor) -> Tensor:
-    """Return the mean cross-entropy of each task: (), or (T,) for logits (T, N, n_way)."""
+    """Return the mean cross-entropy of each task, at least in float32: (), or (T,) for logits (T, N, n_way)."""
+    logits = logits.float() if logits.dtype is torch.bfloat16 else logits
     if logits.dim() == 2:
         return F.cross_entropy(logits, y)
     losses = F.cross_entropy(logits.flatten(0, 1), y.flatten(), reduction="none")

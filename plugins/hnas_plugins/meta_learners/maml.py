@@ -12,10 +12,13 @@ from torch import Tensor
 from hnas import Architecture, Episodes, MetaLearner, NormStats, Progress, Scores, SuperNet
 from hnas.learner import Gradient, State
 from hnas.supernet import Params
+from hnas_plugins.meta_learners.cuda_graphs import Replay
 from hnas_plugins.meta_learners.inner_loop import Learned, Network, adapted, task_accuracies, task_losses, unroll
 from hnas_plugins.meta_learners.options import MAMLPlusPlusOptions
 from hnas_plugins.meta_learners.outer_step import adam_state, adam_step, update_statistics
 from hnas_plugins.meta_learners.schedules import is_second_order, loss_weights, outer_rate
+
+EPISODE_TENSORS = ("support_x", "support_y", "query_x", "query_y")
 
 
 class MAML(MetaLearner):
@@ -28,6 +31,7 @@ class MAML(MetaLearner):
 
     def __init__(self, options: MAMLPlusPlusOptions) -> None:
         self._options = options
+        self._replay = Replay()
 
     def options(self) -> dict[str, Any]:
         return attrs.asdict(self._options)
@@ -51,9 +55,33 @@ class MAML(MetaLearner):
     def gradient(
         self, supernet: SuperNet, state: State, episodes: Episodes, arch: Architecture, progress: Progress
     ) -> tuple[Gradient, Scores]:
+        second_order = is_second_order(self._options, progress.epoch)
+        weights = tuple(loss_weights(self._options, progress.epoch))
+
+        def run(inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+            part = Episodes(**{n: inputs[f"episodes/{n}"] for n in EPISODE_TENSORS})
+            with self._arithmetic(part):
+                found, scores = self._meta_gradient(supernet, inputs, part, arch, second_order, weights)
+            return found | {"scores/loss": scores.loss, "scores/accuracy": scores.accuracy}
+
+        inputs = state | {f"episodes/{n}": getattr(episodes, n) for n in EPISODE_TENSORS}
+        if self._options.cuda_graphs and episodes.support_x.is_cuda:
+            shapes = tuple(tuple(v.shape) for v in inputs.values())
+            found = self._replay((supernet, arch, second_order, weights, shapes), run, inputs)
+        else:
+            found = run(inputs)
+        return found, Scores(loss=found.pop("scores/loss"), accuracy=found.pop("scores/accuracy"))
+
+    def _meta_gradient(
+        self,
+        supernet: SuperNet,
+        state: State,
+        episodes: Episodes,
+        arch: Architecture,
+        second_order: bool,
+        weights_of_loss: Sequence[float],
+    ) -> tuple[Gradient, Scores]:
         o = self._options
-        second_order = is_second_order(o, progress.epoch)
-        weights_of_loss = loss_weights(o, progress.epoch)
         learned = _Leaves(supernet, state, arch, o)
         network = Network(supernet=supernet, arch=arch, batched=self._batches(supernet, arch, episodes))
         losses: list[Tensor] = []
@@ -61,7 +89,7 @@ class MAML(MetaLearner):
         for x, y, query_x, query_y in _tasks(episodes, network.batched):
             start = learned.learned.for_tasks(len(episodes)) if network.batched else learned.learned
             stats = learned.collectors() if o.per_step_statistics else None
-            total = torch.zeros(())
+            total = torch.zeros((), device=x.device)
             steps = unroll(network, start, x, y, second_order=second_order, stats=stats)
             for step, weights in enumerate(steps):
                 if weights_of_loss[step]:
@@ -84,7 +112,8 @@ class MAML(MetaLearner):
 
     def adapt(self, supernet: SuperNet, state: State, episodes: Episodes, arch: Architecture) -> Params:
         learned = _Leaves(supernet, state, arch, self._options)
-        parts = [self._adapted(supernet, arch, learned, e) for e in self._groups(supernet, arch, episodes)]
+        with self._arithmetic(episodes):
+            parts = [self._adapted(supernet, arch, learned, e) for e in self._groups(supernet, arch, episodes)]
         return parts[0] if len(parts) == 1 else {k: torch.cat([p[k] for p in parts]) for k in parts[0]}
 
     def score(
@@ -99,9 +128,9 @@ class MAML(MetaLearner):
         learned = _Leaves(supernet, state, arch, self._options)
         losses, accuracies = [], []
         for group in self._groups(supernet, arch, episodes):
-            params = self._adapted(supernet, arch, learned, group)
             x, y = (group.query_x, group.query_y) if on == "query" else (group.support_x, group.support_y)
-            with torch.no_grad():
+            with torch.no_grad(), self._arithmetic(group):
+                params = self._adapted(supernet, arch, learned, group)
                 logits = supernet.forward_tasks(params, x, arch, stats=learned.final_statistics(len(group)))
             losses.append(task_losses(logits, y))
             accuracies.append(task_accuracies(logits, y))
@@ -120,10 +149,19 @@ class MAML(MetaLearner):
             return [episodes]
         return [episodes[t : t + 1] for t in range(len(episodes))]
 
+    def _arithmetic(self, episodes: Episodes) -> torch.autocast:
+        """Return a context in which convolutions compute in the precision that is set.
+
+        Casts are not kept: the next task would go back through the graph of the last one's.
+        """
+        lower = self._options.precision == "bfloat16"
+        device = episodes.support_x.device.type
+        return torch.autocast(device, torch.bfloat16, enabled=lower, cache_enabled=False)
+
     def _batches(self, supernet: SuperNet, arch: Architecture, episodes: Episodes) -> bool:
         """Decide whether tasks are adapted as one batch: small ones are bound by Python, not by arithmetic."""
-        if not supernet.task_batched:
-            return False
+        if not supernet.task_batched or not episodes.support_x.is_cpu:
+            return supernet.task_batched  # one task never keeps a GPU busy
         images = episodes.support_x.shape[1] * self._options.inner_steps
         # forward, and the gradients of weights and of inputs: 3 products of 2 FLOP a MAC
         return 6e-9 * images * supernet.macs(arch) < self._options.batch_below_gflop

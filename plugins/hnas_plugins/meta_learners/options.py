@@ -32,9 +32,15 @@ class MAMLPlusPlusOptions:
     )
     batch_below_gflop: float = setting(
         0.3,
-        "adapt tasks as one batch where a task's inner loop takes less than this, else one after the other",
+        "adapt tasks as one batch where a task's inner loop takes less than this, else one after the other (on a CPU)",
         at_least_0,
     )
+    precision: str = setting(
+        "float32",
+        "arithmetic of convolutions; bfloat16 is an approximation, for GPUs that have it",
+        one_of("float32", "bfloat16"),
+    )
+    cuda_graphs: bool = setting(False, "on a GPU, record the work of one architecture and replay it")
 
 
 @frozen(kw_only=True)

@@ -40,20 +40,25 @@ class Evaluator:
     executor: Executor
     config: SearchConfig
     cost: Callable[[Architecture], Cost]
-    _known: dict[tuple[Architecture, int], TaskScore] = field(factory=dict, init=False)
+    known: dict[tuple[Architecture, int], TaskScore] = field(factory=dict, init=False)
+    """Every score so far, of these weights."""
 
     def start(self, state: State) -> None:
         """Send the workers what they need, and forget scores of other weights."""
-        self._known.clear()
+        self.known.clear()
         self.setup.send(self.executor)
         self.executor.put(state=to_workers(state))
 
     def __call__(self, iteration: int, ask: Ask) -> list[Scored]:
         """Score what a strategy asked for in an iteration."""
-        slice_ = iteration if self.config.slice == "fresh" else 0
-        generator = self.setup.seeds.numpy("search-slice", slice_)
+        return self.score(ask.architectures, self.slice(iteration), keep=ask.keep)
+
+    def slice(self, iteration: int) -> list[int]:
+        """Return the tasks of an iteration, by their index in the pool."""
+        counter = iteration if self.config.slice == "fresh" else 0
+        generator = self.setup.seeds.numpy("search-slice", counter)
         tasks = generator.choice(self.config.pool, min(self.config.tasks, self.config.pool), replace=False)
-        return self.score(ask.architectures, sorted(int(t) for t in tasks), keep=ask.keep)
+        return sorted(int(t) for t in tasks)
 
     def finals(self, candidates: Sequence[Scored]) -> list[Scored]:
         """Score the best candidates again on more tasks, best first."""
@@ -68,12 +73,12 @@ class Evaluator:
         costs = {a: self.cost(a) for a in architectures}
 
         def look(wanted: Mapping[Architecture, Sequence[int]]) -> dict[Architecture, dict[int, TaskScore]]:
-            missing = {a: tuple(t for t in ts if (a, t) not in self._known) for a, ts in wanted.items()}
+            missing = {a: tuple(t for t in ts if (a, t) not in self.known) for a, ts in wanted.items()}
             order = sorted((a for a in missing if missing[a]), key=lambda a: -costs[a]["macs"])
             items = [(a, missing[a], self.config.n_query, self.config.fitness) for a in order]
             for arch, scores in zip(order, self.executor.map(_score, items), strict=True):
-                self._known |= {(arch, t): s for t, s in zip(missing[arch], scores, strict=True)}
-            return {a: {t: self._known[a, t] for t in ts} for a, ts in wanted.items()}
+                self.known |= {(arch, t): s for t, s in zip(missing[arch], scores, strict=True)}
+            return {a: {t: self.known[a, t] for t in ts} for a, ts in wanted.items()}
 
         found = truncated(list(costs), tasks, keep, look)
         return [_summary(a, found[a], costs[a], len(tasks)) for a in architectures]

@@ -24,6 +24,7 @@ FLAGS = ("-O3", "-fopenmp-simd", "-fno-math-errno", "-fno-trapping-math", "-shar
 VARIANTS = {torch.float32: (), torch.float64: ("-DDOUBLE", "-O1", "-fno-openmp-simd")}
 """float64 is for checks, so its compilation is made short: 2 s instead of 18."""
 SOURCES = ("norm.c", "products.c")
+HEADERS = ("activations.h", "tile.h")
 _P, _I, _L = ctypes.c_void_p, ctypes.c_int, ctypes.c_long
 _ARGUMENTS: dict[str, list[Any]] = {
     "norm_forward": [_P] * 7 + [_I] * 7 + [ctypes.c_double],
@@ -69,7 +70,7 @@ def _build(extra: tuple[str, ...]) -> Path:
     compiler = next((p for c in (os.environ.get("CC"), "cc", "gcc", "clang") if c and (p := shutil.which(c))), None)
     if compiler is None:
         raise OSError("no C compiler was found")
-    sources = {name: files(__package__).joinpath(name).read_bytes() for name in SOURCES}
+    sources = {name: files(__package__).joinpath(name).read_bytes() for name in SOURCES + HEADERS}
     version = subprocess.run([compiler, "--version"], capture_output=True, check=True, timeout=60).stdout
     key = hashlib.sha256(
         b"\0".join([*sources.values(), version, _processor(), *(f.encode() for f in FLAGS + extra)])
@@ -81,8 +82,8 @@ def _build(extra: tuple[str, ...]) -> Path:
     _tell("compiling the fast engine for this machine, once; some 20 seconds")
     with tempfile.TemporaryDirectory(dir=cache) as folder:
         built, code = Path(folder, "kernels.so"), [Path(folder, name) for name in SOURCES]
-        for path in code:
-            path.write_bytes(sources[path.name])
+        for name, content in sources.items():
+            Path(folder, name).write_bytes(content)
         for tuning in (["-march=native"], ["-mcpu=native"], []):  # some compilers know only one of them
             command = [compiler, *FLAGS, *extra, *tuning, "-o", str(built), *map(str, code), "-lm"]
             done = subprocess.run(command, capture_output=True, text=True, timeout=300)

@@ -15,70 +15,7 @@
 #define CHANNELS _Pragma("omp simd") for (int c = 0; c < C; c++)
 #define INLINE static inline __attribute__((always_inline))  // so that the activation is a constant in each loop
 
-enum { RELU, ELU, SELU, SIGMOID, RELU6, LEAKYRELU };
-#define SELU_A 1.6732632423543772848170429916717
-#define SELU_L 1.0507009873554804934193349852946
-
-#ifdef DOUBLE
-typedef double REAL;
-#define REAL_MAX DBL_MAX
-#define SQRT sqrt
-static inline REAL exp_neg(REAL x) { return exp(x); }
-#else
-typedef float REAL;
-#define REAL_MAX FLT_MAX
-#define SQRT sqrtf
-// exp that compilers turn into SIMD (Cephes; relative error 2e-7). Arguments here are at most 0.
-static inline REAL exp_neg(REAL x) {
-  x = x < -87.0f ? -87.0f : x;
-  float n = floorf(x * 1.44269504088896341f + 0.5f);
-  float r = x - n * 0.693359375f + n * 2.12194440e-4f;
-  float p = 1.9875691500e-4f;
-  p = p * r + 1.3981999507e-3f;
-  p = p * r + 8.3334519073e-3f;
-  p = p * r + 4.1665795894e-2f;
-  p = p * r + 1.6666665459e-1f;
-  p = p * r + 5.0000001201e-1f;
-  p = p * r * r + r + 1.0f;
-  union { int32_t i; float f; } scale = {((int32_t)n + 127) << 23};
-  return p * scale.f;
-}
-#endif
-
-// f, f' and f'' of each activation at z. `a` is a compile-time constant wherever these are used, so each loop is a
-// specialised one. NaN passes through f, so that a diverged task is seen.
-static inline REAL activate(int a, REAL z) {
-  switch (a) {
-    case RELU: return z < 0 ? 0 : z;
-    case ELU: { REAL e = exp_neg(z < 0 ? z : 0) - 1; return z < 0 ? e : z; }
-    case SELU: { REAL e = (REAL)SELU_A * (exp_neg(z < 0 ? z : 0) - 1); return (REAL)SELU_L * (z < 0 ? e : z); }
-    case SIGMOID: { REAL e = exp_neg(z < 0 ? z : -z), s = 1 / (1 + e); return z != z ? z : (z < 0 ? e * s : s); }
-    case RELU6: return z < 0 ? 0 : (z > 6 ? 6 : z);
-    default: return z < 0 ? (REAL)0.01 * z : z;
-  }
-}
-static inline REAL slope(int a, REAL z) {
-  switch (a) {
-    case RELU: return z > 0 ? 1 : 0;
-    case ELU: { REAL e = exp_neg(z < 0 ? z : 0); return z > 0 ? 1 : e; }
-    case SELU: { REAL e = (REAL)SELU_A * exp_neg(z < 0 ? z : 0); return (REAL)SELU_L * (z > 0 ? 1 : e); }
-    case SIGMOID: { REAL e = exp_neg(z < 0 ? z : -z), s = 1 / (1 + e); return e * s * s; }
-    case RELU6: return (z > 0 && z < 6) ? 1 : 0;
-    default: return z > 0 ? 1 : (REAL)0.01;
-  }
-}
-static inline REAL curvature(int a, REAL z) {
-  switch (a) {
-    case ELU: { REAL e = exp_neg(z < 0 ? z : 0); return z > 0 ? 0 : e; }
-    case SELU: { REAL e = (REAL)SELU_L * (REAL)SELU_A * exp_neg(z < 0 ? z : 0); return z > 0 ? 0 : e; }
-    case SIGMOID: {
-      REAL e = exp_neg(z < 0 ? z : -z), s = 1 / (1 + e), d = e * s * s * (1 - e) * s;
-      return z < 0 ? d : -d;
-    }
-    default: return 0;
-  }
-}
-static inline int curved(int a) { return a == ELU || a == SELU || a == SIGMOID; }
+#include "activations.h"
 
 // The pooled position of input pixel (i, j) and which of its four it is.
 #define POOLED(i, j) (((long)n * h + (i) / 2) * w + (j) / 2)
@@ -158,36 +95,36 @@ INLINE void forward(int act, const REAL *restrict x, const REAL *gamma, const RE
   for (int n = 0; n < N; n++)                                                          \
     for (int i = 0; i < H; i++)
 #define EACH_PIXEL EACH_LINE for (int j = 0; j < W; j++)
-// After each line of pixels of a loop that adds up `n` rows of sums.
-#define LINE_END(n)                                                                    \
-  if ((since += W) >= CHUNK) { flush(parts, sums, (long)(n) * C); since = 0; }
 #define PIXEL                                                                          \
   long row = ((long)n * H + i) * W + j, at = pool ? POOLED(i, j) : row;                \
   const REAL *p = x + row * C, *restrict g = gy + at * C;                     \
   const uint8_t *restrict k = pool ? corner + at * C : 0;                              \
-  int me = CORNER(i, j);
+  int me = CORNER(i, j);                                                               \
+  (void)me; (void)k;
+// Add up `rows` sums over all pixels: what is given adds one channel of one pixel to `parts`, which go into `sums`.
+#define SUMS(rows, ...)                                                                \
+  {                                                                                    \
+    long since = 0;                                                                    \
+    EACH_LINE {                                                                        \
+      for (int j = 0; j < W; j++) { PIXEL CHANNELS { __VA_ARGS__ } }                   \
+      if ((since += W) >= CHUNK) { flush(parts, sums, (long)(rows) * C); since = 0; }  \
+    }                                                                                  \
+    flush(parts, sums, (long)(rows) * C);                                              \
+  }
 
 // gx may be x itself: each number of x is read before the one of gx is written in its place.
 INLINE void backward(int act, int pool, const REAL *restrict gy, const REAL *x,
                                 const uint8_t *restrict corner, const REAL *gamma, const REAL *beta, const REAL *mean,
                                 const REAL *rstd, REAL *gx, REAL *restrict dgamma, REAL *restrict dbeta,
                                 REAL *scratch, double *sums, int N, int H, int W, int C) {
-  long M = (long)N * H * W, since = 0;
+  long M = (long)N * H * W;
   int h = (H + 1) / 2, w = (W + 1) / 2;
   REAL *restrict a = scratch, *restrict b = a + C, *restrict A = b + C, *restrict B = A + C, *restrict parts = B + C,
        *restrict pg = parts, *restrict pb = pg + C;
   CHANNELS { a[c] = rstd[c] * gamma[c]; b[c] = beta[c] - mean[c] * a[c]; }
   memset(parts, 0, 2 * C * sizeof(REAL));
   memset(sums, 0, 2 * C * sizeof(double));
-  EACH_LINE {
-    for (int j = 0; j < W; j++) {
-      PIXEL
-      (void)me; (void)k;
-      CHANNELS { REAL gz; GZ(gz) pb[c] += gz; pg[c] += gz * (p[c] - mean[c]); }
-    }
-    LINE_END(2)
-  }
-  flush(parts, sums, 2 * C);
+  SUMS(2, REAL gz; GZ(gz) pb[c] += gz; pg[c] += gz * (p[c] - mean[c]);)
   CHANNELS {
     dgamma[c] = (REAL)(sums[c] * rstd[c]);
     dbeta[c] = (REAL)sums[C + c];
@@ -196,7 +133,6 @@ INLINE void backward(int act, int pool, const REAL *restrict gy, const REAL *x,
   }
   EACH_PIXEL {
     PIXEL
-    (void)me; (void)k;
     REAL *restrict o = gx + row * C;
     CHANNELS { REAL gz; GZ(gz) o[c] = a[c] * gz + A[c] + B[c] * p[c]; }
   }
@@ -209,7 +145,7 @@ INLINE void backward2(int act, int pool, const REAL *restrict v, const REAL *ca,
                                  const REAL *gamma, const REAL *beta, const REAL *mean, const REAL *rstd,
                                  REAL *restrict ggy, REAL *restrict gx, REAL *restrict dgamma, REAL *restrict dbeta,
                                  REAL *scratch, double *sums, int N, int H, int W, int C) {
-  long M = (long)N * H * W, since = 0;
+  long M = (long)N * H * W;
   int h = (H + 1) / 2, w = (W + 1) / 2;
   REAL *restrict a = scratch, *restrict b = a + C, *restrict sv = b + C, *restrict svx = sv + C, *restrict sg = svx + C,
        *restrict sgx = sg + C, *restrict svg = sgx + C, *restrict k0 = svg + C, *restrict kx = k0 + C,
@@ -221,20 +157,8 @@ INLINE void backward2(int act, int pool, const REAL *restrict v, const REAL *ca,
   memset(sums, 0, 5 * C * sizeof(double));
   memset(dgamma, 0, C * sizeof(REAL));
   memset(dbeta, 0, C * sizeof(REAL));
-  EACH_LINE {
-    for (int j = 0; j < W; j++) {
-      PIXEL
-      (void)me; (void)k;
-      const REAL *restrict t = v + row * C;
-      CHANNELS {
-        REAL gz, d = p[c] - mean[c];
-        GZ(gz)
-        pv[c] += t[c]; pvx[c] += t[c] * d; pg[c] += gz; pgx[c] += gz * d; pvg[c] += t[c] * gz;
-      }
-    }
-    LINE_END(5)
-  }
-  flush(parts, sums, 5 * C);
+  SUMS(5, REAL gz; REAL d = p[c] - mean[c]; REAL t = v[row * C + c]; GZ(gz)
+       pv[c] += t; pvx[c] += t * d; pg[c] += gz; pgx[c] += gz * d; pvg[c] += t * gz;)
   for (int c = 0; c < 5 * C; c++) sv[c] = (REAL)sums[c];  // sv, svx, sg, sgx and svg lie side by side
   CHANNELS {  // dgz = u v + k0 + kx x
     svx[c] *= rstd[c];
@@ -244,22 +168,9 @@ INLINE void backward2(int act, int pool, const REAL *restrict v, const REAL *ca,
   }
   if (curved(act)) {  // z depends on x, gamma and beta: dz = f''(z) gy dgz
     memset(sums, 0, 2 * C * sizeof(double));
-    since = 0;
-    EACH_LINE {
-      for (int j = 0; j < W; j++) {
-        PIXEL
-        (void)me; (void)k;
-        const REAL *restrict t = v + row * C;
-        CHANNELS {
-          REAL z = p[c] * a[c] + b[c], f2 = curvature(act, z), d = f2 * g[c] * (a[c] * t[c] + k0[c] + kx[c] * p[c]);
-          d = pool ? (k[c] == me ? d : 0) : d;
-          pv[c] += d;
-          pvx[c] += d * (p[c] - mean[c]);
-        }
-      }
-      LINE_END(2)
-    }
-    flush(parts, sums, 2 * C);
+    SUMS(2, REAL z = p[c] * a[c] + b[c]; REAL dgz = a[c] * v[row * C + c] + k0[c] + kx[c] * p[c];
+         REAL d = curvature(act, z) * g[c] * dgz; d = pool ? (k[c] == me ? d : 0) : d;
+         pv[c] += d; pvx[c] += d * (p[c] - mean[c]);)
     CHANNELS { dbeta[c] = (REAL)sums[c]; dgamma[c] = (REAL)(sums[C + c] * rstd[c]); }
   }
   CHANNELS {  // gx = kv v + kg gz + u dz + c0 + cx x
@@ -274,7 +185,6 @@ INLINE void backward2(int act, int pool, const REAL *restrict v, const REAL *ca,
   }
   EACH_PIXEL {
     PIXEL
-    (void)me; (void)k;
     const REAL *restrict t = v + row * C;
     REAL *restrict o = gx + row * C, *restrict q = ggy + at * C;
     CHANNELS {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from hnas.architecture import Architecture
@@ -38,10 +38,18 @@ class SubNet(SuperNet):
     def forward_tasks(self, shared: Params, x: Tensor, arch: Architecture, *, stats: NormStats | None = None) -> Tensor:
         return self._supernet.forward_tasks(shared, x, self._arch, stats=stats)
 
-    def gradients(
-        self, shared: Params, x: Tensor, y: Tensor, arch: Architecture, *, stats: NormStats | None = None
+    def descend(
+        self,
+        weights: Params,
+        norms: Sequence[Params],
+        rates: Mapping[str, Tensor],
+        x: Tensor,
+        y: Tensor,
+        arch: Architecture,
+        *,
+        stats: Sequence[NormStats] | None = None,
     ) -> Params:
-        return self._supernet.gradients(shared, x, y, self._arch, stats=stats)
+        return self._supernet.descend(weights, norms, rates, x, y, self._arch, stats=stats)
 
     def macs(self, arch: Architecture) -> int:
         return self._supernet.macs(self._arch)

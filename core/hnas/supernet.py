@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
 
 from attrs import define, field
@@ -80,28 +80,41 @@ class SuperNet(ABC):
         by autograd in ``shared``.
         """
 
-    def gradients(
-        self, shared: Params, x: Tensor, y: Tensor, arch: Architecture, *, stats: NormStats | None = None
+    def descend(
+        self,
+        weights: Params,
+        norms: Sequence[Params],
+        rates: Mapping[str, Tensor],
+        x: Tensor,
+        y: Tensor,
+        arch: Architecture,
+        *,
+        stats: Sequence[NormStats] | None = None,
     ) -> Params:
-        """Return the gradients of each task's mean cross-entropy by the parameters of role ``weight``, without a graph.
+        """Return each task's weights (T, …) after gradient descent on its support set, without a graph.
 
-        Everything has a leading task dimension: images ``x`` (T, N, C, H, W), labels ``y`` (T, N), parameters and
-        gradients. Adaption, which needs no meta-gradient, takes its steps with them. The default is autograd through
-        `forward_tasks` (`forward` for one task); a space may override it with something faster that agrees.
+        All tasks start from ``weights``, the sub-network's parameters of role ``weight``. Step ``i`` goes down the mean
+        cross-entropy of images ``x`` (T, N, C, H, W) with labels ``y`` (T, N), normalising with the parameters
+        ``norms[i]`` (and the statistics ``stats[i]``, where given), at the learning rates ``rates[name][i]``. Adaption,
+        which needs no meta-gradient, is this. The default is autograd; a space may override it with something faster
+        that agrees.
         """
         import torch
         from torch.nn import functional as F
 
-        names = [k for k in shared if self.roles[k] == "weight"]
-        with torch.enable_grad():
-            leaves = shared | {k: shared[k].detach().requires_grad_() for k in names}
-            if len(x) == 1:
-                one = {k: v[0] for k, v in leaves.items()}
-                logits = self.forward(one, x[0], arch, stats=None if stats is None else stats.of_task(0))
-            else:
-                logits = self.forward_tasks(leaves, x, arch, stats=stats).flatten(0, 1)
-            loss = F.cross_entropy(logits, y.flatten(), reduction="sum") / y.shape[1]
-            return dict(zip(names, torch.autograd.grad(loss, [leaves[k] for k in names]), strict=True))
+        def expand(params: Params) -> Params:
+            return {k: v.detach().expand(len(x), *v.shape) for k, v in params.items()}
+
+        adapted = expand(weights)
+        for i, norm in enumerate(norms):
+            with torch.enable_grad():
+                leaves = {k: v.requires_grad_() for k, v in adapted.items()}
+                logits = self.forward_tasks(leaves | expand(norm), x, arch, stats=stats[i] if stats else None)
+                loss = F.cross_entropy(logits.flatten(0, 1), y.flatten(), reduction="sum") / y.shape[1]
+                gradients = torch.autograd.grad(loss, list(leaves.values()))
+            steps = zip(adapted.items(), gradients, strict=True)
+            adapted = {k: torch.addcmul(w.detach(), g, rates[k][i].detach(), value=-1) for (k, w), g in steps}
+        return adapted
 
     def macs(self, arch: Architecture) -> int:
         """Return the multiply-accumulates of one image's forward pass; lets a learner tell small networks from large.

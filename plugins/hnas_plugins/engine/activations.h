@@ -1,17 +1,18 @@
 // The activations of the VGG9 space: each as a function f, its slope f' and its curvature f''.
 
+#include <math.h>
+#include <stdint.h>
+
+#include "kernels.h"
+
 enum { RELU, ELU, SELU, SIGMOID, RELU6, LEAKYRELU };
 #define SELU_A 1.6732632423543772848170429916717
 #define SELU_L 1.0507009873554804934193349852946
 
 #ifdef DOUBLE
-typedef double REAL;
-#define REAL_MAX DBL_MAX
 #define SQRT sqrt
 static inline REAL exp_neg(REAL x) { return exp(x); }
 #else
-typedef float REAL;
-#define REAL_MAX FLT_MAX
 #define SQRT sqrtf
 // exp that compilers turn into SIMD (Cephes; relative error 2e-7). Arguments here are at most 0.
 static inline REAL exp_neg(REAL x) {

@@ -23,8 +23,8 @@ from hnas.home import home
 FLAGS = ("-O3", "-fopenmp-simd", "-fno-math-errno", "-fno-trapping-math", "-shared", "-fPIC")
 VARIANTS = {torch.float32: (), torch.float64: ("-DDOUBLE", "-O1", "-fno-openmp-simd")}
 """float64 is for checks, so its compilation is made short: 2 s instead of 18."""
-SOURCES = ("norm.c", "products.c")
-HEADERS = ("activations.h", "tile.h")
+SOURCES = ("norm.c", "products.c", "descent.c")
+HEADERS = ("kernels.h", "activations.h", "tile.h")
 _P, _I, _L = ctypes.c_void_p, ctypes.c_int, ctypes.c_long
 _ARGUMENTS: dict[str, list[Any]] = {
     "norm_forward": [_P] * 7 + [_I] * 7 + [ctypes.c_double],
@@ -33,6 +33,7 @@ _ARGUMENTS: dict[str, list[Any]] = {
     "conv_forward": [_P] * 3 + [_I] * 10 + [_L] * 5,
     "conv_data": [_P] * 3 + [_I] * 10 + [_L] * 5,
     "conv_weight": [_P] * 3 + [_I] * 10,
+    "descend": [_P] * 3 + [_I] * 5 + [_P] * 4 + [_I, ctypes.c_double],
 }
 
 

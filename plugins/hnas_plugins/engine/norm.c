@@ -6,7 +6,6 @@
 
 #include <float.h>
 #include <math.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -16,6 +15,12 @@
 #define INLINE static inline __attribute__((always_inline))  // so that the activation is a constant in each loop
 
 #include "activations.h"
+
+#ifdef DOUBLE
+#define REAL_MAX DBL_MAX
+#else
+#define REAL_MAX FLT_MAX
+#endif
 
 // The pooled position of input pixel (i, j) and which of its four it is.
 #define POOLED(i, j) (((long)n * h + (i) / 2) * w + (j) / 2)

@@ -20,7 +20,6 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from attrs import frozen
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
@@ -53,54 +52,22 @@ def norm_activation(
     return y, mean, rstd
 
 
-@frozen(eq=False)
-class Norm:
-    """What the derivatives of a forward pass need of it."""
-
-    x: Tensor
-    gamma: Tensor
-    beta: Tensor
-    corner: Tensor  # which of four pixels won, uint8 and of the output's shape; empty without a pool
-    mean: Tensor
-    rstd: Tensor
-    activation: int
-    max_pool: bool
-
-    @classmethod
-    def forward(
-        cls, x: Tensor, gamma: Tensor, beta: Tensor, activation: int, max_pool: bool, eps: float
-    ) -> tuple[Tensor, Norm]:
-        """Return y, and what its derivatives need."""
-        x, gamma, beta = x.contiguous(), gamma.contiguous(), beta.contiguous()
-        t, n, h, w, c = x.shape
-        y = x.new_empty((t, n, (h + 1) // 2, (w + 1) // 2, c) if max_pool else x.shape)
-        corner = torch.empty(y.shape if max_pool else 0, dtype=torch.uint8)
-        mean, rstd = x.new_empty(t, c), x.new_empty(t, c)
-        _call("norm_forward", x, gamma, beta, y, corner, mean, rstd, *x.shape, activation, max_pool, eps)
-        return y, cls(x, gamma, beta, corner, mean, rstd, activation, max_pool)
-
-    def backward(self, gy: Tensor, *, overwrite: bool = False) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the gradients by x, gamma and beta. ``overwrite`` puts the first in the place of x."""
-        gx = self.x if overwrite else torch.empty_like(self.x)
-        dgamma, dbeta = _pair(self.gamma)
-        _call(
-            "norm_backward", gy.contiguous(), self.x, self.corner, self.gamma, self.beta, self.mean, self.rstd,
-            gx, dgamma, dbeta, *self.x.shape, self.activation, self.max_pool,
-        )  # fmt: skip
-        return gx, dgamma, dbeta
-
-
 class _Forward(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any, x: Tensor, gamma: Tensor, beta: Tensor, activation: int, max_pool: bool, eps: float
     ) -> tuple[Tensor, Tensor, Tensor]:
-        y, kept = Norm.forward(x, gamma, beta, activation, max_pool, eps)
+        x_, gamma_, beta_ = x.contiguous(), gamma.contiguous(), beta.contiguous()
+        t, n, h, w, c = x.shape
+        y = x.new_empty((t, n, (h + 1) // 2, (w + 1) // 2, c) if max_pool else x.shape)
+        corner = torch.empty(y.shape if max_pool else 0, dtype=torch.uint8)
+        mean, rstd = x.new_empty(t, c), x.new_empty(t, c)
+        _call("norm_forward", x_, gamma_, beta_, y, corner, mean, rstd, *x.shape, activation, max_pool, eps)
         ctx.save_for_backward(x, gamma, beta)
-        ctx.rest = (kept.corner, kept.mean, kept.rstd, activation, max_pool)
-        ctx.mark_non_differentiable(kept.mean, kept.rstd)
+        ctx.rest = (corner, mean, rstd, activation, max_pool)
+        ctx.mark_non_differentiable(mean, rstd)
         ctx.set_materialize_grads(False)
-        return y, kept.mean, kept.rstd
+        return y, mean, rstd
 
     @staticmethod
     def backward(ctx: Any, gy: Tensor | None, *_: object) -> tuple[Tensor | None, ...]:
@@ -113,9 +80,16 @@ class _Forward(torch.autograd.Function):
 class _Backward(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, gy: Tensor, x: Tensor, gamma: Tensor, beta: Tensor, *rest: Any) -> tuple[Tensor, ...]:
+        corner, mean, rstd, activation, max_pool = rest
+        gx, dgamma, dbeta = torch.empty_like(x, memory_format=torch.contiguous_format), *_pair(gamma)
+        inputs = [v.contiguous() for v in (gy, x)], [v.contiguous() for v in (gamma, beta)]
+        _call(
+            "norm_backward", *inputs[0], corner, *inputs[1], mean, rstd, gx, dgamma, dbeta,
+            *x.shape, activation, max_pool,
+        )  # fmt: skip
         ctx.save_for_backward(gy, x, gamma, beta)
         ctx.rest = rest
-        return Norm(x.contiguous(), gamma.contiguous(), beta.contiguous(), *rest).backward(gy)
+        return gx, dgamma, dbeta
 
     @staticmethod
     @once_differentiable

@@ -1,10 +1,6 @@
 // The micro-kernel of the matrix products in products.c: a tile of the result, held in registers.
 
-#ifdef DOUBLE
-typedef double REAL;
-#else
-typedef float REAL;
-#endif
+#include "kernels.h"
 
 // A tile of the result is ROWS x NV vectors, held in registers: 12 of 16, or 24 of 32.
 #ifdef __AVX512F__

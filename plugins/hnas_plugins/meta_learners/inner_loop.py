@@ -74,28 +74,6 @@ def unroll(
         yield weights
 
 
-def adapted(
-    supernet: SuperNet,
-    arch: Architecture,
-    learned: Learned,
-    x: Tensor,  # (T, N, C, H, W)
-    y: Tensor,  # (T, N)
-    stats: Sequence[NormStats] | None,
-) -> Params:
-    """Return what `unroll` yields last, for T tasks at once and without a graph.
-
-    ``learned`` has the task dimension. Statistics are applied, not collected.
-    """
-    weights = {k: v.detach() for k, v in learned.weights.items()}
-    for step, norm in enumerate(learned.norms):
-        constant = {k: v.detach() for k, v in norm.items()}
-        gradients = supernet.gradients({**weights, **constant}, x, y, arch, stats=stats[step] if stats else None)
-        # the weights of the first step are the state's: every step makes new ones
-        rates = {k: learned.rates[k][step].detach() for k in weights}
-        weights = {k: torch.addcmul(w, gradients[k], rates[k], value=-1) for k, w in weights.items()}
-    return weights
-
-
 def task_losses(logits: Tensor, y: Tensor) -> Tensor:
     """Return the mean cross-entropy of each task, at least in float32: (), or (T,) for logits (T, N, n_way)."""
     logits = logits.float() if logits.dtype is torch.bfloat16 else logits

@@ -13,7 +13,7 @@ from hnas import Architecture, Episodes, MetaLearner, NormStats, Progress, Score
 from hnas.learner import Gradient, State
 from hnas.supernet import Params
 from hnas_plugins.meta_learners.cuda_graphs import Replay
-from hnas_plugins.meta_learners.inner_loop import Learned, Network, adapted, task_accuracies, task_losses, unroll
+from hnas_plugins.meta_learners.inner_loop import Learned, Network, task_accuracies, task_losses, unroll
 from hnas_plugins.meta_learners.options import MAMLPlusPlusOptions
 from hnas_plugins.meta_learners.outer_step import adam_state, adam_step, update_statistics
 from hnas_plugins.meta_learners.schedules import is_second_order, loss_weights, outer_rate
@@ -139,9 +139,12 @@ class MAML(MetaLearner):
 
     def _adapted(self, supernet: SuperNet, arch: Architecture, learned: _Leaves, tasks: Episodes) -> Params:
         """Run the inner loop of some tasks at once and keep no graph; returns what `SuperNet.forward_tasks` takes."""
-        start, stats = learned.learned.for_tasks(len(tasks)), learned.running(len(tasks))
-        weights = adapted(supernet, arch, start, tasks.support_x, tasks.support_y, stats)
-        return weights | {k: v.detach() for k, v in start.norms[-1].items()}
+        start, stats = learned.learned, learned.running(len(tasks))
+        norms = [{k: v.detach() for k, v in norm.items()} for norm in start.norms]
+        weights = supernet.descend(
+            start.weights, norms, start.rates, tasks.support_x, tasks.support_y, arch, stats=stats
+        )
+        return weights | {k: v.expand(len(tasks), *v.shape) for k, v in norms[-1].items()}
 
     def _groups(self, supernet: SuperNet, arch: Architecture, episodes: Episodes) -> list[Episodes]:
         """Return the tasks as one batch, or each alone."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -12,7 +12,7 @@ from hnas import Architecture, NormStats, SuperNet
 from hnas.layer import Shape
 from hnas.supernet import Params, Role
 from hnas_plugins.engine import blocks as engine
-from hnas_plugins.engine.chain import Chain, classifier_gradients
+from hnas_plugins.engine.descent import ChainBlock, descend
 from hnas_plugins.spaces.blocks import (
     conv_norm_activation,
     conv_norm_activation_tasks,
@@ -122,17 +122,33 @@ class VGG9SuperNet(SuperNet):
         x = self._features(conv_norm_activation_tasks, shared, group_tasks(x), arch, stats)
         return pool_linear_tasks(x, shared["fc.weight"], shared["fc.bias"], self._pool)
 
-    def gradients(
-        self, shared: Params, x: Tensor, y: Tensor, arch: Architecture, *, stats: NormStats | None = None
+    def descend(
+        self,
+        weights: Params,
+        norms: Sequence[Params],
+        rates: Mapping[str, Tensor],
+        x: Tensor,
+        y: Tensor,
+        arch: Architecture,
+        *,
+        stats: Sequence[NormStats] | None = None,
     ) -> Params:
-        """Return the gradients by the weights; with the engine, without autograd."""
-        if not engine.usable(x, stats):
-            return super().gradients(shared, x, y, arch, stats=stats)
-        chain = Chain()
-        maps = self._features(chain.conv_norm_activation, shared, engine.channels_last(x), arch, None)
-        gy, weight, bias = classifier_gradients(maps, shared["fc.weight"], shared["fc.bias"], y, self._pool)
-        convolutions = {f"conv{i}.weight": g for i, g in enumerate(chain.back(gy), 1)}
-        return {**convolutions, "fc.weight": weight, "fc.bias": bias}
+        """Go down as the interface says; with the engine, without autograd."""
+        if stats is not None or not engine.usable(x, None):
+            return super().descend(weights, norms, rates, x, y, arch, stats=stats)
+        blocks = self._space.blocks(arch)
+        stride, pooled = self._halving["stride"], bool(self._halving["max_pool"])
+        names = [*(f"conv{i}.weight" for i in range(1, len(blocks) + 1)), "fc.weight", "fc.bias"]
+        adapted = descend(
+            [ChainBlock(kernel=b.kernel, activation=b.activation, stride=stride, max_pool=pooled) for b in blocks],
+            [weights[n].detach() for n in names],
+            [[(n[f"norm{i}.weight"], n[f"norm{i}.bias"]) for i in range(1, len(blocks) + 1)] for n in norms],
+            torch.stack([rates[n].detach() for n in names]),
+            engine.channels_last(x),
+            y,
+            self._pool,
+        )
+        return dict(zip(names, adapted, strict=True))
 
     def _fast(self, shared: Params, x: Tensor, arch: Architecture, stats: NormStats | None) -> Tensor:
         x = self._features(engine.conv_norm_activation, shared, engine.channels_last(x), arch, stats)

@@ -1,0 +1,96 @@
+"""Gradient descent without autograd, for adaption: all steps of the inner loop of a chain of blocks in one call."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+from functools import cache
+
+import torch
+from attrs import frozen
+from torch import Tensor
+from torch.nn import functional as F
+
+from hnas_plugins.engine.blocks import EPS
+from hnas_plugins.engine.conv import Geometry
+from hnas_plugins.engine.native import library
+from hnas_plugins.engine.norm import ACTIVATION_CODES
+
+FIELDS = 10
+"""Numbers that describe a block to the kernel."""
+
+
+@frozen(kw_only=True)
+class ChainBlock:
+    """A convolution without a bias, normalisation, activation and, perhaps, a 2×2 max-pool."""
+
+    kernel: int
+    stride: int
+    activation: str
+    max_pool: bool
+
+
+def descend(
+    blocks: Sequence[ChainBlock],
+    weights: Sequence[Tensor],
+    norms: Sequence[Sequence[tuple[Tensor, Tensor]]],
+    rates: Tensor,
+    x: Tensor,
+    y: Tensor,
+    pool: int,
+) -> list[Tensor]:
+    """Return the weights of each task after its steps, with a leading task dimension T.
+
+    ``x`` are images (T, N, H, W, C) and ``y`` labels (T, N). ``weights`` are what all tasks start from: (O, C, k, k) of
+    each block, (n_way, C, pool²) and (n_way,) of the classifier. ``norms[step]`` holds gamma and beta (O,) of each
+    block, and ``rates`` (weights, steps) the learning rates.
+    """
+    if wrong := {t.dtype for t in (*weights, rates, *(v for s in norms for p in s for v in p))} - {x.dtype}:
+        raise ValueError(f"descend: parameters are {wrong}, expected {x.dtype} as the images are")
+    if y.dtype != torch.int64:
+        raise ValueError(f"descend: labels are {y.dtype}, expected int64")
+    if rates.shape != (len(weights), len(norms)) or any(len(step) != len(blocks) for step in norms):
+        raise ValueError(f"descend: rates {tuple(rates.shape)} and norms do not fit {len(weights)} weights")
+    tasks, images, height, width, channels = x.shape
+    described: list[int] = []
+    for block, weight in zip(blocks, weights[:-2], strict=True):
+        if weight.shape[1:] != (channels, block.kernel, block.kernel):
+            expected = ("O", channels, block.kernel, block.kernel)
+            raise ValueError(f"descend: weights of a block are {tuple(weight.shape)}, expected {expected}")
+        g = Geometry(height, width, channels, len(weight), block.kernel, block.stride)
+        described += [height, width, channels, len(weight), block.kernel, block.stride, *g.out]
+        described += [ACTIVATION_CODES[block.activation], block.max_pool]
+        height, width = ((n + 1) // 2 for n in g.out) if block.max_pool else g.out
+        channels = len(weight)
+        if any(v.shape != weight.shape[:1] for step in norms for v in step[len(described) // FIELDS - 1]):
+            raise ValueError(f"descend: gamma or beta of a block of {channels} filters has another size")
+    n_way = len(weights[-1])
+    if weights[-2].shape != (n_way, channels, pool**2) or y.shape != (tasks, images):
+        raise ValueError(
+            f"descend: classifier {tuple(weights[-2].shape)} and labels {tuple(y.shape)}, expected "
+            f"{(n_way, channels, pool**2)} and {(tasks, images)}"
+        )
+    ordered = [w.permute(0, 2, 3, 1) for w in weights[:-2]] + list(weights[-2:])
+    adapted = [w.new_empty((tasks, *w.shape)) for w in ordered]
+    for own, start in zip(adapted, ordered, strict=True):
+        own[0] = start
+    rows = [v.contiguous() for step in norms for pair in step for v in pair]
+    x, y, rates, averages = x.contiguous(), y.contiguous(), rates.contiguous(), _averages(height, width, pool, x.dtype)
+    failed = library(x.dtype).descend(  # type: ignore[union-attr]
+        x.data_ptr(), y.data_ptr(), (ctypes.c_int * len(described))(*described), len(blocks), tasks, images, n_way,
+        len(norms), _pointers(adapted), _pointers(rows), rates.data_ptr(), averages.data_ptr(), pool**2, EPS,
+    )  # fmt: skip
+    if failed:
+        raise MemoryError(f"descend: no memory for the maps of {tasks} tasks of {images} images")
+    return [w.permute(0, 1, 4, 2, 3) for w in adapted[:-2]] + adapted[-2:]
+
+
+def _pointers(tensors: Sequence[Tensor]) -> ctypes.Array[ctypes.c_void_p]:
+    return (ctypes.c_void_p * len(tensors))(*(t.data_ptr() for t in tensors))
+
+
+@cache
+def _averages(h: int, w: int, pool: int, dtype: torch.dtype) -> Tensor:
+    """Return the matrix (pool², h*w) that averages a map as `adaptive_avg_pool2d` does."""
+    pixels = torch.eye(h * w, dtype=dtype).view(h * w, 1, h, w)
+    return F.adaptive_avg_pool2d(pixels, pool).flatten(1).T.contiguous()

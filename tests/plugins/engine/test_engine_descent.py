@@ -1,0 +1,93 @@
+"""The inner loop in one call: the steps of autograd through the plain network, and the same in whatever company."""
+
+import pytest
+import torch
+
+from hnas import SuperNet
+from hnas_plugins.engine.descent import ChainBlock, descend
+from hnas_plugins.spaces.vgg9 import ACTIVATIONS, VGG9, VGG9Options
+
+pytestmark = pytest.mark.usefixtures("kernels")
+STEPS = 3
+
+
+def problem(downsample, activation, pool, tasks, dtype=torch.float64):
+    """Return a super-net, an architecture, and what `SuperNet.descend` takes: no parameter is 0 or 1."""
+    space = VGG9(VGG9Options(base_width=4, downsample=downsample, pool=pool))
+    supernet = space.supernet((2, 11, 7), 3)
+    picked = {f"activation{i}": activation for i in range(1, 4)}
+    arch = space.architecture(depth=3, kernel1=5, kernel2=1, kernel3=3, scale1=0.75, scale3=1.5, **picked)
+    generator = torch.Generator().manual_seed(3)
+
+    def drawn(*shape):
+        return torch.randn(*shape, generator=generator, dtype=torch.float64).to(dtype)
+
+    def parameters():
+        full = {k: 0.5 * drawn(*v.shape) + k.startswith("norm") for k, v in supernet.init(generator).items()}
+        return supernet.share(full, arch)
+
+    weights = {k: v for k, v in parameters().items() if supernet.roles[k] == "weight"}
+    norms = [{k: v for k, v in parameters().items() if supernet.roles[k] == "norm"} for _ in range(STEPS)]
+    rates = {k: 0.1 + 0.05 * drawn(STEPS) for k in weights}
+    labels = torch.tensor([[0, 0, 1, 1, 2, 2]] * tasks)
+    return supernet, arch, (weights, norms, rates, drawn(tasks, 6, 2, 11, 7), labels)
+
+
+@pytest.mark.parametrize("downsample", ["stride", "pool"])
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize(("pool", "tasks"), [(1, 1), (1, 3), (2, 2), (3, 1)])
+def test_steps_are_those_of_autograd(monkeypatch, downsample, activation, pool, tasks):
+    """Pools that divide the last map, that do not, and that are larger than it; one task, and several that share."""
+    supernet, arch, inputs = problem(downsample, activation, pool, tasks)
+    before = {k: v.clone() for k, v in inputs[0].items()}
+    found = supernet.descend(*inputs, arch)
+    monkeypatch.setattr("hnas_plugins.engine.blocks.usable", lambda x, stats: False)
+    expected = SuperNet.descend(supernet, *inputs, arch)
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        torch.testing.assert_close(found[name], value)
+        assert not found[name].requires_grad
+        assert torch.equal(inputs[0][name], before[name])
+
+
+@pytest.mark.parametrize("downsample", ["stride", "pool"])
+def test_a_task_descends_alike_alone_and_in_company(downsample):
+    """To the last bit: what was scored before is remembered, whatever it was scored with."""
+    supernet, arch, inputs = problem(downsample, "elu", 2, 4, torch.float32)
+    together = supernet.descend(*inputs, arch)
+    weights, norms, rates, x, y = inputs
+    for t in range(4):
+        alone = supernet.descend(weights, norms, rates, x[t : t + 1], y[t : t + 1], arch)
+        for name in together:
+            assert torch.equal(together[name][t], alone[name][0]), (t, name)
+
+
+def test_what_diverges_is_no_number():
+    """An adaption that overflows must not look like one that went well."""
+    supernet, arch, (weights, norms, rates, x, y) = problem("stride", "relu", 1, 2, torch.float32)
+    x[1, 0] = torch.inf
+    found = supernet.descend(weights, norms, rates, x, y, arch)
+    assert not found["fc.weight"][1].isfinite().all()
+    assert all(v[0].isfinite().all() for v in found.values())
+
+
+def test_what_does_not_fit_together_is_refused():
+    """The kernels read what they are told to."""
+    block = ChainBlock(kernel=3, stride=2, activation="relu", max_pool=False)
+    weights = [torch.zeros(4, 2, 3, 3), torch.zeros(3, 4, 1), torch.zeros(3)]
+    norms = [[(torch.ones(4), torch.zeros(4))]]
+    x, y = torch.zeros(1, 3, 8, 8, 2), torch.zeros(1, 3, dtype=torch.int64)
+    descend([block], weights, norms, torch.zeros(3, 1), x, y, 1)
+    for changed, match in [
+        ({"weights": [torch.zeros(4, 1, 3, 3), *weights[1:]]}, "weights of a block"),
+        ({"weights": [weights[0], torch.zeros(3, 5, 1), weights[2]]}, "classifier"),
+        ({"weights": [weights[0].double(), *weights[1:]]}, "float64"),
+        ({"norms": [[(torch.ones(4).double(), torch.zeros(4))]]}, "float64"),
+        ({"norms": [[(torch.ones(5), torch.zeros(4))]]}, "another size"),
+        ({"norms": norms * 2}, "rates"),
+        ({"y": y.int()}, "int32"),
+        ({"y": y[:, :2]}, "labels"),
+    ]:
+        given = {"weights": weights, "norms": norms, "rates": torch.zeros(3, 1), "x": x, "y": y, "pool": 1, **changed}
+        with pytest.raises(ValueError, match=match):
+            descend([block], **given)

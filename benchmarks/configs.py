@@ -70,8 +70,8 @@ class Config:
     def episodes(self, tasks: int) -> Episodes:
         """Return the first ``tasks`` tasks of the setting."""
         source = SyntheticTasks(self.image)
-        drawn = [source.sample("train", 1, self.spec, np.random.default_rng((1, i))) for i in range(tasks)]
-        return Episodes.concatenate(drawn)
+        drawn = (source.sample("train", 1, self.spec, np.random.default_rng((1, i))) for i in range(tasks))
+        return Episodes.gather(drawn, tasks)
 
 
 class SyntheticTasks(TaskSource):

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from attrs import frozen
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+TENSORS = ("support_x", "support_y", "query_x", "query_y")
+"""The tensors of `Episodes`, by name."""
 
 
 @frozen(kw_only=True)
@@ -33,35 +36,27 @@ class Episodes:
     query_y: Tensor  # (T, n_way*n_query)
 
     @classmethod
-    def concatenate(cls, batches: Sequence[Episodes]) -> Episodes:
-        """Join batches along the task dimension."""
-        import torch
-
-        names = ("support_x", "support_y", "query_x", "query_y")
-        return cls(**{n: torch.cat([getattr(b, n) for b in batches]) for n in names})
+    def gather(cls, tasks: Iterable[Episodes], count: int) -> Episodes:
+        """Join ``count`` single tasks that are drawn one after the other, and hold none of them twice."""
+        gathered: dict[str, Tensor] = {}
+        for i, task in enumerate(tasks):
+            for name in TENSORS:
+                one = getattr(task, name)
+                gathered.setdefault(name, one.new_empty((count, *one.shape[1:])))[i] = one[0]
+        return cls(**gathered)
 
     def __len__(self) -> int:
         return int(self.support_x.shape[0])
 
     def to(self, device: str) -> Episodes:
         """Return the tasks on a device, these ones where they are there already."""
-        return Episodes(
-            support_x=self.support_x.to(device),
-            support_y=self.support_y.to(device),
-            query_x=self.query_x.to(device),
-            query_y=self.query_y.to(device),
-        )
+        return Episodes(**{n: getattr(self, n).to(device) for n in TENSORS})
 
     @property
     def nbytes(self) -> int:
         """The memory that the tensors take."""
-        return sum(t.nbytes for t in (self.support_x, self.support_y, self.query_x, self.query_y))
+        return sum(getattr(self, n).nbytes for n in TENSORS)
 
     def __getitem__(self, tasks: slice) -> Episodes:
         """Return the tasks of a slice."""
-        return Episodes(
-            support_x=self.support_x[tasks],
-            support_y=self.support_y[tasks],
-            query_x=self.query_x[tasks],
-            query_y=self.query_y[tasks],
-        )
+        return Episodes(**{n: getattr(self, n)[tasks] for n in TENSORS})

@@ -62,7 +62,8 @@ class Setup:
         if self._last is None or self._last[0] != key:
             spec = EpisodeSpec(n_way=self.n_way, k_shot=self.k_shot, n_query=n_query)
 
-            drawn = Episodes.concatenate([self._task(split, purpose, spec, counter, i) for i in wanted])
+            tasks = (self._task(split, purpose, spec, counter, i) for i in wanted)
+            drawn = Episodes.gather(tasks, len(wanted))
             self._last = (key, drawn.to(self.accelerator))
         return self._last[1]
 

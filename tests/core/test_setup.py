@@ -67,7 +67,7 @@ def test_single_tasks_are_remembered_within_bounds(monkeypatch: pytest.MonkeyPat
         type(setup.tasks), "sample", lambda self, split, *a: drawn.append(split) or real(self, split, *a)
     )
     whole = setup.episodes("validation", "search", range(4), 2)
-    assert same(setup.episodes("validation", "search", [2, 0], 2), Episodes.concatenate([whole[2:3], whole[0:1]]))
+    assert same(setup.episodes("validation", "search", [2, 0], 2), Episodes.gather([whole[2:3], whole[0:1]], 2))
     assert len(drawn) == 4
     for _ in range(2):
         setup.episodes("train", "tasks", range(3), 2, 5)

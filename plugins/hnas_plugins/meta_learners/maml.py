@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from hnas import Architecture, Episodes, MetaLearner, NormStats, Progress, Scores, SuperNet
+from hnas.episode import TENSORS
 from hnas.learner import Gradient, State
 from hnas.supernet import Params
 from hnas_plugins.meta_learners.cuda_graphs import Replay
@@ -17,8 +18,6 @@ from hnas_plugins.meta_learners.inner_loop import Learned, Network, task_accurac
 from hnas_plugins.meta_learners.options import MAMLPlusPlusOptions
 from hnas_plugins.meta_learners.outer_step import adam_state, adam_step, update_statistics
 from hnas_plugins.meta_learners.schedules import is_second_order, loss_weights, outer_rate
-
-EPISODE_TENSORS = ("support_x", "support_y", "query_x", "query_y")
 
 
 class MAML(MetaLearner):
@@ -59,12 +58,12 @@ class MAML(MetaLearner):
         weights = tuple(loss_weights(self._options, progress.epoch))
 
         def run(inputs: dict[str, Tensor]) -> dict[str, Tensor]:
-            part = Episodes(**{n: inputs[f"episodes/{n}"] for n in EPISODE_TENSORS})
+            part = Episodes(**{n: inputs[f"episodes/{n}"] for n in TENSORS})
             with self._arithmetic(part):
                 found, scores = self._meta_gradient(supernet, inputs, part, arch, second_order, weights)
             return found | {"scores/loss": scores.loss, "scores/accuracy": scores.accuracy}
 
-        inputs = state | {f"episodes/{n}": getattr(episodes, n) for n in EPISODE_TENSORS}
+        inputs = state | {f"episodes/{n}": getattr(episodes, n) for n in TENSORS}
         if self._options.cuda_graphs and episodes.support_x.is_cuda:
             shapes = tuple(tuple(v.shape) for v in inputs.values())
             found = self._replay((supernet, arch, second_order, weights, shapes), run, inputs)

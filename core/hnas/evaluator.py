@@ -13,9 +13,11 @@ from typing import Any
 
 from attrs import define, field
 
+from hnas.accelerator import memory_explained
 from hnas.architecture import Architecture
 from hnas.config.schema import SearchConfig
 from hnas.cost import Cost
+from hnas.errors import PluginError
 from hnas.executor import Executor
 from hnas.learner import State
 from hnas.setup import Setup
@@ -96,6 +98,10 @@ def _score(values: Mapping[str, Any], item: Any) -> list[TaskScore]:
     setup: Setup = values["setup"]
     arch, tasks, n_query, fitness = item
     episodes = setup.episodes("validation", PURPOSE, tasks, n_query)
-    scores = setup.learner.score(setup.supernet, from_driver(values["state"], setup), episodes, arch, on=fitness)
-    pairs = zip(scores.loss.tolist(), scores.accuracy.tolist(), strict=True)
+    state = from_driver(values["state"], setup)
+    with memory_explained(f"the networks of {len(tasks)} tasks", "search.n_query or learner.batch_below_gflop"):
+        scores = setup.learner.score(setup.supernet, state, episodes, arch, on=fitness)
+    pairs = list(zip(scores.loss.tolist(), scores.accuracy.tolist(), strict=True))
+    if any(loss < 0 for loss, _ in pairs):
+        raise PluginError(f"the learner scored a loss of {min(pairs)[0]}, expected none below 0: losers are left by it")
     return [TaskScore(math.inf if math.isnan(loss) else loss, accuracy) for loss, accuracy in pairs]

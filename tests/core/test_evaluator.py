@@ -11,10 +11,11 @@ import pytest
 import torch
 from tiny_tasks import tiny_setup
 
-from hnas import Architecture, Ask, Cost
+from hnas import Architecture, Ask, Cost, Scores
 from hnas.accuracy import Accuracy
 from hnas.baseline import nearest_class_mean
 from hnas.config.schema import EvaluateConfig, SearchConfig
+from hnas.errors import PluginError
 from hnas.evaluator import Evaluator
 from hnas.executor import Executor, InProcess
 from hnas.phases.evaluate import evaluate, evaluate_baseline
@@ -193,6 +194,15 @@ def test_a_candidate_that_diverges_scores_infinity_and_is_no_finalist(make_evalu
     assert scored[0].loss == math.inf
     assert math.isfinite(scored[1].loss)
     assert evaluator.finals(scored)[0].arch == shallow
+
+
+def test_a_negative_loss_is_refused(make_evaluator: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A third party's learner might score one; losers would then be left who might still have won."""
+    evaluator = make_evaluator()
+    scores = Scores(loss=torch.tensor([1.0, -0.5]), accuracy=torch.ones(2))
+    monkeypatch.setattr(type(evaluator.setup.learner), "score", lambda *a, **k: scores)
+    with pytest.raises(PluginError, match=r"loss of -0\.5, expected none below 0"):
+        evaluator.score(candidates(evaluator.setup, 1), [0, 1])
 
 
 def test_the_final_test_is_the_accuracy_over_the_test_tasks(executor: Executor) -> None:

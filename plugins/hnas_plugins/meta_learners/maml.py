@@ -9,12 +9,13 @@ import attrs
 import torch
 from torch import Tensor
 
-from hnas import Architecture, Episodes, MetaLearner, NormStats, Progress, Scores, SuperNet
+from hnas import Architecture, Episodes, MetaLearner, Progress, Scores, SuperNet
 from hnas.episode import TENSORS
 from hnas.learner import Gradient, State
 from hnas.supernet import Params
 from hnas_plugins.meta_learners.cuda_graphs import Replay
-from hnas_plugins.meta_learners.inner_loop import Learned, Network, task_accuracies, task_losses, unroll
+from hnas_plugins.meta_learners.inner_loop import Network, task_accuracies, task_losses, unroll
+from hnas_plugins.meta_learners.leaves import Leaves
 from hnas_plugins.meta_learners.options import MAMLPlusPlusOptions
 from hnas_plugins.meta_learners.outer_step import adam_state, adam_step, update_statistics
 from hnas_plugins.meta_learners.schedules import is_second_order, loss_weights, outer_rate
@@ -81,7 +82,7 @@ class MAML(MetaLearner):
         weights_of_loss: Sequence[float],
     ) -> tuple[Gradient, Scores]:
         o = self._options
-        learned = _Leaves(supernet, state, arch, o)
+        learned = Leaves(supernet, state, arch, o)
         network = Network(supernet=supernet, arch=arch, batched=self._batches(supernet, arch, episodes))
         losses: list[Tensor] = []
         accuracies: list[Tensor] = []
@@ -110,7 +111,7 @@ class MAML(MetaLearner):
         update_statistics(state, gradient, n_tasks)
 
     def adapt(self, supernet: SuperNet, state: State, episodes: Episodes, arch: Architecture) -> Params:
-        learned = _Leaves(supernet, state, arch, self._options)
+        learned = Leaves(supernet, state, arch, self._options)
         with self._arithmetic(episodes):
             parts = [self._adapted(supernet, arch, learned, e) for e in self._groups(supernet, arch, episodes)]
         return parts[0] if len(parts) == 1 else {k: torch.cat([p[k] for p in parts]) for k in parts[0]}
@@ -124,7 +125,7 @@ class MAML(MetaLearner):
         *,
         on: Literal["query", "support"] = "query",
     ) -> Scores:
-        learned = _Leaves(supernet, state, arch, self._options)
+        learned = Leaves(supernet, state, arch, self._options)
         losses, accuracies = [], []
         for group in self._groups(supernet, arch, episodes):
             x, y = (group.query_x, group.query_y) if on == "query" else (group.support_x, group.support_y)
@@ -136,7 +137,7 @@ class MAML(MetaLearner):
         loss = torch.cat(losses)
         return Scores(loss=loss.where(loss.isfinite(), torch.inf), accuracy=torch.cat(accuracies))
 
-    def _adapted(self, supernet: SuperNet, arch: Architecture, learned: _Leaves, tasks: Episodes) -> Params:
+    def _adapted(self, supernet: SuperNet, arch: Architecture, learned: Leaves, tasks: Episodes) -> Params:
         """Run the inner loop of some tasks at once and keep no graph; returns what `SuperNet.forward_tasks` takes."""
         start, stats = learned.learned, learned.running(len(tasks))
         norms = [{k: v.detach() for k, v in norm.items()} for norm in start.norms]
@@ -171,78 +172,6 @@ class MAML(MetaLearner):
     @staticmethod
     def _trained(state: State) -> list[str]:
         return [n for n in state if n.startswith(("params/", "lslr/"))]
-
-
-class _Leaves:
-    """The part of the state that one architecture uses, as leaves that gradients accumulate on."""
-
-    def __init__(self, supernet: SuperNet, state: State, arch: Architecture, options: MAMLPlusPlusOptions) -> None:
-        self._state, self._options = state, options
-        self._full = {k: state[f"params/{k}"].detach().requires_grad_() for k in supernet.roles}
-        with torch.enable_grad():
-            self._shared = supernet.share(self._full, arch)
-        leaf = {k: _compact(v.detach()).requires_grad_() for k, v in self._shared.items()}
-        weights = {k: v for k, v in leaf.items() if supernet.roles[k] == "weight"}
-        norm = {k: v for k, v in leaf.items() if supernet.roles[k] == "norm"}
-        rates = {k: state[f"lslr/{k}"].detach().requires_grad_(options.learned_rates) for k in weights}
-        per_step = options.per_step_norm
-        norms = [{k: v[s] if per_step else v for k, v in norm.items()} for s in range(options.inner_steps)]
-        self._leaf, self._rates = leaf, rates
-        self._channels = {k.rpartition(".")[0]: v.shape[-1] for k, v in norm.items()}
-        self._sums: dict[str, Tensor] = {}
-        self.learned = Learned(weights=weights, norms=norms, rates=rates)
-
-    @property
-    def leaves(self) -> list[Tensor]:
-        return [t for t in (*self._leaf.values(), *self._rates.values()) if t.requires_grad]
-
-    def gradient(self) -> Gradient:
-        """Return what was accumulated, by state name and of the state's shapes."""
-        used = {k: v.grad for k, v in self._leaf.items() if v.grad is not None}
-        full = torch.autograd.grad(
-            [self._shared[k] for k in used], list(self._full.values()), list(used.values()), allow_unused=True
-        )
-        found = {f"params/{k}": g for k, g in zip(self._full, full, strict=True) if g is not None}
-        found |= {f"lslr/{k}": v.grad for k, v in self._rates.items() if v.grad is not None}
-        return found | self._sums
-
-    def collectors(self) -> list[NormStats]:
-        """Return one empty collection for each step's support pass, and one for the final query pass."""
-        return [NormStats("collect") for _ in range(self._options.inner_steps + 1)]
-
-    def add_statistics(self, collected: Sequence[NormStats]) -> None:
-        """Add up what one task, or one batch of tasks, collected; channels of other widths are marked NaN."""
-        for layer, channels in self._channels.items():
-            for part in ("mean", "var"):
-                rows = torch.stack([getattr(c, part)[layer] for c in collected])  # (steps+1, [T,] C)
-                rows = rows.sum(1) if rows.dim() == 3 else rows
-                name = f"stats/{layer}.{part}"
-                if name not in self._sums:
-                    self._sums[name] = torch.full_like(self._state[name], torch.nan)
-                    self._sums[name][:, :channels] = 0
-                self._sums[name][:, :channels] += rows
-
-    def running(self, n_tasks: int) -> list[NormStats] | None:
-        """Return the running statistics of each step to normalise with, or ``None`` where the batch's are used."""
-        if self._options.statistics == "batch" or not self._options.per_step_statistics:
-            return None
-        return [self._row(step, n_tasks) for step in range(self._options.inner_steps)]
-
-    def final_statistics(self, n_tasks: int) -> NormStats | None:
-        """Return the running statistics of the query pass, or ``None``."""
-        return self._row(-1, n_tasks) if self.running(n_tasks) else None
-
-    def _row(self, row: int, n_tasks: int) -> NormStats:
-        def pick(part: str) -> dict[str, Tensor]:
-            rows = {k: self._state[f"stats/{k}.{part}"][row, :n] for k, n in self._channels.items()}
-            return {k: v.expand(n_tasks, -1) for k, v in rows.items()}
-
-        return NormStats("apply", pick("mean"), pick("var"))
-
-
-def _compact(x: Tensor) -> Tensor:
-    """Copy a slice into memory of its own, convolutions channels-last: the order that is fast on a CPU."""
-    return x.contiguous(memory_format=torch.channels_last if x.dim() == 4 else torch.contiguous_format)
 
 
 def _tasks(episodes: Episodes, batched: bool) -> list[tuple[Tensor, Tensor, Tensor, Tensor]]:

@@ -82,7 +82,10 @@ class Evaluator:
                 self.known |= {(arch, t): s for t, s in zip(missing[arch], scores, strict=True)}
             return {a: {t: self.known[a, t] for t in ts} for a, ts in wanted.items()}
 
-        found = truncated(list(costs), tasks, keep, look)
+        middle = sorted(costs, key=lambda a: costs[a]["macs"])[len(costs) // 2]
+        n_support = self.setup.n_way * self.setup.k_shot
+        few = self.setup.learner.tasks_at_once(self.setup.supernet, middle, n_support)
+        found = truncated(list(costs), tasks, keep, look, few=few)
         return [_summary(a, found[a], costs[a], len(tasks)) for a in architectures]
 
 

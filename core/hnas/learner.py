@@ -104,6 +104,13 @@ class MetaLearner(ABC):
         scores of a task must not depend on the others. A loss that overflows is returned as infinity.
         """
 
+    def tasks_at_once(self, supernet: SuperNet, arch: Architecture, n_support: int) -> int:
+        """Return how many tasks of ``n_support`` images `score` best gets at once; with fewer each takes longer.
+
+        A search that scores candidates in part goes on by as many.
+        """
+        return 1
+
     def options(self) -> dict[str, Any]:
         """Return the settings that results depend on, for the run's record."""
         return {}

@@ -13,9 +13,6 @@ from typing import NamedTuple
 
 from hnas.architecture import Architecture
 
-LOOKS = 8
-"""Into how many parts the tasks are cut."""
-
 
 class TaskScore(NamedTuple):
     """An adapted network's loss (nats) and accuracy (0-1) on one task."""
@@ -29,14 +26,15 @@ Look = Callable[[Mapping[Architecture, Sequence[int]]], Mapping[Architecture, Ma
 
 
 def truncated(
-    architectures: Sequence[Architecture], tasks: Sequence[int], keep: int | None, look: Look
+    architectures: Sequence[Architecture], tasks: Sequence[int], keep: int | None, look: Look, *, few: int
 ) -> dict[Architecture, dict[int, TaskScore]]:
     """Return each architecture's scores by task; at least the best ``keep`` are scored on all (`None`: all are).
 
-    First everyone is looked at on a few tasks, and those that then lead are scored on all, which gives a threshold.
-    Then all that are still below it go on, a few tasks at a time and the hardest first, while the most promising are
+    First everyone is looked at on ``few`` tasks, and those that then lead are scored on all, which gives a threshold.
+    Then all that are still below it go on, ``few`` tasks at a time and the hardest first, while the most promising are
     scored to the end to lower it. What is scored depends on the scores alone, so neither workers nor memory of earlier
-    scores change the outcome. (Simulated, with 10 of 100 to keep: within 15 % of the least that suffices.)
+    scores change the outcome. (Simulated, with 10 of 100 to keep and 2 tasks at a time: within 15 % of the least that
+    suffices.)
     """
     found: dict[Architecture, dict[int, TaskScore]] = {a: {} for a in architectures}
 
@@ -54,7 +52,6 @@ def truncated(
     if keep is None or keep >= len(architectures):
         score(dict.fromkeys(architectures, order))
         return found
-    few = math.ceil(len(tasks) / LOOKS)
     score(dict.fromkeys(architectures, order[:few]))
     leaders = sorted(architectures, key=total)[:keep]
     score({a: missing(a) for a in leaders})

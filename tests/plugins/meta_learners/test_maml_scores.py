@@ -109,3 +109,12 @@ def test_a_super_net_without_a_batched_path_is_looped(make_problem, monkeypatch)
     gradient, _ = problem.gradient()
     for name, value in expected[0].items():
         torch.testing.assert_close(gradient[name], value, equal_nan=True)
+
+
+def test_small_tasks_are_scored_several_at_once(make_problem):
+    """A search that leaves losers early goes on by as many: one at a time would cost a small network twice the time."""
+    problem = make_problem(tasks=2)
+    macs = 6e-9 * 3 * 10 * problem.supernet.macs(problem.arch)  # GFLOP of 3 steps on 10 images
+    for below, expected in ((macs * 1.01, True), (macs * 0.99, False)):
+        learner = make_problem(tasks=2, batch_below_gflop=below).learner
+        assert (learner.tasks_at_once(problem.supernet, problem.arch, 10) > 1) == expected

@@ -30,7 +30,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "search": {"tasks": 16, "pool": 200, "n_query": 5},
         "retrain": {
             "epochs": 10,
-            "iterations": 95,
+            "iterations": 110,
             "tasks": 16,
             "n_query": 5,
             "start": "supernet",

@@ -42,8 +42,15 @@ class Timing:
     all_s: tuple[float, ...]
 
 
-def interleave(variants: Mapping[str, Callable[[], object]], reps: int, warm_up: int = 1) -> dict[str, Timing]:
-    """Call each variant in turn, ``reps`` rounds long, so that a busy machine disturbs all of them alike."""
+def interleave(
+    variants: Mapping[str, Callable[[], object]], reps: int, warm_up: int = 1, twice: bool = False
+) -> dict[str, Timing]:
+    """Call each variant in turn, ``reps`` rounds long, so that a busy machine disturbs all of them alike.
+
+    ``twice`` calls each two times in its turn and times the second. Worker processes need it: while the others have
+    their turn they wait, and on a virtual machine whose host takes idle memory back (here after some 3 seconds) the
+    next call is then 40 % slower, which no worker of a training ever is.
+    """
     for _ in range(warm_up):
         for call in variants.values():
             call()
@@ -51,6 +58,8 @@ def interleave(variants: Mapping[str, Callable[[], object]], reps: int, warm_up:
     cpu: dict[str, list[float]] = {name: [] for name in variants}
     for _ in range(reps):
         for name, call in variants.items():
+            if twice:
+                call()
             started, cpu_started = time.perf_counter(), time.process_time()
             call()
             wall[name].append(time.perf_counter() - started)

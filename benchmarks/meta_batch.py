@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import resource
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -36,6 +36,10 @@ def measure_workers(config: Config, row: str, learner: MetaLearner, workers: int
 
     The project's time is that of `hnas.training`: state out, gradients back and added up. The plain loop has its
     tensors at hand. Each architecture is a meta-batch of its own.
+
+    ``machine_scaling`` is what several workers could gain at best in the same rounds: each does one part of the
+    meta-batch, against one worker that does one part, with nothing sent or added up. Where it is well below their
+    number, others had a share of the cores.
     """
     tasks = config.tasks if row == "reference" else max(config.random_tasks, workers)
     setup = setup_of(config, learner)
@@ -45,7 +49,7 @@ def measure_workers(config: Config, row: str, learner: MetaLearner, workers: int
     wall: dict[str, list[float]] = {}
     with LocalProcesses(1) as one, LocalProcesses(workers) as several:
         for pool in (one, several):
-            pool.put(setup=setup)
+            pool.put(setup=setup, state=to_workers(state))
         for arch in config.networks(row):
             start = Start.of(config, state, arch)
 
@@ -59,7 +63,10 @@ def measure_workers(config: Config, row: str, learner: MetaLearner, workers: int
             def ours(pool: Executor, arch: Architecture = arch) -> None:
                 _meta_gradient(pool, state, arch, plan, PROGRESS, PHASE)
 
-            calls = {
+            part = (arch, PROGRESS, range(max(1, tasks // workers)), config.n_query, f"{PHASE}-tasks")
+            calls: dict[tuple[str, int], Callable[[], object]] = {
+                ("part", 1): lambda part=part: one.map(_gradient_part, [part]),
+                ("part", workers): lambda part=part: several.map(_gradient_part, [part] * workers),
                 ("loop", 1): lambda: plain(1),
                 ("loop", 2): lambda: plain(2),
                 ("hnas", 1): lambda: ours(one),
@@ -70,9 +77,12 @@ def measure_workers(config: Config, row: str, learner: MetaLearner, workers: int
                 wall.setdefault(name, []).append(timing.wall_s)
     seconds = {name: sum(values) for name, values in wall.items()}
     best = min(seconds["loop 1"], seconds["loop 2"])
+    scaling = workers * seconds["part 1"] / seconds[f"part {workers}"]
     rows = []
     for name, value in seconds.items():
         variant, count = name.split()
+        if variant == "part":
+            continue
         rows.append(
             {
                 "config": config.name,
@@ -84,6 +94,7 @@ def measure_workers(config: Config, row: str, learner: MetaLearner, workers: int
                 "wall_ms": round(1e3 * value, 2),
                 "ratio_over_best_loop": round(best / value, 3),
                 "ratio_over_one_worker": round(seconds["hnas 1"] / value, 3) if variant == "hnas" else None,
+                "machine_scaling": round(scaling, 3) if name == f"hnas {workers}" else None,
             }
         )
     return rows

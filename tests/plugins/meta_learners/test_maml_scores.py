@@ -111,6 +111,24 @@ def test_a_super_net_without_a_batched_path_is_looped(make_problem, monkeypatch)
         torch.testing.assert_close(gradient[name], value, equal_nan=True)
 
 
+def test_queries_are_seen_once_after_the_last_step(make_problem, way, path, monkeypatch):
+    """Their loss after the other steps serves no search, and needs no graph."""
+    problem = make_problem(tasks=3, **way)
+    seen = []
+    kind = type(problem.supernet)
+    real = kind.forward_tasks
+
+    def watched(self, shared, x, arch, *, stats=None):
+        logits = real(self, shared, x, arch, stats=stats)
+        if any(torch.equal(x, problem.episodes.query_x[t : t + len(x)]) for t in range(3)):
+            seen.append((len(x), logits.requires_grad))
+        return logits
+
+    monkeypatch.setattr(kind, "forward_tasks", watched)
+    call(problem, "score")
+    assert seen == ([(3, False)] if way["batch_below_gflop"] else [(1, False)] * 3)
+
+
 def test_small_tasks_are_scored_several_at_once(make_problem):
     """A search that leaves losers early goes on by as many: one at a time would cost a small network twice the time."""
     problem = make_problem(tasks=2)

@@ -94,7 +94,7 @@ def record(name: str, rows: Sequence[Mapping[str, Any]], **extra: Any) -> dict[s
     content = {
         "benchmark": name,
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "command": " ".join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *sys.argv[1:]]),
+        "command": " ".join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *map(_shown, sys.argv[1:])]),
         "commit": _commit(),
         "load": round(os.getloadavg()[0], 2),
         "environment": described,
@@ -104,6 +104,11 @@ def record(name: str, rows: Sequence[Mapping[str, Any]], **extra: Any) -> dict[s
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / f"{name}.json").write_text(json.dumps(content, indent=1) + "\n")
     return content
+
+
+def _shown(argument: str) -> str:
+    """Return an argument without the folders of whoever ran it."""
+    return Path(argument).name if os.path.isabs(argument) else argument
 
 
 def _version(package: str) -> str | None:

@@ -25,10 +25,7 @@ SAME_RESULTS = ("workers", "accelerator", "data_root")
 @contextmanager
 def started(call: Invocation, command: str, run_dir: Path | None, **flags: Any) -> Iterator[Pipeline]:
     """Yield the pipeline of a new run, or of the one in ``run_dir``. ``flags`` are those of `options.load`."""
-    from hnas.accelerator import check_accelerator
-
-    loaded = options.load(call, run_dir=run_dir, **flags)
-    check_accelerator(loaded.config.accelerator)
+    loaded = _load(call, run_dir=run_dir, **flags)
     if run_dir is None:
         run = RunDir.create(loaded.config)
     else:
@@ -86,18 +83,24 @@ def _pipeline(call: Invocation, loaded: LoadedConfig, run: RunDir, *, resume: st
             shown.close()
 
 
+def _load(call: Invocation, **flags: Any) -> LoadedConfig:
+    """Resolve the options, and refuse an accelerator that is not there before anything is written."""
+    from hnas.accelerator import check_accelerator
+
+    loaded = options.load(call, **flags)
+    check_accelerator(loaded.config.accelerator)
+    return loaded
+
+
 def _finished_run(call: Invocation, path: Path, **flags: Any) -> tuple[RunDir, LoadedConfig]:
     """Open a run directory for a further phase. Settings that differ from its own make a new run beside it.
 
     The new run starts from a copy of the super-net, so that neither run depends on the other.
     """
-    from hnas.accelerator import check_accelerator
-
     run = RunDir.open(path)
     own = options.load(call, config=run.config_path)
     given = {k: v for k, v in flags.items() if v is not None and v != [] and k not in SAME_RESULTS}
-    loaded = options.load(call, config=run.config_path, **flags)
-    check_accelerator(loaded.config.accelerator)
+    loaded = _load(call, config=run.config_path, **flags)
     if not given or loaded.config == own.config:
         return run, loaded
     new = RunDir.create(loaded.config, root=path.parent)

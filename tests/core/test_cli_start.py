@@ -34,13 +34,19 @@ def test_importing_hnas_imports_nothing_heavy():
 
 @pytest.mark.parametrize("command", [["--help"], ["plugins", "list"]], ids=" ".join)
 def test_the_installed_command_answers_within_half_a_second(command):
-    """The best of a few, since other work on the machine only ever adds."""
-    times = []
+    """The best of a few, since other work on the machine only ever adds. Where the machine is so slow or busy that
+    importing the libraries alone takes most of that, it may take 2.2 times as long as they do (1.6 when written)."""
+    own, libraries = [], []
     for _ in range(6):
-        began = time.perf_counter()
-        subprocess.run([HNAS, *command], check=True, capture_output=True)
-        times.append(time.perf_counter() - began)
-    assert min(times) < 0.5, times
+        own.append(_seconds([str(HNAS), *command]))
+        libraries.append(_seconds([sys.executable, "-c", "import typer.main, rich.console, numpy, attrs, pluggy"]))
+    assert min(own) < max(0.5, 2.2 * min(libraries)), (own, libraries)
+
+
+def _seconds(command: list[str]) -> float:
+    began = time.perf_counter()
+    subprocess.run(command, check=True, capture_output=True)
+    return time.perf_counter() - began
 
 
 def test_the_core_never_imports_click():

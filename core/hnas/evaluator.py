@@ -20,9 +20,10 @@ from hnas.cost import Cost
 from hnas.errors import PluginError
 from hnas.executor import Executor
 from hnas.learner import State
+from hnas.rank import Rank, rank_of_first
 from hnas.setup import Setup
 from hnas.strategy import Ask, Scored
-from hnas.training import from_driver, to_workers
+from hnas.transfer import from_driver, to_workers
 from hnas.truncation import TaskScore, truncated
 
 PURPOSE = "search-tasks"
@@ -62,11 +63,14 @@ class Evaluator:
         tasks = generator.choice(self.config.pool, min(self.config.tasks, self.config.pool), replace=False)
         return sorted(int(t) for t in tasks)
 
-    def finals(self, candidates: Sequence[Scored]) -> list[Scored]:
-        """Score the best candidates again on more tasks, best first."""
+    def finals(self, candidates: Sequence[Scored]) -> tuple[list[Scored], Rank]:
+        """Score the best candidates again on more tasks, best first; with how sure the first one's rank is."""
         best = sorted(candidates, key=lambda s: s.loss)[: self.config.finalists]
-        tasks = self.setup.seeds.numpy("final-slice").permutation(self.config.pool)[: self.config.final_tasks]
-        return sorted(self.score([s.arch for s in best], sorted(int(t) for t in tasks)), key=lambda s: s.loss)
+        drawn = self.setup.seeds.numpy("final-slice").permutation(self.config.pool)[: self.config.final_tasks]
+        tasks = sorted(int(t) for t in drawn)
+        finalists = sorted(self.score([s.arch for s in best], tasks), key=lambda s: s.loss)
+        losses = [[self.known[s.arch, t].loss for t in tasks] for s in finalists]
+        return finalists, rank_of_first(losses, self.setup.seeds.numpy("final-rank"))
 
     def score(
         self, architectures: Sequence[Architecture], tasks: Sequence[int], *, keep: int | None = None

@@ -166,20 +166,22 @@ def test_the_best_that_matter_are_scored_as_if_all_did(make_evaluator: Any, exec
 def test_finalists_are_the_best_scored_on_more_tasks(make_evaluator: Any, executor: Recording) -> None:
     evaluator = make_evaluator()
     population = evaluator(0, Ask(architectures=candidates(evaluator.setup, 6)))
-    finals = make_evaluator().finals(population)  # by one that knows no score yet
+    finals, rank = make_evaluator().finals(population)  # by one that knows no score yet
     best = sorted(population, key=lambda s: s.loss)[:2]
     assert {s.arch for s in finals} == {s.arch for s in best}
     (tasks,) = {item[1] for item in executor.items}
     assert len(set(tasks)) == 7
     assert finals[0].loss <= finals[1].loss
-    assert evaluator.finals(population) == finals
+    assert evaluator.finals(population) == (finals, rank)
+    assert 1 <= rank.low <= rank.high <= rank.of == 2
+    assert rank.tasks == 7
 
 
 def test_a_pool_smaller_than_asked_for_is_used_whole(make_evaluator: Any, executor: Recording) -> None:
     evaluator = make_evaluator(pool=3)
     population = evaluator(0, Ask(architectures=candidates(evaluator.setup, 2)))
     assert {item[1] for item in executor.items} == {(0, 1, 2)}
-    assert {s.loss for s in evaluator.finals(population)} == {s.loss for s in population}
+    assert {s.loss for s in evaluator.finals(population)[0]} == {s.loss for s in population}
 
 
 def test_a_candidate_that_diverges_scores_infinity_and_is_no_finalist(make_evaluator: Any) -> None:
@@ -193,7 +195,7 @@ def test_a_candidate_that_diverges_scores_infinity_and_is_no_finalist(make_evalu
     scored = evaluator(0, Ask(architectures=(deep, shallow)))
     assert scored[0].loss == math.inf
     assert math.isfinite(scored[1].loss)
-    assert evaluator.finals(scored)[0].arch == shallow
+    assert evaluator.finals(scored)[0][0].arch == shallow
 
 
 def test_a_negative_loss_is_refused(make_evaluator: Any, monkeypatch: pytest.MonkeyPatch) -> None:

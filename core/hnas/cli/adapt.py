@@ -62,6 +62,8 @@ def adapt(
         for s in found.finalists
     ]
     print_table(head, rows)
+    if found.rank is not None:
+        print(f"\nthe first is chosen: {found.rank}")
     say_next(f"hnas retrain {phases.run.path}")
 
 

@@ -7,6 +7,7 @@ from attrs import frozen
 from hnas.evaluator import Evaluator
 from hnas.events import Event, Listener
 from hnas.learner import State
+from hnas.rank import Rank
 from hnas.search_loop import search
 from hnas.search_trace import SearchTrace
 from hnas.strategy import Scored, SearchProblem, SearchStrategy
@@ -14,10 +15,14 @@ from hnas.strategy import Scored, SearchProblem, SearchStrategy
 
 @frozen(kw_only=True)
 class Adaption:
-    """What a search found: the last population, and its best scored again on more tasks, best first."""
+    """What a search found: the last population, and its best scored again on more tasks, best first.
+
+    ``rank`` says how sure it is that the first of them is the best.
+    """
 
     population: tuple[Scored, ...]
     finalists: tuple[Scored, ...]
+    rank: Rank | None = None
     schema: int = 1
 
     @property
@@ -38,6 +43,6 @@ def adapt(
     emit(Event(phase="adapt", kind="start", total=strategy.iterations))
     evaluator.start(state)
     population = search(strategy, problem, evaluator, trace=trace, emit=emit)
-    finalists = evaluator.finals(population)
+    finalists, rank = evaluator.finals(population)
     emit(Event(phase="adapt", kind="end", done=strategy.iterations, total=strategy.iterations))
-    return Adaption(population=tuple(population), finalists=tuple(finalists))
+    return Adaption(population=tuple(population), finalists=tuple(finalists), rank=rank)

@@ -33,7 +33,7 @@ from meta_batch import PHASE, PROGRESS, setup_of
 from meta_step import learner_of
 
 from hnas.executor import LocalProcesses
-from hnas.training import TrainPlan, _meta_gradient
+from hnas.meta_batch import cut, meta_gradient
 
 WORKERS = 2
 LATE_EPOCH = 50
@@ -93,14 +93,14 @@ def measure(config: Config, module: Any, reps: int) -> list[dict[str, Any]]:
     theirs, learner = Theirs(module, config), learner_of(config, "second")
     setup = setup_of(config, learner)
     state = learner.init(setup.supernet, torch.Generator().manual_seed(0))
-    plan = TrainPlan(epochs=1, iterations=1, tasks=config.tasks, n_query=config.n_query)
     arch = config.networks("reference")[0]
     with LocalProcesses(WORKERS) as pool:
         pool.put(setup=setup)
 
         def ours() -> None:
-            gradient, _, _ = _meta_gradient(pool, state, arch, plan, PROGRESS, PHASE)
-            learner.update(state, gradient, plan.tasks, PROGRESS)
+            parts = cut([arch], config.tasks, pool.size, lambda _: 1.0)
+            gradient, _ = meta_gradient(pool, state, parts, config.n_query, PROGRESS, PHASE)
+            learner.update(state, gradient, config.tasks, PROGRESS)
 
         calls: dict[str, Callable[[], object]] = {f"authors {n}": partial(theirs.iterate, n) for n in (1, 2)}
         calls[f"hnas {WORKERS}"] = ours

@@ -13,8 +13,9 @@ from plain_loop import Start, loop
 
 from hnas import Architecture, MetaLearner, Progress, Seeds
 from hnas.executor import Executor, LocalProcesses
+from hnas.meta_batch import Part, _gradient_part, cut, meta_gradient
 from hnas.setup import Setup
-from hnas.training import TrainPlan, _gradient_part, _meta_gradient, to_workers
+from hnas.transfer import to_workers
 
 PROGRESS = Progress(iteration=0, iterations_per_epoch=500, epochs=100)
 PHASE = "benchmark"
@@ -44,7 +45,6 @@ def measure_workers(config: Config, row: str, learner: MetaLearner, workers: int
     tasks = config.tasks if row == "reference" else max(config.random_tasks, workers)
     setup = setup_of(config, learner)
     state = learner.init(setup.supernet, torch.Generator().manual_seed(0))
-    plan = TrainPlan(epochs=1, iterations=1, tasks=tasks, n_query=config.n_query)
     episodes = setup.episodes("train", f"{PHASE}-tasks", range(tasks), config.n_query, PROGRESS.iteration)
     wall: dict[str, list[float]] = {}
     with LocalProcesses(1) as one, LocalProcesses(workers) as several:
@@ -61,9 +61,11 @@ def measure_workers(config: Config, row: str, learner: MetaLearner, workers: int
                 torch.set_num_threads(1)
 
             def ours(pool: Executor, arch: Architecture = arch) -> None:
-                _meta_gradient(pool, state, arch, plan, PROGRESS, PHASE)
+                parts = cut([arch], tasks, pool.size, lambda _: 1.0)
+                meta_gradient(pool, state, parts, config.n_query, PROGRESS, PHASE)
 
-            part = (arch, PROGRESS, range(max(1, tasks // workers)), config.n_query, f"{PHASE}-tasks")
+            share = Part(arch=arch, tasks=range(max(1, tasks // workers)))
+            part = (share, PROGRESS, config.n_query, f"{PHASE}-tasks")
             calls: dict[tuple[str, int], Callable[[], object]] = {
                 ("part", 1): lambda part=part: one.map(_gradient_part, [part]),
                 ("part", workers): lambda part=part: several.map(_gradient_part, [part] * workers),
@@ -109,7 +111,7 @@ def measure_memory(config: Config, learner: MetaLearner) -> list[dict[str, Any]]
     for tasks in (1, 8):
         with LocalProcesses(1) as worker:
             worker.put(setup=setup, state=to_workers(state))
-            item = (arch, PROGRESS, range(tasks), config.n_query, f"{PHASE}-tasks")
+            item = (Part(arch=arch, tasks=range(tasks)), PROGRESS, config.n_query, f"{PHASE}-tasks")
             peak[tasks] = worker.map(_peak_memory, [item])[0]
     return [
         {

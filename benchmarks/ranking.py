@@ -49,10 +49,13 @@ from hnas_plugins.tasks.omniglot import Omniglot, OmniglotOptions
 RESULTS = Path(__file__).parents[1] / "experiments" / "supernet"
 REFERENCE = "maml++-omniglot"
 N_WAY, K_SHOT, N_QUERY = 5, 1, 5
-TEST = EvaluateConfig(tasks=600, n_query=15)
 EPOCHS = 10
 NOISE_TASKS = 16
 """Tasks that a candidate is scored on in an iteration of a search."""
+
+
+def test_of(options: argparse.Namespace) -> EvaluateConfig:
+    return EvaluateConfig(tasks=options.test_tasks, n_query=15)
 
 
 def setup_of(width: int, root: str, seed: int) -> Setup:
@@ -80,12 +83,12 @@ def architectures(setup: Setup, count: int) -> list[Architecture]:
 def alone(options: argparse.Namespace) -> None:
     """Train what is not in the results yet; each network is written as soon as it is done."""
     setup = setup_of(options.width, options.data_root, options.seed)
-    path = RESULTS / f"alone_w{options.width}.json"
+    path = options.results / f"alone_w{options.width}.json"
     content = json.loads(path.read_text()) if path.is_file() else {"recipe": _recipe(options), "networks": []}
     if content["recipe"] != _recipe(options):
         raise SystemExit(f"{path} holds networks of another recipe: {content['recipe']}, expected {_recipe(options)}")
     done = {(tuple(n["genes"]), n["seed"]) for n in content["networks"]}
-    items = [(a, options.iterations) for a in architectures(setup, options.architectures)]
+    items = [(a, options.iterations, test_of(options)) for a in architectures(setup, options.architectures)]
     items = [i for i in items if (i[0].genes, options.seed) not in done]
     path.parent.mkdir(parents=True, exist_ok=True)
     with executor(options.workers) as pool:
@@ -109,16 +112,16 @@ def _recipe(options: argparse.Namespace) -> dict[str, Any]:
 
 def _train_alone(values: Mapping[str, Any], item: Any) -> tuple[float, float, float]:
     """Run in a worker: test accuracy of one architecture after training it alone, and the seconds that took."""
-    arch, iterations = item
+    arch, iterations, test = item
     setup = attrs.evolve(values["setup"], alone=arch)
     plan = TrainPlan(epochs=EPOCHS, iterations=iterations // EPOCHS, tasks=16, n_query=N_QUERY)
     started = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder, InProcess() as here:
         state = train(
-            setup, plan, lambda _: arch, here, phase="alone", folder=Path(folder), emit=lambda event: None,
+            setup, plan, lambda _: (arch,), here, phase="alone", folder=Path(folder), emit=lambda event: None,
             start=lambda: setup.learner.init(setup.supernet, setup.seeds.torch("alone-init")),
         )  # fmt: skip
-        accuracy = evaluate(setup, state, arch, TEST, here)
+        accuracy = evaluate(setup, state, arch, test, here)
     return accuracy.mean, accuracy.half_width, time.perf_counter() - started
 
 
@@ -127,13 +130,13 @@ def score(options: argparse.Namespace) -> None:
     with continued(Invocation(), "adapt", options.run) as phases:
         setup, state, pool = phases.setup, phases.meta_train(), phases.executor
         width = setup.space.settings.base_width  # type: ignore[attr-defined]
-        content = json.loads((RESULTS / f"alone_w{width}.json").read_text())
+        content = json.loads((options.results / f"alone_w{width}.json").read_text())
         seeds = sorted({n["seed"] for n in content["networks"]})
         first = [n for n in content["networks"] if n["seed"] == seeds[0]]
         shared, halves = [], []
         for network in first:
             arch = Architecture(space=setup.space.name, genes=tuple(network["genes"]))
-            shared.append(evaluate(setup, state, arch, TEST, pool).mean)
+            shared.append(evaluate(setup, state, arch, test_of(options), pool).mean)
             episodes = setup.episodes("validation", "ranking", range(2 * NOISE_TASKS), N_QUERY)
             losses = setup.learner.score(setup.supernet, state, episodes, arch).loss.numpy()
             halves.append((losses[:NOISE_TASKS].mean(), losses[NOISE_TASKS:].mean()))
@@ -178,6 +181,8 @@ def tau(a: np.ndarray, b: np.ndarray) -> float:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Measure a super-net's ranking of networks.")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the JSON files")
+    parser.add_argument("--test-tasks", type=int, default=600, help="test tasks for each network")
     commands = parser.add_subparsers(dest="command", required=True)
     trained = commands.add_parser("alone", help="train random architectures alone")
     trained.add_argument("--data-root", default="", help="where Omniglot is")

@@ -37,7 +37,7 @@ from hnas.feasibility import Feasibility
 from hnas.pipeline import Pipeline
 from hnas.search_loop import search
 from hnas.setup import Setup
-from hnas.training import from_driver, to_workers
+from hnas.transfer import from_driver, to_workers
 from hnas_strategies.genetic import Genetic, GeneticOptions
 
 WORKERS = 2

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import product, zip_longest
 from typing import TYPE_CHECKING, Any
@@ -62,11 +62,11 @@ class SearchSpace(ABC):
 
     def largest(self) -> Architecture:
         """Return the largest architecture: by default each choice's largest number, or its first option."""
-        genes = [
-            c.options.index(max(c.options)) if all(isinstance(o, int | float) for o in c.options) else 0
-            for c in self.choices
-        ]
-        return Architecture(self.name, tuple(genes))
+        return self._extreme(max)
+
+    def smallest(self) -> Architecture:
+        """Return the smallest architecture: by default each choice's smallest number, or its first option."""
+        return self._extreme(min)
 
     # ---------------------------------------------------------------- derived
 
@@ -201,6 +201,13 @@ class SearchSpace(ABC):
             for i, gene in zip(genes, picked, strict=True):
                 changed[i] = gene
             yield self.canonical(Architecture(self.name, tuple(changed)))
+
+    def _extreme(self, pick: Callable[[Sequence[Any]], Any]) -> Architecture:
+        genes = [
+            c.options.index(pick(c.options)) if all(isinstance(o, int | float) for o in c.options) else 0
+            for c in self.choices
+        ]
+        return self.canonical(Architecture(self.name, tuple(genes)))
 
     @cached_property
     def _index(self) -> dict[str, int]:

@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Params = dict[str, "Tensor"]
-Role = Literal["weight", "norm"]
-"""``weight``: adapted in the inner loop. ``norm``: gamma and beta of a batch normalisation, kept per step by MAML++."""
+Role = Literal["weight", "norm", "meta"]
+"""``weight``: adapted in the inner loop. ``norm``: gamma and beta of a batch normalisation, kept per step by MAML++.
+``meta``: used by `SuperNet.share` alone, learnt in the outer loop only."""
 
 
 @define
@@ -55,6 +56,9 @@ class SuperNet(ABC):
 
     task_batched: bool = False
     """Whether `forward_tasks` is a real batched path, rather than the default loop."""
+
+    largest: Architecture | None = None
+    """The architecture whose weights all others share parts of, where there is one: a teacher for them."""
 
     @property
     @abstractmethod
@@ -115,6 +119,14 @@ class SuperNet(ABC):
             steps = zip(adapted.items(), gradients, strict=True)
             adapted = {k: torch.addcmul(w.detach(), g, rates[k][i].detach(), value=-1) for (k, w), g in steps}
         return adapted
+
+    def rate_scales(self, arch: Architecture) -> Mapping[str, float]:
+        """Return what a learning rate of the inner loop should be multiplied with, by parameter, to mean the same.
+
+        The weights of a narrow network and those of a wide one are parts of the same tensors, so one rate moves them
+        unequally far. Parameters left out count as 1. None by default.
+        """
+        return {}
 
     def macs(self, arch: Architecture) -> int:
         """Return the multiply-accumulates of one image's forward pass; lets a learner tell small networks from large.

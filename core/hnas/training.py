@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
-from itertools import pairwise
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from attrs import frozen
 
-from hnas.accelerator import memory_explained
 from hnas.architecture import Architecture
 from hnas.checkpoint import load_latest, save_checkpoint
 from hnas.errors import DivergenceError
 from hnas.events import Event, Listener
 from hnas.executor import Executor
-from hnas.learner import Gradient, Progress, State
+from hnas.learner import Progress, State
+from hnas.meta_batch import Part, cut, meta_gradient
 from hnas.setup import Setup
 from hnas.task_source import Split
+from hnas.transfer import from_driver, to_workers
 
 CHECKPOINT_SECONDS = 20.0
 REPORT_SECONDS = 0.5
@@ -38,8 +39,8 @@ class TrainPlan:
     rate_factor: float = 1.0
 
 
-Sampler = Callable[[Progress], Architecture]
-"""Which architecture an iteration trains. Must depend on the progress only."""
+Sampler = Callable[[Progress], Sequence[Architecture]]
+"""Which architectures an iteration trains; its tasks are shared out among them. Must depend on the progress only."""
 
 
 def train(
@@ -66,6 +67,11 @@ def train(
         return state
     emit(Event(phase=phase, kind="start", done=first, total=total))
     setup.send(executor)
+
+    @lru_cache(maxsize=1 << 10)
+    def macs(arch: Architecture) -> int:
+        return sum(layer.macs for layer in setup.space.layers(arch, setup.image_shape, setup.n_way))
+
     saved = reported = time.monotonic()
     window: list[tuple[float, float]] = []
     for iteration in range(first, total):
@@ -75,19 +81,20 @@ def train(
             epochs=plan.epochs,
             rate_factor=plan.rate_factor,
         )
-        arch = sampler(progress)
-        gradient, loss, accuracy = _meta_gradient(executor, state, arch, plan, progress, phase)
-        if not math.isfinite(loss):
-            raise DivergenceError(
-                f"{phase}: the meta-loss is {loss} at iteration {iteration}, with architecture "
-                f"{setup.space.options(arch)}",
-                hint=_anew(folder),
-            )
+        parts = cut(sampler(progress), plan.tasks, executor.size, macs)
+        gradient, scores = meta_gradient(executor, state, parts, plan.n_query, progress, phase)
+        for part, (loss, _) in zip(parts, scores, strict=True):
+            if not math.isfinite(loss):
+                raise DivergenceError(
+                    f"{phase}: the meta-loss is {loss} at iteration {iteration}, with architecture "
+                    f"{setup.space.options(part.arch)}",
+                    hint=_anew(folder),
+                )
         setup.learner.update(state, gradient, plan.tasks, progress)
-        window.append((loss, accuracy))
+        window.append(_mean(parts, scores))
         done, now = iteration + 1, time.monotonic()
         if done % (plan.iterations * plan.validate_every) == 0 and done < total:
-            values = validate(setup, executor, state, arch=sampler(progress), plan=plan, phase=phase)
+            values = validate(setup, executor, state, arch=sampler(progress)[0], plan=plan, phase=phase)
             emit(
                 Event(phase=phase, kind="step", done=done, total=total, values={"epoch": progress.epoch + 1, **values})
             )
@@ -103,6 +110,13 @@ def train(
             window, reported = [], now
     emit(Event(phase=phase, kind="end", done=total, total=total))
     return state
+
+
+def _mean(parts: Sequence[Part], scores: Sequence[tuple[float, float]]) -> tuple[float, float]:
+    """Return the mean loss and accuracy over the tasks of all parts."""
+    n = sum(len(part.tasks) for part in parts)
+    loss, accuracy = (sum(s[i] * len(part.tasks) for part, s in zip(parts, scores, strict=True)) / n for i in (0, 1))
+    return loss, accuracy
 
 
 def _refuse_diverged(state: State, phase: str, done: int, folder: Path) -> None:
@@ -144,41 +158,6 @@ def score_tasks(
     return [x for r in results for x in r[0]], [x for r in results for x in r[1]]
 
 
-def _meta_gradient(
-    executor: Executor, state: State, arch: Architecture, plan: TrainPlan, progress: Progress, phase: str
-) -> tuple[Gradient, float, float]:
-    """Return the sum over the meta-batch of the meta-gradient, with mean query loss and accuracy."""
-    import torch
-
-    n = min(executor.size, plan.tasks)
-    cuts = [plan.tasks * i // n for i in range(n + 1)]
-    executor.put(state=to_workers(state))
-    items = [(arch, progress, range(a, b), plan.n_query, f"{phase}-tasks") for a, b in pairwise(cuts)]
-    parts = executor.map(_gradient_part, items)
-    gradient: Gradient = {}
-    for part, _, _ in parts:
-        for name, value in part.items():
-            added = torch.from_numpy(value)
-            gradient[name] = gradient[name] + added if name in gradient else added
-    loss, accuracy = (sum(x for part in parts for x in part[i]) / plan.tasks for i in (1, 2))
-    return gradient, loss, accuracy
-
-
-def _gradient_part(values: Mapping[str, Any], item: Any) -> tuple[dict[str, Any], list[float], list[float]]:
-    """Run in a worker: the meta-gradient over some tasks of the meta-batch."""
-    setup: Setup = values["setup"]
-    arch, progress, tasks, n_query, purpose = item
-    episodes = setup.episodes("train", purpose, tasks, n_query, progress.iteration)
-    state = from_driver(values["state"], setup)
-    with memory_explained(
-        f"the networks of {len(tasks)} tasks, {setup.n_way} x ({setup.k_shot} + {n_query}) images each",
-        "the phase's tasks or n_query, or learner.batch_below_gflop",
-    ):
-        gradient, scores = setup.learner.gradient(setup.supernet, state, episodes, arch, progress)
-        arrays = {k: v.detach().cpu().numpy() for k, v in gradient.items()}
-    return arrays, scores.loss.tolist(), scores.accuracy.tolist()
-
-
 def _score_part(values: Mapping[str, Any], item: Any) -> tuple[list[float], list[float]]:
     """Run in a worker: score one architecture on some tasks."""
     setup: Setup = values["setup"]
@@ -186,15 +165,3 @@ def _score_part(values: Mapping[str, Any], item: Any) -> tuple[list[float], list
     episodes = setup.episodes(split, purpose, tasks, n_query)
     scores = setup.learner.score(setup.supernet, from_driver(values["scored"], setup), episodes, arch)
     return scores.loss.tolist(), scores.accuracy.tolist()
-
-
-def to_workers(state: State) -> dict[str, Any]:
-    """Return the state as arrays, which cross a pipe faster than tensors, without what only the driver needs."""
-    return {k: v.numpy() for k, v in state.items() if not k.startswith("outer/")}
-
-
-def from_driver(arrays: Mapping[str, Any], setup: Setup) -> State:
-    """Return the state that `to_workers` sent, as tensors on the set-up's accelerator."""
-    import torch
-
-    return {k: torch.from_numpy(v).to(setup.accelerator) for k, v in arrays.items()}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import torch
 from tiny_tasks import tiny_setup
 
 from hnas import Progress
+from hnas.arch_sampling import progressive_shrinking
 from hnas.architecture import Architecture
 from hnas.config.schema import MetaTrainConfig, RetrainConfig
 from hnas.errors import DivergenceError
@@ -20,7 +21,6 @@ from hnas.learner import State
 from hnas.phases.meta_train import meta_train
 from hnas.phases.retrain import retrain
 from hnas.setup import Setup
-from hnas.shrinking import progressive_shrinking
 from hnas.training import TrainPlan, score_tasks, train
 
 PLAN = TrainPlan(epochs=2, iterations=4, tasks=3, n_query=2, validate_every=1, validate_tasks=5)
@@ -57,10 +57,10 @@ def run(
 ) -> State:
     sampler = progressive_shrinking(setup.space, SHRINKING, setup.seeds)
 
-    def sample(progress: Progress) -> Architecture:
+    def sample(progress: Progress) -> Sequence[Architecture]:
         if progress.iteration == stop_at:
             raise Stop
-        return arch or sampler(progress)
+        return [arch] if arch else sampler(progress)
 
     def initial() -> State:
         return setup.learner.init(setup.supernet, setup.seeds.torch("init"))

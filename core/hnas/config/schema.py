@@ -43,6 +43,12 @@ class MetaTrainConfig:
     iterations: int = setting(500, "meta-iterations in an epoch", positive)
     tasks: int = setting(8, "tasks in a meta-batch", positive)
     n_query: int = setting(1, "query images per class", positive)
+    architectures: int = setting(1, "architectures that share the tasks of a meta-batch (the paper's: 1)", positive)
+    sampling: Literal["shrinking", "sandwich"] = setting(
+        "shrinking",
+        "how they are drawn: Eq. 4, or always the largest, the smallest and random ones (the sandwich rule)",
+        one_of("shrinking", "sandwich"),
+    )
     shrink_end: float = setting(0.2, "Eq. 4, p_e: probability of the largest architecture at the end", fraction)
     shrink_start: int = setting(30, "Eq. 4, e_s: epochs in which only the largest architecture is trained", at_least_0)
     shrink_decay: float = setting(5.0, "Eq. 4, a: how fast the probability falls", positive)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from hnas.arch_sampling import sampler_of
 from hnas.config.schema import MetaTrainConfig
 from hnas.events import Listener
 from hnas.executor import Executor
 from hnas.learner import State
 from hnas.setup import Setup
-from hnas.shrinking import progressive_shrinking
 from hnas.training import TrainPlan, train
 
 PHASE = "meta-train"
@@ -28,7 +28,7 @@ def meta_train(setup: Setup, config: MetaTrainConfig, executor: Executor, *, fol
     return train(
         setup,
         plan,
-        progressive_shrinking(setup.space, config, setup.seeds),
+        sampler_of(setup.space, config, setup.seeds),
         executor,
         phase=PHASE,
         folder=folder,

@@ -43,5 +43,5 @@ def retrain(
         n_query=config.n_query,
         rate_factor=config.rate_factor,
     )
-    state = train(alone, plan, lambda _: arch, executor, phase=phase, folder=folder, emit=emit, start=start)
+    state = train(alone, plan, lambda _: (arch,), executor, phase=phase, folder=folder, emit=emit, start=start)
     return alone, state

@@ -24,7 +24,10 @@ class Leaves:
         leaf = {k: _compact(v.detach()).requires_grad_() for k, v in self._shared.items()}
         weights = {k: v for k, v in leaf.items() if supernet.roles[k] == "weight"}
         norm = {k: v for k, v in leaf.items() if supernet.roles[k] == "norm"}
-        rates = {k: state[f"lslr/{k}"].detach().requires_grad_(options.learned_rates) for k in weights}
+        self._scales = dict.fromkeys(weights, 1.0) | (dict(supernet.rate_scales(arch)) if options.rate_scaling else {})
+        rates = {
+            k: (state[f"lslr/{k}"].detach() * self._scales[k]).requires_grad_(options.learned_rates) for k in weights
+        }
         per_step = options.per_step_norm
         norms = [{k: v[s] if per_step else v for k, v in norm.items()} for s in range(options.inner_steps)]
         self._leaf, self._rates = leaf, rates
@@ -43,7 +46,7 @@ class Leaves:
             [self._shared[k] for k in used], list(self._full.values()), list(used.values()), allow_unused=True
         )
         found = {f"params/{k}": g for k, g in zip(self._full, full, strict=True) if g is not None}
-        found |= {f"lslr/{k}": v.grad for k, v in self._rates.items() if v.grad is not None}
+        found |= {f"lslr/{k}": v.grad * self._scales[k] for k, v in self._rates.items() if v.grad is not None}
         return found | self._sums
 
     def collectors(self) -> list[NormStats]:
@@ -51,16 +54,20 @@ class Leaves:
         return [NormStats("collect") for _ in range(self._options.inner_steps + 1)]
 
     def add_statistics(self, collected: Sequence[NormStats]) -> None:
-        """Add up what one task, or one batch of tasks, collected; channels of other widths are marked NaN."""
+        """Add up what one task, or one batch of tasks, collected, and count the tasks of each channel."""
         for layer, channels in self._channels.items():
+            n_tasks = 1
             for part in ("mean", "var"):
                 rows = torch.stack([getattr(c, part)[layer] for c in collected])  # (steps+1, [T,] C)
-                rows = rows.sum(1) if rows.dim() == 3 else rows
-                name = f"stats/{layer}.{part}"
-                if name not in self._sums:
-                    self._sums[name] = torch.full_like(self._state[name], torch.nan)
-                    self._sums[name][:, :channels] = 0
-                self._sums[name][:, :channels] += rows
+                if rows.dim() == 3:
+                    n_tasks, rows = rows.shape[1], rows.sum(1)
+                self._summed(f"stats/{layer}.{part}", self._state[f"stats/{layer}.{part}"])[:, :channels] += rows
+            self._summed(f"count/{layer}", self._state[f"stats/{layer}.mean"][0])[:channels] += n_tasks
+
+    def _summed(self, name: str, like: Tensor) -> Tensor:
+        if name not in self._sums:
+            self._sums[name] = torch.zeros_like(like)
+        return self._sums[name]
 
     def running(self, n_tasks: int) -> list[NormStats] | None:
         """Return the running statistics of each step to normalise with, or ``None`` where the batch's are used."""

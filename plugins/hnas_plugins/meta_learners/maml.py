@@ -48,7 +48,7 @@ class MAML(MetaLearner):
             state[f"params/{name}"] = value
             if supernet.roles[name] == "weight":
                 state[f"lslr/{name}"] = torch.full((o.inner_steps,), o.inner_lr)
-            elif o.per_step_statistics:
+            elif supernet.roles[name] == "norm" and o.per_step_statistics:
                 layer = name.rpartition(".")[0]
                 shape = (o.inner_steps + 1, value.shape[-1])
                 state[f"stats/{layer}.mean"] = torch.zeros(shape)
@@ -89,7 +89,8 @@ class MAML(MetaLearner):
         network = Network(supernet=supernet, arch=arch, batched=self._batches(supernet, arch, episodes))
         losses: list[Tensor] = []
         accuracies: list[Tensor] = []
-        for x, y, query_x, query_y in _tasks(episodes, network.batched):
+        answers = self._answers(supernet, state, episodes, arch)
+        for number, (x, y, query_x, query_y) in enumerate(_tasks(episodes, network.batched)):
             start = learned.learned.for_tasks(len(episodes)) if network.batched else learned.learned
             stats = learned.collectors() if o.per_step_statistics else None
             total = torch.zeros((), device=x.device)
@@ -99,6 +100,10 @@ class MAML(MetaLearner):
                     final = stats[-1] if stats and step == o.inner_steps - 1 else None
                     logits = network({**weights, **start.norms[step]}, query_x, final)
                     loss = task_losses(logits, query_y)
+                    if answers is not None:
+                        soft = answers if network.batched else answers[number]
+                        distance = -(soft * logits.log_softmax(-1)).sum(-1).mean(-1)
+                        loss = torch.lerp(loss, distance, o.distillation)
                     total = total + weights_of_loss[step] * loss.sum()
             torch.autograd.backward(total, inputs=learned.leaves)
             losses.append(loss.detach().reshape(-1))
@@ -107,11 +112,29 @@ class MAML(MetaLearner):
                 learned.add_statistics(stats)
         return learned.gradient(), Scores(loss=torch.cat(losses), accuracy=torch.cat(accuracies))
 
+    def _answers(self, supernet: SuperNet, state: State, episodes: Episodes, arch: Architecture) -> Tensor | None:
+        """Return the query probabilities (T, N, n_way) of the largest sub-network, to distil from."""
+        teacher = supernet.largest
+        if not self._options.distillation or teacher is None or teacher == arch:
+            return None
+        learned = Leaves(supernet, state, teacher, self._options)
+        with torch.no_grad():
+            logits = [
+                supernet.forward_tasks(self._adapted(supernet, teacher, learned, group), group.query_x, teacher)
+                for group in self._groups(supernet, teacher, episodes)
+            ]
+        return torch.cat(logits).softmax(-1)
+
     def update(self, state: State, gradient: Gradient, n_tasks: int, progress: Progress) -> None:
         lr = outer_rate(self._options, progress)
         clamp = self._options.gradient_clamp
-        adam_step(state, gradient, self._trained(state), lr=lr, n_tasks=n_tasks, clamp=clamp)
-        update_statistics(state, gradient, n_tasks)
+        trained = self._trained(state)
+        for names, factor in (
+            ([n for n in trained if not n.startswith("lslr/")], 1.0),
+            ([n for n in trained if n.startswith("lslr/")], self._options.rates_lr_factor),
+        ):
+            adam_step(state, gradient, names, lr=lr * factor, n_tasks=n_tasks, clamp=clamp)
+        update_statistics(state, gradient)
 
     def adapt(self, supernet: SuperNet, state: State, episodes: Episodes, arch: Architecture) -> Params:
         learned = Leaves(supernet, state, arch, self._options)

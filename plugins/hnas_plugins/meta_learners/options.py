@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from attrs import frozen
 
-from hnas.settings import at_least_0, one_of, positive, setting
+from hnas.settings import at_least_0, fraction, one_of, positive, setting
 
 
 @frozen(kw_only=True)
@@ -24,6 +24,15 @@ class MAMLPlusPlusOptions:
     per_step_statistics: bool = setting(True, "BNRS: keep running statistics for each inner step")
     per_step_norm: bool = setting(True, "BNWB: batch-normalisation weights and biases for each inner step")
     learned_rates: bool = setting(True, "LSLR: learn the inner learning rate of each layer and step")
+    rate_scaling: bool = setting(
+        False, "scale the inner rates by the fan-in of each sub-network's layers, so that they mean the same for all"
+    )
+    rates_lr_factor: float = setting(
+        1.0, "outer learning rate of the learned inner rates, as a multiple of meta_lr", positive
+    )
+    distillation: float = setting(
+        0.0, "share of the query loss that is the cross-entropy with the largest sub-network's answers", fraction
+    )
     cosine_annealing: bool = setting(True, "CA: anneal the outer learning rate over the whole training")
     statistics: str = setting(
         "batch",

@@ -49,8 +49,12 @@ def adam_state(state: State, names: list[str]) -> State:
     return fresh
 
 
-def update_statistics(state: State, gradient: Gradient, n_tasks: int) -> None:
-    """Move the running statistics towards this meta-batch's, in place. NaN marks channels that were not used."""
+def update_statistics(state: State, gradient: Gradient) -> None:
+    """Move the running statistics towards this meta-batch's, in place, where some task had the channel.
+
+    ``count/<layer>`` (C,) holds how many had it: architectures of several widths may share a meta-batch.
+    """
     for name in [n for n in gradient if n.startswith("stats/")]:
-        batch = gradient[name] / n_tasks
-        state[name].copy_(torch.where(batch.isnan(), state[name], torch.lerp(state[name], batch, MOMENTUM)))
+        count = gradient[name.replace("stats/", "count/").rpartition(".")[0]]
+        batch = gradient[name] / count
+        state[name].copy_(torch.where(count > 0, torch.lerp(state[name], batch, MOMENTUM), state[name]))

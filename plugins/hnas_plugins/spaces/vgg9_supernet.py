@@ -20,7 +20,7 @@ from hnas_plugins.spaces.blocks import (
     pool_linear,
     pool_linear_tasks,
 )
-from hnas_plugins.spaces.vgg9 import DEPTH, KERNELS, VGG9, check_task
+from hnas_plugins.spaces.vgg9 import ACTIVATIONS, DEPTH, KERNELS, VGG9, ConvBlock, check_task
 
 
 class VGG9SuperNet(SuperNet):
@@ -40,24 +40,38 @@ class VGG9SuperNet(SuperNet):
         check_task(input_shape, n_way)
         engine.prepare()
         self._space = space
+        self.largest = space.largest()
         self._task = (input_shape, n_way)
         self._pool = space.settings.pool
         self._halving = {
             "stride": 2 if space.settings.downsample == "stride" else 1,
             "max_pool": space.settings.downsample == "pool",
         }
+        options = space.settings
+        self._norm_rows = {"shared": 0, "kernel": len(KERNELS), "width": len(space.widths)}.get(
+            options.norms, len(ACTIVATIONS)
+        )
+        norm = (self._norm_rows,) if self._norm_rows else ()
+        heads = (DEPTH,) if options.heads == "depth" else ()
         widest, positions = max(space.widths), self._pool**2
         self._shapes: dict[str, tuple[int, ...]] = {}
         channels = input_shape[0]
         for i in range(1, DEPTH + 1):
-            self._shapes[f"conv{i}.weight"] = (widest, channels, max(KERNELS), max(KERNELS))
-            self._shapes[f"norm{i}.weight"] = self._shapes[f"norm{i}.bias"] = (widest,)
+            for kernel in sorted(KERNELS if options.kernels == "own" else KERNELS[-1:], reverse=True):
+                self._shapes[self._conv(i, kernel)] = (widest, channels, kernel, kernel)
+            if options.kernels == "transform":
+                self._shapes[f"conv{i}.to3"] = (9, 9)
+            self._shapes[f"norm{i}.weight"] = self._shapes[f"norm{i}.bias"] = (*norm, widest)
             channels = widest
-        self._shapes |= {"fc.weight": (n_way, widest, positions), "fc.bias": (n_way,)}
+        self._shapes |= {"fc.weight": (*heads, n_way, widest, positions), "fc.bias": (*heads, n_way)}
 
     @property
     def roles(self) -> Mapping[str, Role]:
-        return {name: "norm" if name.startswith("norm") else "weight" for name in self._shapes}
+        return {n: "norm" if n.startswith("norm") else "meta" if n.endswith("to3") else "weight" for n in self._shapes}
+
+    def _conv(self, i: int, kernel: int) -> str:
+        own = self._space.settings.kernels == "own" and kernel != max(KERNELS)
+        return f"conv{i}.k{kernel}" if own else f"conv{i}.weight"
 
     def init(self, generator: torch.Generator) -> Params:
         """Draw as the MAML++ authors' code does: Xavier-uniform weights, biases 0, gamma 1 and beta 0.
@@ -72,6 +86,8 @@ class VGG9SuperNet(SuperNet):
                 params[name] = torch.zeros(shape)
             elif name.startswith("norm"):
                 params[name] = torch.ones(shape)
+            elif name.endswith("to3"):
+                params[name] = torch.eye(9)
             else:
                 bound = self._xavier_bound(name, shape)
                 params[name] = torch.empty(shape).uniform_(-bound, bound, generator=generator)
@@ -80,8 +96,8 @@ class VGG9SuperNet(SuperNet):
     def _xavier_bound(self, name: str, shape: tuple[int, ...]) -> float:
         base = self._space.settings.base_width
         if name == "fc.weight":
-            return math.sqrt(6 / (base * shape[2] + shape[0]))
-        fan_in = shape[1] if name == "conv1.weight" else base
+            return math.sqrt(6 / (base * shape[-1] + shape[-3]))
+        fan_in = shape[1] if name.startswith("conv1.") else base
         return math.sqrt(6 / (9 * (fan_in + base)))
 
     def macs(self, arch: Architecture) -> int:
@@ -91,17 +107,49 @@ class VGG9SuperNet(SuperNet):
         """Return views of ``params``: the super-net's, or those of any network that has as much of each tensor."""
         shared = {}
         channels = params["conv1.weight"].shape[-3]
-        for i, block in enumerate(self._space.blocks(arch), 1):
-            weight = params[f"conv{i}.weight"]
+        blocks = self._space.blocks(arch)
+        for i, block in enumerate(blocks, 1):
+            weight = params[self._conv(i, block.kernel)][..., : block.width, :channels, :, :]
+            if self._space.settings.kernels == "transform" and block.kernel < 5:
+                inner = weight[..., 1:4, 1:4]
+                weight = (inner.flatten(-2) @ params[f"conv{i}.to3"]).view(inner.shape)
             edge = (weight.shape[-1] - block.kernel) // 2
             crop = slice(edge, edge + block.kernel)
-            shared[f"conv{i}.weight"] = weight[..., : block.width, :channels, crop, crop]
-            shared[f"norm{i}.weight"] = params[f"norm{i}.weight"][..., : block.width]
-            shared[f"norm{i}.bias"] = params[f"norm{i}.bias"][..., : block.width]
+            shared[f"conv{i}.weight"] = weight[..., crop, crop]
+            for part in ("weight", "bias"):
+                norm = params[f"norm{i}.{part}"]
+                row = norm[..., self._norm_row(block), :] if self._norm_rows else norm
+                shared[f"norm{i}.{part}"] = row[..., : block.width]
             channels = block.width
-        shared["fc.weight"] = params["fc.weight"][..., :channels, :]
-        shared["fc.bias"] = params["fc.bias"]
+        weight, bias = params["fc.weight"], params["fc.bias"]
+        if self._space.settings.heads == "depth":
+            weight, bias = weight[..., len(blocks) - 1, :, :, :], bias[..., len(blocks) - 1, :]
+        shared["fc.weight"], shared["fc.bias"] = weight[..., :channels, :], bias
         return shared
+
+    def _norm_row(self, block: ConvBlock) -> int:
+        match self._space.settings.norms:
+            case "kernel":
+                return KERNELS.index(block.kernel)
+            case "width":
+                return self._space.widths.index(block.width)
+            case _:
+                return ACTIVATIONS.index(block.activation)
+
+    def rate_scales(self, arch: Architecture) -> Mapping[str, float]:
+        """Return the ratio of each layer's fan-in to that of the reference network (3×3, base width).
+
+        Under batch normalisation a step of a given rate turns a filter by an angle that falls with the square of its
+        length, so with its fan-in: a convolution's rate grows with it. A step of the classifier moves the logits by a
+        sum over its channels: its rate falls with their number.
+        """
+        (channels, _, _), _ = self._task
+        base = self._space.settings.base_width
+        scales = {}
+        for i, block in enumerate(self._space.blocks(arch), 1):
+            scales[f"conv{i}.weight"] = block.kernel**2 * channels / (9 * (channels if i == 1 else base))
+            channels = block.width
+        return scales | {"fc.weight": base / channels}
 
     def forward(self, shared: Params, x: Tensor, arch: Architecture, *, stats: NormStats | None = None) -> Tensor:
         """Return the logits (N, n_way). Statistics are named ``norm1`` … ``norm4``."""

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from hnas import Progress
+from hnas.arch_sampling import largest_probability, progressive_shrinking, sampler_of
 from hnas.config.schema import MetaTrainConfig
 from hnas.seeds import Seeds
-from hnas.shrinking import largest_probability, progressive_shrinking
 
 
 @pytest.mark.parametrize(
@@ -48,9 +48,11 @@ def test_other_settings(settings: dict[str, Any], epoch: int, expected: float) -
 
 def drawn(space: Any, config: MetaTrainConfig, seed: int, iterations: range) -> list[Any]:
     sampler = progressive_shrinking(space, config, Seeds(seed))
-    return [
-        sampler(Progress(iteration=i, iterations_per_epoch=config.iterations, epochs=config.epochs)) for i in iterations
-    ]
+    return [arch for i in iterations for arch in sampler(progress(config, i))]
+
+
+def progress(config: MetaTrainConfig, iteration: int) -> Progress:
+    return Progress(iteration=iteration, iterations_per_epoch=config.iterations, epochs=config.epochs)
 
 
 def test_only_the_largest_before_the_start(tiny_space: Any) -> None:
@@ -75,3 +77,29 @@ def test_an_architecture_depends_on_seed_and_iteration_only(tiny_space: Any) -> 
     whole = drawn(tiny_space, config, 0, range(100))
     assert drawn(tiny_space, config, 0, range(60, 100)) == whole[60:]
     assert drawn(tiny_space, config, 1, range(100)) != whole
+
+
+def test_several_architectures_for_each_meta_batch(tiny_space: Any) -> None:
+    """Each drawn on its own; one that is drawn twice gets its tasks once, not two shares of them."""
+    config = MetaTrainConfig(epochs=4, iterations=50, shrink_start=2, architectures=3)
+    sampler = sampler_of(tiny_space, config, Seeds(0))
+    assert sampler(progress(config, 0)) == [tiny_space.largest()]
+    late = [sampler(progress(config, i)) for i in range(150, 200)]
+    assert all(1 <= len(archs) == len(set(archs)) <= 3 for archs in late)
+    assert sum(len(archs) == 3 for archs in late) > 25
+
+
+def test_the_sandwich_has_both_ends_and_random_ones_between(tiny_space: Any) -> None:
+    config = MetaTrainConfig(sampling="sandwich", architectures=4)
+    sampler = sampler_of(tiny_space, config, Seeds(0))
+    batches = [sampler(progress(config, i)) for i in range(50)]
+    assert all(archs[:2] == [tiny_space.largest(), tiny_space.smallest()] for archs in batches)
+    assert len({arch for archs in batches for arch in archs[2:]}) > 50
+    assert batches == [sampler(progress(config, i)) for i in range(50)]
+
+
+@pytest.mark.parametrize("architectures", [1, 2])
+def test_a_thin_sandwich_is_the_ends(tiny_space: Any, architectures: int) -> None:
+    config = MetaTrainConfig(sampling="sandwich", architectures=architectures)
+    ends = [tiny_space.largest(), tiny_space.smallest()]
+    assert sampler_of(tiny_space, config, Seeds(0))(progress(config, 7)) == ends[:architectures]

@@ -1,0 +1,79 @@
+"""One iteration's meta-gradient: a meta-batch cut into parts for the workers, and their gradients added up."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
+from typing import Any
+
+from attrs import frozen
+
+from hnas.accelerator import memory_explained
+from hnas.architecture import Architecture
+from hnas.executor import Executor
+from hnas.learner import Gradient, Progress, State
+from hnas.setup import Setup
+from hnas.transfer import from_driver, to_workers
+
+
+@frozen(kw_only=True)
+class Part:
+    """Tasks of a meta-batch, by their index in it, on which one architecture is trained."""
+
+    arch: Architecture
+    tasks: range
+
+
+def cut(
+    architectures: Sequence[Architecture], tasks: int, workers: int, work: Callable[[Architecture], float]
+) -> list[Part]:
+    """Share ``tasks`` out among the architectures evenly, and cut what is too long for one worker; the longest first.
+
+    ``work`` is what one task of an architecture takes, in any unit. Parts are as large as an even load of the workers
+    allows, because tasks of one architecture are computed together. With fewer tasks than architectures the last
+    architectures get none.
+    """
+    n = min(len(architectures), tasks)
+    bounds = [tasks * i // n for i in range(n + 1)]
+    loads = [work(a) * (last - first) for a, (first, last) in zip(architectures, pairwise(bounds), strict=False)]
+    even = sum(loads) / workers
+    found: list[tuple[float, Part]] = []
+    for arch, load, (first, last) in zip(architectures, loads, pairwise(bounds), strict=False):
+        pieces = min(last - first, max(1, math.ceil(load / even - 1e-9)))
+        edges = [first + (last - first) * i // pieces for i in range(pieces + 1)]
+        found += [(load / pieces, Part(arch=arch, tasks=range(a, b))) for a, b in pairwise(edges)]
+    return [part for _, part in sorted(found, key=lambda pair: -pair[0])]
+
+
+def meta_gradient(
+    executor: Executor, state: State, parts: Sequence[Part], n_query: int, progress: Progress, phase: str
+) -> tuple[Gradient, list[tuple[float, float]]]:
+    """Return the sum of the meta-gradient over all tasks, and each part's mean query loss and accuracy."""
+    import torch
+
+    executor.put(state=to_workers(state))
+    items = [(part, progress, n_query, f"{phase}-tasks") for part in parts]
+    gradient: Gradient = {}
+    scores: list[tuple[float, float]] = []
+    for arrays, loss, accuracy in executor.map(_gradient_part, items):
+        scores.append((loss, accuracy))
+        for name, value in arrays.items():
+            added = torch.from_numpy(value)
+            gradient[name] = gradient[name] + added if name in gradient else added
+    return gradient, scores
+
+
+def _gradient_part(values: Mapping[str, Any], item: Any) -> tuple[dict[str, Any], float, float]:
+    """Run in a worker: the meta-gradient over a part of the meta-batch."""
+    setup: Setup = values["setup"]
+    part, progress, n_query, purpose = item
+    episodes = setup.episodes("train", purpose, part.tasks, n_query, progress.iteration)
+    state = from_driver(values["state"], setup)
+    with memory_explained(
+        f"the networks of {len(part.tasks)} tasks, {setup.n_way} x ({setup.k_shot} + {n_query}) images each",
+        "the phase's tasks or n_query, or learner.batch_below_gflop",
+    ):
+        gradient, scores = setup.learner.gradient(setup.supernet, state, episodes, part.arch, progress)
+        arrays = {k: v.detach().cpu().numpy() for k, v in gradient.items()}
+    return arrays, scores.loss.mean().item(), scores.accuracy.mean().item()

@@ -1,0 +1,96 @@
+"""Train super-net variants, one change at a time, and judge each by its ranking; goes on where it stopped.
+
+    python experiments/supernet/variants.py --data-root ~/data/omniglot --runs ~/supernet-runs [NAME ...]
+
+Every variant gets the same number of tasks. Its row (see `benchmarks/ranking.py` for the measures) is put into
+``variants.json`` here, with the settings and the seconds that training took on one core.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+HERE = Path(__file__).parent
+RANKING = HERE.parents[1] / "benchmarks" / "ranking.py"
+EPOCHS, ITERATIONS = 10, 400
+BASE = {
+    "space.base_width": 16,
+    "learner.meta_lr": 4e-3,
+    "learner.first_order_epochs": EPOCHS // 2,
+    "learner.multi_step_loss": "false",
+    "meta_train.epochs": EPOCHS,
+    "meta_train.iterations": ITERATIONS,
+    "meta_train.tasks": 16,
+    "meta_train.n_query": 5,
+    "meta_train.validate_every": EPOCHS,
+    "meta_train.shrink_start": 0,
+    "meta_train.shrink_end": 0.0,
+    "meta_train.shrink_decay": 50,
+}
+"""Uniform sampling, one architecture in each meta-batch."""
+FOUR = {"meta_train.architectures": 4}
+VARIANTS: dict[str, tuple[str, dict[str, object]]] = {
+    "uniform": ("one uniformly random architecture a meta-batch", {}),
+    "paper": (
+        "Eq. 4 of the paper, its shares of the training",
+        {"meta_train.shrink_start": 3, "meta_train.shrink_end": 0.2, "meta_train.shrink_decay": 5},
+    ),
+    "four": ("four architectures a meta-batch", FOUR),
+    "eight": ("eight architectures a meta-batch", {"meta_train.architectures": 8}),
+    "sandwich": (
+        "largest, smallest and two random ones (Yu and Huang, ICCV 2019)",
+        {**FOUR, "meta_train.sampling": "sandwich"},
+    ),
+    "rates": ("inner rates scaled by fan-in", {**FOUR, "learner.rate_scaling": "true"}),
+    "heads": ("a classifier for each depth", {**FOUR, "space.heads": "depth"}),
+    "norms-kernel": ("gamma and beta for each kernel size", {**FOUR, "space.norms": "kernel"}),
+    "norms-width": ("gamma and beta for each width", {**FOUR, "space.norms": "width"}),
+    "norms-activation": ("gamma and beta for each activation", {**FOUR, "space.norms": "activation"}),
+    "transform": ("kernel transform (OFA, Cai et al., ICLR 2020)", {**FOUR, "space.kernels": "transform"}),
+    "own-kernels": ("weights of their own for each kernel size", {**FOUR, "space.kernels": "own"}),
+    "rate-2e-3": ("meta learning rate 2e-3", {**FOUR, "learner.meta_lr": 2e-3}),
+    "rate-1e-3": ("meta learning rate 1e-3", {**FOUR, "learner.meta_lr": 1e-3}),
+    "rates-slow": ("inner rates learnt at a tenth of the meta learning rate", {**FOUR, "learner.rates_lr_factor": 0.1}),
+    "distil": (
+        "half the query loss from the largest one's answers, a sandwich (Yu and Huang, ICCV 2019)",
+        {**FOUR, "meta_train.sampling": "sandwich", "learner.distillation": 0.5},
+    ),
+    "clamp": ("meta-gradient clamped to 0.1", {**FOUR, "learner.gradient_clamp": 0.1}),
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description="Train super-net variants and judge their ranking.")
+    parser.add_argument("names", nargs="*", help="variants; all by default")
+    parser.add_argument("--data-root", required=True, help="where Omniglot is")
+    parser.add_argument("--runs", type=Path, required=True, help="folder for the run directories")
+    options = parser.parse_args(arguments)
+    for name in options.names or VARIANTS:
+        measure(name, options.runs / name, options.data_root)
+
+
+def measure(name: str, run: Path, data_root: str) -> None:
+    idea, changes = VARIANTS[name]
+    settings = {**BASE, **changes}
+    sets = [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
+    hnas = [str(Path(sys.executable).with_name("hnas")), "meta-train", "--preset", "none", "--tasks", "omniglot"]
+    began = time.perf_counter()
+    subprocess.run([*hnas, "--data-root", data_root, "--workers", "1", "--run-dir", str(run), *sets], check=True)
+    seconds = time.perf_counter() - began
+    scored = subprocess.run([sys.executable, RANKING, "score", run], check=True, stdout=subprocess.PIPE, text=True)
+    row = {"name": name, "idea": idea, "changes": changes, "seconds": round(seconds), **json.loads(scored.stdout)}
+    path = HERE / "variants.json"
+    rows = json.loads(path.read_text()) if path.is_file() else []
+    rows = [r for r in rows if r["name"] != name] + [row]
+    path.write_text("[\n" + ",\n".join(" " + json.dumps(r) for r in rows) + "\n]\n")
+    print(json.dumps(row), flush=True)
+
+
+if __name__ == "__main__":
+    main()

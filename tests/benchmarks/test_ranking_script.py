@@ -1,0 +1,91 @@
+"""The ranking benchmark: its measures on orders that can be counted by hand, and the script on a small super-net."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+
+
+@pytest.fixture(scope="module")
+def ranking() -> Iterator[Any]:
+    sys.path.insert(0, str(BENCHMARKS))
+    try:
+        yield import_module("ranking")
+    finally:
+        sys.path.remove(str(BENCHMARKS))
+
+
+def network(genes: int, accuracy: float, *, depth: int = 4, params: int = 1, macs: int = 1) -> dict[str, Any]:
+    return {"genes": [genes], "accuracy": accuracy, "options": {"depth": depth}, "params": params, "macs": macs}
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "expected"),
+    [
+        ([1, 2, 3, 4], [10, 20, 30, 40], 1.0),
+        ([1, 2, 3, 4], [4, 3, 2, 1], -1.0),
+        ([1, 2, 3, 4], [1, 3, 2, 4], 4 / 6),  # one of six pairs the other way round
+        ([1, 2, 2], [1, 2, 3], 2 / np.sqrt(2 * 3)),  # tau-b: a pair tied in one
+        ([1, 1, 1], [1, 2, 3], 0.0),
+    ],
+)
+def test_tau_by_counting_pairs(ranking: Any, one: list[float], other: list[float], expected: float) -> None:
+    assert ranking.tau(np.array(one), np.array(other)) == pytest.approx(expected)
+
+
+def test_the_comparison_by_hand(ranking: Any) -> None:
+    """Eight networks, of which the super-net exchanges the best with the third; all 10 points lower but one."""
+    networks = [network(i, 0.9 - 0.1 * i, depth=4 if i < 4 else 1, params=i, macs=-i) for i in range(8)]
+    shared = [n["accuracy"] - 0.1 for n in networks]
+    shared[0], shared[2] = shared[2], shared[0]
+    shared[7] += 0.05
+    found = ranking.compare(networks, shared, [7])
+    assert found["networks"] == 8
+    assert found["tau"] == pytest.approx(1 - 2 * 3 / 28, abs=1e-3)  # 0–1, 0–2 and 1–2 of 28 pairs
+    assert found["tau_full_depth"] == 0.0  # 3 of 6
+    assert found["top_quarter"] == 0.5  # of the best two, one
+    assert found["gap"] == pytest.approx(10.0)
+    assert found["gap_reference"] == pytest.approx(5.0)
+    assert (found["tau_params"], found["tau_macs"]) == (-1.0, 1.0)
+
+
+@pytest.mark.slow
+def test_a_super_net_is_scored_against_networks_trained_alone(tmp_path: Path, hnas_home: Path, real_data: Any) -> None:
+    """Both commands on real images, each for a moment; the second call of `alone` finds everything done."""
+    sets = {"space.base_width": 4, "meta_train.epochs": 1, "meta_train.iterations": 2, "meta_train.shrink_start": 0}
+    program = "from hnas.cli import main; main()"
+    flags = [part for key, value in sets.items() for part in ("--set", f"{key}={value}")]
+    data, run_dir = ("--data-root", str(real_data("omniglot"))), str(tmp_path / "run")
+    run("-c", program, "meta-train", "--preset", "quick", "--tasks", "omniglot", *data, "--run-dir", run_dir, *flags)
+    script = (str(BENCHMARKS / "ranking.py"), "--results", str(tmp_path), "--test-tasks", "20")
+    alone = (*script, "alone", *data, "--width", "4", "--architectures", "4", "--iterations", "10")
+    assert run(*alone).count(" in ") == 5  # the reference too
+    assert run(*alone) == ""
+    run(*alone, "--seed", "1")
+    found = json.loads(run(*script, "score", run_dir))
+    assert found["networks"] == 5
+    assert all(-1 <= found[key] <= 1 for key in ("tau", "tau_params", "ceiling", "tau_full_depth"))
+    assert 0 <= found["disagreement"] <= 1
+
+
+def run(*command: str) -> str:
+    done = subprocess.run(
+        [sys.executable, *command],
+        capture_output=True,
+        text=True,
+        timeout=240,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout

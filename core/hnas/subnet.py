@@ -51,8 +51,8 @@ class SubNet(SuperNet):
     ) -> Params:
         return self._supernet.descend(weights, norms, rates, x, y, self._arch, stats=stats)
 
-    def rate_scales(self, arch: Architecture) -> Mapping[str, float]:
-        return self._supernet.rate_scales(self._arch)
+    def fan_ratios(self, arch: Architecture) -> Mapping[str, float]:
+        return self._supernet.fan_ratios(self._arch)
 
     def macs(self, arch: Architecture) -> int:
         return self._supernet.macs(self._arch)

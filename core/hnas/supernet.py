@@ -120,11 +120,11 @@ class SuperNet(ABC):
             adapted = {k: torch.addcmul(w.detach(), g, rates[k][i].detach(), value=-1) for (k, w), g in steps}
         return adapted
 
-    def rate_scales(self, arch: Architecture) -> Mapping[str, float]:
-        """Return what a learning rate of the inner loop should be multiplied with, by parameter, to mean the same.
+    def fan_ratios(self, arch: Architecture) -> Mapping[str, float]:
+        """Return the fan-in of the sub-network's layers over that of a network of middle size, by parameter.
 
-        The weights of a narrow network and those of a wide one are parts of the same tensors, so one rate moves them
-        unequally far. Parameters left out count as 1. None by default.
+        The weights of a narrow network and those of a wide one are parts of the same tensors, so one inner rate moves
+        their outputs unequally far; a learner may scale it. Parameters left out count as 1. None by default.
         """
         return {}
 

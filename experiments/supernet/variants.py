@@ -18,7 +18,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 RANKING = HERE.parents[1] / "benchmarks" / "ranking.py"
-EPOCHS, ITERATIONS = 10, 400
+EPOCHS, ITERATIONS = 10, 200
 BASE = {
     "space.base_width": 16,
     "learner.meta_lr": 4e-3,
@@ -47,11 +47,14 @@ VARIANTS: dict[str, tuple[str, dict[str, object]]] = {
         "largest, smallest and two random ones (Yu and Huang, ICCV 2019)",
         {**FOUR, "meta_train.sampling": "sandwich"},
     ),
-    "rates": ("inner rates scaled by fan-in", {**FOUR, "learner.rate_scaling": "true"}),
+    "rates-head": ("inner rate of the classifier over its fan-in", {**FOUR, "learner.rate_scaling": "head"}),
+    "rates-sqrt": ("also those of convolutions by the root of theirs", {**FOUR, "learner.rate_scaling": "sqrt"}),
+    "rates-linear": ("also those of convolutions in proportion", {**FOUR, "learner.rate_scaling": "linear"}),
     "heads": ("a classifier for each depth", {**FOUR, "space.heads": "depth"}),
     "norms-kernel": ("gamma and beta for each kernel size", {**FOUR, "space.norms": "kernel"}),
     "norms-width": ("gamma and beta for each width", {**FOUR, "space.norms": "width"}),
     "norms-activation": ("gamma and beta for each activation", {**FOUR, "space.norms": "activation"}),
+    "norms-sum": ("gamma and beta as a sum of three: of kernel, width, activation", {**FOUR, "space.norms": "sum"}),
     "transform": ("kernel transform (OFA, Cai et al., ICLR 2020)", {**FOUR, "space.kernels": "transform"}),
     "own-kernels": ("weights of their own for each kernel size", {**FOUR, "space.kernels": "own"}),
     "rate-2e-3": ("meta learning rate 2e-3", {**FOUR, "learner.meta_lr": 2e-3}),
@@ -61,6 +64,7 @@ VARIANTS: dict[str, tuple[str, dict[str, object]]] = {
         "half the query loss from the largest one's answers, a sandwich (Yu and Huang, ICCV 2019)",
         {**FOUR, "meta_train.sampling": "sandwich", "learner.distillation": 0.5},
     ),
+    "first-order": ("first-order gradients throughout", {**FOUR, "learner.second_order": "false"}),
     "clamp": ("meta-gradient clamped to 0.1", {**FOUR, "learner.gradient_clamp": 0.1}),
 }
 

@@ -24,7 +24,10 @@ class Leaves:
         leaf = {k: _compact(v.detach()).requires_grad_() for k, v in self._shared.items()}
         weights = {k: v for k, v in leaf.items() if supernet.roles[k] == "weight"}
         norm = {k: v for k, v in leaf.items() if supernet.roles[k] == "norm"}
-        self._scales = dict.fromkeys(weights, 1.0) | (dict(supernet.rate_scales(arch)) if options.rate_scaling else {})
+        fans = supernet.fan_ratios(arch)
+        power = {"none": (0.0, 0.0), "head": (0.0, -1.0), "sqrt": (0.5, -1.0), "linear": (1.0, -1.0)}
+        conv, head = power[options.rate_scaling]
+        self._scales = {k: fans.get(k, 1.0) ** (conv if v.dim() == 4 else head) for k, v in weights.items()}
         rates = {
             k: (state[f"lslr/{k}"].detach() * self._scales[k]).requires_grad_(options.learned_rates) for k in weights
         }

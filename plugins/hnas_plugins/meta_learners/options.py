@@ -24,8 +24,11 @@ class MAMLPlusPlusOptions:
     per_step_statistics: bool = setting(True, "BNRS: keep running statistics for each inner step")
     per_step_norm: bool = setting(True, "BNWB: batch-normalisation weights and biases for each inner step")
     learned_rates: bool = setting(True, "LSLR: learn the inner learning rate of each layer and step")
-    rate_scaling: bool = setting(
-        False, "scale the inner rates by the fan-in of each sub-network's layers, so that they mean the same for all"
+    rate_scaling: str = setting(
+        "none",
+        "scale the inner rates by the fan-in of each sub-network's layers: not, of the classifier, also of convolutions "
+        "by its square root, or in proportion",
+        one_of("none", "head", "sqrt", "linear"),
     )
     rates_lr_factor: float = setting(
         1.0, "outer learning rate of the learned inner rates, as a multiple of meta_lr", positive

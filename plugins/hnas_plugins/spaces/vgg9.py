@@ -37,10 +37,11 @@ class VGG9Options:
     heads: Literal["shared", "depth"] = setting(
         "shared", "classifiers of the super-net: one, or one for each depth", one_of("shared", "depth")
     )
-    norms: Literal["shared", "kernel", "width", "activation"] = setting(
+    norms: Literal["shared", "kernel", "width", "activation", "sum"] = setting(
         "shared",
-        "scale and shift of the super-net's normalisations: one for each layer, or for each option of a choice",
-        one_of("shared", "kernel", "width", "activation"),
+        "scale and shift of the super-net's normalisations: one for each layer, one for each option of a choice, or "
+        "the sum of those of all three",
+        one_of("shared", "kernel", "width", "activation", "sum"),
     )
     kernels: Literal["crop", "transform", "own"] = setting(
         "crop",

@@ -48,10 +48,8 @@ class VGG9SuperNet(SuperNet):
             "max_pool": space.settings.downsample == "pool",
         }
         options = space.settings
-        self._norm_rows = {"shared": 0, "kernel": len(KERNELS), "width": len(space.widths)}.get(
-            options.norms, len(ACTIVATIONS)
-        )
-        norm = (self._norm_rows,) if self._norm_rows else ()
+        sizes = {"kernel": len(KERNELS), "width": len(space.widths), "activation": len(ACTIVATIONS)}
+        norm = () if options.norms == "shared" else (sizes.get(options.norms, sum(sizes.values())),)
         heads = (DEPTH,) if options.heads == "depth" else ()
         widest, positions = max(space.widths), self._pool**2
         self._shapes: dict[str, tuple[int, ...]] = {}
@@ -85,7 +83,7 @@ class VGG9SuperNet(SuperNet):
             if name.endswith(".bias"):
                 params[name] = torch.zeros(shape)
             elif name.startswith("norm"):
-                params[name] = torch.ones(shape)
+                params[name] = torch.ones(shape) / (3 if self._space.settings.norms == "sum" else 1)
             elif name.endswith("to3"):
                 params[name] = torch.eye(9)
             else:
@@ -117,9 +115,7 @@ class VGG9SuperNet(SuperNet):
             crop = slice(edge, edge + block.kernel)
             shared[f"conv{i}.weight"] = weight[..., crop, crop]
             for part in ("weight", "bias"):
-                norm = params[f"norm{i}.{part}"]
-                row = norm[..., self._norm_row(block), :] if self._norm_rows else norm
-                shared[f"norm{i}.{part}"] = row[..., : block.width]
+                shared[f"norm{i}.{part}"] = self._norm(params[f"norm{i}.{part}"][..., : block.width], block)
             channels = block.width
         weight, bias = params["fc.weight"], params["fc.bias"]
         if self._space.settings.heads == "depth":
@@ -127,29 +123,30 @@ class VGG9SuperNet(SuperNet):
         shared["fc.weight"], shared["fc.bias"] = weight[..., :channels, :], bias
         return shared
 
-    def _norm_row(self, block: ConvBlock) -> int:
+    def _norm(self, rows: Tensor, block: ConvBlock) -> Tensor:
+        kernel, activation = KERNELS.index(block.kernel), ACTIVATIONS.index(block.activation)
+        width = self._space.widths.index(block.width)
         match self._space.settings.norms:
+            case "shared":
+                return rows
             case "kernel":
-                return KERNELS.index(block.kernel)
+                return rows[..., kernel, :]
             case "width":
-                return self._space.widths.index(block.width)
-            case _:
-                return ACTIVATIONS.index(block.activation)
+                return rows[..., width, :]
+            case "activation":
+                return rows[..., activation, :]
+        first = len(KERNELS) + len(self._space.widths)
+        return rows[..., kernel, :] + rows[..., len(KERNELS) + width, :] + rows[..., first + activation, :]
 
-    def rate_scales(self, arch: Architecture) -> Mapping[str, float]:
-        """Return the ratio of each layer's fan-in to that of the reference network (3×3, base width).
-
-        Under batch normalisation a step of a given rate turns a filter by an angle that falls with the square of its
-        length, so with its fan-in: a convolution's rate grows with it. A step of the classifier moves the logits by a
-        sum over its channels: its rate falls with their number.
-        """
+    def fan_ratios(self, arch: Architecture) -> Mapping[str, float]:
+        """Return the ratio of each layer's fan-in to that of the reference network (3×3, base width)."""
         (channels, _, _), _ = self._task
         base = self._space.settings.base_width
         scales = {}
         for i, block in enumerate(self._space.blocks(arch), 1):
             scales[f"conv{i}.weight"] = block.kernel**2 * channels / (9 * (channels if i == 1 else base))
             channels = block.width
-        return scales | {"fc.weight": base / channels}
+        return scales | {"fc.weight": channels / base}
 
     def forward(self, shared: Params, x: Tensor, arch: Architecture, *, stats: NormStats | None = None) -> Tensor:
         """Return the logits (N, n_way). Statistics are named ``norm1`` … ``norm4``."""

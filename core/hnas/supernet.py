@@ -120,6 +120,13 @@ class SuperNet(ABC):
             adapted = {k: torch.addcmul(w.detach(), g, rates[k][i].detach(), value=-1) for (k, w), g in steps}
         return adapted
 
+    rate_groups: int = 1
+    """How many groups of sub-networks a learner should keep learning rates of their own for; see `rate_group`."""
+
+    def rate_group(self, arch: Architecture) -> int:
+        """Return the group of an architecture, from 0."""
+        return 0
+
     def fan_ratios(self, arch: Architecture) -> Mapping[str, float]:
         """Return the fan-in of the sub-network's layers over that of a network of middle size, by parameter.
 

@@ -50,6 +50,7 @@ VARIANTS: dict[str, tuple[str, dict[str, object]]] = {
     "rates-head": ("inner rate of the classifier over its fan-in", {**FOUR, "learner.rate_scaling": "head"}),
     "rates-sqrt": ("also those of convolutions by the root of theirs", {**FOUR, "learner.rate_scaling": "sqrt"}),
     "rates-linear": ("also those of convolutions in proportion", {**FOUR, "learner.rate_scaling": "linear"}),
+    "rates-depth": ("inner rates learnt for each depth", {**FOUR, "learner.rates_by_group": "true"}),
     "heads": ("a classifier for each depth", {**FOUR, "space.heads": "depth"}),
     "norms-kernel": ("gamma and beta for each kernel size", {**FOUR, "space.norms": "kernel"}),
     "norms-width": ("gamma and beta for each width", {**FOUR, "space.norms": "width"}),

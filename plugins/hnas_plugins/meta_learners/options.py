@@ -26,9 +26,12 @@ class MAMLPlusPlusOptions:
     learned_rates: bool = setting(True, "LSLR: learn the inner learning rate of each layer and step")
     rate_scaling: str = setting(
         "none",
-        "scale the inner rates by the fan-in of each sub-network's layers: not, of the classifier, also of convolutions "
-        "by its square root, or in proportion",
+        "scale the inner rates by the fan-in of each sub-network's layers: not, of the classifier, also of "
+        "convolutions by its square root, or in proportion",
         one_of("none", "head", "sqrt", "linear"),
+    )
+    rates_by_group: bool = setting(
+        False, "learn inner rates for each group of sub-networks that the space names, such as those of a depth"
     )
     rates_lr_factor: float = setting(
         1.0, "outer learning rate of the learned inner rates, as a multiple of meta_lr", positive

@@ -35,6 +35,7 @@ class VGG9SuperNet(SuperNet):
     """
 
     task_batched = True
+    rate_groups = DEPTH
 
     def __init__(self, space: VGG9, input_shape: Shape, n_way: int) -> None:
         check_task(input_shape, n_way)
@@ -137,6 +138,9 @@ class VGG9SuperNet(SuperNet):
                 return rows[..., activation, :]
         first = len(KERNELS) + len(self._space.widths)
         return rows[..., kernel, :] + rows[..., len(KERNELS) + width, :] + rows[..., first + activation, :]
+
+    def rate_group(self, arch: Architecture) -> int:
+        return len(self._space.blocks(arch)) - 1
 
     def fan_ratios(self, arch: Architecture) -> Mapping[str, float]:
         """Return the ratio of each layer's fan-in to that of the reference network (3×3, base width)."""

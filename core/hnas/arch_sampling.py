@@ -14,7 +14,9 @@ from hnas.training import Sampler
 
 def sampler_of(space: SearchSpace, config: MetaTrainConfig, seeds: Seeds) -> Sampler:
     """Return the sampler that the configuration names; it draws ``config.architectures`` for each iteration."""
-    return (sandwich if config.sampling == "sandwich" else progressive_shrinking)(space, config, seeds)
+    return {"shrinking": progressive_shrinking, "uniform": uniform, "sandwich": sandwich}[config.sampling](
+        space, config, seeds
+    )
 
 
 def largest_probability(config: MetaTrainConfig, epoch: int) -> float:
@@ -42,6 +44,16 @@ def progressive_shrinking(space: SearchSpace, config: MetaTrainConfig, seeds: Se
         p = largest_probability(config, progress.epoch)
         drawn = (largest if generator.random() < p else space.sample(generator) for _ in range(config.architectures))
         return list(dict.fromkeys(drawn))
+
+    return sampler
+
+
+def uniform(space: SearchSpace, config: MetaTrainConfig, seeds: Seeds) -> Sampler:
+    """Return a sampler that draws every architecture as `SearchSpace.sample` does, from the first iteration on."""
+
+    def sampler(progress: Progress) -> list[Architecture]:
+        generator = seeds.numpy("uniform", progress.iteration)
+        return list(dict.fromkeys(space.sample(generator) for _ in range(config.architectures)))
 
     return sampler
 

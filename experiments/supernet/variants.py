@@ -21,7 +21,7 @@ HERE = Path(__file__).parent
 RESULTS = HERE / "variants.json"
 COLUMNS = ("tau", "tau_full_depth", "top_quarter", "gap", "gap_reference", "mean_shared", "disagreement", "seconds")
 RANKING = HERE.parents[1] / "benchmarks" / "ranking.py"
-EPOCHS, ITERATIONS = 10, 200
+EPOCHS, ITERATIONS = 10, 150
 BASE = {
     "space.base_width": 16,
     "learner.meta_lr": 4e-3,
@@ -32,9 +32,7 @@ BASE = {
     "meta_train.tasks": 16,
     "meta_train.n_query": 5,
     "meta_train.validate_every": EPOCHS,
-    "meta_train.shrink_start": 0,
-    "meta_train.shrink_end": 0.0,
-    "meta_train.shrink_decay": 50,
+    "meta_train.sampling": "uniform",
 }
 """Uniform sampling, one architecture in each meta-batch."""
 FOUR = {"meta_train.architectures": 4}
@@ -42,7 +40,7 @@ VARIANTS: dict[str, tuple[str, dict[str, object]]] = {
     "uniform": ("one uniformly random architecture a meta-batch", {}),
     "paper": (
         "Eq. 4 of the paper, its shares of the training",
-        {"meta_train.shrink_start": 3, "meta_train.shrink_end": 0.2, "meta_train.shrink_decay": 5},
+        {"meta_train.sampling": "shrinking", "meta_train.shrink_start": 3},
     ),
     "four": ("four architectures a meta-batch", FOUR),
     "four-again": ("the same with another seed: what differs is noise", {**FOUR, "seed": 1}),

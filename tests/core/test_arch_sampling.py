@@ -89,6 +89,14 @@ def test_several_architectures_for_each_meta_batch(tiny_space: Any) -> None:
     assert sum(len(archs) == 3 for archs in late) > 25
 
 
+def test_uniform_sampling_starts_at_once(tiny_space: Any) -> None:
+    """Other than Eq. 4, which trains the largest alone at first; it alone is then hardly ever drawn."""
+    config = MetaTrainConfig(epochs=2, iterations=100, sampling="uniform", architectures=2)
+    archs = [a for i in range(100) for a in sampler_of(tiny_space, config, Seeds(0))(progress(config, i))]
+    assert len(set(archs)) > 100
+    assert archs.count(tiny_space.largest()) < 10
+
+
 def test_the_sandwich_has_both_ends_and_random_ones_between(tiny_space: Any) -> None:
     config = MetaTrainConfig(sampling="sandwich", architectures=4)
     sampler = sampler_of(tiny_space, config, Seeds(0))

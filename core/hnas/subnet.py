@@ -48,8 +48,9 @@ class SubNet(SuperNet):
         arch: Architecture,
         *,
         stats: Sequence[NormStats] | None = None,
+        gradients: dict[str, Tensor] | None = None,
     ) -> Params:
-        return self._supernet.descend(weights, norms, rates, x, y, self._arch, stats=stats)
+        return self._supernet.descend(weights, norms, rates, x, y, self._arch, stats=stats, gradients=gradients)
 
     def fan_ratios(self, arch: Architecture) -> Mapping[str, float]:
         return self._supernet.fan_ratios(self._arch)

@@ -94,14 +94,16 @@ class SuperNet(ABC):
         arch: Architecture,
         *,
         stats: Sequence[NormStats] | None = None,
+        gradients: dict[str, Tensor] | None = None,
     ) -> Params:
         """Return each task's weights (T, …) after gradient descent on its support set, without a graph.
 
         All tasks start from ``weights``, the sub-network's parameters of role ``weight``. Step ``i`` goes down the mean
         cross-entropy of images ``x`` (T, N, C, H, W) with labels ``y`` (T, N), normalising with the parameters
-        ``norms[i]`` (and the statistics ``stats[i]``, where given), at the learning rates ``rates[name][i]``. Adaption,
-        which needs no meta-gradient, is this. The default is autograd; a space may override it with something faster
-        that agrees.
+        ``norms[i]`` (and the statistics ``stats[i]``, where given), at the learning rates ``rates[name][i]``. Into
+        ``gradients`` goes each step's gradient by name, (steps, T, …). Adaption, which needs no meta-gradient, is this,
+        and the inner loop of first-order training. The default is autograd; a space may override it with something
+        faster that agrees.
         """
         import torch
         from torch.nn import functional as F
@@ -110,14 +112,19 @@ class SuperNet(ABC):
             return {k: v.detach().expand(len(x), *v.shape) for k, v in params.items()}
 
         adapted = expand(weights)
+        kept: dict[str, list[Tensor]] = {k: [] for k in weights}
         for i, norm in enumerate(norms):
             with torch.enable_grad():
                 leaves = {k: v.requires_grad_() for k, v in adapted.items()}
                 logits = self.forward_tasks(leaves | expand(norm), x, arch, stats=stats[i] if stats else None)
                 loss = F.cross_entropy(logits.flatten(0, 1), y.flatten(), reduction="sum") / y.shape[1]
-                gradients = torch.autograd.grad(loss, list(leaves.values()))
-            steps = zip(adapted.items(), gradients, strict=True)
+                found = torch.autograd.grad(loss, list(leaves.values()))
+            for name, gradient in zip(leaves, found, strict=True):
+                kept[name].append(gradient)
+            steps = zip(adapted.items(), found, strict=True)
             adapted = {k: torch.addcmul(w.detach(), g, rates[k][i].detach(), value=-1) for (k, w), g in steps}
+        if gradients is not None:
+            gradients |= {k: torch.stack(v) for k, v in kept.items()}
         return adapted
 
     rate_groups: int = 1

@@ -1,6 +1,6 @@
 // Gradient descent on the support sets of T tasks, for a chain of convolution blocks and a classifier: the inner loop of
-// adaption, without a graph and without Python. Nothing is kept for a second derivative, gradients overwrite what they
-// are of, and the gradient of the images is not computed.
+// adaption and of first-order training, without a graph and without Python. Nothing is kept for a second derivative,
+// gradients overwrite what they are of, and the gradient of the images is not computed.
 //
 // Weights are [T][O][k][k][C], the classifier's [T][ways][C * places] and [T][ways]. All tasks start from the same ones:
 // in the first step they share one copy, so convolutions run once over the images of all tasks.
@@ -87,10 +87,12 @@ static void repeat(const REAL *row, REAL *rows, int T, int C) {
 
 // x is [T][N][H][W][C], y [T][N]. weights: those of each block, then the classifier's and its bias, each for T tasks; the
 // first task's hold the initial ones. norms: gamma and beta of each block, step after step. rates: [blocks + 2][steps].
-// averages is [places][pixels of the last block]. Returns 1 where memory is short.
+// averages is [places][pixels of the last block]. Where they are wanted, and not 0, `gradients` gets each step's gradient
+// of each of `weights`, [steps][T][...], and `stats` the mean and the reciprocal deviation of each block's normalisation,
+// [steps][T][O]. Returns 1 where memory is short.
 int descend(const REAL *x, const int64_t *y, const Block *blocks, int L, int T, int N, int ways, int steps,
             REAL *const *weights, const REAL *const *norms, const REAL *rates, const REAL *averages, int places,
-            double eps) {
+            REAL *const *gradients, REAL *const *stats, double eps) {
   const Block *last = blocks + L - 1;
   int F = last->O * places, pixels = (int)pixels_of(last);
   Maps maps[L];
@@ -129,6 +131,10 @@ int descend(const REAL *x, const int64_t *y, const Block *blocks, int L, int T, 
       const Block *b = blocks + i;
       Maps *m = maps + i;
       long k = (long)b->k * b->C;
+      if (stats) {
+        m->mean = stats[2 * i] + (long)step * T * b->O;
+        m->rstd = stats[2 * i + 1] + (long)step * T * b->O;
+      }
       failed |= conv_forward(in, weights[i], m->z, t, n, b->H, b->W, b->C, b->O, b->k, b->s, b->Ho, b->Wo, weights_of(b),
                              b->k * k, k, b->C, 1);
       repeat(norms[2 * (step * L + i)], gamma, T, b->O);
@@ -138,18 +144,20 @@ int descend(const REAL *x, const int64_t *y, const Block *blocks, int L, int T, 
       in = m->y;
     }
     REAL *top = maps[L - 1].y, *w = weights[L], *bias = weights[L + 1];
+    REAL *dw = gradients ? gradients[L] + (long)step * T * ways * F : gw;
+    REAL *db = gradients ? gradients[L + 1] + (long)step * T * ways : gb;
     for (int task = 0; task < T; task++) {
       long own = shared ? 0 : task;
       REAL *maps_of_task = top + (long)task * N * pixels * last->O;
       for (int i = 0; i < N; i++)
         average(averages, maps_of_task + (long)i * pixels * last->O, f + (long)i * F, pixels, last->O, places);
       classify(f, w + own * ways * F, bias + own * ways, y + (long)task * N, N, F, ways, g,
-               gw + (long)task * ways * F, gb + (long)task * ways, gf);
+               dw + (long)task * ways * F, db + (long)task * ways, gf);
       for (int i = 0; i < N; i++)
         spread(averages, gf + (long)i * F, maps_of_task + (long)i * pixels * last->O, pixels, last->O, places);
     }
-    update(w, gw, rates[L * steps + step], (long)ways * F, T, shared);
-    update(bias, gb, rates[(L + 1) * steps + step], ways, T, shared);
+    update(w, dw, rates[L * steps + step], (long)ways * F, T, shared);
+    update(bias, db, rates[(L + 1) * steps + step], ways, T, shared);
     for (int i = L - 1; i >= 0; i--) {
       const Block *b = blocks + i;
       Maps *m = maps + i;
@@ -158,11 +166,12 @@ int descend(const REAL *x, const int64_t *y, const Block *blocks, int L, int T, 
       repeat(norms[2 * (step * L + i) + 1], beta, T, b->O);
       failed |= norm_backward(m->y, m->z, m->corner, gamma, beta, m->mean, m->rstd, m->z, dgamma, dbeta, T, N, b->Ho,
                               b->Wo, b->O, b->act, b->pool);
-      failed |= conv_weight(i ? maps[i - 1].y : x, m->z, gw, T, N, b->H, b->W, b->C, b->O, b->k, b->s, b->Ho, b->Wo);
+      REAL *d = gradients ? gradients[i] + step * T * weights_of(b) : gw;
+      failed |= conv_weight(i ? maps[i - 1].y : x, m->z, d, T, N, b->H, b->W, b->C, b->O, b->k, b->s, b->Ho, b->Wo);
       if (i)
         failed |= conv_data(m->z, weights[i], maps[i - 1].y, t, n, b->H, b->W, b->C, b->O, b->k, b->s, b->Ho, b->Wo,
                             weights_of(b), b->k * k, k, b->C, 1);
-      update(weights[i], gw, rates[i * steps + step], weights_of(b), T, shared);
+      update(weights[i], d, rates[i * steps + step], weights_of(b), T, shared);
     }
   }
   free(block);

@@ -1,4 +1,4 @@
-"""Gradient descent without autograd, for adaption: all steps of the inner loop of a chain of blocks in one call."""
+"""Gradient descent without autograd: all steps of the inner loop of a chain of blocks in one call."""
 
 from __future__ import annotations
 
@@ -30,6 +30,23 @@ class ChainBlock:
     max_pool: bool
 
 
+@frozen(kw_only=True, eq=False)
+class Record:
+    """What a descent computes on its way."""
+
+    gradients: list[Tensor]  # of each weight, (steps, T, …)
+    moments: list[tuple[Tensor, Tensor]]
+    """Mean and reciprocal deviation (steps, T, O) of each block's normalisation."""
+
+    @classmethod
+    def empty(cls, weights: Sequence[Tensor], filters: Sequence[int], steps: int) -> Record:
+        tasks = len(weights[0])
+        return cls(
+            gradients=[w.new_empty((steps, *w.shape)) for w in weights],
+            moments=[(weights[0].new_empty(steps, tasks, o), weights[0].new_empty(steps, tasks, o)) for o in filters],
+        )
+
+
 def descend(
     blocks: Sequence[ChainBlock],
     weights: Sequence[Tensor],
@@ -38,8 +55,10 @@ def descend(
     x: Tensor,
     y: Tensor,
     pool: int,
-) -> list[Tensor]:
-    """Return the weights of each task after its steps, with a leading task dimension T.
+    *,
+    record: bool = False,
+) -> tuple[list[Tensor], Record | None]:
+    """Return the weights of each task after its steps, with a leading task dimension T; and what happened on the way.
 
     ``x`` are images (T, N, H, W, C) and ``y`` labels (T, N). ``weights`` are what all tasks start from: (O, C, k, k) of
     each block, (n_way, C, pool²) and (n_way,) of the classifier. ``norms[step]`` holds gamma and beta (O,) of each
@@ -74,15 +93,23 @@ def descend(
     adapted = [w.new_empty((tasks, *w.shape)) for w in ordered]
     for own, start in zip(adapted, ordered, strict=True):
         own[0] = start
+    kept = Record.empty(adapted, [len(w) for w in weights[:-2]], len(norms)) if record else None
     rows = [v.contiguous() for step in norms for pair in step for v in pair]
     x, y, rates, averages = x.contiguous(), y.contiguous(), rates.contiguous(), _averages(height, width, pool, x.dtype)
     failed = library(x.dtype).descend(  # type: ignore[union-attr]
         x.data_ptr(), y.data_ptr(), (ctypes.c_int * len(described))(*described), len(blocks), tasks, images, n_way,
-        len(norms), _pointers(adapted), _pointers(rows), rates.data_ptr(), averages.data_ptr(), pool**2, EPS,
+        len(norms), _pointers(adapted), _pointers(rows), rates.data_ptr(), averages.data_ptr(), pool**2,
+        _pointers(kept.gradients) if kept else None,
+        _pointers([v for pair in kept.moments for v in pair]) if kept else None, EPS,
     )  # fmt: skip
     if failed:
         raise MemoryError(f"descend: no memory for the maps of {tasks} tasks of {images} images")
-    return [w.permute(0, 1, 4, 2, 3) for w in adapted[:-2]] + adapted[-2:]
+    return _as_torch_has_it(adapted), kept and Record(gradients=_as_torch_has_it(kept.gradients), moments=kept.moments)
+
+
+def _as_torch_has_it(weights: Sequence[Tensor]) -> list[Tensor]:
+    """Return convolution weights (…, O, k, k, C) as (…, O, C, k, k); the classifier's last two stay."""
+    return [w.movedim(-1, -3) for w in weights[:-2]] + list(weights[-2:])
 
 
 def _pointers(tensors: Sequence[Tensor]) -> ctypes.Array[ctypes.c_void_p]:

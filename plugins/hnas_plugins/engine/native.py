@@ -33,7 +33,7 @@ _ARGUMENTS: dict[str, list[Any]] = {
     "conv_forward": [_P] * 3 + [_I] * 10 + [_L] * 5,
     "conv_data": [_P] * 3 + [_I] * 10 + [_L] * 5,
     "conv_weight": [_P] * 3 + [_I] * 10,
-    "descend": [_P] * 3 + [_I] * 5 + [_P] * 4 + [_I, ctypes.c_double],
+    "descend": [_P] * 3 + [_I] * 5 + [_P] * 4 + [_I] + [_P] * 2 + [ctypes.c_double],
 }
 
 

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from hnas import Architecture, NormStats, SuperNet
 from hnas.learner import Gradient, State
+from hnas.supernet import Params
 from hnas_plugins.meta_learners.inner_loop import Learned
 from hnas_plugins.meta_learners.options import MAMLPlusPlusOptions
 
@@ -41,6 +42,10 @@ class Leaves:
         self.learned = Learned(weights=weights, norms=norms, rates=rates)
 
     @property
+    def norm_leaves(self) -> list[Tensor]:
+        return [v for k, v in self._leaf.items() if k not in self._rates]
+
+    @property
     def leaves(self) -> list[Tensor]:
         return [t for t in (*self._leaf.values(), *self._rates.values()) if t.requires_grad]
 
@@ -56,6 +61,18 @@ class Leaves:
                 found[f"lslr/{k}"] = torch.zeros_like(self._state[f"lslr/{k}"])
                 found[f"lslr/{k}"][self._group] = v.grad * self._scales[k]
         return found | self._sums
+
+    def add_first_order(self, ends: Params, steps: Params) -> None:
+        """Accumulate the gradient that does not go through the inner loop's gradients.
+
+        ``ends`` are the derivatives by the weights after the last step (T, …), which are those by the initial weights;
+        ``steps`` (steps, T, …) the gradients that the inner loop went down, by which a learning rate's derivative is
+        their negative product with the former.
+        """
+        for name, end in ends.items():
+            _accumulate(self._leaf[name], end.sum(0))
+            if self._rates[name].requires_grad:
+                _accumulate(self._rates[name], -(steps[name] * end).flatten(1).sum(1))
 
     def collectors(self) -> list[NormStats]:
         """Return one empty collection for each step's support pass, and one for the final query pass."""
@@ -93,6 +110,10 @@ class Leaves:
             return {k: v.expand(n_tasks, -1) for k, v in rows.items()}
 
         return NormStats("apply", pick("mean"), pick("var"))
+
+
+def _accumulate(leaf: Tensor, gradient: Tensor) -> None:
+    leaf.grad = gradient if leaf.grad is None else leaf.grad + gradient
 
 
 def _compact(x: Tensor) -> Tensor:

@@ -86,6 +86,8 @@ class MAML(MetaLearner):
         weights_of_loss: Sequence[float],
     ) -> tuple[Gradient, Scores]:
         o = self._options
+        if not second_order and not any(weights_of_loss[:-1]) and not o.distillation and episodes.support_x.is_cpu:
+            return self._first_order(supernet, state, episodes, arch)
         learned = Leaves(supernet, state, arch, o)
         network = Network(supernet=supernet, arch=arch, batched=self._batches(supernet, arch, episodes))
         losses: list[Tensor] = []
@@ -109,6 +111,33 @@ class MAML(MetaLearner):
             torch.autograd.backward(total, inputs=learned.leaves)
             losses.append(loss.detach().reshape(-1))
             accuracies.append(task_accuracies(logits.detach(), query_y).reshape(-1))
+            if stats:
+                learned.add_statistics(stats)
+        return learned.gradient(), Scores(loss=torch.cat(losses), accuracy=torch.cat(accuracies))
+
+    def _first_order(
+        self, supernet: SuperNet, state: State, episodes: Episodes, arch: Architecture
+    ) -> tuple[Gradient, Scores]:
+        """Return the meta-gradient of the last step's loss; the inner loop itself needs no graph."""
+        learned = Leaves(supernet, state, arch, self._options)
+        start = learned.learned
+        losses, accuracies = [], []
+        for group in self._groups(supernet, arch, episodes):
+            stats = learned.collectors() if self._options.per_step_statistics else None
+            steps: Params = {}
+            norms = [{k: v.detach() for k, v in norm.items()} for norm in start.norms]
+            ends = supernet.descend(
+                start.weights, norms, start.rates, group.support_x, group.support_y, arch,
+                stats=stats[:-1] if stats else None, gradients=steps,
+            )  # fmt: skip
+            leaves = {k: v.detach().requires_grad_() for k, v in ends.items()}
+            norm = {k: v.expand(len(group), *v.shape) for k, v in start.norms[-1].items()}
+            logits = supernet.forward_tasks(leaves | norm, group.query_x, arch, stats=stats[-1] if stats else None)
+            loss = task_losses(logits, group.query_y)
+            torch.autograd.backward(loss.sum(), inputs=[*leaves.values(), *learned.norm_leaves])
+            learned.add_first_order({k: v.grad for k, v in leaves.items() if v.grad is not None}, steps)
+            losses.append(loss.detach())
+            accuracies.append(task_accuracies(logits.detach(), group.query_y))
             if stats:
                 learned.add_statistics(stats)
         return learned.gradient(), Scores(loss=torch.cat(losses), accuracy=torch.cat(accuracies))

@@ -14,6 +14,7 @@ from hnas.supernet import Params, Role
 from hnas_plugins.engine import blocks as engine
 from hnas_plugins.engine.descent import ChainBlock, descend
 from hnas_plugins.spaces.blocks import (
+    EPS,
     conv_norm_activation,
     conv_norm_activation_tasks,
     group_tasks,
@@ -181,14 +182,15 @@ class VGG9SuperNet(SuperNet):
         arch: Architecture,
         *,
         stats: Sequence[NormStats] | None = None,
+        gradients: dict[str, Tensor] | None = None,
     ) -> Params:
         """Go down as the interface says; with the engine, without autograd."""
-        if stats is not None or not engine.usable(x, None):
-            return super().descend(weights, norms, rates, x, y, arch, stats=stats)
+        if not engine.usable(x, stats[0] if stats else None):
+            return super().descend(weights, norms, rates, x, y, arch, stats=stats, gradients=gradients)
         blocks = self._space.blocks(arch)
         stride, pooled = self._halving["stride"], bool(self._halving["max_pool"])
         names = [*(f"conv{i}.weight" for i in range(1, len(blocks) + 1)), "fc.weight", "fc.bias"]
-        adapted = descend(
+        adapted, record = descend(
             [ChainBlock(kernel=b.kernel, activation=b.activation, stride=stride, max_pool=pooled) for b in blocks],
             [weights[n].detach() for n in names],
             [[(n[f"norm{i}.weight"], n[f"norm{i}.bias"]) for i in range(1, len(blocks) + 1)] for n in norms],
@@ -196,7 +198,14 @@ class VGG9SuperNet(SuperNet):
             engine.channels_last(x),
             y,
             self._pool,
+            record=stats is not None or gradients is not None,
         )
+        if record is not None:
+            for step, collected in enumerate(stats or ()):
+                for i, (mean, rstd) in enumerate(record.moments, 1):
+                    collected.mean[f"norm{i}"], collected.var[f"norm{i}"] = mean[step], rstd[step] ** -2 - EPS
+            if gradients is not None:
+                gradients |= dict(zip(names, record.gradients, strict=True))
         return dict(zip(names, adapted, strict=True))
 
     def _fast(self, shared: Params, x: Tensor, arch: Architecture, stats: NormStats | None) -> Tensor:

@@ -19,7 +19,7 @@ class SubNet(SuperNet):
 
     def __init__(self, supernet: SuperNet, arch: Architecture, names: list[str]) -> None:
         self._supernet, self._arch, self._names = supernet, arch, names
-        self.task_batched = supernet.task_batched
+        self.task_batched, self.rate_groups = supernet.task_batched, supernet.rate_groups
 
     @property
     def roles(self) -> Mapping[str, Role]:
@@ -51,6 +51,9 @@ class SubNet(SuperNet):
         gradients: dict[str, Tensor] | None = None,
     ) -> Params:
         return self._supernet.descend(weights, norms, rates, x, y, self._arch, stats=stats, gradients=gradients)
+
+    def rate_group(self, arch: Architecture) -> int:
+        return self._supernet.rate_group(self._arch)
 
     def fan_ratios(self, arch: Architecture) -> Mapping[str, float]:
         return self._supernet.fan_ratios(self._arch)

@@ -95,7 +95,9 @@ def measure(name: str, run: Path, data_root: str) -> None:
     began = time.perf_counter()
     subprocess.run([*hnas, "--data-root", data_root, "--workers", "1", "--run-dir", str(run), *sets], check=True)
     seconds = time.perf_counter() - began
-    scored = subprocess.run([sys.executable, RANKING, "--test-tasks", "200", "score", run], check=True, stdout=subprocess.PIPE, text=True)
+    scored = subprocess.run(
+        [sys.executable, RANKING, "--test-tasks", "200", "score", run], check=True, stdout=subprocess.PIPE, text=True
+    )
     row = {"name": name, "idea": idea, "changes": changes, "seconds": round(seconds), **json.loads(scored.stdout)}
     rows = [r for r in known_rows() if r["name"] != name] + [row]
     RESULTS.write_text("[\n" + ",\n".join(" " + json.dumps(r) for r in rows) + "\n]\n")

@@ -112,7 +112,7 @@ class VGG9SuperNet(SuperNet):
             weight = params[self._conv(i, block.kernel)][..., : block.width, :channels, :, :]
             if self._space.settings.kernels == "transform" and block.kernel < 5:
                 inner = weight[..., 1:4, 1:4]
-                weight = (inner.flatten(-2) @ params[f"conv{i}.to3"]).view(inner.shape)
+                weight = (inner.flatten(-2) @ params[f"conv{i}.to3"].unsqueeze(-3)).view(inner.shape)
             edge = (weight.shape[-1] - block.kernel) // 2
             crop = slice(edge, edge + block.kernel)
             shared[f"conv{i}.weight"] = weight[..., crop, crop]

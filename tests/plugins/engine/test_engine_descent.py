@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from hnas import SuperNet
+from hnas import NormStats, SuperNet
 from hnas_plugins.engine.descent import ChainBlock, descend
 from hnas_plugins.spaces.vgg9 import ACTIVATIONS, VGG9, VGG9Options
 
@@ -48,6 +48,28 @@ def test_steps_are_those_of_autograd(monkeypatch, downsample, activation, pool, 
         torch.testing.assert_close(found[name], value)
         assert not found[name].requires_grad
         assert torch.equal(inputs[0][name], before[name])
+
+
+@pytest.mark.parametrize("downsample", ["stride", "pool"])
+@pytest.mark.parametrize("tasks", [1, 3])
+def test_what_happens_on_the_way_is_what_autograd_says(monkeypatch, downsample, tasks):
+    """Each step's gradients, for first-order training, and the statistics of its normalisations."""
+    supernet, arch, inputs = problem(downsample, "elu", 2, tasks)
+    found, expected = {}, {}
+    stats, expected_stats = ([NormStats("collect") for _ in range(STEPS)] for _ in range(2))
+    ends = supernet.descend(*inputs, arch, stats=stats, gradients=found)
+    assert all(torch.equal(ends[k], v) for k, v in supernet.descend(*inputs, arch).items())
+    monkeypatch.setattr("hnas_plugins.engine.blocks.usable", lambda x, stats: False)
+    SuperNet.descend(supernet, *inputs, arch, stats=expected_stats, gradients=expected)
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        assert value.shape[:2] == (STEPS, tasks)
+        torch.testing.assert_close(found[name], value)
+    for mine, other in zip(stats, expected_stats, strict=True):
+        assert list(mine.mean) == list(other.mean) == ["norm1", "norm2", "norm3"]
+        for name in other.mean:
+            torch.testing.assert_close(mine.mean[name], other.mean[name])
+            torch.testing.assert_close(mine.var[name], other.var[name])
 
 
 @pytest.mark.parametrize("downsample", ["stride", "pool"])

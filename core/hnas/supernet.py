@@ -119,8 +119,9 @@ class SuperNet(ABC):
                 logits = self.forward_tasks(leaves | expand(norm), x, arch, stats=stats[i] if stats else None)
                 loss = F.cross_entropy(logits.flatten(0, 1), y.flatten(), reduction="sum") / y.shape[1]
                 found = torch.autograd.grad(loss, list(leaves.values()))
-            for name, gradient in zip(leaves, found, strict=True):
-                kept[name].append(gradient)
+            if gradients is not None:
+                for name, gradient in zip(leaves, found, strict=True):
+                    kept[name].append(gradient)
             steps = zip(adapted.items(), found, strict=True)
             adapted = {k: torch.addcmul(w.detach(), g, rates[k][i].detach(), value=-1) for (k, w), g in steps}
         if gradients is not None:

@@ -69,8 +69,8 @@ def train(
     setup.send(executor)
 
     @lru_cache(maxsize=1 << 10)
-    def macs(arch: Architecture) -> int:
-        return sum(layer.macs for layer in setup.space.layers(arch, setup.image_shape, setup.n_way))
+    def work(arch: Architecture) -> int:
+        return 1 + sum(layer.macs for layer in setup.space.layers(arch, setup.image_shape, setup.n_way))
 
     saved = reported = time.monotonic()
     window: list[tuple[float, float]] = []
@@ -81,7 +81,7 @@ def train(
             epochs=plan.epochs,
             rate_factor=plan.rate_factor,
         )
-        parts = cut(sampler(progress), plan.tasks, executor.size, macs)
+        parts = cut(sampler(progress), plan.tasks, executor.size, work)
         gradient, scores = meta_gradient(executor, state, parts, plan.n_query, progress, phase)
         for part, (loss, _) in zip(parts, scores, strict=True):
             if not math.isfinite(loss):

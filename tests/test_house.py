@@ -24,7 +24,10 @@ ROOTS = {
     "hnas_strategies": ROOT / "search_strategies",
 }
 MODULES = sorted(p for folder in ROOTS.values() for p in folder.rglob("*.py"))
-OWN_CODE = [*MODULES, *sorted(p for folder in ("examples", "benchmarks", "experiments") for p in (ROOT / folder).rglob("*.py"))]
+OWN_CODE = [
+    *MODULES,
+    *sorted(p for folder in ("examples", "benchmarks", "experiments") for p in (ROOT / folder).rglob("*.py")),
+]
 MAX_LINES = 400
 HEAVY = {"torch", "matplotlib", "scalesim"}
 

@@ -105,3 +105,19 @@ def test_the_largest_network_has_no_teacher(make_problem):
         problem.arch = problem.space.largest()
     gradients = [problem.gradient()[0] for problem in problems]
     assert all(torch.equal(gradients[0][k], gradients[1][k]) for k in gradients[0])
+
+
+def test_statistics_of_mixed_widths_count_the_tasks_that_had_a_channel(make_problem, way):
+    """Two networks share a meta-batch: the first has 2 channels in the first layer, the second 6."""
+    problem = make_problem(**way)
+    narrow, _ = problem.gradient()
+    problem.arch = problem.space.architecture(depth=1, kernel1=1, scale1=2.0)
+    wide, _ = problem.gradient()
+    both = {k: narrow.get(k, 0) + wide.get(k, 0) for k in narrow | wide}
+    before = problem.state["stats/norm1.mean"].clone()
+    problem.learner.update(problem.state, both, 4, problem.progress)
+    after = problem.state["stats/norm1.mean"]
+    sums = narrow["stats/norm1.mean"] + wide["stats/norm1.mean"]
+    torch.testing.assert_close(after[:, :2], 0.9 * before[:, :2] + 0.1 * sums[:, :2] / 4)
+    torch.testing.assert_close(after[:, 2:6], 0.9 * before[:, 2:6] + 0.1 * wide["stats/norm1.mean"][:, 2:6] / 2)
+    assert torch.equal(after[:, 6:], before[:, 6:])

@@ -123,7 +123,7 @@ def test_a_missing_compiler_is_told_once_by_the_driver(tmp_path: Path) -> None:
         "if __name__ == '__main__':\n"
         "    setup = tiny_setup()\n"
         "    with LocalProcesses(2) as workers:\n"
-        "        train(setup, TrainPlan(epochs=1, iterations=2, tasks=2, n_query=1), lambda p: setup.space.largest(),\n"
+        "        train(setup, TrainPlan(epochs=1, iterations=2, tasks=2, n_query=1), lambda p: [setup.space.largest()],\n"
         f"              workers, phase='meta-train', folder=Path({str(tmp_path / 'run')!r}), emit=lambda e: None,\n"
         "              start=lambda: setup.learner.init(setup.supernet, setup.seeds.torch('init')))\n"
         "    print('trained')\n"

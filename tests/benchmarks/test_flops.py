@@ -2,27 +2,17 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
-from importlib import import_module
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from hnas import Layer
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-
 
 @pytest.fixture(scope="module")
-def flops() -> Iterator[Any]:
-    """The benchmarks are scripts: their modules are found from their own folder."""
-    sys.path.insert(0, str(BENCHMARKS))
-    try:
-        yield import_module("flops")
-    finally:
-        sys.path.remove(str(BENCHMARKS))
+def flops(benchmark_module: Callable[[str], Any]) -> Any:
+    return benchmark_module("flops")
 
 
 def network(image: tuple[int, int, int], filters: int, n_way: int, *, max_pool: bool) -> list[Layer]:

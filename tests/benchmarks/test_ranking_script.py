@@ -6,8 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
-from importlib import import_module
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +17,8 @@ BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
 
 @pytest.fixture(scope="module")
-def ranking() -> Iterator[Any]:
-    sys.path.insert(0, str(BENCHMARKS))
-    try:
-        yield import_module("ranking")
-    finally:
-        sys.path.remove(str(BENCHMARKS))
+def ranking(benchmark_module: Callable[[str], Any]) -> Any:
+    return benchmark_module("ranking")
 
 
 def network(genes: int, accuracy: float, *, depth: int = 4, params: int = 1, macs: int = 1) -> dict[str, Any]:

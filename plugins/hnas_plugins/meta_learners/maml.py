@@ -9,7 +9,7 @@ import attrs
 import torch
 from torch import Tensor
 
-from hnas import Architecture, Episodes, MetaLearner, Progress, Scores, SuperNet
+from hnas import Architecture, Episodes, MetaLearner, NormStats, Progress, Scores, SuperNet
 from hnas.episode import TENSORS
 from hnas.learner import Gradient, State
 from hnas.supernet import Params
@@ -125,11 +125,7 @@ class MAML(MetaLearner):
         for group in self._groups(supernet, arch, episodes):
             stats = learned.collectors() if self._options.per_step_statistics else None
             steps: Params = {}
-            norms = [{k: v.detach() for k, v in norm.items()} for norm in start.norms]
-            ends = supernet.descend(
-                start.weights, norms, start.rates, group.support_x, group.support_y, arch,
-                stats=stats[:-1] if stats else None, gradients=steps,
-            )  # fmt: skip
+            ends = self._descend(supernet, arch, learned, group, stats[:-1] if stats else None, steps)
             leaves = {k: v.detach().requires_grad_() for k, v in ends.items()}
             norm = {k: v.expand(len(group), *v.shape) for k, v in start.norms[-1].items()}
             logits = supernet.forward_tasks(leaves | norm, group.query_x, arch, stats=stats[-1] if stats else None)
@@ -195,12 +191,24 @@ class MAML(MetaLearner):
 
     def _adapted(self, supernet: SuperNet, arch: Architecture, learned: Leaves, tasks: Episodes) -> Params:
         """Run the inner loop of some tasks at once and keep no graph; returns what `SuperNet.forward_tasks` takes."""
-        start, stats = learned.learned, learned.running(len(tasks))
+        weights = self._descend(supernet, arch, learned, tasks, learned.running(len(tasks)))
+        return weights | {k: v.detach().expand(len(tasks), *v.shape) for k, v in learned.learned.norms[-1].items()}
+
+    @staticmethod
+    def _descend(
+        supernet: SuperNet,
+        arch: Architecture,
+        learned: Leaves,
+        tasks: Episodes,
+        stats: Sequence[NormStats] | None,
+        gradients: Params | None = None,
+    ) -> Params:
+        """Run the inner loop of some tasks at once, as `SuperNet.descend` does."""
+        start = learned.learned
         norms = [{k: v.detach() for k, v in norm.items()} for norm in start.norms]
-        weights = supernet.descend(
-            start.weights, norms, start.rates, tasks.support_x, tasks.support_y, arch, stats=stats
+        return supernet.descend(
+            start.weights, norms, start.rates, tasks.support_x, tasks.support_y, arch, stats=stats, gradients=gradients
         )
-        return weights | {k: v.expand(len(tasks), *v.shape) for k, v in norms[-1].items()}
 
     def _groups(self, supernet: SuperNet, arch: Architecture, episodes: Episodes) -> list[Episodes]:
         """Return the tasks as one batch, or each alone."""

@@ -11,26 +11,27 @@ from typing import Any
 PRESETS: dict[str, dict[str, Any]] = {
     # The schema's and the plugins' own defaults.
     "none": {},
-    # Minutes on two cores: everything small. First-order gradients in the first half, which cost half as much, and no
-    # multi-step loss, which with 5 query images makes an iteration three times as long. Networks are re-trained from
-    # the super-net's weights: on Omniglot that gave 86 % after a budget in which fresh weights gave 81 %. Alone,
-    # they bear higher rates than the super-net does, and need them in so short a time.
+    # Minutes on two cores: everything small, with the super-net recipe of docs/supernet.md. The super-net sees first-order
+    # gradients only, a network alone in the first half of its re-training; no multi-step loss, which with 5 query images
+    # makes an iteration three times as long. Networks are re-trained from the super-net's weights. Alone, they bear
+    # higher rates than the super-net does, and need them in so short a time.
     "quick": {
-        "space": {"base_width": 24},
-        "learner": {"meta_lr": 4e-3, "first_order_epochs": 5, "multi_step_loss": False},
+        "space": {"base_width": 24, "norms": "activation"},
+        "learner": {"meta_lr": 4e-3, "first_order_epochs": 10, "multi_step_loss": False, "rate_scaling": "linear"},
         "strategy": {"population": 40, "iterations": 20},
         "meta_train": {
             "epochs": 10,
-            "iterations": 30,
+            "iterations": 100,
             "tasks": 16,
             "n_query": 5,
-            "shrink_start": 2,
+            "sampling": "uniform",
+            "architectures": 2,
             "validate_every": 10,
         },
         "search": {"tasks": 16, "pool": 200, "n_query": 5},
         "retrain": {
-            "epochs": 10,
-            "iterations": 110,
+            "epochs": 20,
+            "iterations": 50,
             "tasks": 16,
             "n_query": 5,
             "start": "supernet",

@@ -1,8 +1,9 @@
-"""Which architectures each meta-iteration trains: progressive shrinking (Eq. 4 of the paper), and the sandwich rule."""
+"""Which architectures each meta-iteration trains: by Eq. 4 of the paper, uniformly, the costlier ones, a sandwich."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 from hnas.architecture import Architecture
 from hnas.config.schema import MetaTrainConfig
@@ -12,8 +13,12 @@ from hnas.space import SearchSpace
 from hnas.training import Sampler
 
 
-def sampler_of(space: SearchSpace, config: MetaTrainConfig, seeds: Seeds) -> Sampler:
+def sampler_of(
+    space: SearchSpace, config: MetaTrainConfig, seeds: Seeds, macs: Callable[[Architecture], int]
+) -> Sampler:
     """Return the sampler that the configuration names; it draws ``config.architectures`` for each iteration."""
+    if config.sampling == "costlier":
+        return costlier(space, config, seeds, macs)
     return {"shrinking": progressive_shrinking, "uniform": uniform, "sandwich": sandwich}[config.sampling](
         space, config, seeds
     )
@@ -54,6 +59,23 @@ def uniform(space: SearchSpace, config: MetaTrainConfig, seeds: Seeds) -> Sample
     def sampler(progress: Progress) -> list[Architecture]:
         generator = seeds.numpy("uniform", progress.iteration)
         return list(dict.fromkeys(space.sample(generator) for _ in range(config.architectures)))
+
+    return sampler
+
+
+def costlier(
+    space: SearchSpace, config: MetaTrainConfig, seeds: Seeds, macs: Callable[[Architecture], int]
+) -> Sampler:
+    """Return a sampler that draws the costlier of two uniformly random architectures, by their multiply-accumulates.
+
+    So an architecture's chance is in proportion to the rank of its cost. The best architectures are costly ones, and
+    lose most by sharing weights (docs/supernet.md).
+    """
+
+    def sampler(progress: Progress) -> list[Architecture]:
+        generator = seeds.numpy("costlier", progress.iteration)
+        pairs = [(space.sample(generator), space.sample(generator)) for _ in range(config.architectures)]
+        return list(dict.fromkeys(max(pair, key=macs) for pair in pairs))
 
     return sampler
 

@@ -51,6 +51,10 @@ class Setup:
         whole = self.space.supernet(self.image_shape, self.n_way)
         return whole if self.alone is None else subnet(whole, self.alone)
 
+    def macs(self, arch: Architecture) -> int:
+        """Return the multiply-accumulates of an architecture for one image."""
+        return sum(layer.macs for layer in self.space.layers(arch, self.image_shape, self.n_way))
+
     def episodes(self, split: Split, purpose: str, indices: Iterable[int], n_query: int, *counter: int) -> Episodes:
         """Return the tasks ``indices`` of the endless, seeded stream that ``purpose`` and ``counter`` name.
 

@@ -28,7 +28,7 @@ def meta_train(setup: Setup, config: MetaTrainConfig, executor: Executor, *, fol
     return train(
         setup,
         plan,
-        sampler_of(setup.space, config, setup.seeds),
+        sampler_of(setup.space, config, setup.seeds, setup.macs),
         executor,
         phase=PHASE,
         folder=folder,

@@ -63,9 +63,7 @@ def uniform(space: SearchSpace, config: MetaTrainConfig, seeds: Seeds) -> Sample
     return sampler
 
 
-def costlier(
-    space: SearchSpace, config: MetaTrainConfig, seeds: Seeds, macs: Callable[[Architecture], int]
-) -> Sampler:
+def costlier(space: SearchSpace, config: MetaTrainConfig, seeds: Seeds, macs: Callable[[Architecture], int]) -> Sampler:
     """Return a sampler that draws the costlier of two uniformly random architectures, by their multiply-accumulates.
 
     So an architecture's chance is in proportion to the rank of its cost. The best architectures are costly ones, and

@@ -52,18 +52,33 @@ PLAN = TrainPlan(epochs=10, iterations=150, tasks=16, n_query=N_QUERY, validate_
 TEST = EvaluateConfig(tasks=300, n_query=15)
 LEARNER = {"meta_lr": 4e-3, "second_order": False, "multi_step_loss": False, "rate_scaling": "linear"}
 SPACE = {"base_width": 16, "norms": "activation"}
-NARROWED: dict[str, tuple[dict[str, tuple[object, ...]], dict[str, object]]] = {
-    "none": ({}, {}),
-    "activation": ({"activation": ("relu",)}, {}),
-    "depth": ({"depth": (4,)}, {}),
-    "scale": ({"scale": (1.0,)}, {}),
-    "kernel": ({"kernel": (3,)}, {}),
-    "kernel-3-or-5": ({"kernel": (3, 5)}, {}),
-    "kernel-1-or-3": ({"kernel": (1, 3)}, {}),
-    "own-kernels": ({}, {"kernels": "own"}),
-    "transform": ({}, {"kernels": "transform"}),
+
+
+@attrs.frozen(kw_only=True)
+class Narrowing:
+    """What a super-net is trained on: ``left`` are the options that remain of each kind of choice."""
+
+    left: Mapping[str, tuple[object, ...]] = attrs.field(factory=dict)
+    same_kernel: bool = False
+    """All layers of a network have one kernel size."""
+    space: Mapping[str, object] = attrs.field(factory=dict)
+    iterations: int = PLAN.iterations
+    """In each epoch."""
+
+
+NARROWED = {
+    "nothing": Narrowing(),
+    "activation": Narrowing(left={"activation": ("relu",)}),
+    "depth": Narrowing(left={"depth": (4,)}),
+    "scale": Narrowing(left={"scale": (1.0,)}),
+    "kernel": Narrowing(left={"kernel": (3,)}),
+    "kernel-a-third": Narrowing(left={"kernel": (3,)}, iterations=PLAN.iterations // 3),
+    "kernel-3-or-5": Narrowing(left={"kernel": (3, 5)}),
+    "kernel-1-or-3": Narrowing(left={"kernel": (1, 3)}),
+    "own-kernels": Narrowing(space={"kernels": "own"}),
+    "own-kernels-same": Narrowing(space={"kernels": "own"}, same_kernel=True),
+    "transform": Narrowing(space={"kernels": "transform"}),
 }
-"""Options that are left of each kind of choice, and options of the space."""
 TUNED: dict[str, tuple[str, ...]] = {
     "nothing": (),
     "rates": ("lslr/",),
@@ -88,14 +103,17 @@ class Tuner(MAML):
         state.update(kept)
 
 
-def narrowed(space: SearchSpace, left: Mapping[str, tuple[object, ...]], setup: Setup) -> Sampler:
-    """Return a uniform sampler of the architectures that have only the options that are left."""
+def narrowed(space: SearchSpace, narrowing: Narrowing, setup: Setup) -> Sampler:
+    """Return a uniform sampler of the architectures that a narrowing leaves."""
 
     def one(generator: np.random.Generator) -> Architecture:
-        genes = []
+        picked: dict[str, int] = {}
         for choice in space.choices:
-            allowed = left.get(choice.name.rstrip("1234"), choice.options)
-            genes.append(choice.options.index(allowed[int(generator.integers(len(allowed)))]))  # type: ignore[arg-type]
+            kind = choice.name.rstrip("1234")
+            allowed = narrowing.left.get(kind, choice.options)
+            gene = choice.options.index(allowed[int(generator.integers(len(allowed)))])  # type: ignore[arg-type]
+            picked[choice.name] = picked.get("kernel1", gene) if narrowing.same_kernel and kind == "kernel" else gene
+        genes = picked.values()
         return space.canonical(Architecture(space.name, tuple(genes)))
 
     def sampler(progress: Any) -> list[Architecture]:
@@ -107,11 +125,12 @@ def narrowed(space: SearchSpace, left: Mapping[str, tuple[object, ...]], setup: 
 
 def narrow(options: argparse.Namespace) -> None:
     for name in options.names or NARROWED:
-        left, of_space = NARROWED[name]
-        space = VGG9(VGG9Options(**SPACE, **of_space))  # type: ignore[arg-type]
+        narrowing = NARROWED[name]
+        space = VGG9(VGG9Options(**SPACE, **narrowing.space))  # type: ignore[arg-type]
         learner = MAML(MAMLPlusPlusOptions(**LEARNER))  # type: ignore[arg-type]
         setup = attrs.evolve(setup_of(16, options.data_root, options.seed), space=space, learner=learner)
-        row = {"name": name, "seed": options.seed, **trained(setup, PLAN, narrowed(space, left, setup), None)}
+        plan = attrs.evolve(PLAN, iterations=narrowing.iterations)
+        row = {"name": name, "seed": options.seed, **trained(setup, plan, narrowed(space, narrowing, setup), None)}
         rows = [r for r in known_rows() if (r["name"], r["seed"]) != (name, options.seed)] + [row]
         RESULTS.write_text("[\n" + ",\n".join(" " + json.dumps(r) for r in rows) + "\n]\n")
         print(json.dumps(row), flush=True)

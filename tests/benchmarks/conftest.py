@@ -1,4 +1,4 @@
-"""The benchmarks are scripts: their modules are found from their own folder."""
+"""The benchmarks and experiments are scripts: their modules are found from their own folders."""
 
 from __future__ import annotations
 
@@ -9,16 +9,17 @@ from types import ModuleType
 
 import pytest
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="session")
 def benchmark_module() -> Callable[[str], ModuleType]:
-    """Return a function that imports a module of the benchmarks by name."""
+    """Return a function that imports a module of the benchmarks, or of the super-net's experiments, by name."""
 
     def load(name: str) -> ModuleType:
         with pytest.MonkeyPatch.context() as patch:
-            patch.syspath_prepend(BENCHMARKS)
+            patch.syspath_prepend(ROOT / "experiments" / "supernet")
+            patch.syspath_prepend(ROOT / "benchmarks")
             return import_module(name)
 
     return load

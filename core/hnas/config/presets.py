@@ -12,9 +12,9 @@ PRESETS: dict[str, dict[str, Any]] = {
     # The schema's and the plugins' own defaults.
     "none": {},
     # Minutes on two cores: everything small, with the super-net recipe of docs/supernet.md. The super-net sees
-    # first-order gradients only, a network alone in half of its re-training; no multi-step loss, which with 5 query images makes an
-    # iteration three times as long. Networks are re-trained from the super-net's weights. Alone, they bear higher rates
-    # than the super-net does, and need them in so short a time.
+    # first-order gradients only, a network alone in half of its re-training; no multi-step loss, which with 5 query
+    # images makes an iteration three times as long. Networks are re-trained from the super-net's weights. Alone, they
+    # bear higher rates than the super-net does, and need them in so short a time.
     "quick": {
         "space": {"base_width": 24, "norms": "activation"},
         "learner": {"meta_lr": 4e-3, "first_order_epochs": 10, "multi_step_loss": False, "rate_scaling": "linear"},

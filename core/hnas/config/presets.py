@@ -21,7 +21,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "strategy": {"population": 40, "iterations": 20},
         "meta_train": {
             "epochs": 10,
-            "iterations": 100,
+            "iterations": 90,
             "tasks": 16,
             "n_query": 5,
             "sampling": "uniform",
@@ -31,7 +31,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "search": {"tasks": 16, "pool": 200, "n_query": 5},
         "retrain": {
             "epochs": 20,
-            "iterations": 50,
+            "iterations": 40,
             "tasks": 16,
             "n_query": 5,
             "start": "supernet",

@@ -93,7 +93,7 @@ def alone(options: argparse.Namespace) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with executor(options.workers) as pool:
         setup.send(pool)
-        for index, (mean, half_width, seconds) in pool.map_unordered(_train_alone, items):
+        for index, (mean, half_width, seconds) in pool.map_unordered(train_alone, items):
             arch = items[index][0]
             layers = list(setup.space.layers(arch, setup.image_shape, N_WAY))
             row = {"genes": arch.genes, "seed": options.seed, "accuracy": round(mean, 4)}
@@ -110,7 +110,7 @@ def _recipe(options: argparse.Namespace) -> dict[str, Any]:
     return {"task": task, "width": options.width, "iterations": options.iterations, "tasks": 16, "n_query": N_QUERY}
 
 
-def _train_alone(values: Mapping[str, Any], item: Any) -> tuple[float, float, float]:
+def train_alone(values: Mapping[str, Any], item: Any) -> tuple[float, float, float]:
     """Run in a worker: test accuracy of one architecture after training it alone, and the seconds that took."""
     arch, iterations, test = item
     setup = attrs.evolve(values["setup"], alone=arch)

@@ -20,33 +20,32 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE.parents[1] / "benchmarks"))
+sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 
-from measuring import settle_environment  # noqa: E402
+from measuring import settle_environment
 
 if __name__ == "__main__":
     settle_environment()
 
-import attrs  # noqa: E402
-import numpy as np  # noqa: E402
-import torch  # noqa: E402
-from ranking import N_QUERY, REFERENCE, setup_of  # noqa: E402
+import attrs
+import numpy as np
+import torch
+from ranking import N_QUERY, REFERENCE, setup_of
 
-from hnas import Architecture, SearchSpace  # noqa: E402
-from hnas.cli.invocation import Invocation  # noqa: E402
-from hnas.cli.phases import continued  # noqa: E402
-from hnas.config.schema import EvaluateConfig  # noqa: E402
-from hnas.executor import InProcess  # noqa: E402
-from hnas.learner import State  # noqa: E402
-from hnas.phases.evaluate import evaluate  # noqa: E402
-from hnas.setup import Setup  # noqa: E402
-from hnas.training import Sampler, TrainPlan, train  # noqa: E402
-from hnas_plugins.meta_learners.maml import MAML  # noqa: E402
-from hnas_plugins.meta_learners.options import MAMLPlusPlusOptions  # noqa: E402
-from hnas_plugins.spaces.vgg9 import VGG9, VGG9Options  # noqa: E402
+from hnas import Architecture, SearchSpace
+from hnas.cli.invocation import Invocation
+from hnas.cli.phases import continued
+from hnas.config.schema import EvaluateConfig
+from hnas.executor import InProcess
+from hnas.learner import State
+from hnas.phases.evaluate import evaluate
+from hnas.setup import Setup
+from hnas.training import Sampler, TrainPlan, train
+from hnas_plugins.meta_learners.maml import MAML
+from hnas_plugins.meta_learners.options import MAMLPlusPlusOptions
+from hnas_plugins.spaces.vgg9 import VGG9, VGG9Options
 
-RESULTS = HERE / "interference.json"
+RESULTS = Path(__file__).with_name("interference.json")
 ARCHITECTURES = 4
 PLAN = TrainPlan(epochs=10, iterations=150, tasks=16, n_query=N_QUERY, validate_every=10)
 TEST = EvaluateConfig(tasks=300, n_query=15)

@@ -36,6 +36,12 @@ BASE = {
 }
 """Uniform sampling, one architecture in each meta-batch."""
 FOUR = {"meta_train.architectures": 4}
+TOGETHER = {
+    **FOUR,
+    "learner.second_order": "false",
+    "learner.rate_scaling": "linear",
+    "space.norms": "activation",
+}
 VARIANTS: dict[str, tuple[str, dict[str, object]]] = {
     "uniform": ("one uniformly random architecture a meta-batch", {}),
     "paper": (
@@ -68,6 +74,11 @@ VARIANTS: dict[str, tuple[str, dict[str, object]]] = {
         {**FOUR, "meta_train.sampling": "sandwich", "learner.distillation": 0.5},
     ),
     "first-order": ("first-order gradients throughout", {**FOUR, "learner.second_order": "false"}),
+    "together": ("first-order gradients, rates-linear and norms-activation", TOGETHER),
+    "costlier": (
+        "as together, each architecture the costlier of two random ones",
+        {**TOGETHER, "meta_train.sampling": "costlier"},
+    ),
     "clamp": ("meta-gradient clamped to 0.1", {**FOUR, "learner.gradient_clamp": 0.1}),
 }
 

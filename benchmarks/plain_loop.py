@@ -69,8 +69,11 @@ class Start:
             edge = (full.shape[-1] - block.kernel) // 2
             crop = slice(edge, edge + block.kernel)
             weights.append(leaf(full[: block.width, :channels, crop, crop]))
-            gammas.append(leaf(state[f"params/norm{i}.weight"][:, : block.width]))
-            betas.append(leaf(state[f"params/norm{i}.bias"][:, : block.width]))
+            for rows, part in ((gammas, "weight"), (betas, "bias")):
+                norm = state[f"params/norm{i}.{part}"]
+                if norm.dim() == 3:  # (steps, activations, C): norms=activation
+                    norm = norm[:, list(ACTIVATIONS).index(block.activation)]
+                rows.append(leaf(norm[:, : block.width]))
             channels = block.width
         weights += [leaf(state["params/fc.weight"][:, :channels]), leaf(state["params/fc.bias"])]
         names = [f"conv{i}.weight" for i in range(1, len(blocks) + 1)] + ["fc.weight", "fc.bias"]

@@ -40,13 +40,15 @@ def measure_workers(config: Config, row: str, learner: MetaLearner, workers: int
 
     ``machine_scaling`` is what several workers could gain at best in the same rounds: each does one part of the
     meta-batch, against one worker that does one part, with nothing sent or added up. Where it is well below their
-    number, others had a share of the cores.
+    number, others had a share of the cores. ``undisturbed`` is the ratio over one worker of the fastest rounds: a core
+    whose sibling another machine uses is 1.4 times slower for seconds, and two workers wait for the slower core.
     """
     tasks = config.tasks if row == "reference" else max(config.random_tasks, workers)
     setup = setup_of(config, learner)
     state = learner.init(setup.supernet, torch.Generator().manual_seed(0))
     episodes = setup.episodes("train", f"{PHASE}-tasks", range(tasks), config.n_query, PROGRESS.iteration)
     wall: dict[str, list[float]] = {}
+    fastest: dict[str, float] = {}
     with LocalProcesses(1) as one, LocalProcesses(workers) as several:
         for pool in (one, several):
             pool.put(setup=setup, state=to_workers(state))
@@ -77,6 +79,7 @@ def measure_workers(config: Config, row: str, learner: MetaLearner, workers: int
             named = {f"{variant} {n}": call for (variant, n), call in calls.items()}
             for name, timing in interleave(named, reps, twice=True).items():
                 wall.setdefault(name, []).append(timing.wall_s)
+                fastest[name] = fastest.get(name, 0.0) + min(timing.all_s)
     seconds = {name: sum(values) for name, values in wall.items()}
     best = min(seconds["loop 1"], seconds["loop 2"])
     scaling = workers * seconds["part 1"] / seconds[f"part {workers}"]
@@ -96,6 +99,7 @@ def measure_workers(config: Config, row: str, learner: MetaLearner, workers: int
                 "wall_ms": round(1e3 * value, 2),
                 "ratio_over_best_loop": round(best / value, 3),
                 "ratio_over_one_worker": round(seconds["hnas 1"] / value, 3) if variant == "hnas" else None,
+                "undisturbed": round(fastest["hnas 1"] / fastest[name], 3) if variant == "hnas" else None,
                 "machine_scaling": round(scaling, 3) if name == f"hnas {workers}" else None,
             }
         )

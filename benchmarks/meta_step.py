@@ -81,13 +81,13 @@ class Case:
         e = self.config.episodes(CHECKED_TASKS)[tasks]
         episodes = Episodes(
             support_x=e.support_x.to(dtype), support_y=e.support_y, query_x=e.query_x.to(dtype), query_y=e.query_y
-        )
+        ).to(self.episodes.support_x.device)
         state = {k: v.to(dtype) for k, v in self.state.items()}
         return Case(config=self.config, arch=self.arch, order=self.order, episodes=episodes, state=state)
 
-    def hnas(self) -> Callable[[], dict[str, Tensor]]:
+    def hnas(self, **options: Any) -> Callable[[], dict[str, Tensor]]:
         """Return the project's own way: what a worker does with its part of a meta-batch."""
-        learner = learner_of(self.config, self.order)
+        learner = learner_of(self.config, self.order, **options)
         supernet = self.config.space.supernet(self.config.image, self.config.n_way)
         return lambda: learner.gradient(supernet, self.state, self.episodes, self.arch, PROGRESS)[0]
 
@@ -104,14 +104,15 @@ class Case:
         return call
 
 
-def learner_of(config: Config, order: str) -> MAML:
-    """Return MAML++ with all parts that an iteration of this order has."""
+def learner_of(config: Config, order: str, **other: Any) -> MAML:
+    """Return MAML++ with all parts that an iteration of this order has, and ``other`` options."""
     options = MAMLPlusPlusOptions(
         inner_steps=INNER_STEPS,
         inner_lr=config.inner_lr,
         second_order=order != "first",
         derivative_order_annealing=False,
         multi_step_loss=order == "msl",
+        **other,
     )
     return MAML(options)
 

@@ -62,9 +62,14 @@ def conv_norm_activation_tasks(
     stats: NormStats | None,
 ) -> Tensor:
     """Do `conv_norm_activation` for T tasks, each with its own weights and statistics. Returns (N, T*O, H', W')."""
-    x = _convolve(x, weight.flatten(0, 1), stride, weight.shape[0])
+    x = convolve_tasks(x, weight, stride)
     x = ACTIVATIONS[activation](_normalise(x, gamma, beta, norm, stats))
     return halve(x) if max_pool else x
+
+
+def convolve_tasks(x: Tensor, weight: Tensor, stride: int) -> Tensor:
+    """Convolve the images (N, T*C, H, W) of T tasks with each one's weight (T, O, C, k, k)."""
+    return _convolve(x, weight.flatten(0, 1), stride, weight.shape[0])
 
 
 def _convolve(x: Tensor, weight: Tensor, stride: int, groups: int) -> Tensor:

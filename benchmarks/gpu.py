@@ -3,10 +3,10 @@
     python benchmarks/gpu.py --json
     python benchmarks/gpu.py --configs omni20_s2 --rows reference --reps 20
 
-``hnas`` is what `--accelerator cuda` does; a name behind it says which option is on. ``grouped``, ``vmap`` and ``unfold``
-compute the convolutions of many tasks, each with its own weights, as that (`TASK_CONVOLUTIONS`). A time holds the
-wait for the GPU at the end of a call. Before anything is timed, meta-gradients must agree with the plain loop's on the
-GPU to 1e-6 in float64.
+``hnas`` is what `--accelerator cuda` does; a name behind it says which option is on. ``grouped``, ``closed``, ``vmap``
+and ``unfold`` compute the convolutions of many tasks, each with its own weights, as that (`TASK_CONVOLUTIONS`). A time
+holds the wait for the GPU at the end of a call. Before anything is timed, meta-gradients must agree with the plain
+loop's on the GPU to 1e-6 in float64.
 """
 
 from __future__ import annotations
@@ -56,15 +56,21 @@ def unfolded(x: Tensor, weight: Tensor, stride: int) -> Tensor:
 
 TASK_CONVOLUTIONS: dict[str, Callable[[Tensor, Tensor, int], Tensor]] = {
     "grouped": lambda x, w, stride: blocks._convolve(x, w.flatten(0, 1), stride, w.shape[0]),
+    "closed": lambda x, w, stride: blocks.grouped_convolution(x, w.flatten(0, 1), stride, w.shape[-1] // 2, w.shape[0]),
     "vmap": vmapped,
     "unfold": unfolded,
 }
-OPTIONS: dict[str, dict[str, Any]] = {
-    "hnas": {},
-    "hnas graphs": {"cuda_graphs": True},
-    "hnas bfloat16": {"precision": "bfloat16"},
-    "hnas graphs bfloat16": {"cuda_graphs": True, "precision": "bfloat16"},
+GRAPHS, BFLOAT16 = {"cuda_graphs": True}, {"precision": "bfloat16"}
+VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
+    "loop": ("", {}),
+    "hnas": ("", {}),
+    "hnas graphs": ("", GRAPHS),
+    "hnas bfloat16": ("", BFLOAT16),
+    "hnas graphs bfloat16": ("", GRAPHS | BFLOAT16),
+    **{name: (name, {}) for name in TASK_CONVOLUTIONS},
+    **{f"{name} graphs": (name, GRAPHS) for name in TASK_CONVOLUTIONS},
 }
+"""How tasks are convolved (the project's own way where that is empty), and the learner's options."""
 
 
 @contextmanager
@@ -110,17 +116,18 @@ def calls_of(case: Case, order: str, names: Sequence[str]) -> dict[str, Callable
 
     calls: dict[str, Callable[[], object]] = {}
     for name in names:
+        convolution, options = VARIANTS[name]
         if name == "loop" and order == "score":
             start = Start.of(case.config, case.state, case.arch)
             call: Callable[[], object] = lambda start=start: adapt(start, case.episodes)  # noqa: E731
         elif name == "loop":
             call = case.plain()
         elif order == "score":
-            learner = learner_of(case.config, "second", **OPTIONS.get(name, {}))
+            learner = learner_of(case.config, "second", **options)
             call = lambda one=learner: one.score(supernet, case.state, case.episodes, case.arch)  # noqa: E731
         else:
-            call = case.hnas(**OPTIONS.get(name, {}))
-        calls[name] = waiting(call, name)
+            call = case.hnas(**options)
+        calls[name] = waiting(call, convolution)
     return calls
 
 
@@ -131,9 +138,10 @@ def peak_mb(call: Callable[[], object]) -> float:
     return (torch.cuda.max_memory_allocated() - before) / 2**20
 
 
-def measure(config: Config, row: str, order: str, tasks: int, reps: int) -> list[dict[str, Any]]:
+def measure(
+    config: Config, row: str, order: str, tasks: int, reps: int, names: Sequence[str] = tuple(VARIANTS)
+) -> list[dict[str, Any]]:
     """Return one row for each variant, summed over the row's architectures."""
-    names = ["loop", *OPTIONS, *TASK_CONVOLUTIONS]
     if order == "score":
         names = [n for n in names if "graphs" not in n]  # scoring has none: each architecture comes once
     wall = dict.fromkeys(names, 0.0)
@@ -156,7 +164,7 @@ def measure(config: Config, row: str, order: str, tasks: int, reps: int) -> list
             "variant": name,
             "tasks": tasks,
             "wall_ms": round(1e3 * wall[name], 2),
-            "ratio_over_loop": round(wall["loop"] / wall[name], 3),
+            "ratio_over_loop": round(wall["loop"] / wall[name], 3) if "loop" in wall else None,
             "peak_mb": round(peak[name], 1),
             "disagreement": {k: float(f"{v:.1e}") for k, v in errors.items()} if name == "hnas" and errors else None,
         }
@@ -169,6 +177,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--configs", default=",".join(CONFIGS), help=f"of {', '.join(CONFIGS)}")
     parser.add_argument("--rows", default="reference,random", help="reference, random")
     parser.add_argument("--orders", default=",".join(ORDERS), help=f"of {', '.join(ORDERS)}")
+    parser.add_argument("--variants", default=",".join(VARIANTS), help=f"of {', '.join(VARIANTS)}")
     parser.add_argument("--tasks", type=int, default=16, help="tasks of a meta-batch")
     parser.add_argument("--reps", type=int, default=10, help="rounds")
     parser.add_argument("--name", default="gpu", help="name of the file below results/")
@@ -181,7 +190,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for name in options.configs.split(","):
         for row in options.rows.split(","):
             for order in options.orders.split(","):
-                found = measure(CONFIGS[name], row, order, options.tasks, options.reps)
+                variants = options.variants.split(",")
+                found = measure(CONFIGS[name], row, order, options.tasks, options.reps, variants)
                 rows.extend(found)
                 for line in [] if options.json else found:
                     print("  ".join(f"{k}={v}" for k, v in line.items() if v is not None), flush=True)

@@ -1,27 +1,42 @@
-"""Which architectures each meta-iteration trains: by Eq. 4 of the paper, uniformly, the costlier ones, a sandwich."""
+"""Which architectures each meta-iteration trains: by Eq. 4 of the paper, uniformly, by attention, or a sandwich."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+
+import numpy as np
 
 from hnas.architecture import Architecture
+from hnas.attention import Attention
 from hnas.config.schema import MetaTrainConfig
 from hnas.learner import Progress
 from hnas.seeds import Seeds
 from hnas.space import SearchSpace
 from hnas.training import Sampler
 
+Draw = Callable[[np.random.Generator, Progress], Iterable[Architecture]]
+
 
 def sampler_of(
-    space: SearchSpace, config: MetaTrainConfig, seeds: Seeds, macs: Callable[[Architecture], int]
+    space: SearchSpace, config: MetaTrainConfig, seeds: Seeds, attention: Attention | None = None
 ) -> Sampler:
-    """Return the sampler that the configuration names; it draws ``config.architectures`` for each iteration."""
-    if config.sampling == "costlier":
-        return costlier(space, config, seeds, macs)
-    return {"shrinking": progressive_shrinking, "uniform": uniform, "sandwich": sandwich}[config.sampling](
-        space, config, seeds
-    )
+    """Return the sampler that the configuration names; it draws ``config.architectures`` for each iteration.
+
+    An architecture that is drawn twice comes once. ``attention`` is what `attentive` sampling draws by.
+    """
+    if config.sampling == "attentive":
+        assert attention is not None
+        draw = attentive(attention, config)
+    else:
+        draw = {"shrinking": progressive_shrinking, "uniform": uniform, "sandwich": sandwich}[config.sampling](
+            space, config
+        )
+
+    def sampler(progress: Progress) -> list[Architecture]:
+        return list(dict.fromkeys(draw(seeds.numpy(config.sampling, progress.iteration), progress)))
+
+    return sampler
 
 
 def largest_probability(config: MetaTrainConfig, epoch: int) -> float:
@@ -37,57 +52,40 @@ def largest_probability(config: MetaTrainConfig, epoch: int) -> float:
     return config.shrink_end + (1.0 - config.shrink_end) * decay
 
 
-def progressive_shrinking(space: SearchSpace, config: MetaTrainConfig, seeds: Seeds) -> Sampler:
-    """Return the sampler of Eq. 4: each architecture is the largest with probability p, else a uniformly random one.
+def progressive_shrinking(space: SearchSpace, config: MetaTrainConfig) -> Draw:
+    """Draw by Eq. 4: each architecture is the largest with probability p, else a uniformly random one.
 
     The paper draws one architecture for an iteration.
     """
     largest = space.largest()
 
-    def sampler(progress: Progress) -> list[Architecture]:
-        generator = seeds.numpy("shrinking", progress.iteration)
+    def draw(generator: np.random.Generator, progress: Progress) -> Iterable[Architecture]:
         p = largest_probability(config, progress.epoch)
-        drawn = (largest if generator.random() < p else space.sample(generator) for _ in range(config.architectures))
-        return list(dict.fromkeys(drawn))
+        for _ in range(config.architectures):
+            yield largest if generator.random() < p else space.sample(generator)
 
-    return sampler
-
-
-def uniform(space: SearchSpace, config: MetaTrainConfig, seeds: Seeds) -> Sampler:
-    """Return a sampler that draws every architecture as `SearchSpace.sample` does, from the first iteration on."""
-
-    def sampler(progress: Progress) -> list[Architecture]:
-        generator = seeds.numpy("uniform", progress.iteration)
-        return list(dict.fromkeys(space.sample(generator) for _ in range(config.architectures)))
-
-    return sampler
+    return draw
 
 
-def costlier(space: SearchSpace, config: MetaTrainConfig, seeds: Seeds, macs: Callable[[Architecture], int]) -> Sampler:
-    """Return a sampler that draws the costlier of two uniformly random architectures, by their multiply-accumulates.
-
-    So an architecture's chance is in proportion to the rank of its cost. The best architectures are costly ones, and
-    lose most by sharing weights (docs/supernet.md).
-    """
-
-    def sampler(progress: Progress) -> list[Architecture]:
-        generator = seeds.numpy("costlier", progress.iteration)
-        pairs = [(space.sample(generator), space.sample(generator)) for _ in range(config.architectures)]
-        return list(dict.fromkeys(max(pair, key=macs) for pair in pairs))
-
-    return sampler
+def uniform(space: SearchSpace, config: MetaTrainConfig) -> Draw:
+    """Draw every architecture as `SearchSpace.sample` does, from the first iteration on."""
+    return lambda generator, _: (space.sample(generator) for _ in range(config.architectures))
 
 
-def sandwich(space: SearchSpace, config: MetaTrainConfig, seeds: Seeds) -> Sampler:
-    """Return the sandwich rule: the largest architecture, the smallest, and uniformly random ones between.
+def attentive(attention: Attention, config: MetaTrainConfig) -> Draw:
+    """Draw options the more often, the better networks with them have been so far in this training."""
+    return lambda generator, _: (attention.draw(generator) for _ in range(config.architectures))
+
+
+def sandwich(space: SearchSpace, config: MetaTrainConfig) -> Draw:
+    """Draw by the sandwich rule: the largest architecture, the smallest, and uniformly random ones between.
 
     Yu and Huang, "Universally Slimmable Networks", ICCV 2019. The smallest has each choice's smallest number.
     """
     ends = list(dict.fromkeys([space.largest(), space.smallest()]))
 
-    def sampler(progress: Progress) -> list[Architecture]:
-        generator = seeds.numpy("sandwich", progress.iteration)
+    def draw(generator: np.random.Generator, _: Progress) -> Iterable[Architecture]:
         between = [space.sample(generator) for _ in range(config.architectures - len(ends))]
         return list(dict.fromkeys([*ends, *between]))[: config.architectures]
 
-    return sampler
+    return draw

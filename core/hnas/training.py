@@ -12,6 +12,7 @@ from typing import Any
 from attrs import frozen
 
 from hnas.architecture import Architecture
+from hnas.attention import Attention
 from hnas.checkpoint import load_latest, save_checkpoint
 from hnas.errors import DivergenceError
 from hnas.events import Event, Listener
@@ -40,7 +41,10 @@ class TrainPlan:
 
 
 Sampler = Callable[[Progress], Sequence[Architecture]]
-"""Which architectures an iteration trains; its tasks are shared out among them. Must depend on the progress only."""
+"""Which architectures an iteration trains; its tasks are shared out among them.
+
+Must depend on nothing but the progress and what the training's `Attention` has learnt.
+"""
 
 
 def train(
@@ -53,16 +57,20 @@ def train(
     folder: Path,
     emit: Listener,
     start: Callable[[], State],
+    attention: Attention | None = None,
 ) -> State:
     """Meta-train until the plan is done, and return the learnt state.
 
     Continues from the last good checkpoint in ``folder`` where there is one; else from ``start()``. The result is the
-    same either way, and does not depend on the number of workers beyond the order of float additions. Raises
-    `DivergenceError` when the meta-loss is no longer a number.
+    same either way, and does not depend on the number of workers beyond the order of float additions. ``attention``
+    learns each architecture's accuracy, and is kept in the checkpoints. Raises `DivergenceError` when the meta-loss is
+    no longer a number.
     """
     total = plan.epochs * plan.iterations
     found = load_latest(folder, "state", notify=lambda text: emit(Event(phase=phase, kind="note", text=text)))
     state, first = (found[0], int(found[1]["iteration"])) if found else (start(), 0)
+    if found and attention:
+        attention.memory = found[1]["attention"]
     if first >= total:
         return state
     emit(Event(phase=phase, kind="start", done=first, total=total))
@@ -91,6 +99,9 @@ def train(
                     hint=_anew(folder),
                 )
         setup.learner.update(state, gradient, plan.tasks, progress)
+        if attention:
+            for arch, accuracy in _accuracies(parts, scores).items():
+                attention.learn(arch, accuracy)
         window.append(_mean(parts, scores))
         done, now = iteration + 1, time.monotonic()
         if done % (plan.iterations * plan.validate_every) == 0 and done < total:
@@ -100,7 +111,8 @@ def train(
             )
         if now - saved >= CHECKPOINT_SECONDS or done == total:
             _refuse_diverged(state, phase, done, folder)
-            save_checkpoint(folder, f"state-{done:08d}", state, {"iteration": done})
+            more = {"attention": attention.memory} if attention else {}
+            save_checkpoint(folder, f"state-{done:08d}", state, {"iteration": done, **more})
             saved = now
         if now - reported >= REPORT_SECONDS or done == total:
             losses, accuracies = zip(*window, strict=True)
@@ -110,6 +122,15 @@ def train(
             window, reported = [], now
     emit(Event(phase=phase, kind="end", done=total, total=total))
     return state
+
+
+def _accuracies(parts: Sequence[Part], scores: Sequence[tuple[float, float]]) -> dict[Architecture, float]:
+    """Return each architecture's mean accuracy over its tasks, however they were cut into parts."""
+    sums: dict[Architecture, tuple[float, int]] = {}
+    for part, (_, accuracy) in zip(parts, scores, strict=True):
+        total, n = sums.get(part.arch, (0.0, 0))
+        sums[part.arch] = (total + accuracy * len(part.tasks), n + len(part.tasks))
+    return {arch: total / n for arch, (total, n) in sums.items()}
 
 
 def _mean(parts: Sequence[Part], scores: Sequence[tuple[float, float]]) -> tuple[float, float]:

@@ -75,9 +75,9 @@ VARIANTS: dict[str, tuple[str, dict[str, object]]] = {
     ),
     "first-order": ("first-order gradients throughout", {**FOUR, "learner.second_order": "false"}),
     "together": ("first-order gradients, rates-linear and norms-activation", TOGETHER),
-    "costlier": (
-        "as together, each architecture the costlier of two random ones",
-        {**TOGETHER, "meta_train.sampling": "costlier"},
+    "attentive": (
+        "as together, options drawn by what did well so far (after AttentiveNAS, Wang et al., CVPR 2021)",
+        {**TOGETHER, "meta_train.sampling": "attentive"},
     ),
     "clamp": ("meta-gradient clamped to 0.1", {**FOUR, "learner.gradient_clamp": 0.1}),
 }

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from hnas import Progress
-from hnas.arch_sampling import largest_probability, progressive_shrinking, sampler_of
+from hnas.arch_sampling import largest_probability, sampler_of
 from hnas.config.schema import MetaTrainConfig
 from hnas.seeds import Seeds
 
@@ -47,12 +47,8 @@ def test_other_settings(settings: dict[str, Any], epoch: int, expected: float) -
 
 
 def drawn(space: Any, config: MetaTrainConfig, seed: int, iterations: range) -> list[Any]:
-    sampler = progressive_shrinking(space, config, Seeds(seed))
+    sampler = sampler_of(space, config, Seeds(seed))
     return [arch for i in iterations for arch in sampler(progress(config, i))]
-
-
-def size(arch: Any) -> int:
-    return sum(arch.genes)
 
 
 def progress(config: MetaTrainConfig, iteration: int) -> Progress:
@@ -86,7 +82,7 @@ def test_an_architecture_depends_on_seed_and_iteration_only(tiny_space: Any) -> 
 def test_several_architectures_for_each_meta_batch(tiny_space: Any) -> None:
     """Each drawn on its own; one that is drawn twice gets its tasks once, not two shares of them."""
     config = MetaTrainConfig(epochs=4, iterations=50, shrink_start=2, architectures=3)
-    sampler = sampler_of(tiny_space, config, Seeds(0), size)
+    sampler = sampler_of(tiny_space, config, Seeds(0))
     assert sampler(progress(config, 0)) == [tiny_space.largest()]
     late = [sampler(progress(config, i)) for i in range(150, 200)]
     assert all(1 <= len(archs) == len(set(archs)) <= 3 for archs in late)
@@ -96,14 +92,14 @@ def test_several_architectures_for_each_meta_batch(tiny_space: Any) -> None:
 def test_uniform_sampling_starts_at_once(tiny_space: Any) -> None:
     """Other than Eq. 4, which trains the largest alone at first; it alone is then hardly ever drawn."""
     config = MetaTrainConfig(epochs=2, iterations=100, sampling="uniform", architectures=2)
-    archs = [a for i in range(100) for a in sampler_of(tiny_space, config, Seeds(0), size)(progress(config, i))]
+    archs = [a for i in range(100) for a in sampler_of(tiny_space, config, Seeds(0))(progress(config, i))]
     assert len(set(archs)) > 100
     assert archs.count(tiny_space.largest()) < 10
 
 
 def test_the_sandwich_has_both_ends_and_random_ones_between(tiny_space: Any) -> None:
     config = MetaTrainConfig(sampling="sandwich", architectures=4)
-    sampler = sampler_of(tiny_space, config, Seeds(0), size)
+    sampler = sampler_of(tiny_space, config, Seeds(0))
     batches = [sampler(progress(config, i)) for i in range(50)]
     assert all(archs[:2] == [tiny_space.largest(), tiny_space.smallest()] for archs in batches)
     assert len({arch for archs in batches for arch in archs[2:]}) > 50
@@ -114,16 +110,4 @@ def test_the_sandwich_has_both_ends_and_random_ones_between(tiny_space: Any) -> 
 def test_a_thin_sandwich_is_the_ends(tiny_space: Any, architectures: int) -> None:
     config = MetaTrainConfig(sampling="sandwich", architectures=architectures)
     ends = [tiny_space.largest(), tiny_space.smallest()]
-    assert sampler_of(tiny_space, config, Seeds(0), size)(progress(config, 7)) == ends[:architectures]
-
-
-def test_the_costlier_of_two(tiny_space: Any) -> None:
-    """Of two random architectures the costlier one is trained: cheap ones are rare, but stay."""
-    config = MetaTrainConfig(sampling="costlier", architectures=2, epochs=1, iterations=400)
-    sampler = sampler_of(tiny_space, config, Seeds(0), size)
-    sizes = [size(a) for i in range(400) for a in sampler(progress(config, i))]
-    plain = sampler_of(tiny_space, MetaTrainConfig(sampling="uniform", iterations=400), Seeds(0), size)
-    usual = [size(a) for i in range(400) for a in plain(progress(config, i))]
-    assert sum(sizes) / len(sizes) > 1.2 * sum(usual) / len(usual)
-    assert set(sizes) >= set(usual) - {min(usual)}
-    assert sampler(progress(config, 7)) == sampler(progress(config, 7))
+    assert sampler_of(tiny_space, config, Seeds(0))(progress(config, 7)) == ends[:architectures]

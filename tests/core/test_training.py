@@ -11,7 +11,7 @@ import torch
 from tiny_tasks import tiny_setup
 
 from hnas import Progress
-from hnas.arch_sampling import progressive_shrinking
+from hnas.arch_sampling import sampler_of
 from hnas.architecture import Architecture
 from hnas.config.schema import MetaTrainConfig, RetrainConfig
 from hnas.errors import DivergenceError
@@ -55,7 +55,7 @@ def run(
     start: Callable[[], State] | None = None,
     arch: Architecture | None = None,
 ) -> State:
-    sampler = progressive_shrinking(setup.space, SHRINKING, setup.seeds)
+    sampler = sampler_of(setup.space, SHRINKING, setup.seeds)
 
     def sample(progress: Progress) -> Sequence[Architecture]:
         if progress.iteration == stop_at:

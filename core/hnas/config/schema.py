@@ -44,10 +44,13 @@ class MetaTrainConfig:
     tasks: int = setting(8, "tasks in a meta-batch", positive)
     n_query: int = setting(1, "query images per class", positive)
     architectures: int = setting(1, "architectures that share the tasks of a meta-batch (the paper's: 1)", positive)
-    sampling: Literal["shrinking", "uniform", "costlier", "sandwich"] = setting(
+    sampling: Literal["shrinking", "uniform", "attentive", "sandwich"] = setting(
         "shrinking",
-        "how they are drawn: by Eq. 4, uniformly, the costlier of two, or the largest, the smallest and random ones",
-        one_of("shrinking", "uniform", "costlier", "sandwich"),
+        "how they are drawn: by Eq. 4, uniformly, by what did well so far, or largest, smallest and random ones",
+        one_of("shrinking", "uniform", "attentive", "sandwich"),
+    )
+    temperature: float = setting(
+        0.1, "attentive sampling: accuracy that makes an option e times as likely; the lower, the choosier", positive
     )
     shrink_end: float = setting(0.2, "Eq. 4, p_e: probability of the largest architecture at the end", fraction)
     shrink_start: int = setting(30, "Eq. 4, e_s: epochs in which only the largest architecture is trained", at_least_0)

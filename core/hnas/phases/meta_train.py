@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from hnas.arch_sampling import sampler_of
+from hnas.attention import Attention
 from hnas.config.schema import MetaTrainConfig
 from hnas.events import Listener
 from hnas.executor import Executor
@@ -25,13 +26,15 @@ def meta_train(setup: Setup, config: MetaTrainConfig, executor: Executor, *, fol
         validate_every=config.validate_every,
         validate_tasks=config.validate_tasks,
     )
+    attention = Attention(setup.space, config.temperature) if config.sampling == "attentive" else None
     return train(
         setup,
         plan,
-        sampler_of(setup.space, config, setup.seeds, setup.macs),
+        sampler_of(setup.space, config, setup.seeds, attention),
         executor,
         phase=PHASE,
         folder=folder,
         emit=emit,
         start=lambda: setup.learner.init(setup.supernet, setup.seeds.torch("meta-train-init")),
+        attention=attention,
     )

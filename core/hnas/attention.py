@@ -1,7 +1,7 @@
 """Which options have served networks well so far in a training, so that those are drawn more often.
 
-A super-net's weights are updated for whatever is drawn; what wins later is worth more updates. AttentiveNAS (Wang et al.,
-CVPR 2021) draws several networks and trains the one of the best predicted accuracy. Here the accuracies of the
+A super-net's weights are updated for whatever is drawn; what wins later is worth more updates. AttentiveNAS (Wang et
+al., CVPR 2021) draws several networks and trains the one of the best predicted accuracy. Here the accuracies of the
 training itself are the prediction, kept for each option of each choice on its own: that costs nothing.
 """
 

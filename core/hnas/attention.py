@@ -15,6 +15,10 @@ import numpy as np
 from hnas.architecture import Architecture
 from hnas.space import SearchSpace
 
+EVEN_SHARE = 0.2
+"""Share of the draws that are uniform, so that nothing is given up: without it networks of one and two layers were
+never drawn any more after an hour, and ranked worse for it (docs/supernet.md)."""
+
 SLOWEST = 0.02
 """Weight of the newest accuracy in a running mean that has seen some 50: old ones were of a worse super-net."""
 
@@ -23,7 +27,8 @@ class Attention:
     """Draw options by how much better than others the networks were that had them.
 
     ``advantage`` of an option: the running mean of (query accuracy of a network that has it - that of all networks). An
-    option is drawn with a probability in proportion to exp(advantage / ``temperature``), each choice on its own.
+    option is drawn with a probability in proportion to exp(advantage / ``temperature``), each choice on its own, and
+    in `EVEN_SHARE` of the draws uniformly.
     """
 
     def __init__(self, space: SearchSpace, temperature: float) -> None:
@@ -36,7 +41,7 @@ class Attention:
     def probabilities(self) -> list[np.ndarray]:
         """Return for each choice the probabilities of its options."""
         powers = [np.exp((a - a.max()) / self._temperature) for a in self._advantages]
-        return [p / p.sum() for p in powers]
+        return [(1 - EVEN_SHARE) * p / p.sum() + EVEN_SHARE / len(p) for p in powers]
 
     def draw(self, generator: np.random.Generator) -> Architecture:
         genes = tuple(int(generator.choice(len(p), p=p)) for p in self.probabilities())

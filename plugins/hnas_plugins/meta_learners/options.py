@@ -55,7 +55,9 @@ class MAMLPlusPlusOptions:
         "arithmetic of convolutions; bfloat16 is an approximation, for GPUs that have it",
         one_of("float32", "bfloat16"),
     )
-    cuda_graphs: bool = setting(False, "on a GPU, record the work of one architecture and replay it")
+    cuda_graphs: bool = setting(
+        True, "on a GPU, record the work of an architecture that comes several times in a row, and replay it"
+    )
 
 
 @frozen(kw_only=True)

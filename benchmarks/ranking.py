@@ -11,7 +11,8 @@ accuracies as JSON. `score` gives the same networks a super-net's weights, on th
 - ``gap``: the mean difference between the two, in points, and that of the reference network;
 - ``disagreement``: how often two scores over 16 tasks each put a pair of networks in another order;
 - ``tau_params`` and ``tau_macs``: what the order by size alone gives;
-- ``ceiling``: tau between two seeds of training alone, where both were run.
+- ``ceiling``: tau between two seeds of training alone, where both were run;
+- ``over_seeds``: some of these against each network's mean over all seeds, which is nearer to how good it is.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+import statistics
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -147,7 +149,18 @@ def score(options: argparse.Namespace) -> None:
             second = {tuple(n["genes"]): n["accuracy"] for n in content["networks"] if n["seed"] == seeds[1]}
             both = [(n["accuracy"], second[tuple(n["genes"])]) for n in first if tuple(n["genes"]) in second]
             found["ceiling"] = round(tau(*(np.array(c) for c in zip(*both, strict=True))), 3)
+            means = compare(over_seeds(content["networks"]), shared, setup.space.references()[REFERENCE].genes)
+            found["over_seeds"] = {k: means[k] for k in ("tau", "gap", "gap_reference")}
         print(json.dumps({"run": options.run.name, **found}, indent=1))
+
+
+def over_seeds(networks: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return each network of the first seed, in that order, with its mean accuracy over all its seeds."""
+    accuracies: dict[tuple[int, ...], list[float]] = {}
+    for n in networks:
+        accuracies.setdefault(tuple(n["genes"]), []).append(n["accuracy"])
+    first = min(n["seed"] for n in networks)
+    return [{**n, "accuracy": statistics.fmean(accuracies[tuple(n["genes"])])} for n in networks if n["seed"] == first]
 
 
 def compare(networks: Sequence[Mapping[str, Any]], shared: Sequence[float], reference: Sequence[int]) -> dict[str, Any]:

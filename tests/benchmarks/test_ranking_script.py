@@ -55,6 +55,13 @@ def test_the_comparison_by_hand(ranking: Any) -> None:
     assert (found["tau_params"], found["tau_macs"]) == (-1.0, 1.0)
 
 
+def test_accuracies_over_seeds_are_means_in_the_order_of_the_first(ranking: Any) -> None:
+    """A network that one seed favoured is worse than it looks; one without a second seed stays as it is."""
+    rows = [network(1, 0.8) | {"seed": 0}, network(2, 0.6) | {"seed": 0}, network(1, 0.7) | {"seed": 1}]
+    found = ranking.over_seeds([rows[2], *rows[:2]])
+    assert [(n["genes"], n["accuracy"]) for n in found] == [([1], pytest.approx(0.75)), ([2], pytest.approx(0.6))]
+
+
 @pytest.mark.slow
 def test_a_super_net_is_scored_against_networks_trained_alone(tmp_path: Path, hnas_home: Path, real_data: Any) -> None:
     """Both commands on real images, each for a moment; the second call of `alone` finds everything done."""
@@ -72,6 +79,7 @@ def test_a_super_net_is_scored_against_networks_trained_alone(tmp_path: Path, hn
     assert found["networks"] == 5
     assert all(-1 <= found[key] <= 1 for key in ("tau", "tau_params", "ceiling", "tau_full_depth"))
     assert 0 <= found["disagreement"] <= 1
+    assert found["over_seeds"].keys() == {"tau", "gap", "gap_reference"}
 
 
 def run(*command: str) -> str:

@@ -97,14 +97,18 @@ def alone(options: argparse.Namespace) -> None:
         setup.send(pool)
         for index, (mean, half_width, seconds) in pool.map_unordered(train_alone, items):
             arch = items[index][0]
-            layers = list(setup.space.layers(arch, setup.image_shape, N_WAY))
             row = {"genes": arch.genes, "seed": options.seed, "accuracy": round(mean, 4)}
             row |= {"half_width": round(half_width, 4), "seconds": round(seconds, 1)}
-            row |= {"params": sum(x.params for x in layers), "macs": sum(x.macs for x in layers)}
-            row |= {"options": setup.space.options(arch)}
+            row |= sizes(setup, arch) | {"options": setup.space.options(arch)}
             content["networks"].append(row)
             path.write_text(json.dumps(content, indent=1) + "\n")
             print(f"{len(content['networks'])}: {mean:.4f} in {seconds:.0f} s, {row['options']}", flush=True)
+
+
+def sizes(setup: Setup, arch: Architecture) -> dict[str, int]:
+    """Return the parameters and multiply-accumulates of a network."""
+    layers = list(setup.space.layers(arch, setup.image_shape, N_WAY))
+    return {"params": sum(x.params for x in layers), "macs": sum(x.macs for x in layers)}
 
 
 def _recipe(options: argparse.Namespace) -> dict[str, Any]:

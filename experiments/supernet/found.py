@@ -24,7 +24,7 @@ from measuring import settle_environment
 if __name__ == "__main__":
     settle_environment()
 
-from ranking import N_WAY, REFERENCE, setup_of, train_alone
+from ranking import REFERENCE, setup_of, sizes, train_alone
 
 from hnas import Architecture
 from hnas.config.schema import EvaluateConfig
@@ -56,9 +56,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 kept.append(round(100 * accuracy, 2))
     rows: list[dict[str, Any]] = []
     for arch, kept in zip(networks, accuracies, strict=True):
-        layers = setup.space.layers(arch, setup.image_shape, N_WAY)
-        sizes = {"params": sum(x.params for x in layers), "macs": sum(x.macs for x in layers)}
-        rows.append({"options": setup.space.options(arch), **sizes, "accuracy": kept, "mean": statistics.fmean(kept)})
+        told = {"options": setup.space.options(arch), **sizes(setup, arch)}
+        rows.append({**told, "accuracy": kept, "mean": statistics.fmean(kept)})
     print(json.dumps({"found": rows[0], "reference": rows[1], **difference(*accuracies)}, indent=1))
 
 

@@ -24,7 +24,7 @@ PRESETS: dict[str, dict[str, Any]] = {
             "iterations": 90,
             "tasks": 16,
             "n_query": 5,
-            "sampling": "uniform",
+            "sampling": "attentive",
             "architectures": 2,
             "validate_every": 10,
         },

@@ -16,6 +16,8 @@ from torch.autograd import Function
 from torch.nn import functional as F
 from torch.nn.grad import conv2d_input, conv2d_weight
 
+from hnas_plugins.engine.native import apply
+
 
 class Geometry(NamedTuple):
     """How the kernel moves: the same for the convolution and its gradients."""
@@ -35,7 +37,8 @@ def grouped_convolution(x: Tensor, weight: Tensor, stride: int, padding: int, gr
     if torch.is_autocast_enabled(device):
         dtype = torch.get_autocast_dtype(device)
         x, weight = x.to(dtype), weight.to(dtype)
-    return _Convolution.apply(x, weight, Geometry(stride, padding, 1, groups))  # type: ignore[no-any-return]
+    y: Tensor = apply(_Convolution, x, weight, Geometry(stride, padding, 1, groups))
+    return y
 
 
 class _Convolution(Function):
@@ -49,8 +52,8 @@ class _Convolution(Function):
     def backward(ctx: Any, gy: Tensor) -> Any:
         x, weight = ctx.saved_tensors
         for_x, for_weight, _ = ctx.needs_input_grad
-        gx = _InputGradient.apply(gy, weight, x.shape, ctx.geometry) if for_x else None
-        gw = _WeightGradient.apply(x, gy, weight.shape, ctx.geometry) if for_weight else None
+        gx = apply(_InputGradient, gy, weight, x.shape, ctx.geometry) if for_x else None
+        gw = apply(_WeightGradient, x, gy, weight.shape, ctx.geometry) if for_weight else None
         return gx, gw, None
 
 
@@ -59,14 +62,14 @@ class _InputGradient(Function):
     def forward(ctx: Any, gy: Tensor, weight: Tensor, shape: torch.Size, geometry: Geometry) -> Tensor:
         ctx.save_for_backward(gy, weight)
         ctx.geometry = geometry
-        return conv2d_input(shape, weight, gy, *geometry)
+        return conv2d_input(shape, weight, gy, *geometry)  # type: ignore[no-untyped-call, no-any-return]
 
     @staticmethod
     def backward(ctx: Any, ggx: Tensor) -> Any:
         gy, weight = ctx.saved_tensors
         for_gy, for_weight, _, _ = ctx.needs_input_grad
-        dgy = _Convolution.apply(ggx, weight, ctx.geometry) if for_gy else None
-        dw = _WeightGradient.apply(ggx, gy, weight.shape, ctx.geometry) if for_weight else None
+        dgy = apply(_Convolution, ggx, weight, ctx.geometry) if for_gy else None
+        dw = apply(_WeightGradient, ggx, gy, weight.shape, ctx.geometry) if for_weight else None
         return dgy, dw, None, None
 
 
@@ -75,12 +78,12 @@ class _WeightGradient(Function):
     def forward(ctx: Any, x: Tensor, gy: Tensor, shape: torch.Size, geometry: Geometry) -> Tensor:
         ctx.save_for_backward(x, gy)
         ctx.geometry = geometry
-        return conv2d_weight(x, shape, gy, *geometry)
+        return conv2d_weight(x, shape, gy, *geometry)  # type: ignore[no-untyped-call, no-any-return]
 
     @staticmethod
     def backward(ctx: Any, ggw: Tensor) -> Any:
         x, gy = ctx.saved_tensors
         for_x, for_gy, _, _ = ctx.needs_input_grad
-        dx = _InputGradient.apply(gy, ggw, x.shape, ctx.geometry) if for_x else None
-        dgy = _Convolution.apply(x, ggw, ctx.geometry) if for_gy else None
+        dx = apply(_InputGradient, gy, ggw, x.shape, ctx.geometry) if for_x else None
+        dgy = apply(_Convolution, x, ggw, ctx.geometry) if for_gy else None
         return dx, dgy, None, None

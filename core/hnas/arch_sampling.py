@@ -86,6 +86,6 @@ def sandwich(space: SearchSpace, config: MetaTrainConfig) -> Draw:
 
     def draw(generator: np.random.Generator, _: Progress) -> Iterable[Architecture]:
         between = [space.sample(generator) for _ in range(config.architectures - len(ends))]
-        return list(dict.fromkeys([*ends, *between]))[: config.architectures]
+        return [*ends, *between][: config.architectures]
 
     return draw

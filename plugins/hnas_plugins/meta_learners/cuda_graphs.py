@@ -1,6 +1,6 @@
 """CUDA graphs: a function whose shapes repeat is recorded once and replayed, without a kernel launch from Python.
 
-The third network in a row with the same key is recorded: re-training has one architecture for hours, while
+The fourth network in a row with the same key is recorded: re-training has one architecture for hours, while
 meta-training a super-net draws another in every iteration, and recording takes as long as several runs.
 """
 

@@ -75,7 +75,7 @@ def convolve_tasks(x: Tensor, weight: Tensor, stride: int) -> Tensor:
     time. Else torch's own: run from Python, the GPU waits for its kernels to be launched anyway.
     """
     if torch.cuda.is_available() and torch.cuda.is_current_stream_capturing():
-        return grouped_convolution(x, weight.flatten(0, 1), stride, weight.shape[-1] // 2, weight.shape[0])
+        return grouped_convolution(x, weight, stride)
     return _convolve(x, weight.flatten(0, 1), stride, weight.shape[0])
 
 

@@ -28,8 +28,8 @@ class Geometry(NamedTuple):
     groups: int
 
 
-def grouped_convolution(x: Tensor, weight: Tensor, stride: int, padding: int, groups: int) -> Tensor:
-    """Convolve (N, groups*C, H, W) with ``weight`` (groups*O, C, k, k), as `torch.nn.functional.conv2d` does.
+def grouped_convolution(x: Tensor, weight: Tensor, stride: int) -> Tensor:
+    """Convolve the images (N, T*C, H, W) of T tasks with each one's weight (T, O, C, k, k), padded by half the kernel.
 
     Differentiable to any order. In an autocast context it computes in that context's precision.
     """
@@ -37,7 +37,8 @@ def grouped_convolution(x: Tensor, weight: Tensor, stride: int, padding: int, gr
     if torch.is_autocast_enabled(device):
         dtype = torch.get_autocast_dtype(device)
         x, weight = x.to(dtype), weight.to(dtype)
-    y: Tensor = apply(_Convolution, x, weight, Geometry(stride, padding, 1, groups))
+    geometry = Geometry(stride=stride, padding=weight.shape[-1] // 2, dilation=1, groups=weight.shape[0])
+    y: Tensor = apply(_Convolution, x, weight.flatten(0, 1), geometry)
     return y
 
 

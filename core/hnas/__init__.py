@@ -3,9 +3,18 @@
 from hnas._version import __version__
 from hnas.architecture import Architecture, Choice
 from hnas.backend import HardwareBackend
-from hnas.cost import Cost, DeviceInfo, Measurement, Metric
+from hnas.cost import Cost, DeviceInfo, Measurement, Metric, Rounds
 from hnas.episode import Episodes, EpisodeSpec
-from hnas.errors import ConfigError, DataError, DeviceError, DivergenceError, HnasError, InfeasibleError, PluginError
+from hnas.errors import (
+    ConfigError,
+    DataError,
+    DeviceError,
+    DivergenceError,
+    HnasError,
+    InfeasibleError,
+    PluginError,
+    UnsteadyError,
+)
 from hnas.layer import Layer
 from hnas.learner import MetaLearner, Progress, Scores
 from hnas.plugins import Plugin, Registry, hookimpl
@@ -39,6 +48,7 @@ __all__ = [
     "PluginError",
     "Progress",
     "Registry",
+    "Rounds",
     "Scored",
     "Scores",
     "SearchProblem",
@@ -47,6 +57,7 @@ __all__ = [
     "Seeds",
     "SuperNet",
     "TaskSource",
+    "UnsteadyError",
     "__version__",
     "hookimpl",
 ]

@@ -27,12 +27,18 @@ class HardwareBackend(ABC):
     def measure(self, layers: Sequence[Layer]) -> Iterator[LayerCosts]:
         """Yield the costs of each layer, in order, as soon as each is known.
 
-        Called with the layers that the cost table lacks and that `DeviceInfo.ops` admits. What was yielded is saved at
-        once, so an interrupted profile goes on from there.
+        Called with layers that the cost table lacks and that `DeviceInfo.ops` admits; on a device with
+        `DeviceInfo.rounds` several times, for a block of layers each, once in every round. What was yielded is saved at
+        once, so an interrupted profile goes on from there. Raises `UnsteadyError` where what was measured cannot be
+        trusted, and `DeviceError` where going on makes no sense.
         """
 
     def measure_network(self, layers: Sequence[Layer]) -> LayerCosts | None:
-        """Return the cost of the whole network measured end to end, or ``None`` where that is not possible here."""
+        """Return the cost of the whole network measured end to end, or ``None`` where that is not possible here.
+
+        ``layers`` are those of one network, input side first, each taking what the one before gives. Called to verify
+        a table, in the same rounds as single layers. May raise what `measure` may.
+        """
         return None
 
     def check_table(self, table: Mapping[str, LayerCosts], layers: Sequence[Layer]) -> Mapping[str, Any]:

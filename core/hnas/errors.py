@@ -50,6 +50,14 @@ class DeviceError(HnasError):
     exit_code = 6
 
 
+class UnsteadyError(DeviceError):
+    """What a device just measured cannot be trusted: it throttled, or its clock moved.
+
+    Raised by `HardwareBackend.measure`. The block of layers is measured again after a while; only where that fails
+    several times is the user told.
+    """
+
+
 class DivergenceError(HnasError):
     """Meta-training produced a loss that is not a number."""
 

@@ -18,7 +18,6 @@ accuracies as JSON. `score` gives the same networks a super-net's weights, on th
 from __future__ import annotations
 
 import argparse
-import itertools
 import json
 import statistics
 import tempfile
@@ -36,6 +35,7 @@ import attrs
 import numpy as np
 
 from hnas import Architecture, Seeds
+from hnas.agreement import kendall_tau
 from hnas.cli.invocation import Invocation
 from hnas.cli.phases import continued
 from hnas.config.schema import EvaluateConfig
@@ -148,11 +148,11 @@ def score(options: argparse.Namespace) -> None:
             halves.append((losses[:NOISE_TASKS].mean(), losses[NOISE_TASKS:].mean()))
         found = compare(first, shared, setup.space.references()[REFERENCE].genes)
         a, b = (np.array(h) for h in zip(*halves, strict=True))
-        found["disagreement"] = round((1 - tau(a, b)) / 2, 3)
+        found["disagreement"] = round((1 - kendall_tau(a, b)) / 2, 3)
         if len(seeds) > 1:
             second = {tuple(n["genes"]): n["accuracy"] for n in content["networks"] if n["seed"] == seeds[1]}
             both = [(n["accuracy"], second[tuple(n["genes"])]) for n in first if tuple(n["genes"]) in second]
-            found["ceiling"] = round(tau(*(np.array(c) for c in zip(*both, strict=True))), 3)
+            found["ceiling"] = round(kendall_tau(*(np.array(c) for c in zip(*both, strict=True))), 3)
             means = compare(over_seeds(content["networks"]), shared, setup.space.references()[REFERENCE].genes)
             found["over_seeds"] = {k: means[k] for k in ("tau", "gap", "gap_reference")}
         print(json.dumps({"run": options.run.name, **found}, indent=1))
@@ -176,24 +176,16 @@ def compare(networks: Sequence[Mapping[str, Any]], shared: Sequence[float], refe
     hit = set(np.argsort(-own)[:quarter]) & set(np.argsort(-given)[:quarter])
     return {
         "networks": len(own),
-        "tau": round(tau(own, given), 3),
-        "tau_full_depth": round(tau(own[deep], given[deep]), 3),
+        "tau": round(kendall_tau(own, given), 3),
+        "tau_full_depth": round(kendall_tau(own[deep], given[deep]), 3),
         "top_quarter": round(len(hit) / quarter, 3),
         "gap": round(100 * float((own - given)[~is_reference].mean()), 2),
         "gap_reference": round(100 * float((own - given)[is_reference].mean()), 2) if is_reference.any() else None,
         "mean_alone": round(100 * float(own[~is_reference].mean()), 2),
         "mean_shared": round(100 * float(given[~is_reference].mean()), 2),
-        "tau_params": round(tau(own, np.array([n["params"] for n in networks])), 3),
-        "tau_macs": round(tau(own, np.array([n["macs"] for n in networks])), 3),
+        "tau_params": round(kendall_tau(own, np.array([n["params"] for n in networks])), 3),
+        "tau_macs": round(kendall_tau(own, np.array([n["macs"] for n in networks])), 3),
     }
-
-
-def tau(a: np.ndarray, b: np.ndarray) -> float:
-    """Return Kendall's tau-b: pairs in the same order minus pairs in the other, over those that are not tied."""
-    pairs = list(itertools.combinations(range(len(a)), 2))
-    signs = np.array([(np.sign(a[i] - a[j]), np.sign(b[i] - b[j])) for i, j in pairs]).reshape(-1, 2)
-    untied = np.abs(signs).sum(0)
-    return float(signs.prod(1).sum() / np.sqrt(untied.prod())) if untied.all() else 0.0
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

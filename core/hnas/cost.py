@@ -51,6 +51,8 @@ class Rounds:
     anchor_tolerance: float = 0.05
     attempts: int = 3
     cooling_s: float = 5.0
+    layer_s: float = 0.0
+    """About how long one layer takes in one round, in seconds, for telling beforehand; 0: not known."""
 
 
 @frozen(kw_only=True)

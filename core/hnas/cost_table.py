@@ -9,7 +9,7 @@ from typing import Any
 
 from attrs import asdict, field, frozen
 
-from hnas.cost import MACS, PARAMS, SCHEMA, Cost, DeviceInfo, LayerCosts, Measurement, Metric
+from hnas.cost import MACS, PARAMS, SCHEMA, Cost, DeviceInfo, LayerCosts, Measurement, Metric, Rounds
 from hnas.errors import DataError, DeviceError
 from hnas.layer import Layer
 
@@ -25,12 +25,14 @@ def priced(info: DeviceInfo, layer: Layer) -> bool:
 class CostTable:
     """The paper's hash table H_t: ``rows`` maps `Layer.key` to what was measured on the device ``info``.
 
-    ``check`` is what the backend found when it checked the table by other means.
+    ``check`` is what the backend found when it checked the table by other means. ``calibration`` maps a metric to
+    (slope, offset), which make the cost of a whole network out of the sum over its layers.
     """
 
     info: DeviceInfo
     rows: Mapping[str, LayerCosts]
     check: Mapping[str, Any] = field(factory=dict)
+    calibration: Mapping[str, tuple[float, float]] = field(factory=dict)
     _known: dict[Layer, tuple[float, ...]] = field(init=False, repr=False, eq=False, factory=dict)
 
     @property
@@ -59,7 +61,10 @@ class CostTable:
         costs = [known.get(layer) or self._price(layer) for layer in layers]
         costs.append((0.0,) * len(self.metrics))
         columns = zip(self.metrics, zip(*costs, strict=True), strict=True)
-        return Cost(values={metric.name: _COMBINE[metric.combine](column) for metric, column in columns})
+        values = {metric.name: _COMBINE[metric.combine](column) for metric, column in columns}
+        for name, (slope, offset) in self.calibration.items():
+            values[name] = slope * values[name] + offset
+        return Cost(values=values)
 
     def _price(self, layer: Layer) -> tuple[float, ...]:
         names = [m.name for m in self.info.metrics]
@@ -73,8 +78,10 @@ class CostTable:
 
     def to_json(self) -> dict[str, Any]:
         """Return the table as JSON, with a schema version; `from_json` reads it back."""
-        rows = {key: {name: asdict(m) for name, m in costs.items()} for key, costs in self.rows.items()}
-        return {"schema": SCHEMA, "info": info_to_json(self.info), "rows": rows, "check": dict(self.check)}
+        rows = {key: {name: measurement_to_json(m) for name, m in costs.items()} for key, costs in self.rows.items()}
+        lines = {name: list(line) for name, line in self.calibration.items()}
+        info = info_to_json(self.info)
+        return {"schema": SCHEMA, "info": info, "rows": rows, "check": dict(self.check), "calibration": lines}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any] | str) -> CostTable:
@@ -86,11 +93,14 @@ class CostTable:
                     f"the cost table has schema {data['schema']!r}; this hnas reads {SCHEMA}",
                     hint="run `hnas profile` to make it again",
                 )
-            info = _info_from_json(data["info"])
-            rows = {str(key): {str(n): _measurement(m) for n, m in row.items()} for key, row in data["rows"].items()}
+            info = info_from_json(data["info"])
+            rows = {
+                str(k): {str(n): measurement_from_json(m) for n, m in row.items()} for k, row in data["rows"].items()
+            }
             for key, row in rows.items():
                 check_costs(info, key, row)
-            return cls(info=info, rows=rows, check=dict(data["check"]))
+            lines = {str(name): (float(a), float(b)) for name, (a, b) in data.get("calibration", {}).items()}
+            return cls(info=info, rows=rows, check=dict(data["check"]), calibration=lines)
         except (ValueError, KeyError, TypeError, AttributeError, DeviceError) as cause:
             raise DataError(
                 f"not a cost table, or a damaged one: {type(cause).__name__}: {cause}",
@@ -121,10 +131,13 @@ def info_to_json(info: DeviceInfo) -> dict[str, Any]:
         "fingerprint": info.fingerprint,
         "metrics": [asdict(m) for m in info.metrics],
         "ops": None if info.ops is None else sorted(info.ops),
+        "rounds": None if info.rounds is None else asdict(info.rounds),
+        "conditions": dict(info.conditions),
     }
 
 
-def _info_from_json(data: Mapping[str, Any]) -> DeviceInfo:
+def info_from_json(data: Mapping[str, Any]) -> DeviceInfo:
+    """Read what `info_to_json` wrote. Raises `ValueError`, `KeyError` or `TypeError` on anything else."""
     metrics = tuple(Metric(**m) for m in data["metrics"])
     if not all(m.combine in _COMBINE for m in metrics):
         raise ValueError(f"metrics combine by {sorted(_COMBINE)}, got {[m.combine for m in metrics]}")
@@ -135,11 +148,21 @@ def _info_from_json(data: Mapping[str, Any]) -> DeviceInfo:
         settings=dict(data["settings"]),
         metrics=metrics,
         ops=None if data["ops"] is None else frozenset(data["ops"]),
+        rounds=Rounds(**data["rounds"]) if data.get("rounds") else None,
+        conditions=dict(data.get("conditions", {})),
     )
 
 
-def _measurement(data: Mapping[str, Any]) -> Measurement:
+def measurement_to_json(measured: Measurement) -> dict[str, Any]:
+    """Return a measurement as a JSON object, without raw samples where there are none."""
+    return asdict(measured, filter=lambda attribute, value: attribute.name != "samples" or bool(value))
+
+
+def measurement_from_json(data: Mapping[str, Any]) -> Measurement:
+    """Read what `measurement_to_json` wrote. Raises `ValueError`, `KeyError` or `TypeError` on anything else."""
     unit = data["unit"]
     if not isinstance(unit, str):
         raise TypeError(f"unit {unit!r} is not text")
-    return Measurement(median=float(data["median"]), mad=float(data["mad"]), n=int(data["n"]), unit=unit)
+    samples = tuple(map(float, data.get("samples", ())))
+    median, mad, n = float(data["median"]), float(data["mad"]), int(data["n"])
+    return Measurement(median=median, mad=mad, n=n, unit=unit, samples=samples)

@@ -10,7 +10,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
@@ -23,20 +22,6 @@ def ranking(benchmark_module: Callable[[str], Any]) -> Any:
 
 def network(genes: int, accuracy: float, *, depth: int = 4, params: int = 1, macs: int = 1) -> dict[str, Any]:
     return {"genes": [genes], "accuracy": accuracy, "options": {"depth": depth}, "params": params, "macs": macs}
-
-
-@pytest.mark.parametrize(
-    ("one", "other", "expected"),
-    [
-        ([1, 2, 3, 4], [10, 20, 30, 40], 1.0),
-        ([1, 2, 3, 4], [4, 3, 2, 1], -1.0),
-        ([1, 2, 3, 4], [1, 3, 2, 4], 4 / 6),  # one of six pairs the other way round
-        ([1, 2, 2], [1, 2, 3], 2 / np.sqrt(2 * 3)),  # tau-b: a pair tied in one
-        ([1, 1, 1], [1, 2, 3], 0.0),
-    ],
-)
-def test_tau_by_counting_pairs(ranking: Any, one: list[float], other: list[float], expected: float) -> None:
-    assert ranking.tau(np.array(one), np.array(other)) == pytest.approx(expected)
 
 
 def test_the_comparison_by_hand(ranking: Any) -> None:

@@ -6,9 +6,8 @@ import time
 import attrs
 import pytest
 
-from hnas import Choice, DeviceError, DeviceInfo, HardwareBackend, Layer, Measurement, Metric, SearchSpace
+from hnas import Choice, DeviceError, DeviceInfo, HardwareBackend, Layer, Measurement, Metric, SearchSpace, measuring
 from hnas.cost_store import CostStore
-from hnas.phases import profile as phase
 from hnas.phases.profile import profile, profile_json
 
 
@@ -149,17 +148,17 @@ def test_an_interrupted_profile_goes_on_where_it_stopped(store):
 
 def test_a_slow_device_is_saved_row_by_row_and_a_fast_one_at_once(store, monkeypatch):
     """A kill loses minutes of measuring on a slow board; or each of 500 analytic rows waits for the disk."""
-    monkeypatch.setattr(phase, "BATCH_S", 0.005)
+    monkeypatch.setattr(measuring, "SAVE_EVERY_S", 0.005)
     _, events = run(Counter(delay_s=0.006), store)
     assert [e.done for e in events if e.kind == "step"] == list(range(1, 10))
-    monkeypatch.setattr(phase, "BATCH_S", 30.0)
+    monkeypatch.setattr(measuring, "SAVE_EVERY_S", 30.0)
     _, events = run(Counter(settings={"fast": True}), store)
     assert [e.done for e in events if e.kind == "step"] == [9]
 
 
 def test_rows_are_on_the_disk_while_later_ones_are_measured(tmp_path, store, monkeypatch):
     """Rows are only written at the end: a kill, which no ``finally`` sees, loses them all."""
-    monkeypatch.setattr(phase, "BATCH_S", 0.0)
+    monkeypatch.setattr(measuring, "SAVE_EVERY_S", 0.0)
     seen = []
 
     class Watching(Counter):
@@ -172,8 +171,9 @@ def test_rows_are_on_the_disk_while_later_ones_are_measured(tmp_path, store, mon
     assert seen == list(range(9))
 
 
-def test_tells_what_it_does():
+def test_tells_what_it_does(monkeypatch):
     """The terminal and ``metrics.jsonl`` show no progress, or a wrong total."""
+    monkeypatch.setattr(measuring, "SAVE_EVERY_S", 30.0)
     _, events = run(Counter())
     assert {e.phase for e in events} == {"profile"}
     assert [(e.kind, e.done, e.total) for e in events] == [("start", 0, 9), ("step", 9, 9), ("end", 9, 9)]

@@ -1,0 +1,308 @@
+"""The Table 3 experiment: on a backend that really computes, resumed, interleaved, and with a predictor that learns."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from hnas import ConfigError, Registry, Seeds
+
+FOLDER = Path(__file__).parents[2] / "experiments" / "table3"
+
+BOARD = '''
+"""A backend that times what it computes: matrix products for convolutions and linear layers, sums for the rest."""
+
+import time
+
+import numpy as np
+from attrs import frozen
+
+from hnas import DeviceInfo, HardwareBackend, Measurement, Metric, Rounds
+from hnas.settings import setting
+
+
+class Board(HardwareBackend):
+    @frozen(kw_only=True)
+    class Options:
+        rounds: int = setting(2, "rounds")
+        whole: bool = setting(True, "whether whole networks can be measured")
+        repeat: int = setting(8, "runs of a layer")
+        device: str = setting("bench", "a name")
+
+    def __init__(self, options):
+        self.options = options
+
+    def describe(self):
+        rounds = Rounds(count=self.options.rounds, anchor_every=10, anchor_tolerance=1e9, cooling_s=0.0)
+        return DeviceInfo(
+            backend="gemm", device=f"numpy {self.options.device}", runtime=np.__version__,
+            metrics=(Metric(name="latency", unit="ms"),), rounds=rounds, conditions={"load": 0},
+        )
+
+    def measure(self, layers):
+        for layer in layers:
+            yield {"latency": Measurement.of([self.run([layer]) for _ in range(3)], "ms")}
+
+    def measure_network(self, layers):
+        return {"latency": Measurement.of([self.run(layers) for _ in range(3)], "ms")} if self.options.whole else None
+
+    def run(self, layers):
+        work = [self.operands(layer) for layer in layers]
+        started = time.perf_counter()
+        for _ in range(self.options.repeat):
+            for a, b in work:
+                a @ b
+        return 1e3 * (time.perf_counter() - started) / self.options.repeat
+
+    def operands(self, layer):
+        channels, height, width = layer.out_shape
+        if layer.macs:
+            return np.ones((height * width, layer.macs // (channels * height * width))), np.ones((
+                layer.macs // (channels * height * width), channels))
+        return np.ones((height * width, 1)), np.ones((1, channels))
+'''
+
+
+@pytest.fixture
+def module() -> Iterator[Callable[[str], ModuleType]]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(FOLDER)
+        yield import_module
+
+
+@pytest.fixture
+def table3(module: Callable[[str], ModuleType]) -> ModuleType:
+    return module("table3")
+
+
+@pytest.fixture
+def board(tmp_path: Path) -> str:
+    name = f"board_{tmp_path.name}"  # a module of one name is imported once in a process
+    (tmp_path / f"{name}.py").write_text(BOARD)
+    return f"{tmp_path / name}.py:Board"
+
+
+def arguments(board: str, out: Path, **changes: Any) -> list[str]:
+    asked = {"train": 12, "test": 6, "minutes": 5, "steps": 60, "input": "1x12x12", **changes}
+    given = [part for key, value in asked.items() for part in (f"--{key}", str(value))]
+    small = ["--set", "space.base_width=8", "--set", "space.ge=false"]
+    return ["--backend", board, *small, *given, "--out", str(out)]
+
+
+def lines(out: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in out.with_suffix(".jsonl").read_text().splitlines()]
+
+
+def test_both_methods_are_measured_compared_and_drawn(table3: ModuleType, board: str, tmp_path: Path) -> None:
+    """One of the two methods is left out, or its errors are on other networks, or its time is not all of it."""
+    out = tmp_path / "result.json"
+    assert table3.main(arguments(board, out)) == 0
+    result = json.loads(out.read_text())
+    table, predictor = result["layer_wise"], result["predictor"]
+    assert table["networks"] == predictor["networks"] == 6
+    assert predictor["networks_measured"] == 12
+    assert [p["networks_measured"] for p in result["curve"]] == [10, 12]
+    for told in (table, predictor, *result["curve"]):
+        assert all(np.isfinite(told[name]) for name in ("mse", "nmse", "mape", "tau", "time_s"))
+        assert told["nmse"] == pytest.approx(told["mse"] / np.mean(result["test"]["measured"]) ** 2)
+    rows = [line for line in lines(out) if "key" in line]
+    networks = sum(line["seconds"] for line in rows if line["key"].startswith("network-"))
+    layers = sum(line["seconds"] for line in rows if not line["key"].startswith("network-"))
+    assert table["time_s"] == pytest.approx(layers)
+    assert 0 < predictor["measuring_s"] < networks, "the time of test networks is neither method's"
+    assert predictor["time_s"] == pytest.approx(predictor["measuring_s"] + predictor["training_s"])
+    assert result["times_as_long"] == pytest.approx(predictor["time_s"] / table["time_s"])
+    assert len(rows) == 2 * (table["layers"] + 6) + 12, "two rounds of layers and test networks, one of training ones"
+    assert result["conditions"] == {"load": 0}
+    assert "not measured here" in result["paper"]["source"]
+    assert out.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_table_of_what_was_really_computed_ranks_networks(table3: ModuleType, board: str, tmp_path: Path) -> None:
+    """Networks are priced by other layers than theirs: the sum of times would not follow the time of all."""
+    out = tmp_path / "result.json"
+    assert table3.main([*arguments(board, out, test=10, train=5, input="8x40x40"), "--set", "space.base_width=32"]) == 0
+    assert json.loads(out.read_text())["layer_wise"]["tau"] > 0.3
+
+
+def test_layers_and_networks_come_in_one_shuffled_order(table3: ModuleType, board: str, tmp_path: Path) -> None:
+    """All layers first: a clock that falls in between would be taken for an error of the table."""
+    out = tmp_path / "result.json"
+    assert table3.main(arguments(board, out, train=40)) == 0
+    rows = [line["key"] for line in lines(out) if "key" in line]
+    quarter = len(rows) // 4
+    shares = [sum(k.startswith("network-") for k in rows[i * quarter : (i + 1) * quarter]) / quarter for i in range(4)]
+    assert min(shares) > 0.5 * sum(shares) / 4
+    assert max(shares) < 2 * sum(shares) / 4
+
+
+def test_a_second_run_measures_nothing_again(table3: ModuleType, board: str, tmp_path: Path) -> None:
+    out = tmp_path / "result.json"
+    assert table3.main(arguments(board, out)) == 0
+    first, before = json.loads(out.read_text()), len(lines(out))
+    assert table3.main(arguments(board, out)) == 0
+    second = json.loads(out.read_text())
+    assert len(lines(out)) == before + 1  # that another sitting began
+    assert (first["sittings"], second["sittings"]) == (1, 2)
+    same = ("nmse", "mape", "tau", "measuring_s")
+    assert [second["predictor"][k] for k in same] == [first["predictor"][k] for k in same], "the seed fixes the rest"
+    assert second["layer_wise"] == first["layer_wise"]
+
+
+def test_a_killed_run_goes_on_where_it_stopped(table3: ModuleType, board: str, tmp_path: Path) -> None:
+    """What was measured is measured again, or a line that the kill tore ends everything."""
+    out = tmp_path / "result.json"
+    assert table3.main(arguments(board, out)) == 0
+    whole = out.with_suffix(".jsonl").read_bytes().splitlines(keepends=True)
+    kept = whole[: len(whole) // 2]
+    out.with_suffix(".jsonl").write_bytes(b"".join(kept) + whole[len(kept)][:20])
+    out.unlink()
+    assert table3.main(arguments(board, out)) == 0
+    written = out.with_suffix(".jsonl").read_bytes().splitlines()
+    assert written[: len(kept)] == [line.rstrip() for line in kept]
+    rows = [(v["key"], v["round"]) for v in map(_json, written) if v and "key" in v]
+    assert len(rows) == len(set(rows)) == len(whole) - 1
+
+
+def _json(line: bytes) -> Any:
+    try:
+        return json.loads(line)
+    except ValueError:
+        return None
+
+
+def test_more_training_networks_go_on_from_the_first_ones(table3: ModuleType, board: str, tmp_path: Path) -> None:
+    """A larger number draws other networks, so that those measured are lost, or test networks become training ones."""
+    out = tmp_path / "result.json"
+    assert table3.main(arguments(board, out, train=5)) == 0
+    before = len(lines(out))
+    assert table3.main(arguments(board, out, train=9)) == 0
+    assert len(lines(out)) == before + 1 + 4
+
+
+def test_the_time_limit_is_for_training_networks_alone(table3: ModuleType, board: str, tmp_path: Path) -> None:
+    """The table or the test networks would be left incomplete, or the limit would be passed by the whole number."""
+    out = tmp_path / "result.json"
+    slow = ["--set", "backend.repeat=200"]
+    assert table3.main([*arguments(board, out, train=500, minutes=0.005), *slow]) == 0
+    result = json.loads(out.read_text())
+    assert 5 <= result["predictor"]["networks_measured"] < 400
+    assert result["predictor"]["measuring_s"] < 10 * 0.3
+    assert len(result["test"]["measured"]) == 6
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "message"),
+    [
+        (["--seed", "1"], 3, "seed was 0, is 1"),
+        (["--input", "1x14x14"], 3, "input was [1, 12, 12], is [1, 14, 14]"),
+        (["--set", "backend.device=other"], 3, "device was 'numpy bench', is 'numpy other'"),
+    ],
+)
+def test_measurements_of_something_else_are_not_mixed_in(
+    table3: ModuleType, board: str, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+    change: list[str], code: int, message: str,
+) -> None:  # fmt: skip
+    out = tmp_path / "result.json"
+    assert table3.main(arguments(board, out, train=5, test=5)) == 0
+    written = out.with_suffix(".jsonl").read_bytes()
+    assert table3.main([*arguments(board, out, train=5, test=5), *change]) == code
+    assert message in capsys.readouterr().err
+    assert out.with_suffix(".jsonl").read_bytes() == written
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "message"),
+    [
+        (["--set", "backend.whole=false"], 6, "cannot measure whole networks"),
+        (["--minutes", "0"], 1, "0 training networks were measured"),
+        (["--train", "60", "--set", "space.anl=true", *TINY], 5, "more than the"),
+        (["--set", "backend.rouns=3"], 3, "rounds"),
+    ],
+)
+def test_what_cannot_be_compared_is_told(
+    table3: ModuleType, board: str, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+    change: list[str], code: int, message: str,
+) -> None:  # fmt: skip
+    small = ["--set", "space.anl=false"]
+    assert table3.main([*arguments(board, tmp_path / "result.json"), *small, *change]) == code
+    told = capsys.readouterr().err
+    assert message in told
+    assert "Traceback" not in told
+
+
+@pytest.mark.parametrize("change", [["--train", "4"], ["--test", "x"], ["--input", "28x28"], ["--set", "width"]])
+def test_a_wrong_argument_is_refused_before_anything_is_measured(change: list[str], tmp_path: Path) -> None:
+    command = [sys.executable, str(FOLDER / "table3.py"), "--backend", "x86", "--out", str(tmp_path / "r.json")]
+    done = subprocess.run([*command, *change], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert change[0] in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_device_is_split_off_registered_backends_only(table3: ModuleType) -> None:
+    """The colon of user code is taken for a device, or that of `arm:pi4` for a class."""
+    registry = Registry(third_party=False)
+    assert table3._split_device(registry, "eyeriss:0", []) == ("eyeriss", [("backend.device", "0")])
+    assert table3._split_device(registry, "eyeriss", []) == ("eyeriss", [])
+    assert table3._split_device(registry, "./a.py:B", [("seed", "1")]) == ("./a.py:B", [("seed", "1")])
+    with pytest.raises(ConfigError, match="device"):
+        table3.experiment(table3.parser().parse_args(["--backend", "eyeriss:0", "--out", "never.json"]))
+
+
+def test_the_encoding_is_one_hot_and_without_what_is_not_there(module: Callable[[str], ModuleType], tiny_space) -> None:
+    """Genes of layers that a network does not have would be learnt as if they cost something."""
+    encode = module("predictor").encode
+    full = tiny_space.architecture(depth=3, kernel3=5, act3="elu")
+    code = encode(tiny_space, full)
+    assert code.shape == (3 + 3 * (3 + 3 + 2),)
+    assert set(code) == {0.0, 1.0}
+    assert code.sum() == len(tiny_space.choices)
+    assert list(code[:3]) == [0, 0, 1]
+    assert list(code[-8:]) == [0, 0, 1, 1, 0, 0, 0, 1]
+    short = encode(tiny_space, tiny_space.architecture(depth=1))
+    assert short.sum() == 4
+    assert not short[-16:].any()
+
+
+def test_the_predictor_learns_and_more_networks_help(module: Callable[[str], ModuleType], tiny_space) -> None:
+    """A predictor that cannot fit would make any table look good."""
+    predictor, agreement = module("predictor"), import_module("hnas.agreement").agreement
+    generator = np.random.default_rng(0)
+    archs = list(dict.fromkeys(tiny_space.sample(generator) for _ in range(700)))
+    costs = [tiny_space.cost(arch)["latency"] for arch in archs]
+    tests, truth = archs[:100], costs[:100]
+    found = []
+    quick = predictor.Training(steps=300, epochs=1)
+    for n in (20, 400):
+        predict = predictor.fit(
+            tiny_space, archs[100 : 100 + n], costs[100 : 100 + n], Seeds(0).torch("test", n), quick
+        )
+        found.append(agreement(predict(tests), truth))
+    assert found[1].tau > 0.85
+    assert found[1].mape < 10
+    assert found[1].nmse < found[0].nmse / 2
+
+
+def test_training_is_by_the_generator_alone(module: Callable[[str], ModuleType], tiny_space) -> None:
+    """Two runs with one seed differ, or torch's global generator is drawn from."""
+    predictor = module("predictor")
+    archs = [tiny_space.sample(np.random.default_rng(i)) for i in range(8)]
+    costs = [tiny_space.cost(arch)["latency"] for arch in archs]
+    before = torch.get_rng_state()
+    quick = predictor.Training(steps=30, epochs=1)
+    one, two = (predictor.fit(tiny_space, archs, costs, Seeds(3).torch("test"), quick)(archs) for _ in range(2))
+    assert one == two
+    assert torch.equal(torch.get_rng_state(), before)
+    with pytest.raises(ValueError, match="five networks"):
+        predictor.fit(tiny_space, archs[:4], costs[:4], Seeds(3).torch("test"))

@@ -31,7 +31,7 @@ class Plugin:
 
     ``factory`` is called with an instance of ``options`` and returns the implementation. Both may be given as
     ``"package.module:Name"`` and are then imported when used. ``options`` is an attrs class; its fields' ``metadata``
-    may hold ``help``.
+    may hold ``help``. ``devices`` makes the `hnas.devices.DeviceKind` of a backend whose devices have names.
     """
 
     name: str
@@ -40,6 +40,7 @@ class Plugin:
     options: type | str
     api: int = API
     requires: tuple[str, ...] = ()
+    devices: Callable[[], Any] | str = ""
 
 
 class Hooks:
@@ -173,6 +174,16 @@ class Registry:
                 hint="upgrade it: pip install --upgrade hnas",
             )
         return matches[0]
+
+    def split_device(self, name: str) -> tuple[str, str | None]:
+        """Split ``backend:device``, as in ``arm:pi4``, where ``backend`` is registered; else all of it is the name."""
+        first, colon, device = name.partition(":")
+        wanted = first.partition("@")[0]
+        for built_in_only in (True, False) if colon else ():
+            self._load(built_in_only)
+            if any(r.kind == "backend" and r.plugin.name == wanted for r in self._registered):
+                return first, device
+        return name, None
 
     def options_class(self, kind: Kind, name: str) -> type:
         """Return the attrs class of a plugin's options."""

@@ -13,7 +13,7 @@ import typer
 import typer.main
 
 from hnas._version import __version__
-from hnas.cli import adapt, config, data, meta_train, plugins, profile, spaces
+from hnas.cli import adapt, calibrate, config, data, devices, meta_train, plugins, profile, spaces
 from hnas.cli import run as run_command
 from hnas.cli import runs as runs_command
 from hnas.cli.invocation import Invocation
@@ -32,11 +32,13 @@ app = typer.Typer(
 )
 app.command("run")(run_command.run)
 app.command("meta-train")(meta_train.meta_train)
-app.command("profile")(profile.profile)
 app.command("adapt")(adapt.adapt)
 app.command("retrain")(adapt.retrain)
 app.command("evaluate")(adapt.evaluate)
 app.command("runs")(runs_command.runs)
+app.add_typer(profile.app, name="profile")
+devices.app.command("calibrate")(calibrate.calibrate)
+app.add_typer(devices.app, name="devices")
 app.add_typer(spaces.app, name="spaces")
 app.add_typer(plugins.app, name="plugins")
 app.add_typer(data.app, name="data")

@@ -19,7 +19,13 @@ if TYPE_CHECKING:
 SpaceOption = Annotated[str | None, typer.Option("--space", metavar="NAME", help="Search space.")]
 LearnerOption = Annotated[str | None, typer.Option("--learner", metavar="NAME", help="Meta-learner.")]
 BackendOption = Annotated[
-    str | None, typer.Option("--backend", metavar="NAME", help="Hardware backend, or ./file.py:Class, module:Class.")
+    str | None,
+    typer.Option(
+        "--backend", metavar="NAME[:DEVICE]", help="Hardware backend, as in arm:pi4; or ./file.py:Class, module:Class."
+    ),
+]
+DeviceOption = Annotated[
+    str | None, typer.Option("--device", metavar="DEVICE", help="Device of the backend: its long form for one backend.")
 ]
 StrategyOption = Annotated[str | None, typer.Option("--strategy", metavar="NAME", help="Search strategy.")]
 TasksOption = Annotated[str | None, typer.Option("--tasks", metavar="NAME", help="Source of few-shot tasks.")]
@@ -65,6 +71,7 @@ def load(
     constraint: Sequence[str] | None = None,
     data_root: str | None = None,
     run_dir: Path | None = None,
+    device: str | None = None,
     **flags: Any,
 ) -> LoadedConfig:
     """Resolve the options of a command; ``flags`` are top-level keys such as ``space``, ``seed`` or ``workers``.
@@ -82,7 +89,7 @@ def load(
         preset=preset,
         file=config,
         sets=[split_set(text) for text in sets or ()],
-        flags={**flags, "tasks.root": data_root, "constraints": list(constraint or ())},
+        flags={**flags, "tasks.root": data_root, "backend.device": device, "constraints": list(constraint or ())},
     )
     for text in loaded.notes:
         note(text)

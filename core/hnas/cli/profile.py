@@ -1,8 +1,11 @@
-"""``hnas profile``: measure every distinct layer of a space on a device, once."""
+"""``hnas profile``: measure every distinct layer of a space on a device, once; take the result elsewhere."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -10,48 +13,68 @@ from hnas.cli import options
 from hnas.cli.invocation import invocation
 from hnas.cli.output import print_json, print_table, say_next
 
+if TYPE_CHECKING:
+    from hnas.backend import HardwareBackend
+    from hnas.config.load import LoadedConfig
+    from hnas.cost_store import CostStore
+    from hnas.phases.profile import ProfilePlan
 
+app = typer.Typer(invoke_without_command=True)
+
+FileArgument = Annotated[Path, typer.Argument(metavar="FILE", help="File of measurements, JSON.")]
+
+
+@app.callback()
 def profile(
     ctx: typer.Context,
     space: options.SpaceOption = None,
     backend: options.BackendOption = None,
+    device: options.DeviceOption = None,
     input_: options.InputOption = None,
     n_way: Annotated[int | None, typer.Option("--n-way", min=2, help="Classes of a task.")] = None,
+    verify: Annotated[
+        int, typer.Option("--verify", min=0, help="Random networks to measure whole, to prove the table.")
+    ] = 0,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what would be measured.")] = False,
     tasks: options.TasksOption = None,
     data_root: options.DataRootOption = None,
     preset: options.PresetOption = None,
     config: options.ConfigOption = None,
     set_: options.SetOption = None,
+    seed: options.SeedOption = None,
     as_json: options.JsonOption = False,
 ) -> None:
     """Measure every distinct layer of a space on a device, or take it from the cost store.
 
     Without --input, images are those of the tasks. Presets do not apply unless you name one.
     """
+    if ctx.invoked_subcommand is not None:
+        return
     from hnas.console import display
-    from hnas.cost_store import CostStore
+    from hnas.phases.profile import plan, profile_json
     from hnas.phases.profile import profile as measure
-    from hnas.phases.profile import profile_json
+    from hnas.seeds import Seeds
 
     call = invocation(ctx)
     shape = options.input_shape(input_) if input_ else None
-    flags: dict[str, Any] = {"space": space, "backend": backend, "tasks": tasks, "task.n_way": n_way}
+    flags: dict[str, Any] = {
+        "space": space, "backend": backend, "device": device, "tasks": tasks, "task.n_way": n_way, "seed": seed,
+    }  # fmt: skip
     loaded = options.load(call, preset=preset or "none", config=config, sets=set_, data_root=data_root, **flags)
     searched = options.create(call, loaded, "space")
     if shape is None:
         shape = options.create(call, loaded, "tasks").image_shape
-    device = options.create(call, loaded, "backend")
+    n_way = loaded.config.task.n_way
+    given: dict[str, Any] = {"verify": verify, "seeds": Seeds(loaded.config.seed)}
     shown = display()
-    store = None
     try:
-        store = CostStore()
-        table = measure(device, searched, shape, loaded.config.task.n_way, store=store, emit=shown)
+        with _opened(options.create(call, loaded, "backend")) as (board, store):
+            if dry_run:
+                return _show_plan(plan(board, searched, shape, n_way, store=store, **given), loaded, as_json=as_json)
+            table = measure(board, searched, shape, n_way, store=store, emit=shown, **given)
     finally:
-        if store is not None:
-            store.close()
         shown.close()
-        device.close()
-    record = profile_json(table, searched.distinct_layers(shape, loaded.config.task.n_way))
+    record = profile_json(table, searched.distinct_layers(shape, n_way))
     if as_json:
         return print_json(record)
     fixed = ("layer", "key")
@@ -60,4 +83,99 @@ def profile(
         ("LAYER", *(m.upper() for m in metrics)), [(r["key"], *(r[m] for m in metrics)) for r in record["layers"]]
     )
     print(f"{len(record['layers'])} distinct layers of {loaded.config.space.name} on {loaded.config.backend.name}")
-    say_next(f"hnas run --space {loaded.config.space.name} --backend {loaded.config.backend.name} --preset quick")
+    for line in _told(record["check"]):
+        print(line)
+    say_next(f"hnas run --space {loaded.config.space.name} --backend {_backend(loaded)} --preset quick")
+
+
+@app.command("export")
+def export(
+    ctx: typer.Context,
+    file: FileArgument,
+    backend: options.BackendOption = None,
+    device: options.DeviceOption = None,
+    config: options.ConfigOption = None,
+    set_: options.SetOption = None,
+) -> None:
+    """Write all that is known of a device into a file, to share it or to search where the device is not."""
+    from hnas.table_file import from_store, write
+
+    call = invocation(ctx)
+    loaded = options.load(call, preset="none", config=config, sets=set_, backend=backend, device=device)
+    with _opened(options.create(call, loaded, "backend")) as (board, store):
+        found = from_store(store, board.describe())
+    write(file, found)
+    print(f"{file}: {len(found.rows)} layers and networks of {found.info.device}, {found.n_rows} rows")
+    say_next(f"hnas profile --backend table:{file} --space {loaded.config.space.name}, where the device is not")
+
+
+@app.command("import")
+def import_(ctx: typer.Context, file: FileArgument) -> None:
+    """Take measurements from a file into this machine's cost store; what is there already stays."""
+    from hnas.cost_store import CostStore
+    from hnas.table_file import into_store, read
+
+    found = read(file)
+    with CostStore() as store:
+        new = into_store(store, found)
+    print(f"{new} of {found.n_rows} rows of {found.info.device} are new, the others were known")
+    say_next(f"hnas profile --backend {found.info.backend}")
+
+
+@contextmanager
+def _opened(board: HardwareBackend) -> Iterator[tuple[HardwareBackend, CostStore]]:
+    """Yield the device and the store, and give both back."""
+    from hnas.cost_store import CostStore
+
+    try:
+        with CostStore() as store:
+            yield board, store
+    finally:
+        board.close()
+
+
+def _backend(loaded: LoadedConfig) -> str:
+    """Return what was said of the backend on the command line, device included."""
+    chosen = loaded.config.backend
+    device = getattr(chosen.options, "device", "") if loaded.is_set_by_user("backend.device") else ""
+    return f"{chosen.name}:{device}" if device else chosen.name
+
+
+def _show_plan(todo: ProfilePlan, loaded: LoadedConfig, *, as_json: bool) -> None:
+    missing = sum(map(len, todo.missing.values()))
+    known = sum(map(len, todo.known.values()))
+    record = {
+        "device": todo.info.device,
+        "runtime": todo.info.runtime,
+        "fingerprint": todo.info.fingerprint,
+        "layers": len(todo.layers),
+        "networks": len(todo.networks),
+        "rounds": len(todo.missing),
+        "known_rows": known,
+        "missing_rows": missing,
+        "expected_s": todo.expected_s,
+    }
+    if as_json:
+        return print_json(record)
+    time = "" if todo.expected_s is None else f", about {todo.expected_s:.0f} s"
+    print(f"{todo.info.device}, {todo.info.runtime}")
+    print(f"{len(todo.layers)} distinct layers and {len(todo.networks)} networks in {len(todo.missing)} rounds")
+    print(f"{known} measurements are known, {missing} are to be made{time}; nothing was measured")
+    say_next(f"hnas profile --space {loaded.config.space.name} --backend {_backend(loaded)}")
+
+
+def _told(check: Mapping[str, Any]) -> Iterator[str]:
+    """Yield sentences on how far the table can be trusted."""
+    if rounds := check.get("rounds"):
+        spread = rounds["typical_spread"]
+        noise = "" if spread is None else f", which differ by {100 * spread:.1f} % typically"
+        blocks = f"{rounds['blocks_repeated']} blocks were repeated, {rounds['blocks_unsteady']} stayed unsteady"
+        yield f"each the median of {rounds['count']} rounds{noise}; {blocks}"
+    if found := check.get("verified"):
+        for name, of in (("sums over layers", found), ("calibrated sums", found.get("calibrated"))):
+            if of:
+                yield (
+                    f"{name} against {of['networks']} whole networks ({found['metric']}): mean error "
+                    f"{of['mape']:.1f} %, Kendall tau {of['tau']:.3f}, MSE {of['mse']:.3g}, "
+                    f"measured/estimated {of['ratio']:.3f}"
+                )

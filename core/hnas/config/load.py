@@ -176,7 +176,11 @@ class _Resolver:
                     origin = entry.origin
                 except ValueError as cause:
                     self._mistake(i, entry, str(cause))
+        device: str | None = None
         try:
+            if kind == "backend":
+                name, device = self.registry.split_device(name)
+                own = [whose and self.registry.split_device(whose)[0] for whose in own]
             registered = self.registry.get(kind, name)
             cls = self.registry.options_class(kind, name)
         except PluginError as cause:
@@ -192,6 +196,8 @@ class _Resolver:
         lenient = _plugin_preset(preset_name, preset.get(kind, {}), registered.plugin.name, cls, hints)
         values = self._values(kind, _fields(cls), hints, lenient, meant, default="plugin default")
         self.origins[f"{kind}.name"] = origin
+        if device is not None:
+            self._name_device(name, device, origin, cls, values)
         for f in _fields(cls).values():
             if f.default is attrs.NOTHING and f.name not in values:
                 text = f"{kind}.{f.name}: missing: the {kind} {name!r} needs it, a value of {describe(hints[f.name])}"
@@ -199,6 +205,15 @@ class _Resolver:
         # A class from user code is recorded by its absolute path, so that a run can be resumed from any folder.
         full_name = registered.plugin.name if ":" in registered.plugin.name else name
         return PluginChoice(name=full_name, options=self._make(kind, cls, values))
+
+    def _name_device(self, name: str, device: str, origin: str, cls: type, values: dict[str, Any]) -> None:
+        """Take in what stands behind the colon of ``arm:pi4``, over whatever else names a device."""
+        if "device" not in _fields(cls):
+            self.mistakes.append((3, 0, f"{origin}: {name!r} has no devices to choose from, got {device!r}"))
+        elif not device:
+            self.mistakes.append((3, 0, f"{origin}: expected the name of a device after '{name}:'"))
+        else:
+            values["device"], self.origins["backend.device"] = device, origin
 
     def _is_meant(self, entry: Entry, whose: str | None, chosen: str) -> bool:
         if whose is None or whose == chosen:

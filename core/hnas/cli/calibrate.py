@@ -1,0 +1,61 @@
+"""``hnas devices calibrate``: bring sums over layers closer to whole networks, where that can be done."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from hnas.cli import options
+from hnas.cli.invocation import invocation
+from hnas.cli.output import note, print_json, say_next
+
+
+def calibrate(
+    ctx: typer.Context,
+    backend: Annotated[str, typer.Argument(metavar="BACKEND[:DEVICE]", help="What to calibrate, such as arm:pi4.")],
+    space: options.SpaceOption = None,
+    input_: options.InputOption = None,
+    networks: Annotated[int, typer.Option("--networks", min=4, help="Random networks to measure whole.")] = 40,
+    tasks: options.TasksOption = None,
+    data_root: options.DataRootOption = None,
+    config: options.ConfigOption = None,
+    set_: options.SetOption = None,
+    seed: options.SeedOption = None,
+    as_json: options.JsonOption = False,
+) -> None:
+    """Fit network = a·sum + b to half of the networks, and keep it where it predicts the other half better."""
+    import attrs
+
+    from hnas.console import display
+    from hnas.cost_store import CostStore
+    from hnas.phases.calibrate import calibrate_table
+    from hnas.phases.profile import profile
+    from hnas.seeds import Seeds
+
+    call = invocation(ctx)
+    shape = options.input_shape(input_) if input_ else None
+    flags: dict[str, Any] = {"space": space, "backend": backend, "tasks": tasks, "seed": seed}
+    loaded = options.load(call, preset="none", config=config, sets=set_, data_root=data_root, **flags)
+    searched = options.create(call, loaded, "space")
+    shape = shape or options.create(call, loaded, "tasks").image_shape
+    board, shown = options.create(call, loaded, "backend"), display()
+    try:
+        with CostStore() as store:
+            table = profile(
+                board, searched, shape, loaded.config.task.n_way, store=store, emit=shown, verify=networks,
+                seeds=Seeds(loaded.config.seed),
+            )  # fmt: skip
+            line = calibrate_table(store, table, searched, shape)
+    finally:
+        shown.close()
+        board.close()
+    if as_json:
+        return print_json({"metric": table.info.metrics[0].column, "kept": line.helps, **attrs.asdict(line)})
+    print(
+        f"{line.slope:.4f} · sum + {line.offset:.4g} {table.info.metrics[0].unit}, fitted to {line.networks} networks"
+    )
+    print(f"mean error on the others: {line.mape_before:.1f} % before, {line.mape_after:.1f} % after")
+    if not line.helps:
+        note("it does not help, so it is not applied")
+    say_next(f"hnas run --space {loaded.config.space.name} --backend {backend} --preset quick")

@@ -1,0 +1,16 @@
+"""Measure layers on an ARM board over SSH: Raspberry Pis of all ages, from the Zero (ARMv6) on, and their like.
+
+Nothing is installed on the board. A static C program of some 90 kB (`hnas_backends.layerbench`) is copied there, reads
+one layer a line and answers with its raw samples and with checksums of what it computed, which the host verifies with
+numpy: a board that computes something else is refused. The board needs a Linux kernel, ``sh`` and an SSH server.
+
+`ssh` is the connection and `link_error` why it failed, `host_keys` whom it trusts, `probe` what the board is,
+`binaries` which program fits it, `upload` where that is kept there, `preflight` and `throttling` whether now is a time
+to measure.
+"""
+
+from hnas_backends.arm.backend import Arm
+from hnas_backends.arm.devices import ArmDevices
+from hnas_backends.arm.options import ArmOptions
+
+__all__ = ["Arm", "ArmDevices", "ArmOptions"]

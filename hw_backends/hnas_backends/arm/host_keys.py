@@ -1,0 +1,98 @@
+"""Host keys: learnt without logging in, shown as a fingerprint, kept in hnas's own file under the device's name."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+import tempfile
+from pathlib import Path
+
+from attrs import frozen
+
+from hnas import DeviceError
+from hnas.files import write_text
+from hnas_backends.arm.link_error import link_error
+from hnas_backends.arm.ssh import CONNECT_S, Target, call, known_hosts, ssh_argv
+
+
+@frozen
+class HostKey:
+    """The public key of a machine, as a line of known_hosts has it."""
+
+    kind: str
+    text: str
+
+    @property
+    def fingerprint(self) -> str:
+        """``SHA256:…``, as ssh-keygen and ssh print it."""
+        digest = hashlib.sha256(base64.b64decode(self.text)).digest()
+        return "SHA256:" + base64.b64encode(digest).decode().rstrip("=")
+
+    def has(self, fingerprint: str) -> bool:
+        """Tell whether this is the key of ``fingerprint``."""
+        return hmac.compare_digest(self.fingerprint.encode(), fingerprint.strip().rstrip("=").encode())
+
+
+def learn(target: Target) -> HostKey:
+    """Ask a machine for its host key, without logging in. Raises `DeviceError` where it cannot be reached."""
+    with tempfile.TemporaryDirectory(prefix="hnas-key-") as folder:
+        kept = Path(folder, "known_hosts")
+        options = [
+            "StrictHostKeyChecking=accept-new",
+            f'UserKnownHostsFile="{kept}"',
+            "GlobalKnownHostsFile=/dev/null",
+            f"HostKeyAlias={target.alias}",
+            "CheckHostIP=no",
+            "HashKnownHosts=no",
+            "PreferredAuthentications=none",
+            "ControlMaster=no",
+            "ControlPath=none",
+        ]
+        _, _, said = call([*ssh_argv(target, options), "true"], target.name, timeout_s=3 * CONNECT_S)
+        key = _find(kept, target.alias)
+    if key is None:
+        raise link_error(target.name, target.address, said)
+    return key
+
+
+def keep(target: Target, key: HostKey) -> None:
+    """Keep the key under the device's name, in place of any that was there."""
+    path = known_hosts()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_text(path, "".join(_others(path, target.alias)) + f"{target.alias} {key.kind} {key.text}\n")
+
+
+def forget(target: Target) -> None:
+    """Forget the key that is kept under the device's name, if there is one."""
+    path = known_hosts()
+    if path.is_file():
+        write_text(path, "".join(_others(path, target.alias)))
+
+
+def kept(target: Target) -> HostKey | None:
+    """Return the key that is kept under the device's name."""
+    return _find(known_hosts(), target.alias)
+
+
+def _others(path: Path, alias: str) -> list[str]:
+    if not path.is_file():
+        return []
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return [f"{line}\n" for line in lines if line.split(" ")[0] != alias]
+
+
+def _find(path: Path, alias: str) -> HostKey | None:
+    if not path.is_file():
+        return None
+    for line in path.read_text(encoding="utf-8").splitlines():
+        words = line.split()
+        if len(words) >= 3 and words[0] == alias:
+            key = HostKey(words[1], words[2])
+            try:
+                key.fingerprint  # noqa: B018 - a damaged line is told here, and not in the middle of a question
+            except (binascii.Error, ValueError) as cause:
+                raise DeviceError(f"{path} holds a damaged key for {alias}", hint="remove that line") from cause
+            return key
+    return None

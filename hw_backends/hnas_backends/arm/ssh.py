@@ -1,0 +1,206 @@
+"""One device over the OpenSSH client: its options, one shared connection, and why a connection failed.
+
+The client reads the user's configuration itself, so that aliases, ``Include`` and ``ProxyJump`` work as they do in a
+terminal; host keys are always checked.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from attrs import frozen
+
+from hnas import ConfigError, DeviceError
+from hnas.devices import Device, config_home
+from hnas_backends.arm.link_error import cause_of, link_error
+
+CONNECT_S = 10
+ALIVE_S, ALIVE_COUNT = 2, 2
+"""A frozen link ends the client after the product of both and a bit."""
+FAILED = 255
+"""What ssh ends with where it, and not the command, failed."""
+OPTIONS = (
+    "BatchMode=yes",
+    "StrictHostKeyChecking=yes",
+    f"ConnectTimeout={CONNECT_S}",
+    f"ServerAliveInterval={ALIVE_S}",
+    f"ServerAliveCountMax={ALIVE_COUNT}",
+    "LogLevel=ERROR",
+    # What a user's configuration may say for a terminal, and what must not happen here.
+    "ClearAllForwardings=yes",
+    "ForwardAgent=no",
+    "ForwardX11=no",
+    "NoHostAuthenticationForLocalhost=no",
+    "PermitLocalCommand=no",
+    "RemoteCommand=none",
+    "UpdateHostKeys=no",
+    "VerifyHostKeyDNS=no",
+)
+_ADDRESS = re.compile(r"(?:[\w.+-]+@)?[\w.:%\[\]][\w.:%\[\]-]*")
+
+
+@frozen(kw_only=True)
+class Target:
+    """Where a device is: ``address`` as the user's ssh understands it, and what else was said when it was added."""
+
+    name: str
+    address: str
+    known: bool = True
+    """Whether hnas itself keeps the host key, under `alias`; otherwise the user's own known_hosts has to."""
+    ssh_config: str = ""
+    port: int = 0
+    identity: str = ""
+
+    @classmethod
+    def of(cls, device: Device) -> Target:
+        """Return where a named device is."""
+        held = device.settings
+        return cls(
+            name=device.name,
+            address=check_address(str(held.get("address", ""))),
+            ssh_config=str(held.get("ssh_config", "")),
+            port=int(held.get("port", 0)),
+            identity=str(held.get("identity", "")),
+        )
+
+    @property
+    def alias(self) -> str:
+        """The name that the host key is kept under: it stays where the address changes."""
+        return f"hnas-{self.name}"
+
+
+def check_address(address: str) -> str:
+    """Return ``address`` if ssh may be given it. Raises `ConfigError`, also for what ssh would take as an option."""
+    if not _ADDRESS.fullmatch(address) or address.startswith("-"):
+        raise ConfigError(
+            f"{address!r} is no address of a device: expected USER@HOST, or a host of your ssh configuration",
+            hint="a port is given by --port, a key by --identity",
+        )
+    return address
+
+
+def known_hosts() -> Path:
+    """Return hnas's own file of host keys."""
+    return config_home() / "known_hosts"
+
+
+def ssh_argv(target: Target, options: Sequence[str]) -> list[str]:
+    """Return the command up to where the remote command follows. ``options`` (``Name=value``) win over all others."""
+    program = shutil.which("ssh")
+    if program is None:
+        raise DeviceError(
+            "the OpenSSH client `ssh` was not found on PATH", hint="install it: apt install openssh-client"
+        )
+    argv = [program, "-T"]
+    if target.ssh_config:
+        argv += ["-F", target.ssh_config]
+    if target.port:
+        argv += ["-p", str(target.port)]
+    if target.identity:
+        argv += ["-i", target.identity]
+    for option in (*options, *OPTIONS):  # of two values ssh takes the first
+        argv += ["-o", option]
+    return [*argv, "--", target.address]
+
+
+@frozen
+class Answer:
+    """What a remote command gave back."""
+
+    status: int
+    out: str
+    err: str
+
+
+class Ssh:
+    """A connection to one device, opened at first use and shared by everything that runs there; a context manager."""
+
+    def __init__(self, target: Target) -> None:
+        self.target = target
+        base = tempfile.gettempdir()
+        # A socket's path has some hundred characters at most. mkdtemp makes the folder for this user alone (0700).
+        self._folder = tempfile.mkdtemp(prefix="hnas-ssh-", dir=base if len(base) < 50 else "/tmp")
+        keys = [str(known_hosts()), "/etc/ssh/ssh_known_hosts", "/etc/ssh/ssh_known_hosts2"]
+        self._options = [
+            "ControlMaster=auto",
+            f"ControlPath={self._folder}/s",
+            "ControlPersist=60",
+            "GlobalKnownHostsFile=" + " ".join(f'"{k}"' for k in keys),
+        ]
+        if target.known:
+            self._options += [f"HostKeyAlias={target.alias}", "CheckHostIP=no"]
+
+    def __enter__(self) -> Ssh:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def argv(self, words: Sequence[str]) -> list[str]:
+        """Return the local command that runs ``words`` on the device; each is quoted for the shell there."""
+        return [*ssh_argv(self.target, self._options), shlex.join(words)]
+
+    def run(self, words: Sequence[str], *, stdin: bytes = b"", timeout_s: float = 60.0) -> Answer:
+        """Run a command on the device and return what it gave back.
+
+        Raises `LinkError` where ssh failed, and `DeviceError` where the command took longer than ``timeout_s``.
+        """
+        status, out, err = call(self.argv(words), self.target.name, stdin=stdin, timeout_s=timeout_s)
+        if status == FAILED:
+            raise link_error(self.target.name, self.target.address, self._why(err), known=self.target.known)
+        return Answer(status, out, err)
+
+    def _why(self, said: str) -> str:
+        """Return what ssh has to say of a failure; behind a ProxyJump, one that is to share its connection is mute."""
+        if cause_of(said) != "ended":
+            return said
+        alone = ["ControlMaster=no", "ControlPath=none", *self._options[3:]]
+        status, _, words = call([*ssh_argv(self.target, alone), "true"], self.target.name, timeout_s=3 * CONNECT_S)
+        return words if status == FAILED else said
+
+    def script(self, text: str, *arguments: str, stdin: bytes = b"", timeout_s: float = 60.0) -> Answer:
+        """Run a fixed script of ``sh`` with arguments, which are its ``$1`` and so on; as `run` does."""
+        return self.run(["sh", "-c", text, "hnas", *arguments], stdin=stdin, timeout_s=timeout_s)
+
+    def drop(self) -> None:
+        """Close the shared connection, so that the next command opens a new one."""
+        argv = ssh_argv(self.target, self._options)
+        with contextlib.suppress(subprocess.TimeoutExpired, OSError):
+            subprocess.run(
+                [*argv[:1], "-O", "exit", *argv[1:]],
+                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=5,
+            )  # fmt: skip
+        Path(self._folder, "s").unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Close the connection and remove its folder. May be called twice."""
+        if os.path.isdir(self._folder):
+            self.drop()
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def call(argv: Sequence[str], name: str, *, stdin: bytes = b"", timeout_s: float) -> tuple[int, str, str]:
+    """Run ssh without a terminal, so that it can ask nothing, and return its status, output and words."""
+    environment = {**os.environ, "SSH_ASKPASS_REQUIRE": "never", "LC_ALL": "C"}
+    # In a file, since the shared connection of some versions goes on holding its standard error.
+    with tempfile.TemporaryFile() as words:
+        try:
+            done = subprocess.run(
+                argv, input=stdin, stdout=subprocess.PIPE, stderr=words, timeout=timeout_s, env=environment,
+                start_new_session=True,
+            )  # fmt: skip
+        except subprocess.TimeoutExpired:
+            raise DeviceError(
+                f"{name} did not answer within {timeout_s:g} s",
+                hint="check that the device is up and not overloaded, then run the command again",
+            ) from None
+        words.seek(0)
+        return done.returncode, done.stdout.decode(errors="replace"), words.read().decode(errors="replace")

@@ -1,0 +1,107 @@
+"""The mapping of a layer onto the array: the paper's parameters (JSSC 2017, table II) and what the chip can hold.
+
+Many mappings are handled at once, as one array for each parameter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from attrs import asdict, fields, frozen
+from numpy.typing import NDArray
+
+from hnas_backends.eyeriss_rs import chip
+from hnas_backends.eyeriss_rs.shape import Shape
+
+Counts = NDArray[np.int64]
+"""One number for each mapping, shape (mappings,)."""
+Flags = NDArray[np.bool_]
+
+
+@frozen(kw_only=True)
+class Mapping:
+    """How one layer is cut into processing passes.
+
+    A pass runs ``p * t`` filters over ``q * r`` channels of ``n`` images and gives ``e`` rows of the ofmap. A PE
+    interleaves p filters and q channels; the array holds r x t PE sets of R x e PEs, r of them adding up their psums.
+    """
+
+    m: int  # ofmap channels whose psums stay in the buffer
+    n: int  # images of a pass
+    e: int  # ofmap rows of a pass: the width of a PE set
+    p: int  # filters in a PE
+    q: int  # channels in a PE
+    r: int  # PE sets with different channels
+    t: int  # PE sets with different filters
+
+
+@frozen(kw_only=True)
+class Mappings:
+    """Many mappings: each parameter of `Mapping` as an array of shape (mappings,)."""
+
+    m: Counts
+    n: Counts
+    e: Counts
+    p: Counts
+    q: Counts
+    r: Counts
+    t: Counts
+
+    @classmethod
+    def of(cls, mappings: Sequence[Mapping]) -> Mappings:
+        rows = [asdict(mapping) for mapping in mappings]
+        return cls(**{f.name: np.array([row[f.name] for row in rows], dtype=np.int64) for f in fields(Mapping)})
+
+    def __getitem__(self, index: int) -> Mapping:
+        return Mapping(**{f.name: int(getattr(self, f.name)[index]) for f in fields(Mapping)})
+
+    def where(self, kept: Flags) -> Mappings:
+        return Mappings(**{f.name: getattr(self, f.name)[kept] for f in fields(Mapping)})
+
+
+def ceil_div(a: Counts | int, b: Counts | int) -> Counts:
+    """Divide, rounding up."""
+    return np.asarray(-(-a // b))
+
+
+def per_row(shape: Shape, e: Counts) -> Counts:
+    """Return `Shape.ifmap_rows` for each e."""
+    return np.minimum((e - 1) * shape.U + shape.R, e * shape.R)
+
+
+def buffer_words(shape: Shape, x: Mappings) -> tuple[Counts, Counts]:
+    """Return the words of the global buffer that ifmaps and psums take (JSSC 2017, table III)."""
+    ifmaps = x.n * x.q * x.r * per_row(shape, x.e) * shape.row_words
+    return ifmaps, x.n * x.m * x.e * shape.F
+
+
+def fits(shape: Shape, x: Mappings) -> Flags:
+    """Say which mappings the chip can run: scratch pads, array and global buffer hold them."""
+    return fits_spads(shape, p=x.p, q=x.q) & fits_array(shape, e=x.e, r=x.r, t=x.t) & fits_buffer(shape, x)
+
+
+def fits_spads(shape: Shape, *, p: Counts, q: Counts) -> Flags:
+    """Say whether a PE has room for q windows of ifmap rows, p * q rows of weights, and p psums."""
+    windows, weights = q * shape.S, p * q * shape.S
+    return np.asarray((windows <= chip.IFMAP_SPAD) & (weights <= chip.FILTER_SPAD) & (p <= chip.PSUM_SPAD))
+
+
+def fits_array(shape: Shape, *, e: Counts, r: Counts, t: Counts) -> Flags:
+    """Say which PE sets the array has room for.
+
+    The r sets that add up their psums stand above each other. A set wider than the array is cut into segments of up
+    to 14 columns, each on rows of its own (JSSC 2017, figure 5, CONV2).
+    """
+    slots = chip.ROWS // shape.R  # PE sets above each other
+    beside = np.maximum(chip.COLUMNS // e, 1)
+    segments = ceil_div(e, chip.COLUMNS)
+    return np.asarray(t <= slots // (r * segments) * beside)
+
+
+def fits_buffer(shape: Shape, x: Mappings) -> Flags:
+    """Say whether ifmaps and psums find banks of the global buffer, and the filters of a pass their own 8 kB."""
+    ifmaps, psums = buffer_words(shape, x)
+    banks = ceil_div(ifmaps, chip.BANK_WORDS) + ceil_div(psums, chip.BANK_WORDS)
+    filters = x.p * x.t * x.q * x.r * shape.R * shape.S
+    return np.asarray((banks <= chip.BANKS) & (filters <= chip.FILTER_BUFFER))

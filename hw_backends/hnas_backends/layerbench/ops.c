@@ -1,0 +1,256 @@
+/* The operations, their weights, and how a layer's key is read. */
+#define _POSIX_C_SOURCE 200809L
+#include "ops.h"
+#include "gemm.h"
+#include <float.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char *const names[] = {"conv2d", "linear", "norm", "max_pool", "avg_pool", "add",
+                                    "relu",   "elu",    "selu", "sigmoid",  "relu6",    "leakyrelu"};
+#define KINDS ((int)(sizeof names / sizeof *names))
+
+void *alloc(size_t bytes) {
+    void *p = NULL;
+    bytes += 64;                            /* a vector may reach over the end */
+    if (posix_memalign(&p, 64, bytes)) return NULL;
+    return memset(p, 0, bytes);
+}
+
+/* Numbers in [-0.5, 0.5), a hash of position and seed; oracle.py has the same. */
+void fill(float *p, size_t n, uint32_t seed, uint32_t from) {
+    for (size_t i = 0; i < n; i++) {
+        uint32_t x = from + (uint32_t)i + seed * 0x9E3779B9u;
+        x ^= x >> 16;
+        x *= 0x7FEB352Du;
+        x ^= x >> 15;
+        x *= 0x846CA68Bu;
+        x ^= x >> 16;
+        p[i] = (float)(x >> 8) / 16777216.0f - 0.5f;
+    }
+}
+
+static float *filled(size_t n, uint32_t seed) {
+    float *p = alloc(n * sizeof(float));
+    if (p) fill(p, n, seed, 0);
+    return p;
+}
+
+/* exp within 1e-6, as a polynomial: the same on any libc, and compilers make vectors of it. */
+static inline float exp_of(float x) {
+    union { float f; int32_t i; } power;
+    x = x < -87.f ? -87.f : x > 87.f ? 87.f : x;
+    float scaled = x * 1.44269504f;
+    int32_t n = (int32_t)(scaled + (scaled < 0.f ? -0.5f : 0.5f));
+    float r = x - (float)n * 0.693147181f;
+    power.i = (n + 127) << 23;
+    return power.f * (1.f + r * (1.f + r * (0.5f + r * (0.166666667f + r * (0.0416666667f + r * (0.00833333333f + r * 0.00138888889f))))));
+}
+
+/* Sums of these instead of a choice: compilers make no vectors of a branch. */
+static inline float above(float x) { return x > 0.f ? x : 0.f; }
+static inline float below(float x) { return x < 0.f ? x : 0.f; }
+
+static void linear(const Op *o, const float *in, float *out) {
+    int taken = (int)count(o->in), m = 0;
+    const float *w = o->weight;
+    for (; m + 4 <= o->out.c; m += 4, w += 4 * (size_t)taken) {      /* four rows share what is read of the input */
+        const float *w1 = w + taken, *w2 = w1 + taken, *w3 = w2 + taken;
+        float s0 = 0.f, s1 = 0.f, s2 = 0.f, s3 = 0.f;
+        for (int k = 0; k < taken; k++) {
+            s0 += w[k] * in[k];
+            s1 += w1[k] * in[k];
+            s2 += w2[k] * in[k];
+            s3 += w3[k] * in[k];
+        }
+        out[m] = s0;
+        out[m + 1] = s1;
+        out[m + 2] = s2;
+        out[m + 3] = s3;
+    }
+    for (; m < o->out.c; m++, w += taken) {
+        float s = 0.f;
+        for (int k = 0; k < taken; k++) s += w[k] * in[k];
+        out[m] = s;
+    }
+    if (o->shift)
+        for (int i = 0; i < o->out.c; i++) out[i] += o->shift[i];
+}
+
+static void norm(const Op *o, const float *in, float *out) {
+    size_t n = (size_t)o->in.h * o->in.w;
+    for (int c = 0; c < o->in.c; c++, in += n, out += n) {
+        float scale = o->weight[c], shift = o->shift[c];
+        for (size_t i = 0; i < n; i++) out[i] = scale * in[i] + shift;
+    }
+}
+
+/* A window that reaches over the edge has fewer pixels, as torch has it. */
+static void max_pool(const Op *o, const float *in, float *out) {
+    int k = o->kernel, s = o->stride, w = o->out.w;
+    for (int c = 0; c < o->in.c; c++, in += (size_t)o->in.h * o->in.w)
+        for (int y = 0; y < o->out.h; y++, out += w) {
+            for (int x = 0; x < w; x++) out[x] = -FLT_MAX;
+            for (int r = 0; r < k; r++) {
+                int iy = y * s - o->padding + r;
+                if ((unsigned)iy >= (unsigned)o->in.h) continue;
+                const float *from = in + (size_t)iy * o->in.w;
+                for (int q = 0; q < k; q++) {
+                    int shift = q - o->padding;
+                    if (s == 2)
+                        for (int x = o->lo[q]; x < o->hi[q]; x++) {
+                            float v = from[2 * x + shift];
+                            out[x] = v > out[x] ? v : out[x];
+                        }
+                    else
+                        for (int x = o->lo[q]; x < o->hi[q]; x++) {
+                            float v = from[x * s + shift];
+                            out[x] = v > out[x] ? v : out[x];
+                        }
+                }
+            }
+        }
+}
+
+/* Adaptive: output i is the mean of pixels floor(i n / m) up to ceil((i + 1) n / m). */
+static void avg_pool(const Op *o, const float *in, float *out) {
+    int h = o->in.h, w = o->in.w;
+    for (int c = 0; c < o->in.c; c++, in += (size_t)h * w)
+        for (int y = 0; y < o->out.h; y++) {
+            int y0 = y * h / o->out.h, y1 = ((y + 1) * h + o->out.h - 1) / o->out.h;
+            for (int x = 0; x < o->out.w; x++) {
+                int x0 = x * w / o->out.w, x1 = ((x + 1) * w + o->out.w - 1) / o->out.w;
+                float s = 0.f;
+                for (int iy = y0; iy < y1; iy++)
+                    for (int ix = x0; ix < x1; ix++) s += in[(size_t)iy * w + ix];
+                *out++ = s / (float)((y1 - y0) * (x1 - x0));
+            }
+        }
+}
+
+#define SELU_SCALE 1.05070099f
+#define SELU_ALPHA 1.67326324f
+#define EACH(result) \
+    for (size_t i = 0; i < n; i++) { \
+        float x = in[i]; \
+        out[i] = (result); \
+    } \
+    break
+
+void op_run(const Op *o, const float *restrict in, float *restrict out) {
+    size_t n = count(o->in);
+    switch (o->kind) {
+    case CONV2D: conv_run(o, in, out); break;
+    case LINEAR: linear(o, in, out); break;
+    case NORM: norm(o, in, out); break;
+    case MAX_POOL: max_pool(o, in, out); break;
+    case AVG_POOL: avg_pool(o, in, out); break;
+    case ADD: EACH(x + o->weight[i]);
+    case RELU: EACH(above(x));
+    case RELU6: EACH(x < 0.f ? 0.f : x > 6.f ? 6.f : x);
+    case LEAKYRELU: EACH(x > 0.f ? x : 0.01f * x);
+    case ELU: EACH(above(x) + (exp_of(below(x)) - 1.f));
+    case SELU: EACH(SELU_SCALE * above(x) + SELU_SCALE * SELU_ALPHA * (exp_of(below(x)) - 1.f));
+    case SIGMOID: EACH(1.f / (1.f + exp_of(-x)));
+    }
+}
+
+/* Windows may reach over the edge (rounding up), but none may begin behind it. */
+static int windows_fit(int in, int out, int k, int s, int p, int up) {
+    int span = in + 2 * p - k;
+    if (span < 0 && !up) return 0;
+    int down = span < 0 ? 1 : span / s + 1;
+    return out == down || (up && out == down + 1 && (out - 1) * s < in + p);
+}
+
+static const char *wrong_shape(const Op *o) {
+    int same = o->in.c == o->out.c && o->in.h == o->out.h && o->in.w == o->out.w;
+    const int sizes[] = {o->in.c, o->in.h, o->in.w, o->out.c, o->out.h, o->out.w, o->kernel, o->stride, o->groups};
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
+        if (sizes[i] < 1 || sizes[i] > 1 << 20) return "a size is not from 1 to 2^20";
+    if (o->padding < 0 || o->kernel >= MAX_KERNEL || o->padding >= MAX_KERNEL) return "kernel or padding out of range";
+    if ((double)o->in.c * o->in.h * o->in.w > 1e9 || (double)o->out.c * o->out.h * o->out.w > 1e9) return "map too large";
+    switch (o->kind) {
+    case CONV2D:
+        if (o->in.c % o->groups || o->out.c % o->groups) return "groups do not divide the channels";
+        if ((double)o->in.c / o->groups * o->out.c * o->kernel * o->kernel > 2.5e8) return "too many weights";
+        break;
+    case LINEAR:
+        if ((double)count(o->in) * o->out.c > 2.5e8) return "too many weights";
+        return o->out.h == 1 && o->out.w == 1 ? NULL : "a linear layer has an output of height and width 1";
+    case MAX_POOL:
+        if (o->padding * 2 > o->kernel) return "padding is more than half of the window";
+        break;
+    case AVG_POOL: return o->in.c == o->out.c ? NULL : "a pooling keeps the channels";
+    default: return same ? NULL : "input and output differ in shape";
+    }
+    if (o->kind == MAX_POOL && o->in.c != o->out.c) return "a pooling keeps the channels";
+    if (!windows_fit(o->in.h, o->out.h, o->kernel, o->stride, o->padding, o->kind == MAX_POOL) ||
+        !windows_fit(o->in.w, o->out.w, o->kernel, o->stride, o->padding, o->kind == MAX_POOL))
+        return "the output does not follow from input, kernel, stride and padding";
+    return NULL;
+}
+
+static void window_bounds(Op *o) {
+    for (int q = 0; q < o->kernel; q++) {
+        int before = o->padding - q, behind = o->in.w - 1 + before;
+        o->lo[q] = before > 0 ? (before + o->stride - 1) / o->stride : 0;
+        o->hi[q] = behind < 0 ? 0 : behind / o->stride + 1;
+        if (o->hi[q] > o->out.w) o->hi[q] = o->out.w;
+    }
+}
+
+/* 0, or -1 when there is no memory */
+static int make_weights(Op *o, uint32_t seed) {
+    size_t channels = o->out.c, n = 0;
+    if (o->kind == CONV2D) n = channels * (o->in.c / o->groups) * o->kernel * o->kernel;
+    if (o->kind == LINEAR) n = channels * count(o->in);
+    if (o->kind == NORM) n = channels;
+    if (o->kind == ADD) n = count(o->in);
+    if (n && !(o->weight = filled(n, seed + 7))) return -1;
+    if ((o->kind == NORM || (o->bias && (o->kind == CONV2D || o->kind == LINEAR))) &&
+        !(o->shift = filled(channels, seed + 8))) return -1;
+    return o->kind == CONV2D ? conv_pack(o) : 0;
+}
+
+Op *op_new(const char *key, uint32_t seed, char *error, size_t size) {
+    char name[16];
+    int kind = 0, end = 0;
+    Op *o = alloc(sizeof *o);
+    if (!o) {
+        snprintf(error, size, "out of memory");
+        return NULL;
+    }
+    int read = sscanf(key, "%15[a-z0-9_]-%dx%dx%d-%dx%dx%d-k%ds%dp%dg%db%d%n", name, &o->in.c, &o->in.h, &o->in.w,
+                      &o->out.c, &o->out.h, &o->out.w, &o->kernel, &o->stride, &o->padding, &o->groups, &o->bias, &end);
+    while (kind < KINDS && strcmp(name, names[kind])) kind++;
+    if (read < 1 || kind == KINDS) {
+        int used = snprintf(error, size, "unknown operation %.60s; known:", key);
+        for (int i = 0; i < KINDS && used < (int)size; i++) used += snprintf(error + used, size - used, " %s", names[i]);
+    } else if (read != 12 || key[end]) {
+        snprintf(error, size, "no layer key: %.120s", key);
+    } else {
+        o->kind = (enum Kind)kind;
+        const char *wrong = wrong_shape(o);
+        if (!wrong) {
+            window_bounds(o);
+            if (make_weights(o, seed)) wrong = "out of memory";
+        }
+        if (!wrong) return o;
+        snprintf(error, size, "%s: %.120s", wrong, key);
+    }
+    op_free(o);
+    return NULL;
+}
+
+void op_free(Op *o) {
+    while (o) {
+        Op *next = o->next;
+        free(o->weight);
+        free(o->packed);
+        free(o->shift);
+        free(o);
+        o = next;
+    }
+}

@@ -1,0 +1,153 @@
+"""What the C program should have computed, with numpy in float64: the proof that a device measured the right thing.
+
+Inputs and weights are a hash of their position, see `numbers`; the same lines stand in ``ops.c``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from hnas import DeviceError, Layer
+from hnas_backends.layerbench.rows import Checksums, Row
+from hnas_backends.layerbench.spec import chain_spec
+
+TOLERANCE = 1e-4
+"""Relative error of float32 sums in any order stays below 1e-5 here; a wrong pixel or weight gives far more."""
+SELU_SCALE, SELU_ALPHA = 1.0507009873554805, 1.6732632423543772
+Array = np.ndarray[Any, Any]
+
+
+def numbers(count: int, seed: int) -> Array:
+    """Return ``count`` numbers in [-0.5, 0.5), float64 that are exact in float32 too: a hash of position and seed."""
+    x = np.arange(count, dtype=np.uint32) + np.uint32(seed * 0x9E3779B9 & 0xFFFFFFFF)
+    x ^= x >> np.uint32(16)
+    x *= np.uint32(0x7FEB352D)
+    x ^= x >> np.uint32(15)
+    x *= np.uint32(0x846CA68B)
+    x ^= x >> np.uint32(16)
+    return (x >> np.uint32(8)) / 2.0**24 - 0.5
+
+
+def verify(row: Row, layers: Sequence[Layer]) -> None:
+    """Raise `DeviceError` where ``row``, of these layers run as a chain, holds the sums of something else.
+
+    A single layer is a chain of one.
+    """
+    due, wanted = expected(chain_spec(layers)), layers[-1].out_shape
+    name = layers[0].key if len(layers) == 1 else f"the network of {len(layers)} layers"
+    if row.out_shape != wanted:
+        raise DeviceError(f"the device computed {row.out_shape} as the output of {name}; it should be {wanted}")
+    # Sums lose precision with the size of what they add up, a single value with that of the values around it.
+    size = due.abs / (wanted[0] * wanted[1] * wanted[2])
+    for kind, scale in (("sum", due.abs), ("abs", due.abs), ("mix", due.abs), ("first", size), ("last", size)):
+        seen, right = getattr(row.checksums, kind), getattr(due, kind)
+        error = abs(seen - right) / max(scale, abs(right), 1e-30)
+        if not error <= TOLERANCE:
+            raise DeviceError(
+                f"the device computed something else for {name}: its checksum {kind!r} is {seen:.9g}, numpy's "
+                f"{right:.9g} (relative error {error:.1e}, allowed {TOLERANCE:g})",
+                hint="its times mean nothing: the program is not the one that this version of hnas sends, its compiler "
+                "or its floating point unit is broken, or the device is unstable (overclocked, undervolted)",
+            )
+
+
+@lru_cache(maxsize=1 << 14)
+def expected(chain: str) -> Checksums:
+    """Return the checksums of a line of `spec.spec` or `spec.chain_spec`. Cached; the first time takes milliseconds."""
+    keys = [_parse(key) for key in chain.split()]
+    channels, height, width = keys[0].in_shape
+    x = numbers(channels * height * width, 1)
+    for n, layer in enumerate(keys):
+        x = _apply(layer, x.reshape(layer.in_shape), 16 * n)
+    flat = x.ravel()
+    return Checksums(
+        sum=float(flat.sum()),
+        abs=float(np.abs(flat).sum()),
+        mix=float(flat @ numbers(flat.size, 5)),
+        first=float(flat[0]),
+        last=float(flat[-1]),
+    )
+
+
+def _parse(key: str) -> Layer:
+    """Read a `Layer.key`."""
+    op, taken, given, rest = key.split("-")
+    for letter in "kspgb":
+        rest = rest.replace(letter, " ")
+    kernel, stride, padding, groups, bias = map(int, rest.split())
+    c, h, w = map(int, taken.split("x"))
+    out_c, out_h, out_w = map(int, given.split("x"))
+    return Layer(
+        op=op, in_shape=(c, h, w), out_shape=(out_c, out_h, out_w),
+        kernel=kernel, stride=stride, padding=padding, groups=groups, bias=bool(bias),
+    )  # fmt: skip
+
+
+def _apply(layer: Layer, x: Array, seed: int) -> Array:
+    match layer.op:
+        case "conv2d":
+            return _convolution(layer, x, seed)
+        case "linear":
+            weights = numbers(x.size * layer.out_shape[0], seed + 7).reshape(layer.out_shape[0], x.size)
+            given: Array = weights @ x.ravel() + _bias(layer, seed)
+            return given[:, None, None]
+        case "norm":
+            channels = layer.out_shape[0]
+            return numbers(channels, seed + 7)[:, None, None] * x + numbers(channels, seed + 8)[:, None, None]
+        case "max_pool":
+            return _max_pool(layer, x)
+        case "avg_pool":
+            rows, columns = (cells(*sizes) for sizes in zip(x.shape[1:], layer.out_shape[1:], strict=True))
+            pooled = [[x[:, slice(*r), slice(*c)].mean(axis=(1, 2)) for c in columns] for r in rows]
+            return np.moveaxis(np.array(pooled), 2, 0)
+        case "add":
+            return x + numbers(x.size, seed + 7).reshape(x.shape)
+        case "relu":
+            return np.maximum(x, 0.0)
+        case "relu6":
+            return np.clip(x, 0.0, 6.0)
+        case "leakyrelu":
+            return np.where(x > 0, x, 0.01 * x)
+        case "elu":
+            return np.where(x > 0, x, np.expm1(np.minimum(x, 0)))
+        case "selu":
+            return SELU_SCALE * np.where(x > 0, x, SELU_ALPHA * np.expm1(np.minimum(x, 0)))
+        case _:
+            return 1 / (1 + np.exp(-x))
+
+
+def _bias(layer: Layer, seed: int) -> Array:
+    return numbers(layer.out_shape[0], seed + 8) if layer.bias else np.zeros(layer.out_shape[0])
+
+
+def _convolution(layer: Layer, x: Array, seed: int) -> Array:
+    """Multiply weights and windows, one product for each group."""
+    (channels, height, width), groups, k = layer.out_shape, layer.groups, layer.kernel
+    taken = layer.in_shape[0] // groups
+    weights = numbers(channels * taken * k * k, seed + 7).reshape(groups, channels // groups, taken * k * k)
+    padding = (layer.padding, layer.padding)
+    padded = np.pad(x, ((0, 0), padding, padding))
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (k, k), axis=(1, 2))
+    windows = windows[:, :: layer.stride, :: layer.stride][:, :height, :width]
+    columns = windows.transpose(0, 3, 4, 1, 2).reshape(groups, taken * k * k, height * width)
+    given: Array = weights @ columns
+    return given.reshape(layer.out_shape) + _bias(layer, seed)[:, None, None]
+
+
+def _max_pool(layer: Layer, x: Array) -> Array:
+    """Take the largest of each window; one that reaches over the edge has fewer pixels."""
+    (_, height, width), k, s, p = layer.out_shape, layer.kernel, layer.stride, layer.padding
+    after = [max(0, (n - 1) * s + k - p - size) for n, size in zip((height, width), x.shape[1:], strict=True)]
+    padded = np.pad(x, ((0, 0), (p, after[0]), (p, after[1])), constant_values=-np.inf)
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (k, k), axis=(1, 2))
+    largest: Array = windows[:, ::s, ::s][:, :height, :width].max(axis=(-1, -2))
+    return largest
+
+
+def cells(size: int, count: int) -> list[tuple[int, int]]:
+    """Cut ``size`` pixels into ``count`` cells as an adaptive pooling does; they may overlap by one."""
+    return [(i * size // count, -(-(i + 1) * size // count)) for i in range(count)]

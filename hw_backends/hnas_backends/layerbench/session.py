@@ -1,0 +1,194 @@
+"""A running C program, here or at the other end of ssh: lines in, rows out."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import queue
+import signal
+import subprocess
+import threading
+from collections import deque
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from types import TracebackType
+from typing import IO
+
+from hnas import DeviceError
+from hnas_backends.layerbench.rows import MAX_LINE, Row
+
+AHEAD = 2
+"""Layers sent at most before their rows are back: a program whose link is gone measures no more than these in vain."""
+
+
+class RunnerDied(DeviceError):
+    """The program, or the ssh that carries it, ended. The caller may start another session and go on from there.
+
+    ``status`` is its exit status (negative: killed by that signal), ``said`` the last lines of its standard error.
+    """
+
+    def __init__(self, message: str, *, status: int | None, said: str, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.status = status
+        self.said = said
+
+
+class RunnerSilent(DeviceError):
+    """No row came within the time allowed: the link is frozen, or the device hangs."""
+
+
+class RunnerBusy(DeviceError):
+    """Another client holds the device's lock."""
+
+
+class Session:
+    """Run ``argv`` and talk to it; a context manager.
+
+    ``timeout_s`` is how long a row may take. Rows come in the order of the lines sent. What stood on standard error is
+    in the error's text where the program ends.
+    """
+
+    def __init__(self, argv: Sequence[str], *, timeout_s: float = 300.0) -> None:
+        self.argv = tuple(argv)
+        self._timeout_s = timeout_s
+        self._next_id = 0
+        self._in_flight: deque[str] = deque()
+        try:
+            self._process = subprocess.Popen(
+                self.argv,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                start_new_session=True,  # Ctrl-C is for the caller, who closes the session
+            )
+        except OSError as cause:
+            raise DeviceError(f"the layer runner {self.argv[0]!r} cannot be started: {cause}") from cause
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        assert self._process.stderr is not None
+        self._stdin: IO[bytes] = self._process.stdin
+        self._lines: queue.Queue[bytes | None] = queue.Queue()
+        self._stderr: deque[bytes] = deque(maxlen=20)
+        self._threads = (
+            threading.Thread(target=self._read_rows, args=(self._process.stdout,), daemon=True),
+            threading.Thread(target=self._read_words, args=(self._process.stderr,), daemon=True),
+        )
+        for thread in self._threads:
+            thread.start()
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def alive(self) -> bool:
+        """Whether the program still runs."""
+        return self._process.poll() is None
+
+    def run(self, specs: Sequence[str]) -> Iterator[Row]:
+        """Yield the row of each line of `spec.spec` or `spec.chain_spec`, in order, as soon as it is measured.
+
+        Raises `RunnerDied`, `RunnerSilent`, `RunnerBusy`, and `DeviceError` for a row that is an error or not the one
+        that was due. Rows yielded before stay valid. What an abandoned or failed run still had in flight is dropped.
+        """
+        while self._in_flight:
+            self._receive()
+            self._in_flight.popleft()
+        waiting = iter(specs)
+        for text in islice(waiting, AHEAD):
+            self._send(text)
+        while self._in_flight:
+            line = self._receive()
+            due = self._in_flight.popleft()
+            row = Row.parse(line)
+            if row.id != due:
+                raise DeviceError(
+                    f"the layer runner answered line {row.id!r} where {due!r} was due: its rows cannot be told apart",
+                    hint="start again; where this comes back, the program is of another version",
+                )
+            for text in islice(waiting, 1):
+                self._send(text)
+            yield row
+
+    def close(self) -> None:
+        """End the program: it is given two seconds to do so by itself. May be called twice."""
+        with contextlib.suppress(OSError):
+            self._stdin.close()
+        for signal_number in (None, signal.SIGTERM, signal.SIGKILL):
+            if signal_number is not None:
+                self._process.send_signal(signal_number)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(2)
+                break
+        for thread in self._threads:
+            thread.join(2)
+        for stream in (self._process.stdout, self._process.stderr):
+            if stream is not None:
+                stream.close()
+
+    def _send(self, spec: str) -> None:
+        identity = f"r{self._next_id}"
+        self._next_id += 1
+        self._in_flight.append(identity)
+        # Where the program has ended, reading tells so, after the rows that it still wrote.
+        with contextlib.suppress(OSError, ValueError):
+            self._stdin.write(f"{identity} {spec}\n".encode())
+            self._stdin.flush()
+
+    def _receive(self) -> str:
+        try:
+            line = self._lines.get(timeout=self._timeout_s)
+        except queue.Empty:
+            raise RunnerSilent(
+                f"the layer runner {self.argv[0]!r} gave no row for {self._timeout_s:g} s",
+                hint="check that the device is still reachable; a very slow device needs a longer timeout",
+            ) from None
+        if line is None:
+            self._lines.put(None)  # for the next call
+            raise self._ended()
+        return _unless_busy(line.decode(errors="replace"))
+
+    def _ended(self) -> RunnerDied:
+        """Make the error of a program that ended; wait a moment for its status and its last words."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(2)
+        self._threads[1].join(2)
+        status = self._process.poll()
+        said = b"".join(self._stderr).decode(errors="replace").strip()
+        how = (
+            "closed its output" if status is None
+            else f"was killed by signal {-status}" if status < 0
+            else f"ended with status {status}"
+        )  # fmt: skip
+        words = f"; it said: {said[-500:]}" if said else ""
+        return RunnerDied(
+            f"the layer runner {self.argv[0]!r} {how} before its work was done{words}", status=status, said=said
+        )
+
+    def _read_rows(self, stream: IO[bytes]) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            while line := stream.readline(MAX_LINE):
+                self._lines.put(line)
+        self._lines.put(None)
+
+    def _read_words(self, stream: IO[bytes]) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            while line := stream.readline(4096):
+                self._stderr.append(line)
+
+
+def _unless_busy(line: str) -> str:
+    """Return the line; raise `RunnerBusy` where it says that the device's lock is held."""
+    if '"busy"' in line:
+        with contextlib.suppress(ValueError):
+            said = json.loads(line)
+            if isinstance(said, dict) and said.get("error") == "busy":
+                raise RunnerBusy(
+                    f"the device is busy: another profile measures on it (process {said.get('pid')} there)",
+                    hint="wait until it is done, or end it",
+                )
+    return line

@@ -1,0 +1,71 @@
+"""The lines that the C program reads: an ID, then the keys of one layer or of a chain of layers.
+
+A `Layer.key` says everything there is to run, so it is the program's input as well as the table's row.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+
+from hnas import DeviceError, Layer
+from hnas.errors import close_matches
+
+OPS = (
+    "conv2d", "linear", "norm", "max_pool", "avg_pool", "add",
+    "relu", "elu", "selu", "sigmoid", "relu6", "leakyrelu",
+)  # fmt: skip
+
+
+def spec(layer: Layer) -> str:
+    """Return what stands after the ID for a single layer.
+
+    Raises `DeviceError` for an operation that the program does not know.
+    """
+    if layer.op not in OPS:
+        raise DeviceError(
+            f"the layer runner cannot run the operation {layer.op!r} ({layer.key}).{close_matches(layer.op, OPS)} "
+            f"Known: {', '.join(OPS)}",
+            hint="backend.runtime=torch or a backend of your own can measure other operations",
+        )
+    if layer.op == "avg_pool" and not _is_adaptive(layer):
+        raise DeviceError(
+            f"the layer runner cannot run {layer.key}: it knows the adaptive average pooling to a size only",
+            hint="leave kernel and stride at 1; the shapes say what is pooled",
+        )
+    return layer.key
+
+
+def _is_adaptive(layer: Layer) -> bool:
+    """Tell whether a pooling is one, or the same as one: windows side by side that fill the map."""
+    sizes = tuple(layer.kernel * n for n in layer.out_shape[1:])
+    return layer.kernel == 1 or (layer.kernel == layer.stride and not layer.padding and sizes == layer.in_shape[1:])
+
+
+def chain_spec(layers: Sequence[Layer]) -> str:
+    """Return what stands after the ID for a whole network that is run back to back.
+
+    Raises `DeviceError` where there is no layer, or where one does not fit the one before.
+    """
+    if not layers:
+        raise DeviceError("the layer runner was given a network without layers", hint="give it at least one layer")
+    for before, after in pairwise(layers):
+        if not fits(before, after):
+            raise DeviceError(
+                f"the layer runner cannot chain {before.key} and {after.key}: one gives {_text(before.out_shape)}, the "
+                f"other takes {_text(after.in_shape)}",
+                hint="only a chain of layers can be measured end to end; a network with branches cannot",
+            )
+    return " ".join(spec(layer) for layer in layers)
+
+
+def fits(before: Layer, after: Layer) -> bool:
+    """Tell whether ``after`` can take what ``before`` gives; a linear layer takes a map flattened."""
+    if after.op == "linear":
+        return math.prod(before.out_shape) == math.prod(after.in_shape)
+    return before.out_shape == after.in_shape
+
+
+def _text(shape: Sequence[int]) -> str:
+    return "x".join(map(str, shape))

@@ -1,0 +1,136 @@
+"""Layers as PyTorch modules: what a backend that measures with PyTorch runs.
+
+Imports torch, so a backend imports this module only when it measures. The modules are those that a user would deploy,
+one for each `Layer`: nothing is fused or folded, so that a table's sum and a network measured end to end are of the
+same operations.
+"""
+
+from __future__ import annotations
+
+import math
+import zlib
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from hnas import DeviceError, Layer
+from hnas.errors import close_matches
+
+ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
+    "relu": nn.ReLU,
+    "elu": nn.ELU,
+    "selu": nn.SELU,
+    "sigmoid": nn.Sigmoid,
+    "relu6": nn.ReLU6,
+    "leakyrelu": nn.LeakyReLU,
+}
+OPS = ("conv2d", "linear", "norm", "max_pool", "avg_pool", "add", *ACTIVATIONS)
+
+
+class Addition(nn.Module):
+    """Add a map that it holds: the other operand of a residual addition, read from memory as that one would be.
+
+    The held map is made at the first call with a shape, which therefore belongs into a warm-up.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._held: Tensor | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self._held is None or self._held.shape != x.shape or self._held.device != x.device:
+            self._held = torch.ones_like(x)
+        return x + self._held
+
+
+def module(layer: Layer) -> nn.Module:
+    """Return the layer as a module on the CPU, in evaluation mode and without gradients.
+
+    Its parameters are those that `Layer.params` counts, drawn so that maps keep their scale through a deep network,
+    from a generator that depends on the layer alone. Raises `DeviceError` for an operation that is not known here.
+    """
+    made = _build(layer).eval().requires_grad_(False)
+    if layer.op in ("conv2d", "linear"):
+        made = made.to_empty(device="cpu")
+    generator = torch.Generator().manual_seed(zlib.crc32(layer.key.encode()))
+    for name, parameter in made.named_parameters():
+        if layer.op == "norm":
+            parameter.fill_(1.0 if name == "weight" else 0.0)
+        else:
+            fan_in = layer.kernel**2 * layer.in_shape[0] // layer.groups
+            parameter.normal_(0.0, math.sqrt(2 / fan_in) if name == "weight" else 0.01, generator=generator)
+    return made
+
+
+def network(layers: Sequence[Layer]) -> nn.Module:
+    """Return the layers as one module, each taking what the one before gives; a linear layer takes it flattened.
+
+    Raises `DeviceError` where the shapes of two neighbours do not fit.
+    """
+    parts: list[nn.Module] = []
+    for i, layer in enumerate(layers):
+        if i and not _fits(layers[i - 1], layer):
+            raise DeviceError(
+                f"layers {i} and {i + 1} of the network do not fit: {layers[i - 1].key} gives "
+                f"{_text(layers[i - 1].out_shape)}, {layer.key} takes {_text(layer.in_shape)}",
+                hint="only chains can be measured end to end: a network with branches needs a backend of its own",
+            )
+        if layer.op == "linear":
+            parts.append(nn.Flatten())
+        parts.append(module(layer))
+    return nn.Sequential(*parts).eval()
+
+
+def example(layer: Layer, batch: int, device: torch.device | str, generator: torch.Generator) -> Tensor:
+    """Return an input of the layer, normally distributed: (batch, C, H, W), or (batch, C) for a linear layer.
+
+    Drawn from ``generator``, a CPU one, so that every device gets the same numbers.
+    """
+    shape = layer.in_shape[:1] if layer.op == "linear" else layer.in_shape
+    return torch.randn(batch, *shape, generator=generator).to(device)
+
+
+def _build(layer: Layer) -> nn.Module:
+    """Return the module; weights have no memory yet, since torch would fill it from its global generator."""
+    made: nn.Module
+    match layer.op:
+        case "conv2d":
+            made = nn.Conv2d(
+                layer.in_shape[0], layer.out_shape[0], layer.kernel, stride=layer.stride, padding=layer.padding,
+                groups=layer.groups, bias=layer.bias, device="meta",
+            )  # fmt: skip
+        case "linear":
+            made = nn.Linear(layer.in_shape[0], layer.out_shape[0], bias=layer.bias, device="meta")
+        case "norm":
+            made = nn.BatchNorm2d(layer.out_shape[0])  # draws nothing
+        case "max_pool":
+            made = nn.MaxPool2d(layer.kernel, layer.stride, layer.padding, ceil_mode=_rounds_up(layer))
+        case "avg_pool":
+            made = nn.AdaptiveAvgPool2d(layer.out_shape[1:])
+        case "add":
+            made = Addition()
+        case op if op in ACTIVATIONS:
+            made = ACTIVATIONS[op]()
+        case op:
+            raise DeviceError(
+                f"the operation {op!r} ({layer.key}) is unknown to the PyTorch runtime.{close_matches(op, OPS)} "
+                f"Known: {', '.join(OPS)}"
+            )
+    return made
+
+
+def _rounds_up(layer: Layer) -> bool:
+    """Tell from the shapes whether a pooling keeps the pixels that fill no whole window."""
+    down = tuple((n + 2 * layer.padding - layer.kernel) // layer.stride + 1 for n in layer.in_shape[1:])
+    return down != layer.out_shape[1:]
+
+
+def _fits(before: Layer, after: Layer) -> bool:
+    if after.op == "linear":
+        return math.prod(before.out_shape) == math.prod(after.in_shape)
+    return before.out_shape == after.in_shape
+
+
+def _text(shape: Sequence[int]) -> str:
+    return "x".join(map(str, shape))

@@ -1,0 +1,80 @@
+"""The backend: this machine's processor, with one of three runtimes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+
+from hnas import DeviceError, DeviceInfo, HardwareBackend, Layer, Measurement, Metric, Rounds
+from hnas.cost import LayerCosts
+from hnas_backends.layerbench import fits
+from hnas_backends.x86 import processor
+from hnas_backends.x86.options import X86Options
+from hnas_backends.x86.runtime import Runtime, make_runtime
+from hnas_backends.x86.timing import Plan
+
+METRICS = (Metric(name="latency", unit="ms", help="one image, one thread, pinned to one core"),)
+OVERHEAD_MS = 12.0
+"""Warm-up, and finding out how often a layer fits into a sample: about so long for each layer."""
+
+
+class X86(HardwareBackend):
+    """Layers on this machine's processor; see `hnas_backends.x86`."""
+
+    def __init__(self, options: X86Options) -> None:
+        self._options = options
+        self._runtime: Runtime | None = None
+
+    def describe(self) -> DeviceInfo:
+        o = self._options
+        processor.check_machine()
+        core = processor.chosen_core(o.device)
+        self._refuse_load()
+        runtime = self._ready()
+        return DeviceInfo(
+            backend="x86",
+            device=f"{processor.model()}, core {core}",
+            runtime=runtime.name,
+            metrics=METRICS,
+            settings={**runtime.settings, "threads": 1, "flush_mb": o.flush_mb},
+            ops=runtime.ops,
+            rounds=Rounds(count=o.rounds, layer_s=1e-3 * (1.1 * o.samples * o.sample_ms + OVERHEAD_MS)),
+            conditions={**processor.conditions(core), **runtime.conditions},
+        )
+
+    def measure(self, layers: Sequence[Layer]) -> Iterator[LayerCosts]:
+        for samples in self._ready().layers(layers):
+            yield {"latency": Measurement.of(samples, "ms")}
+
+    def measure_network(self, layers: Sequence[Layer]) -> LayerCosts | None:
+        """Return the latency of the whole network, or ``None`` where its layers are no chain."""
+        if not layers or not all(fits(a, b) for a, b in pairwise(layers)):
+            return None
+        return {"latency": Measurement.of(self._ready().network(layers), "ms")}
+
+    def close(self) -> None:
+        if self._runtime is not None:
+            self._runtime.close()
+            self._runtime = None
+
+    def _ready(self) -> Runtime:
+        if self._runtime is None:
+            o = self._options
+            plan = Plan(
+                core=processor.chosen_core(o.device),
+                samples=o.samples,
+                sample_ms=o.sample_ms,
+                limit_ms=o.limit_ms,
+                flush_mb=o.flush_mb,
+            )
+            self._runtime = make_runtime(o, plan)
+        return self._runtime
+
+    def _refuse_load(self) -> None:
+        load, most = processor.load_per_core(), self._options.max_load
+        if most and load is not None and load > most:
+            raise DeviceError(
+                f"the load of this machine is {load:.2f} per core, more than backend.max_load={most:g}: what else runs "
+                "here would be measured as well",
+                hint="end what else runs, or wait; backend.max_load=0 measures all the same, and notes the load",
+            )

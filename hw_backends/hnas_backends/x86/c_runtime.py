@@ -1,0 +1,91 @@
+"""The C program as a runtime: one process that is kept, each result compared with numpy's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
+from typing import Any
+
+from hnas import Layer
+from hnas_backends.layerbench import (
+    FLAGS,
+    Row,
+    RunnerDied,
+    RunnerSilent,
+    Session,
+    chain_spec,
+    compiler,
+    digest,
+    expected,
+    host_binary,
+    spec,
+    verify,
+)
+from hnas_backends.x86.timing import Plan
+
+BLOCK = 25
+"""Layers whose results numpy computes ahead. Not while others are measured: it takes cores and memory bandwidth."""
+
+
+class CRuntime:
+    """Layers as the C program runs them."""
+
+    ops: frozenset[str] | None = None
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._binary = host_binary()
+        self._session: Session | None = None
+        self._verified: set[str] = set()
+        self.name = f"c {digest()}"
+        self.settings: Mapping[str, Any] = {"compiler": compiler().version, "flags": list(FLAGS)}
+        self.conditions: Mapping[str, Any] = {}
+
+    def layers(self, layers: Sequence[Layer]) -> Iterator[Sequence[float]]:
+        """Yield the samples of each layer. Raises `DeviceError`, also where a result is not numpy's."""
+        waiting = iter(layers)
+        while block := list(islice(waiting, BLOCK)):
+            for layer, row in zip(block, self._rows([spec(la) for la in block]), strict=True):
+                self._verify(row, [layer])
+                yield row.samples_ms
+
+    def network(self, layers: Sequence[Layer]) -> Sequence[float]:
+        """Return the samples of a chain. Raises `DeviceError`, also where its result is not numpy's."""
+        (row,) = self._rows([chain_spec(layers)])
+        self._verify(row, layers)
+        return row.samples_ms
+
+    def close(self) -> None:
+        """End the program."""
+        if self._session is not None:
+            self._session.close()
+            self._session = None
+
+    def _rows(self, specs: Sequence[str]) -> Iterator[Row]:
+        for text in specs:
+            if text not in self._verified:
+                expected(text)
+        if self._session is None:
+            self._session = Session(self._command())
+        try:
+            yield from self._session.run(specs)
+        except (RunnerDied, RunnerSilent):
+            self.close()  # so that another try starts another one
+            raise
+
+    def _verify(self, row: Row, layers: Sequence[Layer]) -> None:
+        text = chain_spec(layers)
+        if text not in self._verified:
+            verify(row, layers)
+            self._verified.add(text)
+
+    def _command(self) -> list[str]:
+        plan = self._plan
+        options = {
+            "--cpu": plan.core,
+            "--samples": plan.samples,
+            "--min-us": plan.sample_ms * 1e3,
+            "--max-ms": plan.limit_ms,
+            "--flush": plan.flush_mb,
+        }
+        return [str(self._binary), *(text for name, value in options.items() for text in (name, str(value)))]

@@ -1,0 +1,135 @@
+"""Layers as ONNX graphs. Imports onnx.
+
+The weights are those of the C program, `hnas_backends.layerbench.oracle.numbers`, so that one oracle serves both.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from hnas import DeviceError, Layer
+from hnas.errors import close_matches
+from hnas_backends.layerbench.oracle import cells, numbers
+
+OPSET = 17
+ACTIVATIONS: dict[str, tuple[str, dict[str, Any]]] = {
+    "relu": ("Relu", {}),
+    "elu": ("Elu", {}),
+    "selu": ("Selu", {}),
+    "sigmoid": ("Sigmoid", {}),
+    "leakyrelu": ("LeakyRelu", {"alpha": 0.01}),
+}
+OPS = ("conv2d", "linear", "norm", "max_pool", "avg_pool", "add", "relu6", *ACTIVATIONS)
+
+
+def graph(layers: Sequence[Layer]) -> bytes:
+    """Return the layers, one after another, as an ONNX model: input ``x`` (1, C, H, W), output ``y``.
+
+    Raises `DeviceError` for an operation that is not known.
+    """
+    made = _Graph()
+    for n, layer in enumerate(layers):
+        made.add(layer, 16 * n)
+    (c, h, w), last = layers[0].in_shape, layers[-1]
+    out = [1, last.out_shape[0], *(last.out_shape[1:] if last.op != "linear" else ())]
+    made.nodes[-1].output[0] = "y"
+    body = helper.make_graph(
+        made.nodes,
+        "layers",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, c, h, w])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, out)],
+        made.constants,
+    )
+    model = helper.make_model(body, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=8)
+    onnx.checker.check_model(model)
+    return bytes(model.SerializeToString())
+
+
+class _Graph:
+    """Nodes and constants so far; each node takes what the one before gives."""
+
+    def __init__(self) -> None:
+        self.nodes: list[onnx.NodeProto] = []
+        self.constants: list[onnx.TensorProto] = []
+
+    def add(self, layer: Layer, seed: int) -> None:
+        """Append one layer."""
+        channels = layer.out_shape[0]
+        match layer.op:
+            case "conv2d":
+                taken, k, p = layer.in_shape[0] // layer.groups, layer.kernel, layer.padding
+                kernels = numbers(channels * taken * k * k, seed + 7).reshape(channels, taken, k, k)
+                self._node(
+                    "Conv", kernels, *self._bias(layer, seed),
+                    kernel_shape=[k, k], strides=[layer.stride] * 2, pads=[p] * 4, group=layer.groups,
+                )  # fmt: skip
+            case "linear":
+                taken = math.prod(layer.in_shape)
+                self._node("Flatten")
+                weights = numbers(channels * taken, seed + 7).reshape(channels, taken)
+                self._node("Gemm", weights, *self._bias(layer, seed), transB=1)
+            case "norm":
+                scale, shift = numbers(channels, seed + 7), numbers(channels, seed + 8)
+                self._node("BatchNormalization", scale, shift, np.zeros(channels), np.ones(channels), epsilon=0.0)
+            case "max_pool":
+                self._max_pool(layer)
+            case "avg_pool":
+                self._avg_pool(layer)
+            case "add":
+                self._node("Add", numbers(math.prod(layer.in_shape), seed + 7).reshape(1, *layer.in_shape))
+            case "relu6":
+                self._node("Clip", np.array(0.0), np.array(6.0))
+            case op if op in ACTIVATIONS:
+                kind, attributes = ACTIVATIONS[op]
+                self._node(kind, **attributes)
+            case op:
+                raise DeviceError(
+                    f"the operation {op!r} ({layer.key}) is unknown to the onnxruntime runtime."
+                    f"{close_matches(op, OPS)} Known: {', '.join(OPS)}"
+                )
+
+    def _max_pool(self, layer: Layer) -> None:
+        k, s, p = layer.kernel, layer.stride, layer.padding
+        down = tuple((n + 2 * p - k) // s + 1 for n in layer.in_shape[1:])
+        self._node(
+            "MaxPool", kernel_shape=[k, k], strides=[s, s], pads=[p] * 4, ceil_mode=int(down != layer.out_shape[1:])
+        )
+
+    def _avg_pool(self, layer: Layer) -> None:
+        """Adaptive: as one of ONNX's poolings where cells are of one size, else as two products with a matrix."""
+        (_, h, w), (_, out_h, out_w) = layer.in_shape, layer.out_shape
+        if (out_h, out_w) == (1, 1):
+            self._node("GlobalAveragePool")
+        elif h % out_h == 0 and w % out_w == 0:
+            size = [h // out_h, w // out_w]
+            self._node("AveragePool", kernel_shape=size, strides=size)
+        else:
+            self._node("MatMul", _means(w, out_w).T)
+            self._node("MatMul", _means(h, out_h), constant_first=True)
+
+    def _bias(self, layer: Layer, seed: int) -> list[np.ndarray[Any, Any]]:
+        return [numbers(layer.out_shape[0], seed + 8)] if layer.bias else []
+
+    def _node(
+        self, kind: str, *constants: np.ndarray[Any, Any], constant_first: bool = False, **attributes: Any
+    ) -> None:
+        taken, names = f"v{len(self.nodes)}" if self.nodes else "x", []
+        for constant in constants:
+            names.append(f"c{len(self.constants)}")
+            self.constants.append(numpy_helper.from_array(constant.astype(np.float32), names[-1]))
+        inputs = [*names, taken] if constant_first else [taken, *names]
+        self.nodes.append(helper.make_node(kind, inputs, [f"v{len(self.nodes) + 1}"], **attributes))
+
+
+def _means(size: int, count: int) -> np.ndarray[Any, Any]:
+    """Return the matrix (count, size) whose rows take the mean of one cell each."""
+    matrix = np.zeros((count, size))
+    for row, (first, end) in enumerate(cells(size, count)):
+        matrix[row, first:end] = 1 / (end - first)
+    return matrix

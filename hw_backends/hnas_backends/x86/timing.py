@@ -1,0 +1,110 @@
+"""Timing work within this process, on one core: what the C program does for itself."""
+
+from __future__ import annotations
+
+import gc
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from attrs import define, field, frozen
+
+Work = Callable[[], object]
+FEWEST_SAMPLES = 3
+WARM_RUNS = 3
+WARM_NS, FIRST_WARM_NS = 5_000_000, 500_000_000
+PAUSE_NS = 1_000_000_000
+"""After a pause so long the clock may have gone down: the next work is warmed up as the first one."""
+
+
+@frozen(kw_only=True)
+class Plan:
+    """How often, and how long; `X86Options` has the same names."""
+
+    core: int
+    samples: int
+    sample_ms: float
+    limit_ms: float
+    flush_mb: int
+
+
+@define
+class Sampler:
+    """Takes samples, and remembers when it last did."""
+
+    plan: Plan
+    _last_ns: int | None = None
+    _flushed: bytearray = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._flushed = bytearray(self.plan.flush_mb << 20)
+
+    def samples(self, work: Work) -> list[float]:
+        """Return the time of one run in each sample, ms: warmed up, on the plan's core, the garbage collector off.
+
+        The calling thread's affinity is as before when this returns.
+        """
+        paused = self._last_ns is None or time.monotonic_ns() - self._last_ns > PAUSE_NS
+        with pinned(self.plan.core), _no_collector():
+            try:
+                self._warm_up(work, FIRST_WARM_NS if paused else WARM_NS)
+                return self._take(work, self._inner_runs(work))
+            finally:
+                self._last_ns = time.monotonic_ns()
+
+    def _warm_up(self, work: Work, least_ns: int) -> None:
+        started, runs = time.perf_counter_ns(), 0
+        while runs < WARM_RUNS or time.perf_counter_ns() - started < least_ns:
+            work()
+            runs += 1
+
+    def _inner_runs(self, work: Work) -> int:
+        """Return how many runs last as long as a sample has to."""
+        if self.plan.flush_mb:
+            return 1
+        inner, least_ns = 1, self.plan.sample_ms * 1e6
+        while (taken := _time_of(work, inner)) < least_ns:
+            inner = int(inner * min(10.0, 1.1 * least_ns / max(taken, 1))) + 1
+        return inner
+
+    def _take(self, work: Work, inner: int) -> list[float]:
+        taken: list[float] = []
+        end_ns = time.perf_counter_ns() + self.plan.limit_ms * 1e6
+        while len(taken) < self.plan.samples and (len(taken) < FEWEST_SAMPLES or time.perf_counter_ns() < end_ns):
+            if self._flushed:
+                self._flushed[:] = bytes(len(self._flushed))
+            taken.append(_time_of(work, inner) / inner / 1e6)
+        return taken
+
+
+def _time_of(work: Work, inner: int) -> int:
+    started = time.perf_counter_ns()
+    for _ in range(inner):
+        work()
+    return time.perf_counter_ns() - started
+
+
+@contextmanager
+def pinned(core: int) -> Iterator[None]:
+    """Keep the calling thread on one core; afterwards it may go where it could before."""
+    if not hasattr(os, "sched_setaffinity"):  # macOS pins nothing
+        yield
+        return
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {core})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+@contextmanager
+def _no_collector() -> Iterator[None]:
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()

@@ -3,6 +3,7 @@
 #   make test       install with the test extras, and run the fast tests
 #   make test-slow  the tests that take minutes
 #   make lint       ruff and mypy
+#   make arm-binaries  build the programs that ARM boards run, after a change of their C sources
 # PYTHON picks the interpreter that a new .venv is made with: make test PYTHON=python3.12
 
 PYTHON ?= python3
@@ -18,7 +19,7 @@ export OMP_WAIT_POLICY ?= PASSIVE
 # What is set in a shell for other projects must not leak into .venv.
 unexport PYTHONPATH PYTHONHOME
 
-.PHONY: run test test-slow lint
+.PHONY: run test test-slow lint arm-binaries arm-compiler
 .NOTPARALLEL:
 
 run: $(VENV)/.run
@@ -35,6 +36,13 @@ lint: $(VENV)/.lint
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+
+# The prebuilt ARM programs beside the backend's code: byte for byte the same with the ziglang of constraints.txt.
+arm-binaries: arm-compiler
+	$(BIN)/python -m hnas_backends.arm.build
+
+arm-compiler: $(VENV)/.test
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet -c constraints.txt ziglang
 
 $(VENV)/.run: $(VENV)/.made $(SOURCES)
 	@echo "installing hnas into $(VENV); the first time this takes minutes"

@@ -74,7 +74,7 @@ class DeviceInfo:
     """How often each layer is measured; ``None`` for a model, which gives the same each time."""
     conditions: Mapping[str, Any] = Factory(dict)
     """What was seen of the device before measuring, as JSON (governor, clock, temperature, load): kept with the table,
-    no part of the fingerprint."""
+    no part of the fingerprint. ``warnings``, a list of sentences, is shown to the user."""
 
     @property
     def fingerprint(self) -> str:

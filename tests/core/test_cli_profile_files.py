@@ -143,7 +143,8 @@ def test_calibrating_is_kept_and_used(capsys, board):
 
 def test_a_device_is_named_behind_the_backend_or_by_its_flag(capsys, board):
     """`--backend arm:pi4` measures another device than `--backend arm --device pi4`."""
-    one = json.loads(ran(capsys, "profile", "--backend", board, "--device", "second", *SMALL, "--dry-run", "--json").out)
+    command = ("profile", "--backend", board, "--device", "second", *SMALL, "--dry-run", "--json")
+    one = json.loads(ran(capsys, *command).out)
     assert one["device"] == "board second"
 
 

@@ -123,6 +123,8 @@ def profile(
             found.get(key, {}).pop(nth, None)
 
     tell("start", info.device, counts)
+    for warning in info.conditions.get("warnings", ()):
+        tell("note", str(warning))
     sitting = Sitting(
         backend=backend, info=info, items=todo.items, anchor=todo.anchor, save=save, discard=discard,
         tell=lambda text: tell("note", text), seeds=seeds, sleep=sleep,

@@ -61,8 +61,8 @@ class Sitting:
             try:
                 why = self._attempt(nth, keys)
             except UnsteadyError as cause:
-                self.discard(keys, nth)
                 if not left:
+                    self.discard(keys, nth)
                     raise
                 why = str(cause)
             if why is None:

@@ -9,6 +9,7 @@ import typer
 from hnas.cli import options
 from hnas.cli.invocation import invocation
 from hnas.cli.output import note, print_json, say_next
+from hnas.cli.profile import opened
 
 
 def calibrate(
@@ -28,7 +29,6 @@ def calibrate(
     import attrs
 
     from hnas.console import display
-    from hnas.cost_store import CostStore
     from hnas.phases.calibrate import calibrate_table
     from hnas.phases.profile import profile
     from hnas.seeds import Seeds
@@ -39,9 +39,9 @@ def calibrate(
     loaded = options.load(call, preset="none", config=config, sets=set_, data_root=data_root, **flags)
     searched = options.create(call, loaded, "space")
     shape = shape or options.create(call, loaded, "tasks").image_shape
-    board, shown = options.create(call, loaded, "backend"), display()
+    shown = display()
     try:
-        with CostStore() as store:
+        with opened(options.create(call, loaded, "backend")) as (board, store):
             table = profile(
                 board, searched, shape, loaded.config.task.n_way, store=store, emit=shown, verify=networks,
                 seeds=Seeds(loaded.config.seed),
@@ -49,7 +49,6 @@ def calibrate(
             line = calibrate_table(store, table, searched, shape)
     finally:
         shown.close()
-        board.close()
     if as_json:
         return print_json({"metric": table.info.metrics[0].column, "kept": line.helps, **attrs.asdict(line)})
     print(

@@ -68,7 +68,7 @@ def profile(
     given: dict[str, Any] = {"verify": verify, "seeds": Seeds(loaded.config.seed)}
     shown = display()
     try:
-        with _opened(options.create(call, loaded, "backend")) as (board, store):
+        with opened(options.create(call, loaded, "backend")) as (board, store):
             if dry_run:
                 return _show_plan(plan(board, searched, shape, n_way, store=store, **given), loaded, as_json=as_json)
             table = measure(board, searched, shape, n_way, store=store, emit=shown, **given)
@@ -102,7 +102,7 @@ def export(
 
     call = invocation(ctx)
     loaded = options.load(call, preset="none", config=config, sets=set_, backend=backend, device=device)
-    with _opened(options.create(call, loaded, "backend")) as (board, store):
+    with opened(options.create(call, loaded, "backend")) as (board, store):
         found = from_store(store, board.describe())
     write(file, found)
     print(f"{file}: {len(found.rows)} layers and networks of {found.info.device}, {found.n_rows} rows")
@@ -123,7 +123,7 @@ def import_(ctx: typer.Context, file: FileArgument) -> None:
 
 
 @contextmanager
-def _opened(board: HardwareBackend) -> Iterator[tuple[HardwareBackend, CostStore]]:
+def opened(board: HardwareBackend) -> Iterator[tuple[HardwareBackend, CostStore]]:
     """Yield the device and the store, and give both back."""
     from hnas.cost_store import CostStore
 

@@ -46,12 +46,16 @@ static void print_result(const float *result, Map out) {
            out.w, sum, size, mix, result[0], result[n - 1]);
 }
 
-/* Runs that fill a sample: found by trying, since the first runs are slow. */
+/* Runs that fill a sample: found by trying, since the first runs are slow. What fills it is tried twice: something else
+ * may have run in the meantime, and samples would be too short ever after. */
 static long inner_runs(const Run *r, const Plan *plan) {
     if (plan->flush) return 1;
     for (long inner = 1;;) {
         uint64_t t = time_of(r, inner);
-        if (t >= plan->sample_ns) return inner;
+        if (t >= plan->sample_ns) {
+            t = time_of(r, inner);
+            if (t >= plan->sample_ns) return inner;
+        }
         double factor = t ? 1.1 * (double)plan->sample_ns / (double)t : 10;
         inner = (long)((double)inner * (factor > 10 ? 10 : factor)) + 1;
     }

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from attrs import asdict, field, frozen
 
@@ -13,12 +13,28 @@ from hnas.cost import MACS, PARAMS, SCHEMA, Cost, DeviceInfo, LayerCosts, Measur
 from hnas.errors import DataError, DeviceError
 from hnas.layer import Layer
 
+if TYPE_CHECKING:
+    from hnas.backend import HardwareBackend
+
 _COMBINE: dict[str, Callable[[Iterable[float]], float]] = {"sum": sum, "max": max}
 
 
 def priced(info: DeviceInfo, layer: Layer) -> bool:
     """Tell whether the layer costs something on the device, and so needs a row."""
     return info.ops is None or layer.op in info.ops
+
+
+def sum_over_layers(backend: HardwareBackend, layers: Sequence[Layer]) -> LayerCosts:
+    """Return what a network costs where layers run one after another and nothing else costs anything.
+
+    That is `HardwareBackend.measure_network` of a model; a real device measures the network itself.
+    """
+    info = backend.describe()
+    rows = list(backend.measure([layer for layer in layers if priced(info, layer)]))
+    return {
+        m.name: Measurement(median=_COMBINE[m.combine](r[m.name].median for r in rows) if rows else 0.0, unit=m.unit)
+        for m in info.metrics
+    }
 
 
 @frozen(kw_only=True)

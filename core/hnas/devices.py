@@ -15,23 +15,12 @@ from attrs import Attribute, Factory, field, frozen
 
 from hnas.errors import ConfigError, DataError, DeviceError, close_matches
 from hnas.files import read_json, write_json
+from hnas.home import config_home
 
 SCHEMA = 1
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 Plain = str | int | float | bool
 """What a device's settings may hold."""
-
-
-def config_home() -> Path:
-    """Return ``HNAS_HOME``, else ``hnas`` in the user's configuration directory (XDG). It need not exist yet.
-
-    Devices are what the user said, so they do not lie in the cache, which may be deleted at any time.
-    """
-    own = os.environ.get("HNAS_HOME")
-    if own:
-        return Path(own).expanduser()
-    config = os.environ.get("XDG_CONFIG_HOME", "")  # a relative one is to be ignored, says the XDG specification
-    return (Path(config) if os.path.isabs(config) else Path("~/.config").expanduser()) / "hnas"
 
 
 def check_name(name: str) -> str:

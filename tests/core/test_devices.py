@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from hnas.devices import Device, DeviceBook, check_name, config_home
+from hnas.devices import Device, DeviceBook, check_name
 from hnas.errors import ConfigError, DataError, DeviceError
+from hnas.home import config_home
 
 
 @pytest.fixture

@@ -34,11 +34,9 @@ def calibrate(
     from hnas.seeds import Seeds
 
     call = invocation(ctx)
-    shape = options.input_shape(input_) if input_ else None
     flags: dict[str, Any] = {"space": space, "backend": backend, "tasks": tasks, "seed": seed}
     loaded = options.load(call, preset="none", config=config, sets=set_, data_root=data_root, **flags)
-    searched = options.create(call, loaded, "space")
-    shape = shape or options.create(call, loaded, "tasks").image_shape
+    searched, shape = options.space_and_images(call, loaded, input_)
     shown = display()
     try:
         with opened(options.create(call, loaded, "backend")) as (board, store):

@@ -15,6 +15,7 @@ from hnas.layer import Shape
 
 if TYPE_CHECKING:
     from hnas.config.load import LoadedConfig
+    from hnas.space import SearchSpace
 
 SpaceOption = Annotated[str | None, typer.Option("--space", metavar="NAME", help="Search space.")]
 LearnerOption = Annotated[str | None, typer.Option("--learner", metavar="NAME", help="Meta-learner.")]
@@ -103,6 +104,13 @@ def create(invocation: Invocation, loaded: LoadedConfig, kind: Any, **overrides:
     choice = getattr(loaded.config, kind)
     options = attrs.evolve(choice.options, **overrides) if overrides else choice.options
     return invocation.registry.create(kind, choice.name, options)
+
+
+def space_and_images(invocation: Invocation, loaded: LoadedConfig, input_: str | None) -> tuple[SearchSpace, Shape]:
+    """Construct the chosen space; images are of the size of ``--input`` where it is given, else of the tasks'."""
+    shape = input_shape(input_) if input_ else None
+    space = create(invocation, loaded, "space")
+    return space, shape or create(invocation, loaded, "tasks").image_shape
 
 
 def split_set(text: str) -> tuple[str, str]:

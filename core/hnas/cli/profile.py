@@ -56,14 +56,11 @@ def profile(
     from hnas.seeds import Seeds
 
     call = invocation(ctx)
-    shape = options.input_shape(input_) if input_ else None
     flags: dict[str, Any] = {
         "space": space, "backend": backend, "device": device, "tasks": tasks, "task.n_way": n_way, "seed": seed,
     }  # fmt: skip
     loaded = options.load(call, preset=preset or "none", config=config, sets=set_, data_root=data_root, **flags)
-    searched = options.create(call, loaded, "space")
-    if shape is None:
-        shape = options.create(call, loaded, "tasks").image_shape
+    searched, shape = options.space_and_images(call, loaded, input_)
     n_way = loaded.config.task.n_way
     given: dict[str, Any] = {"verify": verify, "seeds": Seeds(loaded.config.seed)}
     shown = display()

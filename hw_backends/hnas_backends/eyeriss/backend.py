@@ -8,6 +8,7 @@ from typing import Any
 
 from hnas import DeviceError, DeviceInfo, HardwareBackend, Layer, Measurement, Metric
 from hnas.cost import LayerCosts
+from hnas.cost_table import sum_over_layers
 from hnas_backends.eyeriss.closed_form import gemm, total_cycles
 from hnas_backends.eyeriss.options import EyerissOptions
 
@@ -50,8 +51,7 @@ class Eyeriss(HardwareBackend):
 
     def measure_network(self, layers: Sequence[Layer]) -> LayerCosts:
         """Return the sum over the layers: the array runs one after another, and nothing else costs anything."""
-        rows = list(self.measure([layer for layer in layers if layer.op in OPS]))
-        return {m.name: Measurement(median=sum(r[m.name].median for r in rows), unit=m.unit) for m in METRICS}
+        return sum_over_layers(self, layers)
 
     def check_table(self, table: Mapping[str, LayerCosts], layers: Sequence[Layer]) -> Mapping[str, Any]:
         """Compare a sample of the table with ScaleSim's own compute model; raises `DeviceError` where they differ."""

@@ -7,6 +7,7 @@ from typing import Any
 
 from hnas import DeviceInfo, HardwareBackend, Layer, Measurement, Metric
 from hnas.cost import LayerCosts
+from hnas.cost_table import sum_over_layers
 from hnas_backends.eyeriss_rs import chip
 from hnas_backends.eyeriss_rs.options import EyerissRSOptions
 from hnas_backends.eyeriss_rs.shape import OPS, shape_of
@@ -62,5 +63,4 @@ class EyerissRS(HardwareBackend):
 
     def measure_network(self, layers: Sequence[Layer]) -> LayerCosts:
         """Return the sum over the layers: the chip runs one after another, each from DRAM to DRAM."""
-        rows = list(self.measure([layer for layer in layers if layer.op in OPS]))
-        return {m.name: Measurement(median=sum(r[m.name].median for r in rows), unit=m.unit) for m in METRICS}
+        return sum_over_layers(self, layers)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -13,11 +12,11 @@ from attrs import frozen
 
 from hnas.download import RemoteFile
 from hnas.episode import Episodes, EpisodeSpec
-from hnas.home import home
 from hnas.layer import Shape
 from hnas.settings import at_least_0, one_of, setting
 from hnas.task_source import SPLITS, Split, TaskSource
 from hnas_plugins.tasks.array_cache import Images
+from hnas_plugins.tasks.data_root import data_root
 from hnas_plugins.tasks.omniglot_reader import SIDE, read_images
 from hnas_plugins.tasks.omniglot_splits import DRAWINGS, random_split, vinyals_split
 from hnas_plugins.tasks.sampling import Indices, assemble, draw_classes, draw_images
@@ -60,10 +59,7 @@ class Omniglot(TaskSource):
     @property
     def root(self) -> Path:
         """The folder that the data are read from."""
-        if self._options.root:
-            return Path(self._options.root).expanduser()
-        data = os.environ.get("HNAS_DATA")
-        return (Path(data).expanduser() if data else home() / "data") / "omniglot"
+        return data_root(self._options.root, "omniglot")
 
     @property
     def image_shape(self) -> Shape:

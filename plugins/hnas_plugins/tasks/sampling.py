@@ -16,14 +16,15 @@ if TYPE_CHECKING:
 Indices = NDArray[np.int64]
 
 
-def draw_distinct(generator: np.random.Generator, rows: int, population: int, count: int) -> Indices:
+def draw_distinct(generator: np.random.Generator, rows: int, population: int | Indices, count: int) -> Indices:
     """Draw ``count`` distinct numbers below ``population`` in random order, for each of ``rows``: (rows, count).
 
-    Floyd's algorithm gives every subset the same chance in ``count`` vector operations, however large the population;
-    shuffling gives every order the same chance.
+    ``population`` may differ from row to row. Floyd's algorithm gives every subset the same chance in ``count`` vector
+    operations, however large the population; shuffling gives every order the same chance.
     """
     drawn = np.empty((rows, count), np.int64)
-    for i, last in enumerate(range(population - count, population)):
+    for i in range(count):
+        last = population - count + i
         candidate = generator.integers(0, last + 1, size=rows)
         taken = (drawn[:, :i] == candidate[:, None]).any(axis=1)
         drawn[:, i] = np.where(taken, last, candidate)
@@ -41,21 +42,24 @@ def draw_classes(generator: np.random.Generator, n_tasks: int, n_classes: int, s
 
 
 def draw_images(
-    generator: np.random.Generator, n_tasks: int, n_images: int, spec: EpisodeSpec, what: str
+    generator: np.random.Generator, n_tasks: int, n_images: int | Indices, spec: EpisodeSpec, what: str
 ) -> tuple[Indices, Indices]:
-    """Draw, for every class of every task, its support and query images out of ``n_images`` that each class has.
+    """Draw, for every class of every task, its support and query images out of the ``n_images`` that it has.
 
-    Returns (n_tasks, n_way, k_shot) and (n_tasks, n_way, n_query), no image twice for a class of a task.
+    ``n_images`` is one number for all, or (n_tasks, n_way). Returns (n_tasks, n_way, k_shot) and (n_tasks, n_way,
+    n_query), no image twice for a class of a task.
     """
     count = spec.k_shot + spec.n_query
-    if count > n_images:
+    fewest = int(np.min(n_images))
+    if count > fewest:
         raise DataError(
-            f"{what} has {n_images} images a class; {spec.k_shot} support and {spec.n_query} query images need {count}",
-            hint=f"with {spec.k_shot} support images choose n_query of at most {n_images - spec.k_shot}"
-            if spec.k_shot < n_images
-            else f"choose task.k_shot below {n_images}",
+            f"{what} has {fewest} images a class; {spec.k_shot} support and {spec.n_query} query images need {count}",
+            hint=f"with {spec.k_shot} support images choose n_query of at most {fewest - spec.k_shot}"
+            if spec.k_shot < fewest
+            else f"choose task.k_shot below {fewest}",
         )
-    drawn = draw_distinct(generator, n_tasks * spec.n_way, n_images, count).reshape(n_tasks, spec.n_way, count)
+    population = n_images if isinstance(n_images, int) else n_images.reshape(-1)
+    drawn = draw_distinct(generator, n_tasks * spec.n_way, population, count).reshape(n_tasks, spec.n_way, count)
     return drawn[:, :, : spec.k_shot], drawn[:, :, spec.k_shot :]
 
 

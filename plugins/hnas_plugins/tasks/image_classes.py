@@ -8,7 +8,7 @@ from attrs import frozen
 from hnas.episode import Episodes, EpisodeSpec
 from hnas.layer import Shape
 from hnas_plugins.tasks.array_cache import Images
-from hnas_plugins.tasks.augmentation import AugmentationOptions
+from hnas_plugins.tasks.augmentation_options import AugmentationOptions
 from hnas_plugins.tasks.sampling import Indices, assemble, draw_classes, draw_images
 
 

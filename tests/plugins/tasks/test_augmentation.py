@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from hnas_plugins.tasks.augmentation import AugmentationOptions, augment
+from hnas_plugins.tasks.augmentation import augment
+from hnas_plugins.tasks.augmentation_options import AugmentationOptions
 
 
 def pictures(n: int = 64, height: int = 9, width: int = 12) -> Tensor:
@@ -53,7 +54,8 @@ def test_crop_shifts_by_whole_pixels_and_repeats_the_edge():
 def test_rotation_keeps_what_is_round_and_moves_what_is_not():
     ys, xs = torch.meshgrid(torch.arange(21.0) - 10, torch.arange(21.0) - 10, indexing="ij")
     disc = torch.exp(-(xs**2 + ys**2) / 60).expand(8, 3, 21, 21)
-    assert torch.allclose(changed(disc, rotation=45.0), disc, atol=0.03)
+    inner = (..., slice(4, 17), slice(4, 17))  # what lies further out may come from outside
+    assert torch.allclose(changed(disc, rotation=45.0)[inner], disc[inner], atol=0.02)
     ramp = ((xs + 10) / 20).expand(8, 3, 21, 21)
     assert (changed(ramp, rotation=45.0) - ramp).abs().amax((1, 2, 3)).min() > 0.01
 

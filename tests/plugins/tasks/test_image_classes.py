@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from hnas import DataError, EpisodeSpec
-from hnas_plugins.tasks.augmentation import AugmentationOptions
+from hnas_plugins.tasks.augmentation_options import AugmentationOptions
 from hnas_plugins.tasks.image_classes import ImageClasses
 
 COUNTS = np.array([9, 4, 6, 12, 5])

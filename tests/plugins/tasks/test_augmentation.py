@@ -57,7 +57,7 @@ def test_rotation_keeps_what_is_round_and_moves_what_is_not():
     inner = (..., slice(4, 17), slice(4, 17))  # what lies further out may come from outside
     assert torch.allclose(changed(disc, rotation=45.0)[inner], disc[inner], atol=0.02)
     ramp = ((xs + 10) / 20).expand(8, 3, 21, 21)
-    assert (changed(ramp, rotation=45.0) - ramp).abs().amax((1, 2, 3)).min() > 0.01
+    assert (changed(ramp, rotation=45.0) - ramp)[inner].abs().amax((1, 2, 3)).median() > 0.05
 
 
 def test_a_turn_does_not_stretch_images_that_are_not_square():

@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
 from attrs import frozen, validators
 
-from hnas import Architecture, Choice, ConfigError, Layer, SearchSpace
+from hnas import Architecture, Choice, Layer, SearchSpace
 from hnas.layer import Shape
 from hnas.settings import one_of, positive, setting
+from hnas_plugins.spaces.conv_layers import (
+    ACTIVATIONS,
+    KERNELS,
+    ConvBlock,
+    all_blocks,
+    check_task,
+    conv_layers,
+    halving_layer,
+    head_layers,
+)
 
 if TYPE_CHECKING:
     from hnas_plugins.spaces.vgg9_supernet import VGG9SuperNet
 
 DEPTH = 4
-KERNELS = (1, 3, 5)
 SCALES = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 2.25)
-ACTIVATIONS = ("relu", "elu", "selu", "sigmoid", "relu6", "leakyrelu")
 
 
 @frozen(kw_only=True)
@@ -48,15 +55,6 @@ class VGG9Options:
         "small kernels of the super-net: the centre of the large ones, that through a learned matrix, or their own",
         one_of("crop", "transform", "own"),
     )
-
-
-@frozen(kw_only=True)
-class ConvBlock:
-    """One convolution with its normalisation, activation and halving: what the genes of one layer decide."""
-
-    kernel: int
-    width: int
-    activation: str
 
 
 class VGG9(SearchSpace):
@@ -101,37 +99,36 @@ class VGG9(SearchSpace):
     def layers(self, arch: Architecture, input_shape: Shape, n_way: int) -> Sequence[Layer]:
         """Return the layers of ``arch``.
 
-        Convolutions have a bias, as a deployed network does: the normalisation is folded into them. An ``avg_pool`` is
-        adaptive: its shapes say what it does, its kernel and stride are left at 1. Raises `ConfigError` where a size is
-        not positive; no input is too small, since padding keeps at least one pixel.
+        Raises `ConfigError` where a size is not positive; no input is too small, since padding keeps at least one
+        pixel.
         """
-        check_task(input_shape, n_way)
+        check_task(self.name, input_shape, n_way)
         layers: list[Layer] = []
         shape = input_shape
         for block in self.blocks(arch):
-            layers += _block_layers(shape, block, self.settings.downsample)
+            layers += self._block_layers(shape, block)
             shape = layers[-1].out_shape
-        return layers + _head_layers(shape, self.settings.pool, n_way)
+        return [*layers, *head_layers(shape, self.settings.pool, n_way)]
 
     def distinct_layers(self, input_shape: Shape, n_way: int) -> list[Layer]:
         """Return every layer of the space once, sorted.
 
         A layer depends on three genes, its kernel, its width and the width before it, so they are enumerated here.
         """
-        check_task(input_shape, n_way)
+        check_task(self.name, input_shape, n_way)
         found: set[Layer] = set()
         shapes = {input_shape}
         for i in range(1, DEPTH + 1):
             halved = set()
             for shape in shapes:
-                for block in self._all_blocks():
-                    layers = _block_layers(shape, block, self.settings.downsample)
+                for block in all_blocks(self.widths):
+                    layers = self._block_layers(shape, block)
                     found.update(layers)
                     halved.add(layers[-1].out_shape)
             shapes = halved
             if self.settings.anl or i == DEPTH:
                 for shape in shapes:
-                    found.update(_head_layers(shape, self.settings.pool, n_way))
+                    found.update(head_layers(shape, self.settings.pool, n_way))
         return sorted(found)
 
     def supernet(self, input_shape: Shape, n_way: int) -> VGG9SuperNet:
@@ -168,54 +165,8 @@ class VGG9(SearchSpace):
         named = {f"{key}{i}": value for key, value in options.items() for i in range(1, DEPTH + 1)}
         return self.architecture(**({"depth": DEPTH} if self.settings.anl else {}), **named)
 
-    def _all_blocks(self) -> list[ConvBlock]:
-        return [
-            ConvBlock(kernel=kernel, width=width, activation=activation)
-            for kernel in KERNELS
-            for width in sorted(set(self.widths))
-            for activation in ACTIVATIONS
-        ]
-
-
-def check_task(input_shape: Shape, n_way: int) -> None:
-    """Raise `ConfigError` unless images and classes have sizes that a network can be built for."""
-    if len(input_shape) != 3 or min(input_shape) < 1 or n_way < 1:
-        raise ConfigError(
-            f"vgg9: images of {'x'.join(map(str, input_shape))} in {n_way} classes make no network; expected positive "
-            "channels x height x width, and at least one class",
-            hint="check the size of the task's images, or --input and --n-way; Omniglot's are 1x28x28",
-        )
-
-
-@lru_cache(maxsize=1 << 14)
-def _block_layers(in_shape: Shape, block: ConvBlock, downsample: str) -> tuple[Layer, ...]:
-    """Return the layers of one block. Cached: a space has some 2,800 blocks, a search prices them 100,000 times."""
-    stride = 2 if downsample == "stride" else 1
-    _, height, width = in_shape
-    halved = (block.width, (height + 1) // 2, (width + 1) // 2)
-    full = halved if stride == 2 else (block.width, height, width)
-    layers = (
-        Layer(
-            op="conv2d",
-            in_shape=in_shape,
-            out_shape=full,
-            kernel=block.kernel,
-            stride=stride,
-            padding=block.kernel // 2,
-            bias=True,
-        ),
-        Layer(op="norm", in_shape=full, out_shape=full),
-        Layer(op=block.activation, in_shape=full, out_shape=full),
-    )
-    if stride == 2:
-        return layers
-    return (*layers, Layer(op="max_pool", in_shape=full, out_shape=halved, kernel=2, stride=2))
-
-
-def _head_layers(in_shape: Shape, pool: int, n_way: int) -> list[Layer]:
-    """Return the average pooling to ``pool`` × ``pool`` and the classifier."""
-    channels = in_shape[0]
-    return [
-        Layer(op="avg_pool", in_shape=in_shape, out_shape=(channels, pool, pool)),
-        Layer(op="linear", in_shape=(channels * pool**2, 1, 1), out_shape=(n_way, 1, 1), bias=True),
-    ]
+    def _block_layers(self, in_shape: Shape, block: ConvBlock) -> tuple[Layer, ...]:
+        if self.settings.downsample == "stride":
+            return conv_layers(in_shape, block, 2)
+        layers = conv_layers(in_shape, block, 1)
+        return (*layers, halving_layer(layers[-1].out_shape))

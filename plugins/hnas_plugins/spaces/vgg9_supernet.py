@@ -21,7 +21,8 @@ from hnas_plugins.spaces.blocks import (
     pool_linear,
     pool_linear_tasks,
 )
-from hnas_plugins.spaces.vgg9 import ACTIVATIONS, DEPTH, KERNELS, VGG9, ConvBlock, check_task
+from hnas_plugins.spaces.conv_layers import ACTIVATIONS, KERNELS, ConvBlock, check_task
+from hnas_plugins.spaces.vgg9 import DEPTH, VGG9
 
 
 class VGG9SuperNet(SuperNet):
@@ -39,7 +40,7 @@ class VGG9SuperNet(SuperNet):
     rate_groups = DEPTH
 
     def __init__(self, space: VGG9, input_shape: Shape, n_way: int) -> None:
-        check_task(input_shape, n_way)
+        check_task(space.name, input_shape, n_way)
         engine.prepare()
         self._space = space
         self.largest = space.largest()

@@ -6,7 +6,7 @@ from torch import nn
 
 from hnas import NormStats
 from hnas_plugins.spaces import blocks
-from hnas_plugins.spaces.vgg9 import ACTIVATIONS
+from hnas_plugins.spaces.conv_layers import ACTIVATIONS
 
 T, N, C, OUT = 3, 4, 2, 5
 

@@ -1,0 +1,86 @@
+"""What the convolutional spaces have in common: the options of a convolution, and the layers it comes with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import lru_cache
+
+from attrs import frozen
+
+from hnas import ConfigError, Layer
+from hnas.layer import Shape
+
+KERNELS = (1, 3, 5)
+ACTIVATIONS = ("relu", "elu", "selu", "sigmoid", "relu6", "leakyrelu")
+
+
+@frozen(kw_only=True)
+class ConvBlock:
+    """One convolution with its normalisation and activation: what the genes of one layer decide."""
+
+    kernel: int
+    width: int
+    activation: str
+
+
+def all_blocks(widths: Iterable[int]) -> list[ConvBlock]:
+    """Return every block with one of ``widths``."""
+    return [
+        ConvBlock(kernel=kernel, width=width, activation=activation)
+        for kernel in KERNELS
+        for width in sorted(set(widths))
+        for activation in ACTIVATIONS
+    ]
+
+
+def check_task(space: str, input_shape: Shape, n_way: int) -> None:
+    """Raise `ConfigError` unless images and classes have sizes that a network can be built for."""
+    if len(input_shape) != 3 or min(input_shape) < 1 or n_way < 1:
+        raise ConfigError(
+            f"{space}: images of {'x'.join(map(str, input_shape))} in {n_way} classes make no network; expected "
+            "positive channels x height x width, and at least one class",
+            hint="check the size of the task's images, or --input and --n-way; Omniglot's are 1x28x28",
+        )
+
+
+@lru_cache(maxsize=1 << 15)
+def conv_layers(in_shape: Shape, block: ConvBlock, stride: int) -> tuple[Layer, Layer, Layer]:
+    """Return convolution, normalisation and activation. Cached: a search prices the same thousands 100,000 times.
+
+    The convolution has a bias, as a deployed network does: the normalisation is folded into it. A stride of 2 halves
+    the map with rounding up.
+    """
+    _, height, width = in_shape
+    out = (block.width, -(-height // stride), -(-width // stride))
+    conv = Layer(
+        op="conv2d",
+        in_shape=in_shape,
+        out_shape=out,
+        kernel=block.kernel,
+        stride=stride,
+        padding=block.kernel // 2,
+        bias=True,
+    )
+    return conv, Layer(op="norm", in_shape=out, out_shape=out), Layer(op=block.activation, in_shape=out, out_shape=out)
+
+
+@lru_cache(maxsize=1 << 12)
+def halving_layer(in_shape: Shape) -> Layer:
+    """Return the 2×2 max-pooling that halves a map with rounding up."""
+    channels, height, width = in_shape
+    return Layer(
+        op="max_pool", in_shape=in_shape, out_shape=(channels, -(-height // 2), -(-width // 2)), kernel=2, stride=2
+    )
+
+
+@lru_cache(maxsize=1 << 12)
+def head_layers(in_shape: Shape, pool: int, n_way: int) -> tuple[Layer, Layer]:
+    """Return the average pooling to ``pool`` × ``pool`` and the classifier.
+
+    An ``avg_pool`` is adaptive: its shapes say what it does, its kernel and stride are left at 1.
+    """
+    channels = in_shape[0]
+    return (
+        Layer(op="avg_pool", in_shape=in_shape, out_shape=(channels, pool, pool)),
+        Layer(op="linear", in_shape=(channels * pool**2, 1, 1), out_shape=(n_way, 1, 1), bias=True),
+    )

@@ -1,11 +1,11 @@
-// The activations of the VGG9 space: each as a function f, its slope f' and its curvature f''.
+// The activations of the spaces: each as a function f, its slope f' and its curvature f''. NONE leaves z as it is.
 
 #include <math.h>
 #include <stdint.h>
 
 #include "kernels.h"
 
-enum { RELU, ELU, SELU, SIGMOID, RELU6, LEAKYRELU };
+enum { RELU, ELU, SELU, SIGMOID, RELU6, LEAKYRELU, NONE };
 #define SELU_A 1.6732632423543772848170429916717
 #define SELU_L 1.0507009873554804934193349852946
 
@@ -40,6 +40,7 @@ static inline REAL activate(int a, REAL z) {
     case SELU: { REAL e = (REAL)SELU_A * (exp_neg(z < 0 ? z : 0) - 1); return (REAL)SELU_L * (z < 0 ? e : z); }
     case SIGMOID: { REAL e = exp_neg(z < 0 ? z : -z), s = 1 / (1 + e); return z != z ? z : (z < 0 ? e * s : s); }
     case RELU6: return z < 0 ? 0 : (z > 6 ? 6 : z);
+    case NONE: return z;
     default: return z < 0 ? (REAL)0.01 * z : z;
   }
 }
@@ -50,6 +51,7 @@ static inline REAL slope(int a, REAL z) {
     case SELU: { REAL e = (REAL)SELU_A * exp_neg(z < 0 ? z : 0); return (REAL)SELU_L * (z > 0 ? 1 : e); }
     case SIGMOID: { REAL e = exp_neg(z < 0 ? z : -z), s = 1 / (1 + e); return e * s * s; }
     case RELU6: return (z > 0 && z < 6) ? 1 : 0;
+    case NONE: return 1;
     default: return z > 0 ? 1 : (REAL)0.01;
   }
 }

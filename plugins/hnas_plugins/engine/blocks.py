@@ -37,13 +37,13 @@ def conv_norm_activation(
     gamma: Tensor,  # (T, O)
     beta: Tensor,  # (T, O)
     *,
-    activation: str,
+    activation: str | None,
     stride: int,
     max_pool: bool,
     norm: str,
     stats: NormStats | None,
 ) -> Tensor:
-    """Convolve without a bias, normalise, activate and, where ``max_pool``, halve. Returns (T, N, H', W', O)."""
+    """Convolve without a bias, normalise, activate if at all and, where ``max_pool``, halve: (T, N, H', W', O)."""
     x = convolve(x, weight.permute(0, 1, 3, 4, 2), stride)
     y, mean, rstd = norm_activation(x, gamma, beta, activation=activation, max_pool=max_pool, eps=EPS)
     if stats is not None:

@@ -215,7 +215,8 @@ INLINE void backward2(int act, int pool, const REAL *restrict v, const REAL *ca,
     case 4: call(2, 0); break;   case 5: call(2, 1); break;                            \
     case 6: call(3, 0); break;   case 7: call(3, 1); break;                            \
     case 8: call(4, 0); break;   case 9: call(4, 1); break;                            \
-    case 10: call(5, 0); break;  default: call(5, 1);                                  \
+    case 10: call(5, 0); break;  case 11: call(5, 1); break;                           \
+    case 12: call(6, 0); break;  default: call(6, 1);                                  \
   }
 
 int norm_forward(const REAL *x, const REAL *gamma, const REAL *beta, REAL *y, uint8_t *corner, REAL *mean,

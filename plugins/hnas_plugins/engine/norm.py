@@ -25,8 +25,10 @@ from torch.autograd.function import once_differentiable
 
 from hnas_plugins.engine.native import apply, library
 
-ACTIVATION_CODES = {"relu": 0, "elu": 1, "selu": 2, "sigmoid": 3, "relu6": 4, "leakyrelu": 5}
-"""The codes of norm.c."""
+ACTIVATION_CODES: dict[str | None, int] = {
+    "relu": 0, "elu": 1, "selu": 2, "sigmoid": 3, "relu6": 4, "leakyrelu": 5, None: 6
+}  # fmt: skip
+"""The codes of activations.h; ``None`` is no activation."""
 
 
 def norm_activation(
@@ -34,7 +36,7 @@ def norm_activation(
     gamma: Tensor,  # (T, C)
     beta: Tensor,  # (T, C)
     *,
-    activation: str,
+    activation: str | None,
     max_pool: bool,
     eps: float,
 ) -> tuple[Tensor, Tensor, Tensor]:

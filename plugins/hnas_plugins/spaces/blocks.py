@@ -19,13 +19,14 @@ from hnas_plugins.spaces.grouped_convolution import grouped_convolution
 EPS = 1e-5
 """Added to the variance by a batch normalisation."""
 
-ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+ACTIVATIONS: dict[str | None, Callable[[Tensor], Tensor]] = {
     "relu": F.relu,
     "elu": F.elu,
     "selu": F.selu,
     "sigmoid": torch.sigmoid,
     "relu6": F.relu6,
     "leakyrelu": F.leaky_relu,  # slope 0.01, torch's default
+    None: lambda x: x,
 }
 
 
@@ -35,7 +36,7 @@ def conv_norm_activation(
     gamma: Tensor,  # (O,)
     beta: Tensor,  # (O,)
     *,
-    activation: str,
+    activation: str | None,
     stride: int,
     max_pool: bool,
     norm: str,
@@ -43,7 +44,7 @@ def conv_norm_activation(
 ) -> Tensor:
     """Convolve without a bias, normalise, activate and, where ``max_pool``, halve. Returns (N, O, H', W').
 
-    A bias would cancel in the normalisation. ``norm`` names the layer in ``stats``.
+    A bias would cancel in the normalisation. ``norm`` names the layer in ``stats``. ``activation`` may be ``None``.
     """
     x = _convolve(x, weight, stride, 1)
     x = ACTIVATIONS[activation](_normalise(x, gamma, beta, norm, stats))
@@ -56,7 +57,7 @@ def conv_norm_activation_tasks(
     gamma: Tensor,  # (T, O)
     beta: Tensor,  # (T, O)
     *,
-    activation: str,
+    activation: str | None,
     stride: int,
     max_pool: bool,
     norm: str,
@@ -101,6 +102,12 @@ def _normalise(x: Tensor, gamma: Tensor, beta: Tensor, norm: str, stats: NormSta
         var, mean = torch.var_mean(x.detach(), dim=(0, 2, 3), correction=0)
         stats.mean[norm], stats.var[norm] = mean.view(gamma.shape), var.view(gamma.shape)
     return F.batch_norm(x, None, None, *flat, training=True, eps=EPS)
+
+
+def centre(weight: Tensor, kernel: int) -> Tensor:
+    """Return the middle ``kernel`` × ``kernel`` of a larger kernel (…, k, k), as a view."""
+    edge = (weight.shape[-1] - kernel) // 2
+    return weight[..., edge : edge + kernel, edge : edge + kernel]
 
 
 def halve(x: Tensor) -> Tensor:

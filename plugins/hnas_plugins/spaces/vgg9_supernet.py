@@ -15,6 +15,7 @@ from hnas_plugins.engine import blocks as engine
 from hnas_plugins.engine.descent import ChainBlock, descend
 from hnas_plugins.spaces.blocks import (
     EPS,
+    centre,
     conv_norm_activation,
     conv_norm_activation_tasks,
     group_tasks,
@@ -114,9 +115,7 @@ class VGG9SuperNet(SuperNet):
             if self._space.settings.kernels == "transform" and block.kernel < 5:
                 inner = weight[..., 1:4, 1:4]
                 weight = (inner.flatten(-2) @ params[f"conv{i}.to3"].unsqueeze(-3)).view(inner.shape)
-            edge = (weight.shape[-1] - block.kernel) // 2
-            crop = slice(edge, edge + block.kernel)
-            shared[f"conv{i}.weight"] = weight[..., crop, crop]
+            shared[f"conv{i}.weight"] = centre(weight, block.kernel)
             for part in ("weight", "bias"):
                 shared[f"norm{i}.{part}"] = self._norm(params[f"norm{i}.{part}"][..., : block.width], block)
             channels = block.width

@@ -5,7 +5,8 @@ import torch
 
 from hnas import NormStats, SuperNet
 from hnas_plugins.engine.descent import ChainBlock, descend
-from hnas_plugins.spaces.vgg9 import ACTIVATIONS, VGG9, VGG9Options
+from hnas_plugins.spaces.conv_layers import ACTIVATIONS
+from hnas_plugins.spaces.vgg9 import VGG9, VGG9Options
 
 pytestmark = pytest.mark.usefixtures("kernels")
 STEPS = 3

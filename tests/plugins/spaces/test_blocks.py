@@ -25,7 +25,7 @@ def weights(generator, kernel, lead=()):
 
 def test_the_activations_are_those_that_the_space_offers():
     """An activation that the space lists and the network lacks would fail in the middle of a training."""
-    assert tuple(blocks.ACTIVATIONS) == ACTIVATIONS
+    assert tuple(blocks.ACTIVATIONS) == (*ACTIVATIONS, None)
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_the_classifier_of_many_tasks_is_that_of_each(generator, pool):
         torch.testing.assert_close(blocks.pool_linear(x[t], weight[t], bias[t], pool), module(x[t]))
 
 
-@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("activation", [*ACTIVATIONS, None])
 def test_blocks_are_twice_differentiable(generator, activation):
     """MAML differentiates through an inner gradient; a detach or a once-differentiable operation would be silent."""
     x = torch.randn(3, C, 4, 4, generator=generator, dtype=torch.float64)

@@ -5,29 +5,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from supernet_checks import MODULES, check_batched_tasks, check_statistics, count_macs, random_params, stacked_case
 from torch import nn
 
-from hnas import NormStats
 from hnas_plugins.spaces.vgg9 import VGG9, VGG9Options
-
-MODULES = {
-    "relu": nn.ReLU,
-    "elu": nn.ELU,
-    "selu": nn.SELU,
-    "sigmoid": nn.Sigmoid,
-    "relu6": nn.ReLU6,
-    "leakyrelu": lambda: nn.LeakyReLU(0.01),
-}
-
-
-def random_params(supernet, seed, lead=()):
-    """Draw every parameter in float64, normalisations too, so that an exchanged one shows."""
-    generator = torch.Generator().manual_seed(seed)
-    params = {}
-    for name, value in supernet.init(generator).items():
-        noise = torch.randn(*lead, *value.shape, generator=generator, dtype=torch.float64)
-        params[name] = 1 + 0.3 * noise if name.startswith("norm") and name.endswith("weight") else 0.5 * noise
-    return params
 
 
 def plain_network(options, picked, params, channels, n_way):
@@ -57,21 +38,6 @@ def plain_network(options, picked, params, channels, n_way):
     linear.bias.data = params["fc.bias"].clone()
     modules += [nn.AdaptiveAvgPool2d(options.pool), nn.Flatten(), linear]
     return nn.Sequential(*modules).double().train()
-
-
-def count_macs(network, x):
-    """Count multiplications for one image from the shapes that really pass through the modules."""
-    counted = []
-
-    def count(module, inputs, output):
-        per_output = module.weight[0].numel()
-        counted.append(output[0].numel() * per_output)
-
-    handles = [m.register_forward_hook(count) for m in network if isinstance(m, nn.Conv2d | nn.Linear)]
-    output = network(x)
-    for handle in handles:
-        handle.remove()
-    return sum(counted), output
 
 
 @st.composite
@@ -106,15 +72,6 @@ def test_a_sub_network_is_the_plain_network_with_the_copied_weights(case):
     assert sum(layer.macs for layer in layers) == macs
 
 
-def stacked_case(space, arch, seed, tasks=3, shape=(2, 9, 10), n_way=4, images=6):
-    supernet = space.supernet(shape, n_way)
-    params = supernet.share(random_params(supernet, seed, (tasks,)), arch)
-    generator = torch.Generator().manual_seed(seed)
-    x = torch.randn(tasks, images, *shape, generator=generator, dtype=torch.float64)
-    y = torch.randint(n_way, (tasks, images), generator=generator)
-    return supernet, params, x, y
-
-
 def members(count=6):
     """Return random members of spaces with each option, spread by a fixed seed."""
     generator = np.random.default_rng(3)
@@ -129,36 +86,11 @@ def members(count=6):
     return found
 
 
-def inner_step(loss, params):
-    """One differentiable gradient step of MAML."""
-    gradients = torch.autograd.grad(loss, list(params.values()), create_graph=True)
-    return {name: p - 0.1 * g for (name, p), g in zip(params.items(), gradients, strict=True)}
-
-
-def cross_entropy(logits, y):
-    return nn.functional.cross_entropy(logits, y)
-
-
 @pytest.mark.parametrize("tasks", [1, 3])
 @pytest.mark.parametrize(("space", "arch"), members())
 def test_batched_tasks_agree_with_each_task_alone(space, arch, tasks):
-    """Logits, and the second-order gradient through an inner step: what meta-training uses the batch for."""
-    supernet, stacked, x, y = stacked_case(space, arch, seed=1, tasks=tasks)
-    leaves = {name: value.detach().clone().requires_grad_() for name, value in stacked.items()}
-    logits = supernet.forward_tasks(leaves, x, arch)
-    adapted = inner_step(sum(cross_entropy(logits[t], y[t]) for t in range(tasks)), leaves)
-    outer = supernet.forward_tasks(adapted, x.flip(1), arch)
-    batched = torch.autograd.grad(sum(cross_entropy(outer[t], y[t]) for t in range(tasks)), list(leaves.values()))
-
-    for t in range(tasks):
-        alone = {name: value[t].detach().clone().requires_grad_() for name, value in stacked.items()}
-        one = supernet.forward(alone, x[t], arch)
-        torch.testing.assert_close(logits[t], one, rtol=1e-9, atol=1e-9)
-        moved = inner_step(cross_entropy(one, y[t]), alone)
-        loss = cross_entropy(supernet.forward(moved, x[t].flip(0), arch), y[t])
-        for name, expected, got in zip(alone, torch.autograd.grad(loss, list(alone.values())), batched, strict=True):
-            torch.testing.assert_close(got[t], expected, rtol=1e-7, atol=1e-9, msg=lambda m, n=name: f"{n}: {m}")
-            assert expected.abs().max() > 0, name
+    """What meta-training uses the batch for."""
+    check_batched_tasks(space, arch, tasks)
 
 
 def test_tasks_may_share_one_set_of_weights():
@@ -193,22 +125,9 @@ def test_a_whole_network_passes_the_numerical_second_derivative():
 
 @pytest.mark.parametrize(("space", "arch"), members(4))
 def test_statistics_collected_and_applied_give_the_same_logits(space, arch):
-    """Per-step statistics of MAML++ and an exported model rest on this; names and shapes as `NormStats` says."""
-    supernet, stacked, x, _ = stacked_case(space, arch, seed=4)
-    depth = len(space.blocks(arch))
-    together = NormStats("collect")
-    logits = supernet.forward_tasks(stacked, x, arch, stats=together)
-    assert set(together.mean) == set(together.var) == {f"norm{i}" for i in range(1, depth + 1)}
-    assert together.var["norm1"].shape == (3, space.blocks(arch)[0].width)
-    applied = supernet.forward_tasks(stacked, x, arch, stats=NormStats("apply", together.mean, together.var))
-    torch.testing.assert_close(applied, logits)
-
-    one = {name: value[1] for name, value in stacked.items()}
-    alone = NormStats("collect")
-    torch.testing.assert_close(supernet.forward(one, x[1], arch, stats=alone), logits[1])
-    torch.testing.assert_close(alone.var["norm1"], together.var["norm1"][1])
-    half = supernet.forward(one, x[1, :3], arch, stats=NormStats("apply", alone.mean, alone.var))
-    torch.testing.assert_close(half, logits[1, :3])  # given statistics: an image's logits do not depend on the others
+    """Per-step statistics of MAML++ and an exported model rest on this."""
+    blocks = space.blocks(arch)
+    check_statistics(space, arch, [f"norm{i}" for i in range(1, len(blocks) + 1)], [b.width for b in blocks])
 
 
 @settings(deadline=None, max_examples=50)

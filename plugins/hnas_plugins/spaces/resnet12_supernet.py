@@ -1,0 +1,176 @@
+"""The super-net of the ResNet12 space: the weights of its largest network, shared by all."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor
+
+from hnas import Architecture, NormStats, SuperNet
+from hnas.layer import Shape
+from hnas.supernet import Params, Role
+from hnas_plugins.engine import blocks as engine
+from hnas_plugins.spaces.blocks import (
+    ACTIVATIONS,
+    centre,
+    conv_norm_activation,
+    conv_norm_activation_tasks,
+    group_tasks,
+    pool_linear,
+    pool_linear_tasks,
+)
+from hnas_plugins.spaces.conv_layers import ACTIVATIONS as NAMES
+from hnas_plugins.spaces.conv_layers import KERNELS, check_task
+from hnas_plugins.spaces.resnet12 import BLOCKS, CONVOLUTIONS, ResidualBlock, ResNet12
+
+
+class ResNet12SuperNet(SuperNet):
+    """Share weights by the first n channels of input and output and the centre crop of the kernel.
+
+    Parameters, for block b and convolution i: ``conv{b}_{i}.weight`` (O, C, 5, 5) and ``conv{b}_short.weight``
+    (O, C, 1, 1), each with ``norm….weight`` and ``norm….bias`` (O,); ``fc.weight`` (n_way, C, pool²) and ``fc.bias``
+    (n_way,). The shortcut's normalisation goes with the activation that follows the addition.
+
+    Convolutions have no bias here, because a normalisation by batch statistics cancels it; `ResNet12.layers` counts
+    one, as a deployed network has it.
+    """
+
+    task_batched = True
+    rate_groups = BLOCKS
+
+    def __init__(self, space: ResNet12, input_shape: Shape, n_way: int) -> None:
+        check_task(space.name, input_shape, n_way)
+        engine.prepare()
+        self._space = space
+        self.largest = space.largest()
+        self._task = (input_shape, n_way)
+        self._pool = space.settings.pool
+        self._by_activation = space.settings.norms == "activation"
+        self._shapes: dict[str, tuple[int, ...]] = {}
+        self._fans: dict[str, tuple[int, int]] = {}
+        """Of each convolution in the reference network: fan-in and fan-out."""
+        channels, base = input_shape[0], input_shape[0]
+        for b in range(BLOCKS):
+            own = space.base(b)
+            widest = max(space.widths(b, CONVOLUTIONS - 1))
+            self._add(f"{b + 1}_short", widest, channels, 1, (base, own))
+            for i in range(CONVOLUTIONS):
+                width = max(space.widths(b, i))
+                self._add(f"{b + 1}_{i + 1}", width, channels, max(KERNELS), (9 * base, 9 * own))
+                channels, base = width, own
+        self._fans["fc.weight"] = (base * self._pool**2, n_way)
+        self._shapes |= {"fc.weight": (n_way, channels, self._pool**2), "fc.bias": (n_way,)}
+
+    def _add(self, name: str, width: int, channels: int, kernel: int, fans: tuple[int, int]) -> None:
+        self._fans[f"conv{name}.weight"] = fans
+        self._shapes[f"conv{name}.weight"] = (width, channels, kernel, kernel)
+        norm = (len(NAMES), width) if self._by_activation else (width,)
+        self._shapes[f"norm{name}.weight"] = self._shapes[f"norm{name}.bias"] = norm
+
+    @property
+    def roles(self) -> Mapping[str, Role]:
+        return {n: "norm" if n.startswith("norm") else "weight" for n in self._shapes}
+
+    def init(self, generator: torch.Generator) -> Params:
+        """Draw Xavier-uniform weights, with the bounds of the reference network's fans; biases 0, gamma 1, beta 0."""
+        params = {}
+        for name, shape in self._shapes.items():
+            if name in self._fans:
+                bound = math.sqrt(6 / sum(self._fans[name]))
+                params[name] = torch.empty(shape).uniform_(-bound, bound, generator=generator)
+            else:
+                params[name] = torch.zeros(shape) if name.endswith(".bias") else torch.ones(shape)
+        return params
+
+    def macs(self, arch: Architecture) -> int:
+        return sum(layer.macs for layer in self._space.layers(arch, *self._task))
+
+    def share(self, params: Params, arch: Architecture) -> Params:
+        """Return views of ``params``: the super-net's, or those of any network that has as much of each tensor."""
+        shared: Params = {}
+        channels = params["conv1_1.weight"].shape[-3]
+
+        def take(name: str, width: int, channels: int, kernel: int, activation: str) -> None:
+            shared[f"conv{name}.weight"] = centre(params[f"conv{name}.weight"][..., :width, :channels, :, :], kernel)
+            for part in ("weight", "bias"):
+                rows = params[f"norm{name}.{part}"]
+                if self._by_activation:
+                    rows = rows[..., NAMES.index(activation), :]
+                shared[f"norm{name}.{part}"] = rows[..., :width]
+
+        for b, block in enumerate(self._space.blocks(arch), 1):
+            take(f"{b}_short", block.width, channels, 1, block.convolutions[-1].activation)
+            for i, c in enumerate(block.convolutions, 1):
+                take(f"{b}_{i}", c.width, channels, c.kernel, c.activation)
+                channels = c.width
+        shared["fc.weight"], shared["fc.bias"] = params["fc.weight"][..., :channels, :], params["fc.bias"]
+        return shared
+
+    def rate_group(self, arch: Architecture) -> int:
+        return len(self._space.blocks(arch)) - 1
+
+    def fan_ratios(self, arch: Architecture) -> Mapping[str, float]:
+        """Return the ratio of each layer's fan-in to that of the reference network (3×3, scale 1)."""
+        (channels, _, _), _ = self._task
+        ratios = {}
+        for b, block in enumerate(self._space.blocks(arch), 1):
+            ratios[f"conv{b}_short.weight"] = channels / self._fans[f"conv{b}_short.weight"][0]
+            for i, c in enumerate(block.convolutions, 1):
+                ratios[f"conv{b}_{i}.weight"] = c.kernel**2 * channels / self._fans[f"conv{b}_{i}.weight"][0]
+                channels = c.width
+        return ratios | {"fc.weight": channels * self._pool**2 / self._fans["fc.weight"][0]}
+
+    def forward(self, shared: Params, x: Tensor, arch: Architecture, *, stats: NormStats | None = None) -> Tensor:
+        """Return the logits (N, n_way). Statistics are named ``norm1_1`` … ``norm4_3`` and ``norm1_short`` …."""
+        if engine.usable(x, stats):
+            batch = None if stats is None else NormStats("collect")
+            logits = self._fast({k: v[None] for k, v in shared.items()}, x[None], arch, batch)
+            if stats is not None and batch is not None:
+                stats.mean |= {k: v[0] for k, v in batch.mean.items()}
+                stats.var |= {k: v[0] for k, v in batch.var.items()}
+            return logits[0]
+        x = self._features(conv_norm_activation, shared, x, arch, stats)
+        return pool_linear(x, shared["fc.weight"], shared["fc.bias"], self._pool)
+
+    def forward_tasks(self, shared: Params, x: Tensor, arch: Architecture, *, stats: NormStats | None = None) -> Tensor:
+        """Return the logits (T, N, n_way): all tasks at once; without the engine, as groups of each convolution."""
+        if engine.usable(x, stats):
+            return self._fast(shared, x, arch, stats)
+        x = self._features(conv_norm_activation_tasks, shared, group_tasks(x), arch, stats)
+        return pool_linear_tasks(x, shared["fc.weight"], shared["fc.bias"], self._pool)
+
+    def _fast(self, shared: Params, x: Tensor, arch: Architecture, stats: NormStats | None) -> Tensor:
+        x = self._features(engine.conv_norm_activation, shared, engine.channels_last(x), arch, stats)
+        return engine.pool_linear(x, shared["fc.weight"], shared["fc.bias"], self._pool)
+
+    def _features(
+        self, block_of: Callable[..., Tensor], shared: Params, x: Tensor, arch: Architecture, stats: NormStats | None
+    ) -> Tensor:
+        """Return the last feature map."""
+
+        def convolve(x: Tensor, name: str, stride: int, activation: str | None) -> Tensor:
+            return block_of(
+                x,
+                shared[f"conv{name}.weight"],
+                shared[f"norm{name}.weight"],
+                shared[f"norm{name}.bias"],
+                activation=activation,
+                stride=stride,
+                max_pool=False,
+                norm=f"norm{name}",
+                stats=stats,
+            )
+
+        for b, block in enumerate(self._space.blocks(arch), 1):
+            x = self._residual(convolve, x, b, block)
+        return x
+
+    @staticmethod
+    def _residual(convolve: Callable[..., Tensor], x: Tensor, b: int, block: ResidualBlock) -> Tensor:
+        first, second, last = (c.activation for c in block.convolutions)
+        y = convolve(x, f"{b}_1", 2, first)
+        y = convolve(y, f"{b}_2", 1, second)
+        y = convolve(y, f"{b}_3", 1, None)
+        return ACTIVATIONS[last](y + convolve(x, f"{b}_short", 2, None))

@@ -31,13 +31,15 @@ Gradient = dict[str, "Tensor"]
 class Progress:
     """Where meta-training stands: ``iteration`` counts from 0 over all epochs.
 
-    ``rate_factor`` is what the phase multiplies the learner's outer learning rates with.
+    ``rate_factor`` is what the phase multiplies the learner's outer learning rates with. ``noise`` holds a seed for
+    each task that `MetaLearner.gradient` is given, for what is random in training; a task always gets the same one.
     """
 
     iteration: int
     iterations_per_epoch: int
     epochs: int
     rate_factor: float = 1.0
+    noise: tuple[int, ...] = ()
 
     @property
     def epoch(self) -> int:

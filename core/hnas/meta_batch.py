@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
+import attrs
 from attrs import frozen
 
 from hnas.accelerator import memory_explained
@@ -70,6 +71,8 @@ def _gradient_part(values: Mapping[str, Any], item: Any) -> tuple[dict[str, Any]
     part, progress, n_query, purpose = item
     episodes = setup.episodes("train", purpose, part.tasks, n_query, progress.iteration)
     state = from_driver(values["state"], setup)
+    first = int(setup.seeds.numpy(f"{purpose}-noise", progress.iteration).integers(1 << 62))
+    progress = attrs.evolve(progress, noise=tuple(first + i for i in part.tasks))
     with memory_explained(
         f"the networks of {len(part.tasks)} tasks, {setup.n_way} x ({setup.k_shot} + {n_query}) images each",
         "the phase's tasks or n_query, or learner.batch_below_gflop",

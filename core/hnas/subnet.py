@@ -52,6 +52,9 @@ class SubNet(SuperNet):
     ) -> Params:
         return self._supernet.descend(weights, norms, rates, x, y, self._arch, stats=stats, gradients=gradients)
 
+    def with_drop_block(self, rate: float, generators: Sequence[torch.Generator]) -> SubNet:
+        return SubNet(self._supernet.with_drop_block(rate, generators), self._arch, self._names)
+
     def rate_group(self, arch: Architecture) -> int:
         return self._supernet.rate_group(self._arch)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from attrs import define, field
 
 from hnas.architecture import Architecture
+from hnas.errors import ConfigError
 
 if TYPE_CHECKING:
     import torch
@@ -127,6 +128,17 @@ class SuperNet(ABC):
         if gradients is not None:
             gradients |= {k: torch.stack(v) for k, v in kept.items()}
         return adapted
+
+    def with_drop_block(self, rate: float, generators: Sequence[torch.Generator]) -> SuperNet:
+        """Return this super-net as it is in training with DropBlock (Ghiasi et al., NeurIPS 2018).
+
+        Its passes set blocks of features to 0, a share ``rate`` of them, as each task's generator (on the CPU) says: as
+        many as `forward_tasks` and `descend` are given tasks, one for `forward`. Raises `ConfigError` where a space has
+        none, as by default.
+        """
+        raise ConfigError(
+            f"{type(self).__name__} has no DropBlock", hint="set learner.drop_block=0, or use a space that has it"
+        )
 
     rate_groups: int = 1
     """How many groups of sub-networks a learner should keep learning rates of their own for; see `rate_group`."""

@@ -41,6 +41,8 @@ class MAML(MetaLearner):
 
     def init(self, supernet: SuperNet, generator: torch.Generator) -> State:
         o = self._options
+        if o.drop_block:
+            supernet.with_drop_block(o.drop_block, [])  # or raise now, rather than in a worker
         state: State = {}
         for name, value in supernet.init(generator).items():
             if supernet.roles[name] == "norm" and o.per_step_norm:
@@ -61,15 +63,16 @@ class MAML(MetaLearner):
     ) -> tuple[Gradient, Scores]:
         second_order = is_second_order(self._options, progress.epoch)
         weights = tuple(loss_weights(self._options, progress.epoch))
+        noise = self._noise(progress, len(episodes))
 
         def run(inputs: dict[str, Tensor]) -> dict[str, Tensor]:
             part = Episodes(**{n: inputs[f"episodes/{n}"] for n in TENSORS})
             with self._arithmetic(part):
-                found, scores = self._meta_gradient(supernet, inputs, part, arch, second_order, weights)
+                found, scores = self._meta_gradient(supernet, inputs, part, arch, second_order, weights, noise)
             return found | {"scores/loss": scores.loss, "scores/accuracy": scores.accuracy}
 
         inputs = state | {f"episodes/{n}": getattr(episodes, n) for n in TENSORS}
-        if self._options.cuda_graphs and episodes.support_x.is_cuda:
+        if self._options.cuda_graphs and episodes.support_x.is_cuda and not noise:  # a graph would repeat its masks
             shapes = tuple(tuple(v.shape) for v in inputs.values())
             found = self._replay((supernet, arch, second_order, weights, shapes), run, inputs)
         else:
@@ -84,17 +87,20 @@ class MAML(MetaLearner):
         arch: Architecture,
         second_order: bool,
         weights_of_loss: Sequence[float],
+        noise: Sequence[torch.Generator],
     ) -> tuple[Gradient, Scores]:
         o = self._options
         if not second_order and not any(weights_of_loss[:-1]) and not o.distillation and episodes.support_x.is_cpu:
-            return self._first_order(supernet, state, episodes, arch)
+            return self._first_order(supernet, state, episodes, arch, noise)
         learned = Leaves(supernet, state, arch, o)
-        network = Network(supernet=supernet, arch=arch, batched=self._batches(supernet, arch, episodes))
+        batched = self._batches(supernet, arch, episodes)
         losses: list[Tensor] = []
         accuracies: list[Tensor] = []
         answers = self._answers(supernet, state, episodes, arch)
-        for number, (x, y, query_x, query_y) in enumerate(_tasks(episodes, network.batched)):
-            start = learned.learned.for_tasks(len(episodes)) if network.batched else learned.learned
+        for number, (x, y, query_x, query_y) in enumerate(_tasks(episodes, batched)):
+            own = noise if batched else noise[number : number + 1]
+            network = Network(supernet=self._dropping(supernet, own), arch=arch, batched=batched)
+            start = learned.learned.for_tasks(len(episodes)) if batched else learned.learned
             stats = learned.collectors() if o.per_step_statistics else None
             total = torch.zeros((), device=x.device)
             steps = unroll(network, start, x, y, second_order=second_order, stats=stats)
@@ -104,7 +110,7 @@ class MAML(MetaLearner):
                     logits = network({**weights, **start.norms[step]}, query_x, final)
                     loss = task_losses(logits, query_y)
                     if answers is not None:
-                        soft = answers if network.batched else answers[number]
+                        soft = answers if batched else answers[number]
                         distance = -(soft * logits.log_softmax(-1)).sum(-1).mean(-1)
                         loss = torch.lerp(loss, distance, o.distillation)
                     total = total + weights_of_loss[step] * loss.sum()
@@ -116,19 +122,21 @@ class MAML(MetaLearner):
         return learned.gradient(), Scores(loss=torch.cat(losses), accuracy=torch.cat(accuracies))
 
     def _first_order(
-        self, supernet: SuperNet, state: State, episodes: Episodes, arch: Architecture
+        self, supernet: SuperNet, state: State, episodes: Episodes, arch: Architecture, noise: Sequence[torch.Generator]
     ) -> tuple[Gradient, Scores]:
         """Return the meta-gradient of the last step's loss; the inner loop itself needs no graph."""
         learned = Leaves(supernet, state, arch, self._options)
         start = learned.learned
-        losses, accuracies = [], []
+        losses, accuracies, done = [], [], 0
         for group in self._groups(supernet, arch, episodes):
+            network = self._dropping(supernet, noise[done : done + len(group)])
+            done += len(group)
             stats = learned.collectors() if self._options.per_step_statistics else None
             steps: Params = {}
-            ends = self._descend(supernet, arch, learned, group, stats[:-1] if stats else None, steps)
+            ends = self._descend(network, arch, learned, group, stats[:-1] if stats else None, steps)
             leaves = {k: v.detach().requires_grad_() for k, v in ends.items()}
             norm = {k: v.expand(len(group), *v.shape) for k, v in start.norms[-1].items()}
-            logits = supernet.forward_tasks(leaves | norm, group.query_x, arch, stats=stats[-1] if stats else None)
+            logits = network.forward_tasks(leaves | norm, group.query_x, arch, stats=stats[-1] if stats else None)
             loss = task_losses(logits, group.query_y)
             torch.autograd.backward(loss.sum(), inputs=[*leaves.values(), *learned.norm_leaves])
             learned.add_first_order({k: v.grad for k, v in leaves.items() if v.grad is not None}, steps)
@@ -209,6 +217,17 @@ class MAML(MetaLearner):
         return supernet.descend(
             start.weights, norms, start.rates, tasks.support_x, tasks.support_y, arch, stats=stats, gradients=gradients
         )
+
+    def _noise(self, progress: Progress, n_tasks: int) -> list[torch.Generator]:
+        """Return each task's generator, or none where nothing is random."""
+        if not self._options.drop_block:
+            return []
+        if len(progress.noise) != n_tasks:
+            raise ValueError(f"learner.drop_block needs a seed for each of {n_tasks} tasks, got {len(progress.noise)}")
+        return [torch.Generator().manual_seed(seed) for seed in progress.noise]
+
+    def _dropping(self, supernet: SuperNet, noise: Sequence[torch.Generator]) -> SuperNet:
+        return supernet.with_drop_block(self._options.drop_block, noise) if noise else supernet
 
     def _groups(self, supernet: SuperNet, arch: Architecture, episodes: Episodes) -> list[Episodes]:
         """Return the tasks as one batch, or each alone."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from attrs import frozen
+from attrs import frozen, validators
 
 from hnas.settings import at_least_0, fraction, one_of, positive, setting
 
@@ -38,6 +38,12 @@ class MAMLPlusPlusOptions:
     )
     distillation: float = setting(
         0.0, "share of the query loss that is the cross-entropy with the largest sub-network's answers", fraction
+    )
+    drop_block: float = setting(
+        0.0,
+        "DropBlock in training: share of the features of the last blocks that is set to 0, in blocks (resnet12)",
+        fraction,
+        validators.lt(1),
     )
     cosine_annealing: bool = setting(True, "CA: anneal the outer learning rate over the whole training")
     statistics: str = setting(

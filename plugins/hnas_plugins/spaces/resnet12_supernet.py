@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 
 import torch
 from torch import Tensor
@@ -23,6 +24,7 @@ from hnas_plugins.spaces.blocks import (
 )
 from hnas_plugins.spaces.conv_layers import ACTIVATIONS as NAMES
 from hnas_plugins.spaces.conv_layers import KERNELS, check_task
+from hnas_plugins.spaces.drop_block import DropBlock
 from hnas_plugins.spaces.resnet12 import BLOCKS, CONVOLUTIONS, ResidualBlock, ResNet12
 
 
@@ -47,6 +49,7 @@ class ResNet12SuperNet(SuperNet):
         self.largest = space.largest()
         self._task = (input_shape, n_way)
         self._pool = space.settings.pool
+        self._drop: DropBlock | None = None
         self._by_activation = space.settings.norms == "activation"
         self._shapes: dict[str, tuple[int, ...]] = {}
         self._fans: dict[str, tuple[int, int]] = {}
@@ -68,6 +71,12 @@ class ResNet12SuperNet(SuperNet):
         self._shapes[f"conv{name}.weight"] = (width, channels, kernel, kernel)
         norm = (len(NAMES), width) if self._by_activation else (width,)
         self._shapes[f"norm{name}.weight"] = self._shapes[f"norm{name}.bias"] = norm
+
+    def with_drop_block(self, rate: float, generators: Sequence[torch.Generator]) -> ResNet12SuperNet:
+        """Drop blocks of the output of the last two blocks, as is usual for this network."""
+        dropping = copy(self)
+        dropping._drop = DropBlock(rate=rate, generators=tuple(generators))
+        return dropping
 
     @property
     def roles(self) -> Mapping[str, Role]:
@@ -165,6 +174,8 @@ class ResNet12SuperNet(SuperNet):
 
         for b, block in enumerate(self._space.blocks(arch), 1):
             x = self._residual(convolve, x, b, block)
+            if self._drop is not None and b > BLOCKS - 2:
+                x = x * self._drop.mask(x, tasks_first=block_of is engine.conv_norm_activation)
         return x
 
     @staticmethod

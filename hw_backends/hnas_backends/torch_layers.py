@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from hnas import DeviceError, Layer
+from hnas.dataflow import dataflow
 from hnas.errors import close_matches
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
@@ -44,6 +45,31 @@ class Addition(nn.Module):
         return x + self._held
 
 
+class Sum(nn.Module):
+    """Add two branches of a network."""
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        return x + y
+
+
+class Residual(nn.Module):
+    """A network with branches: each part with the numbers of the values that it reads."""
+
+    def __init__(self, parts: Sequence[nn.Module], reads: Sequence[tuple[int, ...]]) -> None:
+        super().__init__()
+        self._parts, self._reads = nn.ModuleList(parts), list(reads)
+        last = {value: n for n, read in enumerate(reads) for value in read}
+        self._forgotten = [[v for v in read if last[v] == n] for n, read in enumerate(reads)]
+
+    def forward(self, x: Tensor) -> Tensor:
+        values = {0: x}
+        for n, (part, read) in enumerate(zip(self._parts, self._reads, strict=True)):
+            x = values[n + 1] = part(*(values[v] for v in read))
+            for value in self._forgotten[n]:  # so that its memory can be used again
+                values.pop(value, None)
+        return x
+
+
 def module(layer: Layer) -> nn.Module:
     """Return the layer as a module on the CPU, in evaluation mode and without gradients.
 
@@ -64,22 +90,18 @@ def module(layer: Layer) -> nn.Module:
 
 
 def network(layers: Sequence[Layer]) -> nn.Module:
-    """Return the layers as one module, each taking what the one before gives; a linear layer takes it flattened.
+    """Return the layers as one module, connected as `hnas.dataflow` says; a linear layer takes its input flattened.
 
-    Raises `DeviceError` where the shapes of two neighbours do not fit.
+    A chain is an ``nn.Sequential``. Raises `DeviceError` where the layers make no network.
     """
+    reads = dataflow(layers)
     parts: list[nn.Module] = []
-    for i, layer in enumerate(layers):
-        if i and not _fits(layers[i - 1], layer):
-            raise DeviceError(
-                f"layers {i} and {i + 1} of the network do not fit: {layers[i - 1].key} gives "
-                f"{_text(layers[i - 1].out_shape)}, {layer.key} takes {_text(layer.in_shape)}",
-                hint="only chains can be measured end to end: a network with branches needs a backend of its own",
-            )
-        if layer.op == "linear":
-            parts.append(nn.Flatten())
-        parts.append(module(layer))
-    return nn.Sequential(*parts).eval()
+    for layer, read in zip(layers, reads, strict=True):
+        part = Sum() if len(read) == 2 else module(layer)
+        parts.append(nn.Sequential(nn.Flatten(), part) if layer.op == "linear" else part)
+    if reads == [(i,) for i in range(len(layers))]:
+        return nn.Sequential(*parts).eval()
+    return Residual(parts, reads).eval()
 
 
 def example(layer: Layer, batch: int, device: torch.device | str, generator: torch.Generator) -> Tensor:
@@ -124,13 +146,3 @@ def _rounds_up(layer: Layer) -> bool:
     """Tell from the shapes whether a pooling keeps the pixels that fill no whole window."""
     down = tuple((n + 2 * layer.padding - layer.kernel) // layer.stride + 1 for n in layer.in_shape[1:])
     return down != layer.out_shape[1:]
-
-
-def _fits(before: Layer, after: Layer) -> bool:
-    if after.op == "linear":
-        return math.prod(before.out_shape) == math.prod(after.in_shape)
-    return before.out_shape == after.in_shape
-
-
-def _text(shape: Sequence[int]) -> str:
-    return "x".join(map(str, shape))

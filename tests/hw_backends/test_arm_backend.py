@@ -58,7 +58,7 @@ def test_a_profile_on_each_kind_of_board(kind, runtime, bits, kernel, make_pi, n
         whole = backend.measure_network(NETWORK)
         assert whole is not None
         assert whole["latency"].median > 0
-        assert backend.measure_network([NETWORK[0], NETWORK[4]]) is None  # no chain: cannot be run end to end
+        assert backend.measure_network([NETWORK[0], NETWORK[4]]) is None  # no network
         fingerprint = info.fingerprint
     assert len([f for f in board.files() if "layerbench-" in f]) == 1
     with arm("board", flush_mb=1) as other:

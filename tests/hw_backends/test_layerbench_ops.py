@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hnas import DeviceError, Layer
-from hnas_backends.layerbench import OPS, Session, chain_spec, expected, host_binary, spec, verify, write_sources
+from hnas_backends.layerbench import OPS, Session, expected, host_binary, network_spec, spec, verify, write_sources
 from hnas_backends.layerbench.oracle import _apply, numbers
 
 QUICK = ("--samples", "1", "--min-us", "0", "--max-ms", "0", "--warm-ms", "0")
@@ -134,11 +134,57 @@ def test_a_chain_computes_what_its_layers_do_one_after_another(session):
         Layer(op="avg_pool", in_shape=(6, 4, 4), out_shape=(6, 3, 3)),
         Layer(op="linear", in_shape=(54, 1, 1), out_shape=(5, 1, 1), bias=True),
     ]
-    (row,) = session.run([chain_spec(chain)])
+    (row,) = session.run([network_spec(chain)])
     verify(row, chain)
     swapped = [chain[0], chain[3], chain[2], chain[1], *chain[4:]]
     with pytest.raises(DeviceError, match="something else for the network of 12 layers"):
         verify(row, swapped)
+
+
+def residual(width: int, given: tuple[int, int, int]) -> list[Layer]:
+    """Return a residual block whose shortcut reads the block's input, and whose sum the branch that came before."""
+    maps = (width, -(-given[1] // 2), -(-given[2] // 2))
+    same = {"in_shape": maps, "out_shape": maps}
+    return [
+        Layer(op="conv2d", in_shape=given, out_shape=maps, kernel=3, stride=2, padding=1, bias=True),
+        Layer(op="elu", **same),
+        Layer(op="conv2d", **same, kernel=3, padding=1, bias=True),
+        Layer(op="conv2d", in_shape=given, out_shape=maps, kernel=1, stride=2, bias=True),
+        Layer(op="norm", **same),
+        Layer(op="add", **same),
+        Layer(op="relu", **same),
+    ]
+
+
+def test_residual_blocks_read_the_blocks_input_and_add_both_branches(session):
+    """Buffers in turn, as for a chain, would overwrite what the shortcut or the addition still has to read."""
+    layers = [
+        *residual(4, (2, 13, 11)),
+        *residual(3, (4, 7, 6)),
+        Layer(op="add", in_shape=(3, 4, 3), out_shape=(3, 4, 3)),
+    ]
+    (row,) = session.run([network_spec(layers)])
+    verify(row, layers)
+    values = [numbers(2 * 13 * 11, 1).reshape(2, 13, 11)]
+    for i in range(7):
+        x = values[0] if i == 3 else values[-1]
+        values.append(values[3] + values[5] if i == 5 else _apply(layers[i], x, 16 * i))
+    assert expected(network_spec(layers[:7])).sum == pytest.approx(values[-1].sum())
+
+
+@pytest.mark.parametrize(
+    ("layers", "error"),
+    [
+        ([Layer(op="max_pool", in_shape=(2, 4, 4), out_shape=(2, 2, 2), kernel=2, stride=2),
+          Layer(op="relu", in_shape=(2, 4, 4), out_shape=(2, 4, 4))], "never joined"),
+        ([Layer(op="relu", in_shape=(2, 4, 4), out_shape=(2, 4, 4)),
+          Layer(op="relu", in_shape=(2, 3, 4), out_shape=(2, 3, 4))], "no layer before gives the 2x3x4"),
+    ],
+)  # fmt: skip
+def test_the_program_itself_refuses_what_is_no_network(session, layers, error):
+    """It runs on boards on its own, too, and must not read buffers that nothing was written into."""
+    with pytest.raises(DeviceError, match=error):
+        list(session.run([" ".join(spec(layer) for layer in layers)]))
 
 
 @pytest.mark.parametrize("op", OPS)
@@ -198,7 +244,7 @@ def test_numbers_are_a_hash_of_their_position():
         ("conv2d-4x4x4-4x5x5-k3s1p1g1b0", "does not follow"),
         ("conv2d-0x4x4-4x4x4-k3s1p1g1b0", "a size is not"),
         ("conv2d-1048576x1000x1000-1x1000x1000-k1s1p0g1b0", "map too large"),
-        ("relu-1x4x4-1x4x4-k1s1p0g1b0 relu-1x5x5-1x5x5-k1s1p0g1b0", "does not take what"),
+        ("relu-1x4x4-1x4x4-k1s1p0g1b0 relu-1x5x5-1x5x5-k1s1p0g1b0", "no layer before gives the 1x5x5"),
         ("x" * 100_000, "too long"),
     ],
 )
@@ -220,7 +266,7 @@ def test_specs_refuse_what_the_program_cannot_run():
     with pytest.raises(DeviceError, match="adaptive"):
         spec(Layer(op="avg_pool", in_shape=(1, 5, 5), out_shape=(1, 3, 3), kernel=3, stride=1))
     assert spec(Layer(op="avg_pool", in_shape=(1, 4, 4), out_shape=(1, 2, 2), kernel=2, stride=2))
-    with pytest.raises(DeviceError, match="cannot chain"):
-        chain_spec([Layer(op="relu", **maps), Layer(op="relu", in_shape=(2, 4, 4), out_shape=(2, 4, 4))])
+    with pytest.raises(DeviceError, match=r"layer 2 .*takes 2x4x4: the one before gives 1x4x4"):
+        network_spec([Layer(op="relu", **maps), Layer(op="relu", in_shape=(2, 4, 4), out_shape=(2, 4, 4))])
     with pytest.raises(DeviceError, match="without layers"):
-        chain_spec([])
+        network_spec([])

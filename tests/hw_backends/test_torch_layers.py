@@ -106,9 +106,21 @@ def test_a_whole_network_runs_and_keeps_its_scale(downsample, generator):
 
 def test_layers_that_do_not_fit_are_named():
     """A network of another shape would be measured, or torch's own error shown."""
-    with pytest.raises(DeviceError, match=r"layers 1 and 2.*gives 4x7x5.*takes 4x6x5") as error:
+    with pytest.raises(DeviceError, match=r"layer 2 .*takes 4x6x5: the one before gives 4x7x5"):
         network([same("relu"), Layer(op="relu", in_shape=(4, 6, 5), out_shape=(4, 6, 5))])
-    assert "chains" in error.value.hint
+
+
+def test_a_residual_network_adds_its_branches(generator):
+    """The shortcut has to read the block's input: by hand, from the modules of the layers."""
+    block = Layer(op="conv2d", in_shape=(3, 8, 8), out_shape=(5, 4, 4), kernel=3, stride=2, padding=1)
+    short = Layer(op="conv2d", in_shape=(3, 8, 8), out_shape=(5, 4, 4), kernel=1, stride=2)
+    maps = {"in_shape": (5, 4, 4), "out_shape": (5, 4, 4)}
+    layers = [block, Layer(op="elu", **maps), short, Layer(op="add", **maps), Layer(op="relu", **maps)]
+    made = network(layers)
+    x = example(block, 2, "cpu", generator)
+    expected = F.relu(module(short)(x) + F.elu(module(block)(x)))
+    for _ in range(2):  # nothing is kept from the first call
+        torch.testing.assert_close(made(x), expected)
 
 
 def test_an_unknown_operation_is_refused_with_what_is_known():

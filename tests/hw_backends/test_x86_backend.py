@@ -111,7 +111,7 @@ def test_an_unknown_operation_is_named_with_the_known_ones(backend):
         list(backend.measure([Layer(op="Conv2d", in_shape=(1, 4, 4), out_shape=(1, 4, 4))]))
 
 
-def test_a_network_with_branches_is_not_measured(backend):
+def test_what_is_no_network_is_not_measured(backend):
     """None says so; a number would be that of another network."""
     assert backend.measure_network([NETWORK[0], NETWORK[3], NETWORK[0]]) is None
     assert backend.measure_network([]) is None

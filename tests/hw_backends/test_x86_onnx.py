@@ -68,6 +68,21 @@ def test_the_graph_of_a_network_computes_the_network():
     np.testing.assert_allclose(Call(layers).result().ravel(), oracle(layers).ravel(), rtol=1e-4, atol=1e-4)
 
 
+def test_the_graph_of_a_residual_block_adds_its_shortcut():
+    taken, maps = (2, 9, 8), (3, 5, 4)
+    layers = [
+        Layer(op="conv2d", in_shape=taken, out_shape=maps, kernel=3, stride=2, padding=1),
+        Layer(op="elu", in_shape=maps, out_shape=maps),
+        Layer(op="conv2d", in_shape=taken, out_shape=maps, stride=2),
+        Layer(op="add", in_shape=maps, out_shape=maps),
+        Layer(op="sigmoid", in_shape=maps, out_shape=maps),
+    ]
+    x = numbers(math.prod(taken), 1).reshape(taken)
+    main = _apply(layers[1], _apply(layers[0], x, 0), 16)
+    expected = _apply(layers[4], main + _apply(layers[2], x, 32), 64)
+    np.testing.assert_allclose(Call(layers).result()[0], expected, rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize("activation", sorted(FREE - {"norm"}))
 def test_what_is_free_is_taken_along_by_the_convolution(activation, tmp_path):
     """The claim behind the rows that are left out: onnxruntime's own optimised graph has one node for all of it."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from itertools import pairwise
 
 from attrs import evolve, frozen
 
 from hnas import DeviceError, DeviceInfo, HardwareBackend, Layer, Measurement, Metric, Rounds
 from hnas.cost import LayerCosts
+from hnas.dataflow import connects
 from hnas.devices import DeviceBook
 from hnas_backends.arm.binaries import Binary, binary
 from hnas_backends.arm.link_error import FINAL, LinkError
@@ -26,9 +26,8 @@ from hnas_backends.layerbench import (
     RunnerDied,
     RunnerSilent,
     Session,
-    chain_spec,
     digest,
-    fits,
+    network_spec,
     verify,
 )
 from hnas_backends.layerbench import spec as line
@@ -136,9 +135,9 @@ class Arm(HardwareBackend):
             yield costs
 
     def measure_network(self, layers: Sequence[Layer]) -> LayerCosts | None:
-        if not all(fits(*pair) for pair in pairwise(layers)):
+        if not connects(layers):
             return None
-        (row,) = self._rows([chain_spec(layers)])
+        (row,) = self._rows([network_spec(layers)])
         costs = self._costs(row, layers)
         self._ask_firmware()
         return costs

@@ -14,27 +14,26 @@ from hnas_backends.layerbench.oracle import expected, verify
 from hnas_backends.layerbench.rows import Checksums, Hello, Row
 from hnas_backends.layerbench.session import RunnerBusy, RunnerDied, RunnerSilent, Session
 from hnas_backends.layerbench.sources import FLAGS, PROTOCOL, SOURCES, digest, sources, write_sources
-from hnas_backends.layerbench.spec import OPS, chain_spec, fits, spec
+from hnas_backends.layerbench.spec import OPS, network_spec, spec
 
-__all__ = [  # noqa: RUF022 - sorted plainly, as everywhere
-    "Checksums",
-    "Compiler",
+__all__ = [
     "FLAGS",
-    "Hello",
     "OPS",
     "PROTOCOL",
+    "SOURCES",
+    "Checksums",
+    "Compiler",
+    "Hello",
     "Row",
     "RunnerBusy",
     "RunnerDied",
     "RunnerSilent",
-    "SOURCES",
     "Session",
-    "chain_spec",
     "compiler",
     "digest",
     "expected",
-    "fits",
     "host_binary",
+    "network_spec",
     "sources",
     "spec",
     "verify",

@@ -8,22 +8,20 @@
 #include <sys/resource.h>
 
 typedef struct {
-    const Op *chain;
-    float *in, *even, *odd;
+    const Op *first;
+    float **buffers;
 } Run;
 
-/* `in` is never written, so that repeated runs see the same numbers (and do not drift to denormals). */
+/* Buffer 0 is never written, so that repeated runs see the same numbers (and do not drift to denormals). */
 static const float *run(const Run *r) {
-    const float *from = r->in;
-    float *to = r->even, *other = r->odd;
-    for (const Op *o = r->chain; o; o = o->next) {
-        op_run(o, from, to);
-        from = to;
-        to = other;
-        other = (float *)from;
+    const float *result = NULL;
+    for (const Op *o = r->first; o; o = o->next) {
+        float *to = r->buffers[o->to];
+        op_run(o, r->buffers[o->from], o->other < 0 ? NULL : r->buffers[o->other], to);
+        result = to;
     }
-    __asm__ volatile("" ::"r"(from) : "memory");
-    return from;
+    __asm__ volatile("" ::"r"(result) : "memory");
+    return result;
 }
 
 static uint64_t time_of(const Run *r, long inner) {
@@ -66,19 +64,20 @@ static void flush(char *bytes, size_t n) {
     __asm__ volatile("" ::"r"(bytes) : "memory");
 }
 
-int bench(const char *id, const Op *chain, const Plan *plan, int core) {
+int bench(const char *id, const Op *first, int buffers, const Plan *plan, int core) {
     size_t largest = 0;
-    Map out = chain->out;
-    for (const Op *o = chain; o; o = o->next) {
+    Map out = first->out;
+    for (const Op *o = first; o; o = o->next) {
         out = o->out;
         if (count(out) > largest) largest = count(out);
     }
-    Run r = {chain, alloc(count(chain->in) * 4), alloc(largest * 4), alloc(chain->next ? largest * 4 : 0)};
+    Run r = {first, alloc(buffers * sizeof *r.buffers)};
     uint64_t *ns = alloc(plan->samples * sizeof *ns);
     char *bytes = plan->flush ? alloc(plan->flush) : NULL;
-    int ok = r.in && r.even && r.odd && ns && (bytes || !plan->flush);
+    int ok = r.buffers && ns && (bytes || !plan->flush);
+    for (int b = 0; ok && b < buffers; b++) ok = !!(r.buffers[b] = alloc((b ? largest : count(first->in)) * 4));
     if (ok) {
-        fill(r.in, count(chain->in), 1, 0);
+        fill(r.buffers[0], count(first->in), 1, 0);
         printf("{\"id\":");
         print_text(id);
         putchar(',');
@@ -105,9 +104,8 @@ int bench(const char *id, const Op *chain, const Plan *plan, int core) {
         for (int i = 0; i < n; i++) printf("%s%llu", i ? "," : ",\"ns\":[", (unsigned long long)ns[i]);
         printf("]}\n");
     }
-    free(r.in);
-    free(r.even);
-    free(r.odd);
+    for (int b = 0; r.buffers && b < buffers; b++) free(r.buffers[b]);
+    free(r.buffers);
     free(ns);
     free(bytes);
     return ok ? 0 : -1;

@@ -5,7 +5,8 @@
  *   layerbench [OPTIONS]    for each line "ID KEY [KEY...]" on standard input one line of JSON, at once
  *
  * A KEY is a layer: conv2d-64x14x14-96x7x7-k3s2p1g1b1 is operation, input, output (channels x height x width), kernel,
- * stride, padding, groups, bias. Several keys are run back to back. Something wrong with a line gives {"id":..,"error":..}.
+ * stride, padding, groups, bias. Several keys are a network: each takes what the one before gives, or begins a residual
+ * branch where that does not fit (flow.h). Something wrong with a line gives {"id":..,"error":..}.
  *
  *   --samples N (10)        --min-us T (2000): a sample repeats the layer for so long, and for 1000 steps of the clock
  *   --max-ms T (5000)       no more samples of a layer after this time, but three at least
@@ -19,6 +20,7 @@
 #define _POSIX_C_SOURCE 200809L
 #include "bench.h"
 #include "device.h"
+#include "flow.h"
 #include "gemm.h"
 #include <signal.h>
 #include <stdio.h>
@@ -37,22 +39,17 @@ static void report(const char *id, const char *error) {
     printf("}\n");
 }
 
-static Op *read_chain(char *keys, char *error, size_t size) {
-    Op *first = NULL, **end = &first, *last = NULL;
+static Op *read_network(char *keys, char *error, size_t size) {
+    Op *first = NULL, **end = &first;
     char *rest = NULL;
     uint32_t seed = 0;
     for (char *key = strtok_r(keys, " \n", &rest); key; key = strtok_r(NULL, " \n", &rest), seed += 16) {
         Op *o = op_new(key, seed, error, size);
-        if (o && last && count(last->out) != count(o->in)) {
-            snprintf(error, size, "does not take what the layer before gives: %.120s", key);
-            op_free(o);
-            o = NULL;
-        }
         if (!o) {
             op_free(first);
             return NULL;
         }
-        *end = last = o;
+        *end = o;
         end = &o->next;
     }
     if (!first) snprintf(error, size, "no layer");
@@ -63,10 +60,18 @@ static void serve(char *line, const Plan *plan, int core) {
     char error[400] = "", *rest = NULL, *id = strtok_r(line, " \n", &rest);
     if (!id) return;
     if (strlen(id) > MAX_ID) id[MAX_ID] = 0;
-    Op *chain = read_chain(rest, error, sizeof error);
-    if (chain && bench(id, chain, plan, core)) snprintf(error, sizeof error, "out of memory");
+    Op *first = read_network(rest, error, sizeof error);
+    if (first) {
+        const Op *wrong = NULL;
+        int buffers = flow(first, &wrong);
+        if (wrong)
+            snprintf(error, sizeof error, "no layer before gives the %dx%dx%d that one takes", wrong->in.c, wrong->in.h,
+                     wrong->in.w);
+        else if (!buffers) snprintf(error, sizeof error, "a branch is never joined by an addition");
+        else if (buffers < 0 || bench(id, first, buffers, plan, core)) snprintf(error, sizeof error, "out of memory");
+    }
     if (*error) report(id, error);
-    op_free(chain);
+    op_free(first);
 }
 
 static void idle(int signal) {

@@ -138,15 +138,16 @@ static void avg_pool(const Op *o, const float *in, float *out) {
     } \
     break
 
-void op_run(const Op *o, const float *restrict in, float *restrict out) {
+void op_run(const Op *o, const float *restrict in, const float *restrict other, float *restrict out) {
     size_t n = count(o->in);
+    if (!other) other = o->weight;
     switch (o->kind) {
     case CONV2D: conv_run(o, in, out); break;
     case LINEAR: linear(o, in, out); break;
     case NORM: norm(o, in, out); break;
     case MAX_POOL: max_pool(o, in, out); break;
     case AVG_POOL: avg_pool(o, in, out); break;
-    case ADD: EACH(x + o->weight[i]);
+    case ADD: EACH(x + other[i]);
     case RELU: EACH(above(x));
     case RELU6: EACH(x < 0.f ? 0.f : x > 6.f ? 6.f : x);
     case LEAKYRELU: EACH(x > 0.f ? x : 0.01f * x);

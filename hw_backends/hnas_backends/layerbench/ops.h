@@ -17,13 +17,14 @@ typedef struct Op {
     float *packed;                          /* a convolution's weight in the order of its micro-kernel */
     float *shift;                           /* bias, or shift of a norm */
     int lo[MAX_KERNEL], hi[MAX_KERNEL];     /* outputs lo <= x < hi meet a pixel in column q of the window */
+    int from, other, to;                    /* buffers: what it reads, what an addition joins (-1: weight), its result */
     struct Op *next;
 } Op;
 
 /* Make an operation of a layer's key. On failure NULL, and `error` says why. */
 Op *op_new(const char *key, uint32_t seed, char *error, size_t size);
 void op_free(Op *);                         /* the whole chain */
-void op_run(const Op *, const float *in, float *out);
+void op_run(const Op *, const float *in, const float *other, float *out);    /* `other`: of an addition, or NULL */
 
 static inline size_t count(Map m) { return (size_t)m.c * m.h * m.w; }
 void fill(float *, size_t, uint32_t seed, uint32_t from);   /* numbers from .. from + n of that seed */

@@ -5,6 +5,7 @@ Inputs and weights are a hash of their position, see `numbers`; the same lines s
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
@@ -12,8 +13,9 @@ from typing import Any
 import numpy as np
 
 from hnas import DeviceError, Layer
+from hnas.dataflow import dataflow
 from hnas_backends.layerbench.rows import Checksums, Row
-from hnas_backends.layerbench.spec import chain_spec
+from hnas_backends.layerbench.spec import network_spec
 
 TOLERANCE = 1e-4
 """Relative error of float32 sums in any order stays below 1e-5 here; a wrong pixel or weight gives far more."""
@@ -33,11 +35,8 @@ def numbers(count: int, seed: int) -> Array:
 
 
 def verify(row: Row, layers: Sequence[Layer]) -> None:
-    """Raise `DeviceError` where ``row``, of these layers run as a chain, holds the sums of something else.
-
-    A single layer is a chain of one.
-    """
-    due, wanted = expected(chain_spec(layers)), layers[-1].out_shape
+    """Raise `DeviceError` where ``row``, of these layers run as a network, holds the sums of something else."""
+    due, wanted = expected(network_spec(layers)), layers[-1].out_shape
     name = layers[0].key if len(layers) == 1 else f"the network of {len(layers)} layers"
     if row.out_shape != wanted:
         raise DeviceError(f"the device computed {row.out_shape} as the output of {name}; it should be {wanted}")
@@ -56,14 +55,14 @@ def verify(row: Row, layers: Sequence[Layer]) -> None:
 
 
 @lru_cache(maxsize=1 << 14)
-def expected(chain: str) -> Checksums:
-    """Return the checksums of a line of `spec.spec` or `spec.chain_spec`. Cached; the first time takes milliseconds."""
-    keys = [_parse(key) for key in chain.split()]
-    channels, height, width = keys[0].in_shape
-    x = numbers(channels * height * width, 1)
-    for n, layer in enumerate(keys):
-        x = _apply(layer, x.reshape(layer.in_shape), 16 * n)
-    flat = x.ravel()
+def expected(line: str) -> Checksums:
+    """Return the checksums of a line of `spec`. Cached; the first time takes milliseconds."""
+    layers = [_parse(key) for key in line.split()]
+    values = [numbers(math.prod(layers[0].in_shape), 1)]
+    for n, (layer, (read, *other)) in enumerate(zip(layers, dataflow(layers), strict=True)):
+        x = values[read].reshape(layer.in_shape)
+        values.append(x + values[other[0]].reshape(x.shape) if other else _apply(layer, x, 16 * n))
+    flat = values[-1].ravel()
     return Checksums(
         sum=float(flat.sum()),
         abs=float(np.abs(flat).sum()),

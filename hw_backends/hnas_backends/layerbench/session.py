@@ -90,7 +90,7 @@ class Session:
         return self._process.poll() is None
 
     def run(self, specs: Sequence[str]) -> Iterator[Row]:
-        """Yield the row of each line of `spec.spec` or `spec.chain_spec`, in order, as soon as it is measured.
+        """Yield the row of each line of `spec.spec` or `spec.network_spec`, in order, as soon as it is measured.
 
         Raises `RunnerDied`, `RunnerSilent`, `RunnerBusy`, and `DeviceError` for a row that is an error or not the one
         that was due. Rows yielded before stay valid. What an abandoned or failed run still had in flight is dropped.

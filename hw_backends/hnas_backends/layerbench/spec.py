@@ -1,15 +1,14 @@
-"""The lines that the C program reads: an ID, then the keys of one layer or of a chain of layers.
+"""The lines that the C program reads: an ID, then the keys of one layer or of those of a network.
 
 A `Layer.key` says everything there is to run, so it is the program's input as well as the table's row.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from itertools import pairwise
 
 from hnas import DeviceError, Layer
+from hnas.dataflow import dataflow
 from hnas.errors import close_matches
 
 OPS = (
@@ -43,29 +42,10 @@ def _is_adaptive(layer: Layer) -> bool:
     return layer.kernel == 1 or (layer.kernel == layer.stride and not layer.padding and sizes == layer.in_shape[1:])
 
 
-def chain_spec(layers: Sequence[Layer]) -> str:
-    """Return what stands after the ID for a whole network that is run back to back.
+def network_spec(layers: Sequence[Layer]) -> str:
+    """Return what stands after the ID for a whole network, connected as `hnas.dataflow` says.
 
-    Raises `DeviceError` where there is no layer, or where one does not fit the one before.
+    Raises `DeviceError` where the layers make no network.
     """
-    if not layers:
-        raise DeviceError("the layer runner was given a network without layers", hint="give it at least one layer")
-    for before, after in pairwise(layers):
-        if not fits(before, after):
-            raise DeviceError(
-                f"the layer runner cannot chain {before.key} and {after.key}: one gives {_text(before.out_shape)}, the "
-                f"other takes {_text(after.in_shape)}",
-                hint="only a chain of layers can be measured end to end; a network with branches cannot",
-            )
+    dataflow(layers)
     return " ".join(spec(layer) for layer in layers)
-
-
-def fits(before: Layer, after: Layer) -> bool:
-    """Tell whether ``after`` can take what ``before`` gives; a linear layer takes a map flattened."""
-    if after.op == "linear":
-        return math.prod(before.out_shape) == math.prod(after.in_shape)
-    return before.out_shape == after.in_shape
-
-
-def _text(shape: Sequence[int]) -> str:
-    return "x".join(map(str, shape))

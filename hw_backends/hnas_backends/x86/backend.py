@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
 
 from hnas import DeviceError, DeviceInfo, HardwareBackend, Layer, Measurement, Metric, Rounds
 from hnas.cost import LayerCosts
-from hnas_backends.layerbench import fits
+from hnas.dataflow import connects
 from hnas_backends.x86 import processor
 from hnas_backends.x86.options import X86Options
 from hnas_backends.x86.runtime import Runtime, make_runtime
@@ -47,8 +46,8 @@ class X86(HardwareBackend):
             yield {"latency": Measurement.of(samples, "ms")}
 
     def measure_network(self, layers: Sequence[Layer]) -> LayerCosts | None:
-        """Return the latency of the whole network, or ``None`` where its layers are no chain."""
-        if not layers or not all(fits(a, b) for a, b in pairwise(layers)):
+        """Return the latency of the whole network, or ``None`` where its layers do not make one."""
+        if not connects(layers):
             return None
         return {"latency": Measurement.of(self._ready().network(layers), "ms")}
 

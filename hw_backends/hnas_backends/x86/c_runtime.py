@@ -13,11 +13,11 @@ from hnas_backends.layerbench import (
     RunnerDied,
     RunnerSilent,
     Session,
-    chain_spec,
     compiler,
     digest,
     expected,
     host_binary,
+    network_spec,
     spec,
     verify,
 )
@@ -50,8 +50,8 @@ class CRuntime:
                 yield row.samples_ms
 
     def network(self, layers: Sequence[Layer]) -> Sequence[float]:
-        """Return the samples of a chain. Raises `DeviceError`, also where its result is not numpy's."""
-        (row,) = self._rows([chain_spec(layers)])
+        """Return the samples of a network. Raises `DeviceError`, also where its result is not numpy's."""
+        (row,) = self._rows([network_spec(layers)])
         self._verify(row, layers)
         return row.samples_ms
 
@@ -74,7 +74,7 @@ class CRuntime:
             raise
 
     def _verify(self, row: Row, layers: Sequence[Layer]) -> None:
-        text = chain_spec(layers)
+        text = network_spec(layers)
         if text not in self._verified:
             verify(row, layers)
             self._verified.add(text)

@@ -14,6 +14,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from hnas import DeviceError, Layer
+from hnas.dataflow import dataflow
 from hnas.errors import close_matches
 from hnas_backends.layerbench.oracle import cells, numbers
 
@@ -29,13 +30,13 @@ OPS = ("conv2d", "linear", "norm", "max_pool", "avg_pool", "add", "relu6", *ACTI
 
 
 def graph(layers: Sequence[Layer]) -> bytes:
-    """Return the layers, one after another, as an ONNX model: input ``x`` (1, C, H, W), output ``y``.
+    """Return a network of layers, connected as `hnas.dataflow` says, as an ONNX model: ``x`` (1, C, H, W) to ``y``.
 
-    Raises `DeviceError` for an operation that is not known.
+    Raises `DeviceError` for an operation that is not known, and where the layers make no network.
     """
     made = _Graph()
-    for n, layer in enumerate(layers):
-        made.add(layer, 16 * n)
+    for n, (layer, read) in enumerate(zip(layers, dataflow(layers), strict=True)):
+        made.add(layer, 16 * n, read)
     (c, h, w), last = layers[0].in_shape, layers[-1]
     out = [1, last.out_shape[0], *(last.out_shape[1:] if last.op != "linear" else ())]
     made.nodes[-1].output[0] = "y"
@@ -52,14 +53,24 @@ def graph(layers: Sequence[Layer]) -> bytes:
 
 
 class _Graph:
-    """Nodes and constants so far; each node takes what the one before gives."""
+    """Nodes and constants so far, and the name of each layer's result."""
 
     def __init__(self) -> None:
         self.nodes: list[onnx.NodeProto] = []
         self.constants: list[onnx.TensorProto] = []
+        self._values = ["x"]
+        self._taken = "x"
 
-    def add(self, layer: Layer, seed: int) -> None:
-        """Append one layer."""
+    def add(self, layer: Layer, seed: int, read: tuple[int, ...]) -> None:
+        """Append one layer that reads the results of those numbers."""
+        self._taken = self._values[read[0]]
+        if len(read) == 2:
+            self.nodes.append(helper.make_node("Add", [self._taken, self._values[read[1]]], [self._next()]))
+        else:
+            self._append(layer, seed)
+        self._values.append(self.nodes[-1].output[0])
+
+    def _append(self, layer: Layer, seed: int) -> None:
         channels = layer.out_shape[0]
         match layer.op:
             case "conv2d":
@@ -119,12 +130,16 @@ class _Graph:
     def _node(
         self, kind: str, *constants: np.ndarray[Any, Any], constant_first: bool = False, **attributes: Any
     ) -> None:
-        taken, names = f"v{len(self.nodes)}" if self.nodes else "x", []
+        names = []
         for constant in constants:
             names.append(f"c{len(self.constants)}")
             self.constants.append(numpy_helper.from_array(constant.astype(np.float32), names[-1]))
-        inputs = [*names, taken] if constant_first else [taken, *names]
-        self.nodes.append(helper.make_node(kind, inputs, [f"v{len(self.nodes) + 1}"], **attributes))
+        inputs = [*names, self._taken] if constant_first else [self._taken, *names]
+        self._taken = self._next()
+        self.nodes.append(helper.make_node(kind, inputs, [self._taken], **attributes))
+
+    def _next(self) -> str:
+        return f"v{len(self.nodes) + 1}"
 
 
 def _means(size: int, count: int) -> np.ndarray[Any, Any]:

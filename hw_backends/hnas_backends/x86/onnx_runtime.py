@@ -51,7 +51,7 @@ class OnnxRuntime:
             yield self._samples(with_fused(layer), overhead)
 
     def network(self, layers: Sequence[Layer]) -> Sequence[float]:
-        """Return the samples of a chain as one graph, less the overhead of the call."""
+        """Return the samples of a network as one graph, less the overhead of the call."""
         return self._samples(layers, self._call_overhead())
 
     def close(self) -> None:

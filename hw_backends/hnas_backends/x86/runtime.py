@@ -26,7 +26,7 @@ class Runtime(Protocol):
         """Yield the samples of each layer, in order. Raises `DeviceError`."""
 
     def network(self, layers: Sequence[Layer]) -> Sequence[float]:
-        """Return the samples of a chain of layers, end to end. Raises `DeviceError`."""
+        """Return the samples of a network of layers, end to end. Raises `DeviceError`."""
 
     def close(self) -> None:
         """Let go of what is held. May be called twice."""

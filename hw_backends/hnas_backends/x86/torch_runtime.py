@@ -35,7 +35,7 @@ class TorchRuntime:
             yield self._samples(module(layer), layer)
 
     def network(self, layers: Sequence[Layer]) -> Sequence[float]:
-        """Return the samples of a chain as one ``nn.Sequential``."""
+        """Return the samples of a whole network as one module."""
         return self._samples(network(layers), layers[0])
 
     def close(self) -> None:

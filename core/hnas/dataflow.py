@@ -1,0 +1,62 @@
+"""Which earlier results each layer of a network reads, from the order of its layers: chains and residual blocks."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from hnas.errors import DeviceError
+from hnas.layer import Layer, Shape
+
+
+def dataflow(layers: Sequence[Layer]) -> list[tuple[int, ...]]:
+    """Return for each layer the numbers of the values it reads: 0 is the network's input, n what the n-th layer gives.
+
+    A layer reads what the one before gives. Where that does not fit, it begins a branch: it reads the latest value of
+    the shape that it takes, and the next ``add`` joins the branch with what was there before. An ``add`` without a
+    branch to join reads one value. Raises `DeviceError` where that connects no network.
+    """
+    if not layers:
+        raise DeviceError("a network without layers cannot be run", hint="give it at least one layer")
+    shapes, reads = [layers[0].in_shape], list[tuple[int, ...]]()
+    waiting: list[int] = []
+    for layer in layers:
+        last = len(shapes) - 1
+        read = next((v for v in range(last, -1, -1) if _fits(shapes[v], layer)), None)
+        if read is None:
+            raise DeviceError(
+                f"layer {last + 1} of the network, {layer.key}, takes {_text(layer.in_shape)}: the one before gives "
+                f"{_text(shapes[last])}, and none before that gives what it takes",
+                hint="a layer takes what the one before gives, or begins a branch that an `add` joins",
+            )
+        if read != last:
+            waiting.append(last)
+        if layer.op == "add" and waiting and shapes[waiting[-1]] == layer.in_shape:
+            reads.append((read, waiting.pop()))
+        else:
+            reads.append((read,))
+        shapes.append(layer.out_shape)
+    if waiting:
+        raise DeviceError(
+            f"what layer {waiting[-1]} of the network gives, {_text(shapes[waiting[-1]])}, is never used",
+            hint="the layers after it begin a branch that no `add` joins with it",
+        )
+    return reads
+
+
+def connects(layers: Sequence[Layer]) -> bool:
+    """Tell whether the layers make a network that can be run from them alone."""
+    try:
+        dataflow(layers)
+    except DeviceError:
+        return False
+    return True
+
+
+def _fits(given: Shape, layer: Layer) -> bool:
+    """Tell whether ``layer`` can take a value of this shape; a linear layer takes it flattened."""
+    return math.prod(given) == math.prod(layer.in_shape) if layer.op == "linear" else given == layer.in_shape
+
+
+def _text(shape: Shape) -> str:
+    return "x".join(map(str, shape))

@@ -109,6 +109,18 @@ def test_a_preset_applies_where_the_plugin_has_the_option(toy_registry):
     assert loaded.config.space.options.depth == 3
 
 
+def test_a_presets_table_for_a_plugin_applies_where_that_is_chosen(toy_registry, monkeypatch):
+    """Budgets of any phase may depend on any plugin; the user's own settings still win, and the origin is told."""
+    table = {"space": {"base_width": 7, "vgg9": {"base_width": 9}}, "meta_train": {"epochs": 3, "deep": {"epochs": 4}}}
+    monkeypatch.setitem(PRESETS, "quick", table)
+    plain = load(toy_registry, preset="quick")
+    assert (plain.config.space.options.base_width, plain.config.meta_train.epochs) == (9, 3)
+    assert plain.origins["space.base_width"] == "preset quick for vgg9"
+    assert not plain.is_set_by_user("space.base_width")
+    assert load(toy_registry, preset="quick", flags={"space": "deep"}).config.meta_train.epochs == 4
+    assert load(toy_registry, preset="quick", sets=[("space.base_width", "5")]).config.space.options.base_width == 5
+
+
 def test_a_users_option_that_the_plugin_lacks_is_a_mistake(toy_registry):
     found = mistakes(toy_registry, flags={"space": "deep"}, sets=[("space.base_width", "16")])
     assert found == ["--set space.base_width=16: unknown key  -> known: space.depth"]
@@ -244,12 +256,14 @@ def test_every_key_of_a_preset_means_something(preset):
     """A preset's plugin options are passed over where they do not fit, so a misspelt one would do nothing."""
     registry = Registry(third_party=False)
     loaded = load(registry, preset=preset)
+    built_in = {kind: [found.plugin.name for found in registry.list(kind)] for kind in KINDS}
     for section, table in PRESETS[preset].items():
         for key, value in table.items() if isinstance(table, dict) else ():
             if isinstance(value, dict):
-                cls = registry.options_class(section, key)
-                assert section in KINDS
-                assert set(value) <= set(attrs.fields_dict(cls))
+                kind = next(kind for kind, names in built_in.items() if key in names)
+                special = getattr(load(registry, preset=preset, flags={kind: key}).config, section)
+                known = attrs.fields_dict(type(special.options if isinstance(special, PluginChoice) else special))
+                assert set(value) <= set(known)
                 continue
             where = getattr(loaded.config, section)
             options = where.options if isinstance(where, PluginChoice) else where

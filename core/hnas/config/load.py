@@ -15,7 +15,7 @@ from typing import Any
 import attrs
 from attrs import define, field, frozen
 
-from hnas.config.presets import PRESETS
+from hnas.config.presets import PRESETS, applied
 from hnas.config.schema import Config, PluginChoice
 from hnas.config.sources import Entry, from_command_line, from_environment, from_file
 from hnas.config.values import describe, read, read_text, sentence, validate
@@ -72,6 +72,15 @@ _PLAIN = {name: f for name, f in _FIELDS.items() if name not in _SECTIONS and na
 Fields = Mapping[str, "attrs.Attribute[Any]"]
 
 
+@frozen
+class _Chosen:
+    """A plugin by name, where that was said, and the one that each layer names itself: its table is meant for that."""
+
+    name: str
+    origin: str
+    own: list[str | None]
+
+
 @define
 class _Resolver:
     registry: Registry
@@ -82,14 +91,15 @@ class _Resolver:
     notes: list[str] = field(factory=list)
 
     def resolve(self, layers: list[list[Entry]]) -> LoadedConfig:
-        name, preset = self._preset(layers)
-        values = self._values("", _PLAIN, _HINTS, _preset_entries(name, preset, None), layers)
+        preset = self._preset(layers)
+        chosen = {kind: self._chosen(kind, preset, layers) for kind in KINDS}
+        entries = applied(preset, {choice.name.partition("@")[0].partition(":")[0] for choice in chosen.values()})
+        values = self._values("", _PLAIN, _HINTS, entries[""], layers)
         for section, cls in _SECTIONS.items():
-            from_preset = _preset_entries(name, preset, section)
-            given = self._values(section, _fields(cls), typing.get_type_hints(cls), from_preset, layers)
+            given = self._values(section, _fields(cls), typing.get_type_hints(cls), entries.get(section, {}), layers)
             values[section] = self._make(section, cls, given)
         for kind in KINDS:
-            values[kind] = self._plugin(kind, name, preset, layers)
+            values[kind] = self._plugin(kind, chosen[kind], entries.get(kind, {}), layers)
         if self.mistakes:
             raise ConfigError(self._report())
         return LoadedConfig(config=Config(**values), origins=self.origins, notes=tuple(self.notes))
@@ -113,7 +123,7 @@ class _Resolver:
                 kept.append(entry)
         return kept
 
-    def _preset(self, layers: list[list[Entry]]) -> tuple[str, Mapping[str, Any]]:
+    def _preset(self, layers: list[list[Entry]]) -> str:
         name = str(_FIELDS["preset"].default)
         for i, layer in enumerate(layers):
             for entry in layer:
@@ -123,7 +133,7 @@ class _Resolver:
                     else:
                         text = f"unknown preset {entry.value!r}.{close_matches(entry.value, PRESETS)}"
                         self._mistake(i, entry, f"{text} Known: {', '.join(PRESETS)}")
-        return name, PRESETS[name]
+        return name
 
     def _values(
         self,
@@ -160,12 +170,12 @@ class _Resolver:
                 values[name], self.origins[dotted[name]] = value, entry.origin
         return values
 
-    def _plugin(self, kind: Kind, preset_name: str, preset: Mapping[str, Any], layers: list[list[Entry]]) -> Any:
+    def _chosen(self, kind: Kind, preset: str, layers: list[list[Entry]]) -> _Chosen:
+        """Return the plugin of a kind that the last layer names."""
         name, origin = getattr(Config(), kind).name, "default"
         own: list[str | None] = []
-        """The plugin that each layer names itself; what it says in the table is meant for that one."""
-        if isinstance(chosen := preset.get(kind, {}).get("name"), str):
-            name, origin = chosen, f"preset {preset_name}"
+        if isinstance(named := PRESETS[preset].get(kind, {}).get("name"), str):
+            name, origin = named, f"preset {preset}"
         for i, layer in enumerate(layers):
             own.append(None)
             for entry in layer:
@@ -176,6 +186,12 @@ class _Resolver:
                     origin = entry.origin
                 except ValueError as cause:
                     self._mistake(i, entry, str(cause))
+        return _Chosen(name, origin, own)
+
+    def _plugin(
+        self, kind: Kind, chosen: _Chosen, preset: Mapping[str, tuple[Any, str]], layers: list[list[Entry]]
+    ) -> Any:
+        name, origin, own = chosen.name, chosen.origin, chosen.own
         device: str | None = None
         try:
             if kind == "backend":
@@ -193,7 +209,7 @@ class _Resolver:
             [e for e in layer if e.keys[0] == kind and e.keys[1] != "name" and self._is_meant(e, whose, name)]
             for whose, layer in zip(own, layers, strict=True)
         ]
-        lenient = _plugin_preset(preset_name, preset.get(kind, {}), registered.plugin.name, cls, hints)
+        lenient = _usable(preset, cls, hints)
         values = self._values(kind, _fields(cls), hints, lenient, meant, default="plugin default")
         self.origins[f"{kind}.name"] = origin
         if device is not None:
@@ -254,25 +270,18 @@ def _plugin_hints(kind: Kind, name: str, cls: Any) -> dict[str, Any]:
         raise PluginError(f"{kind} {name!r}: the types of its options cannot be resolved: {cause}") from cause
 
 
-def _preset_entries(name: str, preset: Mapping[str, Any], section: str | None) -> dict[str, tuple[Any, str]]:
-    table = preset.get(section, {}) if section else {k: v for k, v in preset.items() if k in _PLAIN}
-    return {key: (value, f"preset {name}") for key, value in table.items()}
-
-
-def _plugin_preset(
-    preset: str, table: Mapping[str, Any], plugin: str, cls: type, hints: Mapping[str, Any]
-) -> dict[str, tuple[Any, str]]:
-    """Return the preset's options that this plugin has and accepts; a table named like the plugin goes last."""
+def _usable(preset: Mapping[str, tuple[Any, str]], cls: type, hints: Mapping[str, Any]) -> dict[str, tuple[Any, str]]:
+    """Return what of a preset a plugin has and accepts."""
     usable = {}
     fields = _fields(cls)
-    for key, value in [*table.items(), *table.get(plugin, {}).items()]:
+    for key, (value, origin) in preset.items():
         if key not in fields:
             continue
         try:
             validate(fields[key], read(value, hints[key]))
         except ValueError:
             continue
-        usable[key] = (value, f"preset {preset}")
+        usable[key] = (value, origin)
     return usable
 
 

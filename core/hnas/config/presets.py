@@ -1,11 +1,13 @@
 """Presets: budgets by name, as plain tables over the schema.
 
 A plugin's table holds options that apply where the chosen plugin has them; others are passed over, so that a preset
-works with any third-party plugin. A table inside it, named like a plugin, applies to that plugin alone.
+works with any third-party plugin. A table inside a table, named like a plugin of any kind, applies where that one is
+chosen: pictures of 84×84 pixels take other budgets than drawings of 28×28.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from typing import Any
 
 PRESETS: dict[str, dict[str, Any]] = {
@@ -64,3 +66,20 @@ PRESETS: dict[str, dict[str, Any]] = {
         "evaluate": {"tasks": 600},
     },
 }
+
+
+def applied(name: str, plugins: Collection[str]) -> dict[str, dict[str, tuple[Any, str]]]:
+    """Return what a preset says where ``plugins`` are chosen: section ("" for single values) → key → value, origin."""
+    found: dict[str, dict[str, tuple[Any, str]]] = {"": {}}
+    for section, table in PRESETS[name].items():
+        if not isinstance(table, Mapping):
+            found[""][section] = (table, f"preset {name}")
+            continue
+        entries = found[section] = {}
+        for key, value in table.items():
+            if not isinstance(value, Mapping):
+                entries[key] = (value, f"preset {name}")
+        for key, special in table.items():
+            if isinstance(special, Mapping) and key in plugins:
+                entries |= {k: (v, f"preset {name} for {key}") for k, v in special.items()}
+    return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Indices = NDArray[np.int64]
+FEW_ROWS = 32
+"""Up to so many rows plain Python is faster than vector operations over them; the numbers drawn are the same."""
 
 
 def draw_distinct(generator: np.random.Generator, rows: int, population: int | Indices, count: int) -> Indices:
@@ -22,13 +25,28 @@ def draw_distinct(generator: np.random.Generator, rows: int, population: int | I
     ``population`` may differ from row to row. Floyd's algorithm gives every subset the same chance in ``count`` vector
     operations, however large the population; shuffling gives every order the same chance.
     """
-    drawn = np.empty((rows, count), np.int64)
-    for i in range(count):
-        last = population - count + i
-        candidate = generator.integers(0, last + 1, size=rows)
-        taken = (drawn[:, :i] == candidate[:, None]).any(axis=1)
-        drawn[:, i] = np.where(taken, last, candidate)
+    if not count:
+        return np.empty((rows, 0), np.int64)
+    last = (population - count) + np.arange(count)[:, None]
+    candidates = generator.integers(np.broadcast_to(last + 1, (count, rows)))
+    if rows <= FEW_ROWS:
+        firsts = np.broadcast_to(last[0], rows).tolist()
+        drawn = np.array([_floyd(own, first) for own, first in zip(candidates.T.tolist(), firsts, strict=True)])
+        drawn = drawn.reshape(rows, count)
+    else:
+        drawn = np.empty((rows, count), np.int64)
+        for i in range(count):
+            taken = (drawn[:, :i] == candidates[i][:, None]).any(axis=1)
+            drawn[:, i] = np.where(taken, last[i], candidates[i])
     return generator.permuted(drawn, axis=1)
+
+
+def _floyd(candidates: Sequence[int], last: int) -> list[int]:
+    """Do what the vector operations do, for one row: where a number is taken, the i-th takes ``last`` + i."""
+    drawn: dict[int, None] = {}
+    for i, candidate in enumerate(candidates):
+        drawn[candidate if candidate not in drawn else last + i] = None
+    return list(drawn)
 
 
 def draw_classes(generator: np.random.Generator, n_tasks: int, n_classes: int, spec: EpisodeSpec, what: str) -> Indices:
@@ -72,10 +90,14 @@ def assemble(images: Tensor, n_tasks: int, spec: EpisodeSpec) -> Episodes:
 
     n_support, n_query = spec.n_way * spec.k_shot, spec.n_way * spec.n_query
     shape = images.shape[1:]
-    classes = torch.arange(spec.n_way)
     return Episodes(
         support_x=images[: n_tasks * n_support].view(n_tasks, n_support, *shape),
-        support_y=classes.repeat_interleave(spec.k_shot).repeat(n_tasks, 1),
+        support_y=torch.from_numpy(_labels(n_tasks, spec.n_way, spec.k_shot)),
         query_x=images[n_tasks * n_support :].view(n_tasks, n_query, *shape),
-        query_y=classes.repeat_interleave(spec.n_query).repeat(n_tasks, 1),
+        query_y=torch.from_numpy(_labels(n_tasks, spec.n_way, spec.n_query)),
     )
+
+
+def _labels(n_tasks: int, n_way: int, each: int) -> Indices:
+    """Return the labels (n_tasks, n_way * each) of images that stand class by class."""
+    return np.tile(np.arange(n_way, dtype=np.int64).repeat(each), (n_tasks, 1))

@@ -198,10 +198,14 @@ class LocalProcesses(Executor):
             worker.process.join()
 
 
+def usable_cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1  # macOS
+
+
 def executor(workers: int, notify: Callable[[str], None] | None = None) -> Executor:
     """Return the default executor: this process for one worker, else local processes. 0 takes one per usable core."""
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1  # macOS
-    count = workers or usable
+    count = workers or usable_cores()
     return InProcess() if count == 1 else LocalProcesses(count, notify)
 
 

@@ -14,6 +14,7 @@ from hnas.episode import Episodes, EpisodeSpec
 from hnas.executor import Executor
 from hnas.layer import Shape
 from hnas.learner import MetaLearner
+from hnas.prefetch import Prefetcher
 from hnas.seeds import Seeds
 from hnas.space import SearchSpace
 from hnas.subnet import subnet
@@ -39,6 +40,8 @@ class Setup:
     """The device that `episodes` are returned on, and where their networks are computed."""
     alone: Architecture | None = None
     """Train and score this architecture's own network, instead of sub-networks of the super-net."""
+    prefetch: bool = False
+    """Draw the tasks of a training's next iteration in a thread meanwhile: where a core would be idle."""
     _last: tuple[object, Episodes] | None = field(default=None, init=False)
     _drawn: OrderedDict[object, Episodes] = field(factory=OrderedDict, init=False)
 
@@ -59,7 +62,8 @@ class Setup:
         """Return the tasks ``indices`` of the endless, seeded stream that ``purpose`` and ``counter`` name.
 
         A task depends on its index only, so workers may draw any part of a stream. The last batch is remembered, and
-        of a stream without a counter some tasks: a search scores many architectures on the same ones.
+        of a stream without a counter some tasks: a search scores many architectures on the same ones. Of one with a
+        counter, the same tasks of the next count are drawn ahead.
         """
         wanted = tuple(indices)
         key = (split, purpose, wanted, n_query, counter)
@@ -73,16 +77,33 @@ class Setup:
 
     def _task(self, split: Split, purpose: str, spec: EpisodeSpec, counter: tuple[int, ...], index: int) -> Episodes:
         """Draw a task, or return it as it was drawn before; those not asked for the longest are forgotten."""
+        if counter:
+            return self._training_task(split, purpose, spec, counter, index)
         key = (split, purpose, spec, index)
-        if not counter and key in self._drawn:
+        if key in self._drawn:
             self._drawn.move_to_end(key)
             return self._drawn[key]
-        task = self.tasks.sample(split, 1, spec, self.seeds.numpy(purpose, *counter, index))
-        if not counter:
-            self._drawn[key] = task
-            while sum(t.nbytes for t in self._drawn.values()) > REMEMBERED_BYTES and len(self._drawn) > 1:
-                self._drawn.popitem(last=False)
+        task = self._drawn[key] = self.tasks.sample(split, 1, spec, self.seeds.numpy(purpose, index))
+        while sum(t.nbytes for t in self._drawn.values()) > REMEMBERED_BYTES and len(self._drawn) > 1:
+            self._drawn.popitem(last=False)
         return task
+
+    def _training_task(
+        self, split: Split, purpose: str, spec: EpisodeSpec, counter: tuple[int, ...], index: int
+    ) -> Episodes:
+        def draw(counter: tuple[int, ...]) -> Episodes:
+            return self.tasks.sample(split, 1, spec, self.seeds.numpy(purpose, *counter, index))
+
+        if not self.prefetch:
+            return draw(counter)
+        task = self._ahead.get((split, purpose, spec, counter, index), lambda: draw(counter))
+        following = (*counter[:-1], counter[-1] + 1)
+        self._ahead.start((split, purpose, spec, following, index), lambda: draw(following))
+        return task
+
+    @cached_property
+    def _ahead(self) -> Prefetcher:
+        return Prefetcher()
 
     def send(self, executor: Executor) -> None:
         """Put this set-up into the workers under the name ``setup``.
@@ -96,4 +117,5 @@ class Setup:
     def __getstate__(self) -> dict[str, object]:
         state = self.__dict__.copy()
         state.pop("supernet", None)
+        state.pop("_ahead", None)
         return {**state, "_last": None, "_drawn": OrderedDict()}

@@ -16,18 +16,18 @@ from hnas_backends.layerbench.session import RunnerBusy, RunnerDied, RunnerSilen
 from hnas_backends.layerbench.sources import FLAGS, PROTOCOL, SOURCES, digest, sources, write_sources
 from hnas_backends.layerbench.spec import OPS, network_spec, spec
 
-__all__ = [
-    "FLAGS",
-    "OPS",
-    "PROTOCOL",
-    "SOURCES",
+__all__ = [  # noqa: RUF022 - sorted plainly, as everywhere
     "Checksums",
     "Compiler",
+    "FLAGS",
     "Hello",
+    "OPS",
+    "PROTOCOL",
     "Row",
     "RunnerBusy",
     "RunnerDied",
     "RunnerSilent",
+    "SOURCES",
     "Session",
     "compiler",
     "digest",

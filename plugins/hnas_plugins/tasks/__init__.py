@@ -18,4 +18,28 @@ def hnas_task_sources() -> list[Plugin]:
             factory="hnas_plugins.tasks.omniglot:Omniglot",
             options="hnas_plugins.tasks.omniglot:OmniglotOptions",
         ),
+        Plugin(
+            name="mini-imagenet",
+            summary="Mini-ImageNet from folders, tar.xz archives, cache pickles or torchmeta's HDF5",
+            factory="hnas_plugins.tasks.mini_imagenet:MiniImageNet",
+            options="hnas_plugins.tasks.mini_imagenet:MiniImageNetOptions",
+        ),
+        Plugin(
+            name="fc100",
+            summary="FC100: CIFAR-100 divided by superclass, 60/20/20 classes",
+            factory="hnas_plugins.tasks.cifar:fc100",
+            options="hnas_plugins.tasks.cifar:CifarOptions",
+        ),
+        Plugin(
+            name="cifar-fs",
+            summary="CIFAR-FS: CIFAR-100 divided by class, 64/16/20 classes",
+            factory="hnas_plugins.tasks.cifar:cifar_fs",
+            options="hnas_plugins.tasks.cifar:CifarOptions",
+        ),
+        Plugin(
+            name="folder",
+            summary="a folder of your own pictures, a sub-folder for each class",
+            factory="hnas_plugins.tasks.folder:Folder",
+            options="hnas_plugins.tasks.folder:FolderOptions",
+        ),
     ]

@@ -1,16 +1,27 @@
-"""An array made once and kept: ``KEY.npy`` beside ``KEY.json``, in a folder of hnas's home."""
+"""An array made once and kept: ``KEY.npy`` beside ``KEY.json``, in a folder of hnas's home.
+
+`cached` is for arrays that fit into memory, `prepared` for those that need not.
+"""
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import hashlib
 import io
 import json
+import mmap
+import os
+import shutil
+import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from attrs import frozen
 from numpy.typing import NDArray
 
 from hnas.errors import DataError
@@ -65,3 +76,138 @@ def _read(array_path: Path, record_path: Path) -> tuple[Images, dict[str, Any]] 
 def _checksum(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def release(images: Images) -> None:
+    """Let this process forget the pages of an array of `prepared`; they stay in the system's cache.
+
+    Else all that was ever looked at counts as the process's memory until something else needs it.
+    """
+    owner: Any = images
+    while owner is not None and not isinstance(owner, mmap.mmap):
+        owner = owner.obj if isinstance(owner, memoryview) else getattr(owner, "base", None)
+    if owner is not None and hasattr(mmap, "MADV_DONTNEED"):
+        owner.madvise(mmap.MADV_DONTNEED)  # the map is shared: what was written to it is in the file
+
+
+Allocate = Callable[[tuple[int, ...]], Images]
+"""Gives a writable array of zeros of a shape, in a file. May be called once."""
+
+
+@frozen(kw_only=True, eq=False)
+class Prepared:
+    """An array in a file, mapped: a page is read when it is looked at, and dropped when memory is short."""
+
+    images: Images
+    record: dict[str, Any]
+    checksum: str
+    path: Path
+
+    def verify(self) -> None:
+        """Read the whole file. Raises `DataError` where it is not what was written; it is made anew at the next use."""
+        seen = _checksum(self.path)
+        if seen != self.checksum:
+            self.path.with_suffix(".json").unlink(missing_ok=True)
+            raise DataError(
+                f"{self.path} is damaged: it has the checksum {seen[:12]}…, expected {self.checksum[:12]}…",
+                hint="run the command again: the file is made anew; where it happens again, check the disk",
+            )
+
+
+def prepared(folder: str, key: str, fill: Callable[[Allocate], dict[str, Any]], *, what: str) -> Prepared:
+    """Return the array of ``key``, which may be larger than memory; where it is missing, ``fill`` makes it.
+
+    ``fill`` asks for the array when it knows the shape, fills it and returns the record. The array is made in a file of
+    its own, which gets its name when it is whole; only then the record is written, with size and checksum. A start
+    compares size, shape and type alone, since reading all would take as long as some trainings' first steps; use
+    `Prepared.verify` for the rest. One process makes the array, others wait for it; ``what`` is what they are told.
+
+    Raises `DataError` where nothing can be written or the disk is full: such an array does not belong in memory.
+    """
+    path = home() / folder / f"{key}.npy"
+    found = _open(path)
+    if found is not None:
+        return found
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with _alone(path, what) as alone:
+            return _open(path) or _make(path, fill, alone)
+    except OSError as cause:
+        full = cause.errno in (errno.ENOSPC, errno.EDQUOT)
+        free = f"; {shutil.disk_usage(path.parent).free / 2**20:.1f} MiB are free there" if full else ""
+        raise DataError(
+            f"{what}: cannot keep the decoded images in {path.parent}: {cause.strerror or cause}{free}",
+            hint=f"{'make room there, or ' * full}set the environment variable HNAS_HOME to a folder "
+            f"{'with more room' if full else 'that can be written'}",
+        ) from cause
+
+
+def _open(path: Path) -> Prepared | None:
+    try:
+        stored = json.loads(path.with_suffix(".json").read_bytes())
+        if path.stat().st_size != stored["size"]:
+            return None
+        images = np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
+        if images.dtype != np.uint8 or list(images.shape) != stored["shape"] or not isinstance(stored["record"], dict):
+            return None
+        return Prepared(images=images, record=stored["record"], checksum=str(stored["checksum"]), path=path)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _make(path: Path, fill: Callable[[Allocate], dict[str, Any]], alone: bool) -> Prepared:
+    if alone:
+        for left in path.parent.glob(f"{path.stem}.*.part"):  # by a process that was killed
+            left.unlink(missing_ok=True)
+    part = path.with_name(f"{path.stem}.{os.getpid()}.part")
+    made: list[np.memmap[Any, np.dtype[np.uint8]]] = []
+
+    def allocate(shape: tuple[int, ...]) -> Images:
+        made.append(_allocate(part, shape))
+        return made[0]
+
+    try:
+        record = fill(allocate)
+        (images,) = made
+        images.flush()
+        stored = {
+            "size": part.stat().st_size,
+            "shape": list(images.shape),
+            "checksum": _checksum(part),
+            "record": record,
+        }
+        os.replace(part, path)
+        write_json(path.with_suffix(".json"), stored)
+    finally:
+        part.unlink(missing_ok=True)
+    found = _open(path)
+    if found is None:
+        raise OSError(errno.EIO, "what was just written cannot be read")
+    return found
+
+
+def _allocate(part: Path, shape: tuple[int, ...]) -> np.memmap[Any, np.dtype[np.uint8]]:
+    images = np.lib.format.open_memmap(part, "w+", np.uint8, shape)
+    if hasattr(os, "posix_fallocate"):  # else a full disk kills the process when it writes to a page
+        with open(part, "rb+") as file:
+            try:
+                os.posix_fallocate(file.fileno(), 0, part.stat().st_size)
+            except OSError as cause:
+                if cause.errno not in (errno.EINVAL, errno.EOPNOTSUPP):  # the file system cannot
+                    raise
+    return images
+
+
+@contextmanager
+def _alone(path: Path, what: str) -> Iterator[bool]:
+    """Hold the lock on making ``path``, or yield false where a file system has no locks: then all may make it."""
+    with open(path.with_suffix(".lock"), "ab") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print(f"hnas: {what}: another process prepares the images; waiting for it", file=sys.stderr)
+            fcntl.flock(file, fcntl.LOCK_EX)
+        except OSError:
+            yield False
+            return
+        yield True

@@ -144,7 +144,7 @@ def test_options_that_the_documents_set_exist(monkeypatch, capsys):
     for page, setting in sorted(settings):
         section, _, key = setting.partition("=")[0].partition(".")
         plugin = _backend_with(key) if section == "backend" else []
-        plugin += ["--tasks", "omniglot"] if section == "tasks" and key in ("root", "split") else []
+        plugin += _tasks_with(key) if section == "tasks" else []
         code, told = run(["config", "show", "--set", setting, *plugin]), capsys.readouterr().err
         if code or "note:" in told:
             wrong.append(f"{page}: --set {setting}: {told.strip()}")
@@ -157,3 +157,11 @@ def _backend_with(option: str) -> list[str]:
         if option in attrs.fields_dict(Registry().options_class("backend", name)):
             return ["--backend", name]
     raise AssertionError(f"no backend has the option {option!r}")
+
+
+def _tasks_with(option: str) -> list[str]:
+    """Name a task source that has the option."""
+    for name in ("glyphs", "omniglot", "mini-imagenet", "folder", "torchmeta"):
+        if option in attrs.fields_dict(Registry().options_class("tasks", name)):
+            return ["--tasks", name]
+    raise AssertionError(f"no task source has the option {option!r}")

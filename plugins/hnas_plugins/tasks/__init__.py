@@ -42,4 +42,10 @@ def hnas_task_sources() -> list[Plugin]:
             factory="hnas_plugins.tasks.folder:Folder",
             options="hnas_plugins.tasks.folder:FolderOptions",
         ),
+        Plugin(
+            name="torchmeta",
+            summary="data sets of torchmeta 1.8.0, which is installed apart: see docs/torchmeta.md",
+            factory="hnas_plugins.tasks.torchmeta_adapter:open_torchmeta",
+            options="hnas_plugins.tasks.torchmeta_adapter:TorchmetaOptions",
+        ),
     ]

@@ -5,7 +5,10 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
+
+from attrs import frozen
 
 from hnas.episode import Episodes, EpisodeSpec
 from hnas.layer import Shape
@@ -17,6 +20,15 @@ if TYPE_CHECKING:
 
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
+
+
+@frozen(kw_only=True)
+class Origin:
+    """Where a data set is looked for (``None``: where the user says), under which terms it is, and how it is had."""
+
+    path: Path | None
+    licence: str
+    how: str
 
 
 class TaskSource(ABC):
@@ -48,6 +60,10 @@ class TaskSource(ABC):
     def remote_files(self) -> Sequence[RemoteFile]:
         """Return what `hnas data fetch` has to download, and where it belongs. Nothing by default."""
         return ()
+
+    def origin(self) -> Origin | None:
+        """Return what `hnas data list` tells of data that have to be there; ``None`` where nothing has to."""
+        return None
 
     def check(self) -> str:
         """Read the data and say in a sentence what is there. Raises `DataError` where something is missing.

@@ -96,6 +96,36 @@ def test_list_names_the_built_in_sources_and_what_they_download():
     assert "images_background.zip" in run(registry, "list").stdout
 
 
+def test_list_says_what_each_set_needs_and_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Where it is looked for, whether that is there, under which terms; and a plugin that lacks a package is listed."""
+    monkeypatch.setenv("HNAS_DATA", str(tmp_path))
+    (tmp_path / "mini-imagenet").mkdir()
+    registry = Registry(third_party=False)
+    rows = {row["name"]: row for row in json.loads(run(registry, "list", "--json").stdout)}
+    assert rows["glyphs"]["origin"] is rows["folder"]["origin"]["path"] is None
+    assert "--data-root" in rows["folder"]["origin"]["how"]
+    mini, omniglot = rows["mini-imagenet"]["origin"], rows["omniglot"]["origin"]
+    assert (mini["path"], mini["present"]) == (str(tmp_path / "mini-imagenet"), True)
+    assert "non-commercial research" in mini["licence"]
+    assert (omniglot["present"], omniglot["how"]) == (False, "hnas data fetch omniglot")
+    assert rows["cifar-fs"]["origin"]["path"] == rows["fc100"]["origin"]["path"] == str(tmp_path / "cifar-100")
+    told = run(registry, "list").stdout
+    assert f"{tmp_path / 'omniglot'} (not there); licence: MIT" in told
+    assert "to get it: hnas data fetch fc100" in told
+    assert "get it yourself" in run(registry, "fetch", "mini-imagenet").stdout
+
+
+def test_a_source_that_fails_is_listed_with_its_error(registry: Registry, monkeypatch: pytest.MonkeyPatch):
+    def fail(self: Text) -> Sequence[RemoteFile]:
+        raise DataError("the list of files is not to be had")
+
+    monkeypatch.setattr(Text, "remote_files", fail)
+    rows = {row["name"]: row for row in json.loads(run(registry, "list", "--json").stdout)}
+    assert rows["text"]["error"] == "the list of files is not to be had"
+    assert rows["omniglot"]["error"] is None
+    assert "cannot be used here: the list" in run(registry, "list").stdout
+
+
 def test_fetch_downloads_then_leaves_it_alone(registry: Registry, tmp_path: Path):
     root = tmp_path / "set"
     result = run(registry, "fetch", "text", "--data-root", str(root))

@@ -14,7 +14,7 @@ import typer
 from hnas.cli.invocation import invocation
 from hnas.download import RemoteFile, download
 from hnas.errors import ConfigError, DataError, HnasError
-from hnas.plugins import Registry
+from hnas.plugins import Registered, Registry
 from hnas.task_source import SPLITS, TaskSource
 
 app = typer.Typer(help="List, fetch and check the data sets that tasks are drawn from.", no_args_is_help=True)
@@ -25,35 +25,51 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 @app.command("list")
 def list_command(context: typer.Context, as_json: Json = False) -> None:
-    """List the task sources, and what each has to download."""
-    rows: list[dict[str, Any]] = []
+    """List the task sources: what each needs, where that is looked for, whether it is there, and how to get it."""
     registry = invocation(context).registry
-    for found in registry.list("tasks"):
-        try:
-            files = registry.create("tasks", f"{found.plugin.name}@{found.distribution}").remote_files()
-        except HnasError as cause:  # one broken plugin does not hide the others
-            print(f"{found.plugin.name} of {found.distribution}: {cause}", file=sys.stderr)
-            continue
-        rows.append(
-            {
-                "name": found.plugin.name,
-                "summary": found.plugin.summary,
-                "distribution": found.distribution,
-                "files": [
-                    {"url": f.url, "path": str(f.path), "licence": f.licence, "present": f.path.is_file()}
-                    for f in files
-                ],
-            }
-        )
+    rows = [_row(registry, found) for found in registry.list("tasks")]
     if as_json:
         print(json.dumps(rows, indent=2))
         return
     for row in rows:
         print(f"{row['name']}: {row['summary']}")
+        if row["error"]:
+            print(f"  cannot be used here: {row['error']}")
+        if origin := row["origin"]:
+            place = f"{origin['path']} ({'there' if origin['present'] else 'not there'}); " if origin["path"] else ""
+            print(f"  {place}licence: {origin['licence']}")
+            print(f"  to get it: {origin['how']}")
         for file in row["files"]:
-            state = "there" if file["present"] else "not there"
-            print(f"  {file['path']} ({state}; {file['licence']} licence) from {file['url']}")
+            print(f"  {file['path']} ({'there' if file['present'] else 'not there'}) from {file['url']}")
     print("Next: hnas data fetch NAME, or hnas data check NAME", file=sys.stderr)
+
+
+def _row(registry: Registry, found: Registered) -> dict[str, Any]:
+    """Describe a task source, also one that cannot be made here."""
+    row: dict[str, Any] = {
+        "name": found.plugin.name,
+        "summary": found.plugin.summary,
+        "distribution": found.distribution,
+        "origin": None,
+        "files": [],
+        "error": None,
+    }
+    try:
+        source: TaskSource = registry.create("tasks", f"{found.plugin.name}@{found.distribution}")
+        origin, files = source.origin(), source.remote_files()
+    except HnasError as cause:
+        return row | {"error": str(cause)}
+    if origin is not None:
+        row["origin"] = {
+            "path": origin.path and str(origin.path),
+            "present": origin.path is not None and origin.path.exists(),
+            "licence": origin.licence,
+            "how": origin.how,
+        }
+    row["files"] = [
+        {"url": f.url, "path": str(f.path), "licence": f.licence, "present": f.path.is_file()} for f in files
+    ]
+    return row
 
 
 @app.command()
@@ -62,13 +78,14 @@ def fetch(context: typer.Context, name: str, data_root: Root = None) -> None:
     source = _source(invocation(context).registry, name, data_root)
     files = source.remote_files()
     if not files:
-        print(f"{name} has nothing to download.")
+        origin = source.origin()
+        print(f"{name} is not downloaded: {origin.how}." if origin else f"{name} has nothing to download.")
     elif not _complete(source, files):
         for file in files:
             if file.path.is_file() and file.mismatch(file.path) is None:
                 print(f"{file.path} is there already.")
                 continue
-            print(f"{file.url} ({file.licence} licence) -> {file.path}")
+            print(f"{file.url} (licence: {file.licence}) -> {file.path}")
             download(file, _Meter())
     else:
         print(f"{name} is complete in {files[0].path.parent}: {source.check()}.")

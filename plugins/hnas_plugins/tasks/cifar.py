@@ -13,7 +13,7 @@ from hnas.download import RemoteFile
 from hnas.episode import Episodes, EpisodeSpec
 from hnas.layer import Shape
 from hnas.settings import setting
-from hnas.task_source import Split, TaskSource
+from hnas.task_source import Origin, Split, TaskSource
 from hnas_plugins.tasks.augmentation_options import AugmentationOptions
 from hnas_plugins.tasks.cifar_files import ARCHIVE
 from hnas_plugins.tasks.cifar_reader import PER_CLASS, SIDE, Cifar100, read_cifar
@@ -25,6 +25,7 @@ _URL = f"https://www.cs.toronto.edu/~kriz/{ARCHIVE}"
 _MD5 = "eb9058c3a382ffc7106e4002c42a8d85"  # as torchvision records it
 _SHA256 = "85cd44d02ba6437773c5bbd22e183051d648de2e7d6b014e1ef29b855ba677a7"  # as Keras records it
 _SIZE = 169_001_437
+_LICENCE = "not stated; cite Krizhevsky, 2009"
 
 
 @frozen(kw_only=True)
@@ -69,9 +70,11 @@ class Cifar(TaskSource):
         return of_split.tasks(n_tasks, spec, generator, what=what, augmentation=augmentation)
 
     def remote_files(self) -> Sequence[RemoteFile]:
-        licence = "not stated; cite Krizhevsky 2009"
         path = self.root / ARCHIVE
-        return [RemoteFile(url=_URL, path=path, sha256=_SHA256, md5=_MD5, licence=licence, max_bytes=_SIZE)]
+        return [RemoteFile(url=_URL, path=path, sha256=_SHA256, md5=_MD5, licence=_LICENCE, max_bytes=_SIZE)]
+
+    def origin(self) -> Origin:
+        return Origin(path=self.root, licence=_LICENCE, how=f"hnas data fetch {self._division}")
 
     def check(self) -> str:
         found = self._read

@@ -13,7 +13,7 @@ from hnas.episode import Episodes, EpisodeSpec
 from hnas.errors import DataError
 from hnas.layer import Shape
 from hnas.settings import at_least_0, positive, setting
-from hnas.task_source import SPLITS, Split, TaskSource
+from hnas.task_source import SPLITS, Origin, Split, TaskSource
 from hnas_plugins.tasks.array_cache import release
 from hnas_plugins.tasks.augmentation_options import AugmentationOptions
 from hnas_plugins.tasks.folder_inventory import HINT, Inventory, shorten, shown, take_inventory
@@ -79,6 +79,10 @@ class Folder(TaskSource):
         episodes = classes.tasks(n_tasks, spec, generator, what=what, augmentation=augmentation)
         release(images)
         return episodes
+
+    def origin(self) -> Origin:
+        path = self.root if self._options.root else None
+        return Origin(path=path, licence="that of your pictures", how="name a folder of your own with --data-root")
 
     def check(self) -> str:
         inventory, decoded = self._inventory, self._decoded

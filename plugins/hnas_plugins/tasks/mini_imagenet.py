@@ -13,14 +13,14 @@ from hnas.episode import Episodes, EpisodeSpec
 from hnas.errors import DataError
 from hnas.layer import Shape
 from hnas.settings import setting
-from hnas.task_source import SPLITS, Split, TaskSource
+from hnas.task_source import SPLITS, Origin, Split, TaskSource
 from hnas_plugins.tasks.array_cache import Allocate, Prepared, digest, prepared, release
 from hnas_plugins.tasks.augmentation_options import AugmentationOptions
 from hnas_plugins.tasks.data_root import data_root
 from hnas_plugins.tasks.image_classes import ImageClasses
 from hnas_plugins.tasks.mini_imagenet_arrays import Hdf5, Pickle
 from hnas_plugins.tasks.mini_imagenet_pictures import Folders, Tar
-from hnas_plugins.tasks.mini_imagenet_splits import HINT, PICTURES, SIDE, classes
+from hnas_plugins.tasks.mini_imagenet_splits import HINT, HOW, LICENCE, PICTURES, SIDE, classes
 
 FORMAT = 1
 """Counts up when pictures are decoded differently."""
@@ -86,6 +86,9 @@ class MiniImageNet(TaskSource):
         episodes = images.tasks(n_tasks, spec, generator, what=_what(split), augmentation=augmentation)
         release(found.images)
         return episodes
+
+    def origin(self) -> Origin:
+        return Origin(path=self.root, licence=LICENCE, how=HOW)
 
     def check(self) -> str:
         counts = []

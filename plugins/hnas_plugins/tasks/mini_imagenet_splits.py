@@ -17,10 +17,9 @@ PICTURES = 600
 """Pictures of each class in the official set."""
 MAX_PICTURES = 1300
 """What ImageNet has of a class at most; more must be a mistake."""
-HINT = (
-    "ImageNet's terms allow non-commercial research and education only, so hnas does not download Mini-ImageNet: "
-    "get it yourself, and name its folder with --data-root"
-)
+LICENCE = "ImageNet's terms: non-commercial research and education only"
+HOW = "get it yourself, since these terms allow no download by hnas, and name its folder with --data-root"
+HINT = f"Mini-ImageNet comes under {LICENCE}; {HOW}"
 
 
 @cache

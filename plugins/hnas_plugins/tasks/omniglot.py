@@ -14,7 +14,7 @@ from hnas.download import RemoteFile
 from hnas.episode import Episodes, EpisodeSpec
 from hnas.layer import Shape
 from hnas.settings import at_least_0, one_of, setting
-from hnas.task_source import SPLITS, Split, TaskSource
+from hnas.task_source import SPLITS, Origin, Split, TaskSource
 from hnas_plugins.tasks.array_cache import Images
 from hnas_plugins.tasks.data_root import data_root
 from hnas_plugins.tasks.omniglot_reader import SIDE, read_images
@@ -87,6 +87,9 @@ class Omniglot(TaskSource):
             RemoteFile(url=_URL + name, path=self.root / name, md5=md5, licence="MIT", max_bytes=64 << 20)
             for name, md5 in _MD5.items()
         ]
+
+    def origin(self) -> Origin:
+        return Origin(path=self.root, licence="MIT", how="hnas data fetch omniglot")
 
     def check(self) -> str:
         images, official = self._read

@@ -1,0 +1,155 @@
+"""Measure how fast tasks are drawn, and how long a training waits for them.
+
+    python benchmarks/episodes.py --data-root ~/data        # folders omniglot and mini-imagenet, where they are
+    python benchmarks/episodes.py --data-root ~/data --json
+
+`drawing`: tasks a second from memory, as a training draws them, one by one. The peer draws the same kind of task from
+the same images the plain way: classes and images by `Generator.choice`, image after image. `waiting`: iterations of
+meta-training as in a run with one worker, with and without drawing ahead; the share of the time in which nothing but
+drawing happens.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from measuring import interleave, record, settle_environment
+
+if __name__ == "__main__":
+    settle_environment()
+
+import attrs
+import numpy as np
+import torch
+
+from hnas import Episodes, EpisodeSpec, Progress, Seeds, TaskSource
+from hnas.executor import InProcess
+from hnas.meta_batch import cut, meta_gradient
+from hnas.setup import Setup
+from hnas_plugins.meta_learners.maml import MAML
+from hnas_plugins.meta_learners.options import MAMLPlusPlusOptions
+from hnas_plugins.spaces.vgg9 import VGG9, VGG9Options
+from hnas_plugins.tasks.glyphs import Glyphs
+from hnas_plugins.tasks.mini_imagenet import MiniImageNet, MiniImageNetOptions
+from hnas_plugins.tasks.omniglot import Omniglot, OmniglotOptions
+
+SPEC = EpisodeSpec(n_way=5, k_shot=1, n_query=15)
+TASKS = 200
+"""Drawn in one round."""
+
+
+def sources(root: Path) -> dict[str, TaskSource]:
+    """Return the sources whose data are there."""
+    found: dict[str, TaskSource] = {"glyphs": Glyphs()}
+    if (root / "omniglot").is_dir():
+        found["omniglot"] = Omniglot(OmniglotOptions(root=str(root / "omniglot")))
+    if (root / "mini-imagenet").is_dir():
+        found["mini-imagenet"] = MiniImageNet(MiniImageNetOptions(root=str(root / "mini-imagenet")))
+    return found
+
+
+def plain(images: np.ndarray, spec: EpisodeSpec, generator: np.random.Generator) -> tuple[torch.Tensor, ...]:
+    """Draw one task of ``images`` (classes, each, H, W[, C]) without any of the project's code."""
+    support, query = [], []
+    for c in generator.choice(len(images), spec.n_way, replace=False):
+        drawn = generator.choice(images.shape[1], spec.k_shot + spec.n_query, replace=False)
+        for i, image in enumerate(drawn):
+            pixels = torch.from_numpy(images[c, image].astype(np.float32) / 255).reshape(-1, *images.shape[2:4])
+            (support if i < spec.k_shot else query).append(pixels)
+    labels = torch.arange(spec.n_way)
+    return (
+        torch.stack(support),
+        labels.repeat_interleave(spec.k_shot),
+        torch.stack(query),
+        labels.repeat_interleave(spec.n_query),
+    )
+
+
+def drawing(name: str, source: TaskSource, reps: int) -> dict[str, Any]:
+    """Time drawing one by one, all at once, and the peer."""
+    seeds, shape = Seeds(0), source.image_shape
+    channels, height, width = shape
+    peers = np.zeros((200, 20, height, width, channels), np.uint8)
+    calls: dict[str, Callable[[], object]] = {
+        "one_by_one": lambda: [source.sample("train", 1, SPEC, seeds.numpy("draw", i)) for i in range(TASKS)],
+        "batch": lambda: source.sample("train", TASKS, SPEC, seeds.numpy("draw")),
+        "plain": lambda: [plain(peers, SPEC, np.random.default_rng(i)) for i in range(TASKS)],
+    }
+    timed = interleave(calls, reps)
+    rates = {f"{k}_per_s": round(TASKS / t.wall_s) for k, t in timed.items()}
+    ratio = round(timed["plain"].wall_s / timed["one_by_one"].wall_s, 2)
+    return {"kind": "drawing", "source": name, "tasks": TASKS, **rates, "ratio_over_plain": ratio}
+
+
+def waiting(name: str, source: TaskSource, width: int, reps: int) -> dict[str, Any]:
+    """Time iterations of 16 tasks, 5 query images, first order: computing alone, and with tasks drawn as they go."""
+    learner = MAML(MAMLPlusPlusOptions(second_order=False, multi_step_loss=False))
+    space = VGG9(VGG9Options(base_width=width))
+    plainly = Setup(space=space, learner=learner, tasks=source, n_way=5, k_shot=1, seeds=Seeds(0))
+    ahead = attrs.evolve(plainly, prefetch=True)
+    still = attrs.evolve(plainly, tasks=Repeating(source))
+    arch, count, state = space.reference(), [0], learner.init(plainly.supernet, torch.Generator().manual_seed(0))
+
+    def iterations(setup: Setup) -> Callable[[], object]:
+        def run() -> None:
+            for _ in range(4):
+                count[0] += 1
+                progress = Progress(iteration=count[0], iterations_per_epoch=100, epochs=100)
+                meta_gradient(pool, state, cut([arch], 16, 1, setup.macs), 5, progress, "benchmark")
+
+        def call() -> None:
+            setup.send(pool)
+            run()
+
+        return call
+
+    with InProcess() as pool:
+        timed = interleave({"drawn": iterations(plainly), "ahead": iterations(ahead), "none": iterations(still)}, reps)
+    shares = {k: round(1 - timed["none"].wall_s / timed[k].wall_s, 3) for k in ("drawn", "ahead")}
+    each = {f"{k}_ms": round(1e3 * t.wall_s / 4, 2) for k, t in timed.items()}
+    return {"kind": "waiting", "source": name, "width": width, **each, "share_drawn": shares["drawn"],
+            "share_ahead": shares["ahead"]}  # fmt: skip
+
+
+class Repeating(TaskSource):
+    """Always the same tasks, at no cost."""
+
+    def __init__(self, source: TaskSource) -> None:
+        self._source = source
+        self._drawn: dict[EpisodeSpec, Episodes] = {}
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        return self._source.image_shape
+
+    def n_classes(self, split: Any) -> int:
+        return self._source.n_classes(split)
+
+    def sample(self, split: Any, n_tasks: int, spec: EpisodeSpec, generator: np.random.Generator) -> Episodes:
+        if spec not in self._drawn:
+            self._drawn[spec] = self._source.sample(split, 1, spec, generator)
+        return self._drawn[spec]
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description="Measure how fast tasks are drawn.")
+    parser.add_argument("--data-root", type=Path, default=Path("data"), help="folder of the sets' folders")
+    parser.add_argument("--reps", type=int, default=7)
+    parser.add_argument("--json", action="store_true", help="keep the numbers in results/")
+    options = parser.parse_args(arguments)
+    torch.set_num_threads(1)
+    rows = []
+    for name, source in sources(options.data_root.expanduser()).items():
+        rows.append(drawing(name, source, options.reps))
+        print(rows[-1], flush=True)
+        rows.append(waiting(name, source, 16, options.reps))
+        print(rows[-1], flush=True)
+    if options.json:
+        record("episodes", rows)
+
+
+if __name__ == "__main__":
+    main()

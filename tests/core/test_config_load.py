@@ -10,7 +10,7 @@ import pytest
 from hnas.config.load import load_config
 from hnas.config.presets import PRESETS
 from hnas.config.schema import Config, PluginChoice
-from hnas.config.values import read
+from hnas.config.values import read, read_text
 from hnas.errors import ConfigError, PluginError
 from hnas.plugins import KINDS, Registry
 
@@ -246,6 +246,14 @@ def test_an_int_is_a_float_but_nothing_else_is_converted(toy_registry):
     for text in ("true", "x", "[5]"):
         with pytest.raises(ConfigError, match="expected float"):
             load(toy_registry, sets=[("meta_train.shrink_decay", text)])
+
+
+def test_truth_may_be_written_as_in_toml_or_as_in_python():
+    for text, value in {"true": True, "True": True, "false": False, "False": False}.items():
+        assert read_text(text, bool) is value
+    assert read_text("True", str) == "True"
+    with pytest.raises(ValueError, match="expected bool"):
+        read_text("TRUE", bool)
 
 
 # ---------------------------------------------------------------- presets

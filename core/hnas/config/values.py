@@ -34,12 +34,13 @@ def read(value: Any, expected: Any) -> Any:
 def read_text(text: str, expected: Any) -> Any:
     """Return the type ``expected`` from text that a shell passed: a TOML value, or failing that the text itself.
 
-    A list of texts may be given as ``a,b``. Raises `ValueError` as `read` does.
+    A list of texts may be given as ``a,b``, and truth as Python writes it. Raises `ValueError` as `read` does.
     """
     value = parse_text(text)
     readings = [value, text]
     if isinstance(value, str):
         readings.append([part.strip() for part in text.split(",")])
+        readings += [text == "True"] if text in ("True", "False") else []
     for reading in readings:
         try:
             return read(reading, expected)

@@ -1,5 +1,5 @@
-// Gradient descent on the support sets of T tasks, for a chain of convolution blocks and a classifier: the inner loop of
-// adaption and of first-order training, without a graph and without Python. Nothing is kept for a second derivative,
+// Gradient descent on the support sets of T tasks, for convolution blocks and a classifier: the inner loop of adaption and
+// of first-order training, without a graph and without Python. Nothing is kept for a second derivative,
 // gradients overwrite what they are of, and the gradient of the images is not computed.
 //
 // Weights are [T][O][k][k][C], the classifier's [T][ways][C * places] and [T][ways]. All tasks start from the same ones:
@@ -11,10 +11,13 @@
 
 #include "kernels.h"
 
-typedef struct { int H, W, C, O, k, s, Ho, Wo, act, pool; } Block;  // images (H, W, C), convolved to (Ho, Wo, O)
+// Images (H, W, C), convolved to (Ho, Wo, O). They are those that block `from` gives, or the task's own (-1). Where `join`
+// is not -1 this is the shortcut of a residual block: what block `join` gives is added, and `after` activates the sum.
+typedef struct { int H, W, C, O, k, s, Ho, Wo, act, pool, from, join, after; } Block;
 
-// What a block computed: z = convolution (later its gradient), y = normalised, activated and pooled (later its gradient).
-typedef struct { REAL *z, *y, *mean, *rstd; uint8_t *corner; } Maps;
+// What a block computed: z = convolution (later its gradient), y = normalised, activated and pooled (later its gradient);
+// sum = what `after` activates.
+typedef struct { REAL *z, *y, *sum, *mean, *rstd; uint8_t *corner; } Maps;
 
 static long pixels_of(const Block *b) {
   return b->pool ? (long)((b->Ho + 1) / 2) * ((b->Wo + 1) / 2) : (long)b->Ho * b->Wo;
@@ -96,22 +99,25 @@ int descend(const REAL *x, const int64_t *y, const Block *blocks, int L, int T, 
   const Block *last = blocks + L - 1;
   int F = last->O * places, pixels = (int)pixels_of(last);
   Maps maps[L];
-  REAL *g, *gw, *gamma, *beta, *dgamma, *dbeta, *f, *gf, *gb;
+  REAL *g, *gw, *gamma, *beta, *dgamma, *dbeta, *f, *gf, *gb, *side;
   char *block = 0;
   for (int round = 0; round < 2; round++) {  // count, then take
     long used = 0;
-    long largest = (long)ways * F, widest = 0;
+    long largest = (long)ways * F, widest = 0, given = 0;
     for (int i = 0; i < L; i++) {
       const Block *b = blocks + i;
       long out = (long)T * N * pixels_of(b) * b->O;
       maps[i].z = take(block, &used, (long)T * N * b->Ho * b->Wo * b->O * sizeof(REAL));
       maps[i].y = take(block, &used, out * sizeof(REAL));
+      maps[i].sum = take(block, &used, b->join < 0 ? 0 : out * sizeof(REAL));
       maps[i].corner = take(block, &used, b->pool ? out : 1);
       maps[i].mean = take(block, &used, (long)T * b->O * sizeof(REAL));
       maps[i].rstd = take(block, &used, (long)T * b->O * sizeof(REAL));
       if (weights_of(b) > largest) largest = weights_of(b);
       if (b->O > widest) widest = b->O;
+      if (b->join >= 0 && b->from >= 0 && (long)b->H * b->W * b->C > given) given = (long)b->H * b->W * b->C;
     }
+    side = take(block, &used, T * N * given * sizeof(REAL));
     gw = take(block, &used, T * largest * sizeof(REAL));
     gamma = take(block, &used, T * widest * sizeof(REAL));
     beta = take(block, &used, T * widest * sizeof(REAL));
@@ -126,10 +132,10 @@ int descend(const REAL *x, const int64_t *y, const Block *blocks, int L, int T, 
   int failed = 0;
   for (int step = 0; step < steps; step++) {
     int shared = step == 0, t = shared ? 1 : T, n = shared ? T * N : N;
-    const REAL *in = x;
     for (int i = 0; i < L; i++) {
       const Block *b = blocks + i;
       Maps *m = maps + i;
+      const REAL *in = b->from < 0 ? x : maps[b->from].y;
       long k = (long)b->k * b->C;
       if (stats) {
         m->mean = stats[2 * i] + (long)step * T * b->O;
@@ -141,7 +147,7 @@ int descend(const REAL *x, const int64_t *y, const Block *blocks, int L, int T, 
       repeat(norms[2 * (step * L + i) + 1], beta, T, b->O);
       failed |= norm_forward(m->z, gamma, beta, m->y, m->corner, m->mean, m->rstd, T, N, b->Ho, b->Wo, b->O, b->act,
                              b->pool, eps);
-      in = m->y;
+      if (b->join >= 0) join_forward(maps[b->join].y, m->sum, m->y, b->after, (long)T * N * pixels_of(b) * b->O);
     }
     REAL *top = maps[L - 1].y, *w = weights[L], *bias = weights[L + 1];
     REAL *dw = gradients ? gradients[L] + (long)step * T * ways * F : gw;
@@ -158,19 +164,28 @@ int descend(const REAL *x, const int64_t *y, const Block *blocks, int L, int T, 
     }
     update(w, dw, rates[L * steps + step], (long)ways * F, T, shared);
     update(bias, db, rates[(L + 1) * steps + step], ways, T, shared);
+    int waiting = -1;  // the block, a part of whose gradient lies in `side`
     for (int i = L - 1; i >= 0; i--) {
       const Block *b = blocks + i;
       Maps *m = maps + i;
-      long k = (long)b->k * b->C;
+      long k = (long)b->k * b->C, images = (long)T * N * b->H * b->W * b->C;
+      if (b->join >= 0) join_backward(m->sum, m->y, maps[b->join].y, b->after, (long)T * N * pixels_of(b) * b->O);
       repeat(norms[2 * (step * L + i)], gamma, T, b->O);
       repeat(norms[2 * (step * L + i) + 1], beta, T, b->O);
       failed |= norm_backward(m->y, m->z, m->corner, gamma, beta, m->mean, m->rstd, m->z, dgamma, dbeta, T, N, b->Ho,
                               b->Wo, b->O, b->act, b->pool);
       REAL *d = gradients ? gradients[i] + step * T * weights_of(b) : gw;
-      failed |= conv_weight(i ? maps[i - 1].y : x, m->z, d, T, N, b->H, b->W, b->C, b->O, b->k, b->s, b->Ho, b->Wo);
-      if (i)
-        failed |= conv_data(m->z, weights[i], maps[i - 1].y, t, n, b->H, b->W, b->C, b->O, b->k, b->s, b->Ho, b->Wo,
-                            weights_of(b), b->k * k, k, b->C, 1);
+      REAL *in = b->from < 0 ? 0 : maps[b->from].y;
+      failed |= conv_weight(in ? in : x, m->z, d, T, N, b->H, b->W, b->C, b->O, b->k, b->s, b->Ho, b->Wo);
+      // A shortcut's images are needed once more, by the block's first convolution, to whose gradient its own is added.
+      if (in)
+        failed |= conv_data(m->z, weights[i], b->join < 0 ? in : side, t, n, b->H, b->W, b->C, b->O, b->k, b->s, b->Ho,
+                            b->Wo, weights_of(b), b->k * k, k, b->C, 1);
+      if (in && b->join < 0 && waiting == b->from) {
+        for (long j = 0; j < images; j++) in[j] += side[j];
+        waiting = -1;
+      }
+      if (in && b->join >= 0) waiting = b->from;
       update(weights[i], d, rates[i * steps + step], weights_of(b), T, shared);
     }
   }

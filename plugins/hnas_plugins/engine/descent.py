@@ -1,9 +1,9 @@
-"""Gradient descent without autograd: all steps of the inner loop of a chain of blocks in one call."""
+"""Gradient descent without autograd: all steps of the inner loop of a network in one call."""
 
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 
 import torch
@@ -11,23 +11,32 @@ from attrs import frozen
 from torch import Tensor
 from torch.nn import functional as F
 
-from hnas_plugins.engine.blocks import EPS
+from hnas import NormStats
+from hnas.supernet import Params
+from hnas_plugins.engine.blocks import EPS, channels_last
 from hnas_plugins.engine.conv import Geometry
 from hnas_plugins.engine.native import library
 from hnas_plugins.engine.norm import ACTIVATION_CODES
 
-FIELDS = 10
+FIELDS = 13
 """Numbers that describe a block to the kernel."""
 
 
 @frozen(kw_only=True)
-class ChainBlock:
-    """A convolution without a bias, normalisation, activation and, perhaps, a 2×2 max-pool."""
+class Unit:
+    """A convolution without a bias, normalisation, activation and, perhaps, a 2×2 max-pool.
+
+    It reads what the unit before gives, or the ``source``-th one, or the images (-1). A residual block's shortcut is
+    its last unit: with ``joins`` the number of the unit whose result is added, and ``after``, which activates the sum.
+    """
 
     kernel: int
     stride: int
-    activation: str
-    max_pool: bool
+    activation: str | None
+    max_pool: bool = False
+    source: int | None = None
+    joins: int = -1
+    after: str | None = None
 
 
 @frozen(kw_only=True, eq=False)
@@ -36,7 +45,7 @@ class Record:
 
     gradients: list[Tensor]  # of each weight, (steps, T, …)
     moments: list[tuple[Tensor, Tensor]]
-    """Mean and reciprocal deviation (steps, T, O) of each block's normalisation."""
+    """Mean and reciprocal deviation (steps, T, O) of each unit's normalisation."""
 
     @classmethod
     def empty(cls, weights: Sequence[Tensor], filters: Sequence[int], steps: int) -> Record:
@@ -48,7 +57,7 @@ class Record:
 
 
 def descend(
-    blocks: Sequence[ChainBlock],
+    units: Sequence[Unit],
     weights: Sequence[Tensor],
     norms: Sequence[Sequence[tuple[Tensor, Tensor]]],
     rates: Tensor,
@@ -61,28 +70,41 @@ def descend(
     """Return the weights of each task after its steps, with a leading task dimension T; and what happened on the way.
 
     ``x`` are images (T, N, H, W, C) and ``y`` labels (T, N). ``weights`` are what all tasks start from: (O, C, k, k) of
-    each block, (n_way, C, pool²) and (n_way,) of the classifier. ``norms[step]`` holds gamma and beta (O,) of each
-    block, and ``rates`` (weights, steps) the learning rates.
+    each unit, (n_way, C, pool²) and (n_way,) of the classifier. ``norms[step]`` holds gamma and beta (O,) of each
+    unit, and ``rates`` (weights, steps) the learning rates.
     """
     if wrong := {t.dtype for t in (*weights, rates, *(v for s in norms for p in s for v in p))} - {x.dtype}:
         raise ValueError(f"descend: parameters are {wrong}, expected {x.dtype} as the images are")
     if y.dtype != torch.int64:
         raise ValueError(f"descend: labels are {y.dtype}, expected int64")
-    if rates.shape != (len(weights), len(norms)) or any(len(step) != len(blocks) for step in norms):
+    if rates.shape != (len(weights), len(norms)) or any(len(step) != len(units) for step in norms):
         raise ValueError(f"descend: rates {tuple(rates.shape)} and norms do not fit {len(weights)} weights")
-    tasks, images, height, width, channels = x.shape
-    described: list[int] = []
-    for block, weight in zip(blocks, weights[:-2], strict=True):
-        if weight.shape[1:] != (channels, block.kernel, block.kernel):
-            expected = ("O", channels, block.kernel, block.kernel)
-            raise ValueError(f"descend: weights of a block are {tuple(weight.shape)}, expected {expected}")
-        g = Geometry(height, width, channels, len(weight), block.kernel, block.stride)
-        described += [height, width, channels, len(weight), block.kernel, block.stride, *g.out]
-        described += [ACTIVATION_CODES[block.activation], block.max_pool]
-        height, width = ((n + 1) // 2 for n in g.out) if block.max_pool else g.out
-        channels = len(weight)
-        if any(v.shape != weight.shape[:1] for step in norms for v in step[len(described) // FIELDS - 1]):
-            raise ValueError(f"descend: gamma or beta of a block of {channels} filters has another size")
+    tasks, images, *shape = x.shape
+    shapes, described = [tuple(shape)], list[int]()  # of the images, then of what each unit gives: (H, W, C)
+    for number, (unit, weight) in enumerate(zip(units, weights[:-2], strict=True)):
+        source = number - 1 if unit.source is None else unit.source
+        if not -1 <= source < number or not -1 <= unit.joins < number:
+            raise ValueError(f"descend: unit {number} reads {source} and joins {unit.joins}, expected earlier units")
+        height, width, channels = shapes[source + 1]
+        if weight.shape[1:] != (channels, unit.kernel, unit.kernel):
+            expected = ("O", channels, unit.kernel, unit.kernel)
+            raise ValueError(f"descend: weights of a unit are {tuple(weight.shape)}, expected {expected}")
+        g = Geometry(height, width, channels, len(weight), unit.kernel, unit.stride)
+        described += [height, width, channels, len(weight), unit.kernel, unit.stride, *g.out]
+        described += [
+            ACTIVATION_CODES[unit.activation],
+            unit.max_pool,
+            source,
+            unit.joins,
+            ACTIVATION_CODES[unit.after],
+        ]
+        height, width = ((n + 1) // 2 for n in g.out) if unit.max_pool else g.out
+        shapes.append((height, width, len(weight)))
+        if unit.joins >= 0 and (unit.max_pool or shapes[unit.joins + 1] != shapes[-1]):
+            raise ValueError(f"descend: unit {number} of {shapes[-1]} cannot join one of {shapes[unit.joins + 1]}")
+        if any(v.shape != weight.shape[:1] for step in norms for v in step[number]):
+            raise ValueError(f"descend: gamma or beta of a unit of {len(weight)} filters has another size")
+    height, width, channels = shapes[-1]
     n_way = len(weights[-1])
     if weights[-2].shape != (n_way, channels, pool**2) or y.shape != (tasks, images):
         raise ValueError(
@@ -97,7 +119,7 @@ def descend(
     rows = [v.contiguous() for step in norms for pair in step for v in pair]
     x, y, rates, averages = x.contiguous(), y.contiguous(), rates.contiguous(), _averages(height, width, pool, x.dtype)
     failed = library(x.dtype).descend(  # type: ignore[union-attr]
-        x.data_ptr(), y.data_ptr(), (ctypes.c_int * len(described))(*described), len(blocks), tasks, images, n_way,
+        x.data_ptr(), y.data_ptr(), (ctypes.c_int * len(described))(*described), len(units), tasks, images, n_way,
         len(norms), _pointers(adapted), _pointers(rows), rates.data_ptr(), averages.data_ptr(), pool**2,
         _pointers(kept.gradients) if kept else None,
         _pointers([v for pair in kept.moments for v in pair]) if kept else None, EPS,
@@ -105,6 +127,42 @@ def descend(
     if failed:
         raise MemoryError(f"descend: no memory for the maps of {tasks} tasks of {images} images")
     return _as_torch_has_it(adapted), kept and Record(gradients=_as_torch_has_it(kept.gradients), moments=kept.moments)
+
+
+def descend_by_name(
+    units: Mapping[str, Unit],
+    weights: Params,
+    norms: Sequence[Params],
+    rates: Mapping[str, Tensor],
+    x: Tensor,
+    y: Tensor,
+    pool: int,
+    *,
+    stats: Sequence[NormStats] | None,
+    gradients: dict[str, Tensor] | None,
+) -> Params:
+    """Do what `hnas.SuperNet.descend` says for a network of the layers ``units`` and a classifier ``fc``.
+
+    Layer N has parameters ``convN.weight``, ``normN.weight`` and ``normN.bias``. ``x`` are images (T, N, C, H, W).
+    """
+    names = [*(f"conv{n}.weight" for n in units), "fc.weight", "fc.bias"]
+    adapted, record = descend(
+        list(units.values()),
+        [weights[n].detach() for n in names],
+        [[(step[f"norm{n}.weight"], step[f"norm{n}.bias"]) for n in units] for step in norms],
+        torch.stack([rates[n].detach() for n in names]),
+        channels_last(x),
+        y,
+        pool,
+        record=stats is not None or gradients is not None,
+    )
+    if record is not None:
+        for step, collected in enumerate(stats or ()):
+            for n, (mean, rstd) in zip(units, record.moments, strict=True):
+                collected.mean[f"norm{n}"], collected.var[f"norm{n}"] = mean[step], rstd[step] ** -2 - EPS
+        if gradients is not None:
+            gradients |= dict(zip(names, record.gradients, strict=True))
+    return dict(zip(names, adapted, strict=True))
 
 
 def _as_torch_has_it(weights: Sequence[Tensor]) -> list[Tensor]:

@@ -23,7 +23,7 @@ from hnas.home import home
 FLAGS = ("-O3", "-fopenmp-simd", "-fno-math-errno", "-fno-trapping-math", "-shared", "-fPIC")
 VARIANTS = {torch.float32: (), torch.float64: ("-DDOUBLE", "-O1", "-fno-openmp-simd")}
 """float64 is for checks, so its compilation is made short: 2 s instead of 18."""
-SOURCES = ("norm.c", "products.c", "descent.c")
+SOURCES = ("norm.c", "products.c", "residual.c", "descent.c")
 HEADERS = ("kernels.h", "activations.h", "tile.h")
 _P, _I, _L = ctypes.c_void_p, ctypes.c_int, ctypes.c_long
 _ARGUMENTS: dict[str, list[Any]] = {

@@ -13,6 +13,7 @@ from hnas import Architecture, NormStats, SuperNet
 from hnas.layer import Shape
 from hnas.supernet import Params, Role
 from hnas_plugins.engine import blocks as engine
+from hnas_plugins.engine.descent import Unit, descend_by_name
 from hnas_plugins.spaces.blocks import (
     ACTIVATIONS,
     centre,
@@ -149,6 +150,33 @@ class ResNet12SuperNet(SuperNet):
             return self._fast(shared, x, arch, stats)
         x = self._features(conv_norm_activation_tasks, shared, group_tasks(x), arch, stats)
         return pool_linear_tasks(x, shared["fc.weight"], shared["fc.bias"], self._pool)
+
+    def descend(
+        self,
+        weights: Params,
+        norms: Sequence[Params],
+        rates: Mapping[str, Tensor],
+        x: Tensor,
+        y: Tensor,
+        arch: Architecture,
+        *,
+        stats: Sequence[NormStats] | None = None,
+        gradients: dict[str, Tensor] | None = None,
+    ) -> Params:
+        """Go down as the interface says; with the engine, without autograd. Dropped blocks need autograd."""
+        if self._drop is not None or not engine.usable(x, stats[0] if stats else None):
+            return super().descend(weights, norms, rates, x, y, arch, stats=stats, gradients=gradients)
+        units: dict[str, Unit] = {}
+        for b, block in enumerate(self._space.blocks(arch), 1):
+            given = len(units) - 1  # what the block reads: the last unit of the one before, or the images
+            for i, c in enumerate(block.convolutions, 1):
+                activation = None if i == CONVOLUTIONS else c.activation
+                units[f"{b}_{i}"] = Unit(kernel=c.kernel, stride=1 if i > 1 else 2, activation=activation)
+            after = block.convolutions[-1].activation
+            units[f"{b}_short"] = Unit(
+                kernel=1, stride=2, activation=None, source=given, joins=len(units) - 1, after=after
+            )
+        return descend_by_name(units, weights, norms, rates, x, y, self._pool, stats=stats, gradients=gradients)
 
     def _fast(self, shared: Params, x: Tensor, arch: Architecture, stats: NormStats | None) -> Tensor:
         x = self._features(engine.conv_norm_activation, shared, engine.channels_last(x), arch, stats)

@@ -12,9 +12,8 @@ from hnas import Architecture, NormStats, SuperNet
 from hnas.layer import Shape
 from hnas.supernet import Params, Role
 from hnas_plugins.engine import blocks as engine
-from hnas_plugins.engine.descent import ChainBlock, descend
+from hnas_plugins.engine.descent import Unit, descend_by_name
 from hnas_plugins.spaces.blocks import (
-    EPS,
     centre,
     conv_norm_activation,
     conv_norm_activation_tasks,
@@ -187,26 +186,12 @@ class VGG9SuperNet(SuperNet):
         """Go down as the interface says; with the engine, without autograd."""
         if not engine.usable(x, stats[0] if stats else None):
             return super().descend(weights, norms, rates, x, y, arch, stats=stats, gradients=gradients)
-        blocks = self._space.blocks(arch)
         stride, pooled = self._halving["stride"], bool(self._halving["max_pool"])
-        names = [*(f"conv{i}.weight" for i in range(1, len(blocks) + 1)), "fc.weight", "fc.bias"]
-        adapted, record = descend(
-            [ChainBlock(kernel=b.kernel, activation=b.activation, stride=stride, max_pool=pooled) for b in blocks],
-            [weights[n].detach() for n in names],
-            [[(n[f"norm{i}.weight"], n[f"norm{i}.bias"]) for i in range(1, len(blocks) + 1)] for n in norms],
-            torch.stack([rates[n].detach() for n in names]),
-            engine.channels_last(x),
-            y,
-            self._pool,
-            record=stats is not None or gradients is not None,
-        )
-        if record is not None:
-            for step, collected in enumerate(stats or ()):
-                for i, (mean, rstd) in enumerate(record.moments, 1):
-                    collected.mean[f"norm{i}"], collected.var[f"norm{i}"] = mean[step], rstd[step] ** -2 - EPS
-            if gradients is not None:
-                gradients |= dict(zip(names, record.gradients, strict=True))
-        return dict(zip(names, adapted, strict=True))
+        units = {
+            str(i): Unit(kernel=b.kernel, activation=b.activation, stride=stride, max_pool=pooled)
+            for i, b in enumerate(self._space.blocks(arch), 1)
+        }
+        return descend_by_name(units, weights, norms, rates, x, y, self._pool, stats=stats, gradients=gradients)
 
     def _fast(self, shared: Params, x: Tensor, arch: Architecture, stats: NormStats | None) -> Tensor:
         x = self._features(engine.conv_norm_activation, shared, engine.channels_last(x), arch, stats)

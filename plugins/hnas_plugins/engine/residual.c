@@ -1,0 +1,43 @@
+// Where two branches of a network meet: y = f(s), s = a + b, and back.
+
+#include "kernels.h"
+#include "activations.h"
+
+#define INLINE static inline __attribute__((always_inline))  // so that the activation is a constant in each loop
+
+INLINE void forward(int act, const REAL *b, REAL *s, REAL *y, long n) {
+#pragma omp simd
+  for (long i = 0; i < n; i++) {
+    s[i] = y[i] + b[i];
+    y[i] = activate(act, s[i]);
+  }
+}
+INLINE void backward(int act, const REAL *s, REAL *gy, REAL *gb, long n) {
+#pragma omp simd
+  for (long i = 0; i < n; i++) gb[i] = gy[i] = slope(act, s[i]) * gy[i];
+}
+
+#define SPECIALISE(call)              \
+  switch (act) {                      \
+    case RELU: call(RELU); break;     \
+    case ELU: call(ELU); break;       \
+    case SELU: call(SELU); break;     \
+    case SIGMOID: call(SIGMOID); break; \
+    case RELU6: call(RELU6); break;   \
+    case NONE: call(NONE); break;     \
+    default: call(LEAKYRELU);         \
+  }
+
+// `y` holds a, and gets the result; `s` keeps the sum.
+void join_forward(const REAL *b, REAL *s, REAL *y, int act, long n) {
+#define CALL(ACT) forward(ACT, b, s, y, n)
+  SPECIALISE(CALL)
+#undef CALL
+}
+
+// `gy` holds the gradient of y, and gets that of a; `gb` gets that of b, which is the same.
+void join_backward(const REAL *s, REAL *gy, REAL *gb, int act, long n) {
+#define CALL(ACT) backward(ACT, s, gy, gb, n)
+  SPECIALISE(CALL)
+#undef CALL
+}

@@ -23,9 +23,20 @@ PRESETS: dict[str, dict[str, Any]] = {
     # images makes an iteration three times as long. Networks are re-trained from the super-net's weights. Alone, they
     # bear higher rates than the super-net does, and need them in so short a time.
     "quick": {
-        "space": {"base_width": 24, "norms": "activation"},
-        "learner": {"meta_lr": 4e-3, "first_order_epochs": 10, "multi_step_loss": False, "rate_scaling": "linear"},
-        "strategy": {"population": 40, "iterations": 20},
+        "space": {
+            "base_width": 24,
+            "norms": "activation",
+            "resnet12": {"base_width": 8},
+            "mini-imagenet": {"pool": 5},
+        },
+        "learner": {
+            "meta_lr": 4e-3,
+            "first_order_epochs": 10,
+            "multi_step_loss": False,
+            "rate_scaling": "linear",
+            "mini-imagenet": {"meta_lr": 2e-3, "inner_lr": 0.01},
+        },
+        "strategy": {"population": 40, "iterations": 20, "mini-imagenet": {"population": 20, "iterations": 8}},
         "meta_train": {
             "epochs": 10,
             "iterations": 90,
@@ -34,8 +45,14 @@ PRESETS: dict[str, dict[str, Any]] = {
             "sampling": "attentive",
             "architectures": 2,
             "validate_every": 10,
+            "mini-imagenet": {"iterations": 24, "tasks": 8},
         },
-        "search": {"tasks": 16, "pool": 200, "n_query": 5},
+        "search": {
+            "tasks": 16,
+            "pool": 200,
+            "n_query": 5,
+            "mini-imagenet": {"tasks": 8, "final_tasks": 30},
+        },
         "retrain": {
             "epochs": 20,
             "iterations": 40,
@@ -43,7 +60,9 @@ PRESETS: dict[str, dict[str, Any]] = {
             "n_query": 5,
             "start": "supernet",
             "rate_factor": 3.0,
+            "mini-imagenet": {"epochs": 10, "iterations": 50, "tasks": 4, "rate_factor": 1.0},
         },
+        "evaluate": {"mini-imagenet": {"tasks": 300}},
     },
     # About an hour on two cores, with the same recipe.
     "small": {

@@ -6,11 +6,12 @@ import io
 import os
 import signal
 import sys
+import threading
 import traceback
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from multiprocessing import connection, get_context
+from multiprocessing import connection, get_context, parent_process
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from multiprocessing.reduction import ForkingPickler
@@ -236,6 +237,7 @@ def _start() -> _Worker:
 def _serve(pipe: Connection) -> None:
     """Answer requests until the pipe closes. Runs in the worker."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the driver decides what ends
+    threading.Thread(target=_end_with_driver, daemon=True).start()
     values: dict[str, Any] = {}
     while True:
         try:
@@ -250,6 +252,14 @@ def _serve(pipe: Connection) -> None:
             _send(pipe, answer)
         except (BrokenPipeError, ConnectionResetError):
             return
+
+
+def _end_with_driver() -> None:
+    """End this worker when its driver is gone, killed perhaps: an item may go on for minutes, for nobody."""
+    driver = parent_process()
+    if driver is not None:
+        connection.wait([driver.sentinel])
+        os._exit(1)
 
 
 def _pack(value: Any) -> list[memoryview]:

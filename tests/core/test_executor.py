@@ -214,16 +214,20 @@ def test_close_leaves_no_processes(pool: Pool) -> None:
     assert pool.pids == []
 
 
-def test_workers_end_when_the_driver_is_killed(tmp_path: Path) -> None:
-    """A killed run must not leave processes that hold gigabytes."""
+@pytest.mark.parametrize("busy", [False, True])
+def test_workers_end_when_the_driver_is_killed(busy: bool, tmp_path: Path) -> None:
+    """A killed run must not leave processes that hold gigabytes, nor ones that go on with an item for minutes."""
+    work_on = "threading.Thread(target=lambda: pool.map(executor_work.sleep, [300]), daemon=True).start()"
     code = (
-        "import os, signal, sys\n"
+        "import os, signal, sys, threading, time\n"
         f"sys.path.insert(0, {str(Path(work.__file__).parent)!r})\n"
         "import executor_work\n"
         "from hnas.executor import LocalProcesses\n"
         "if __name__ == '__main__':\n"
         "    pool = LocalProcesses(1)\n"
         "    print(pool.map(executor_work.process, [0])[0]['pid'], flush=True)\n"
+        f"    {work_on if busy else 'pass'}\n"
+        "    time.sleep(0.5)\n"
         "    os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     script = tmp_path / "driver.py"

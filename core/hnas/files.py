@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import json
 import os
 import shutil
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +73,8 @@ class JsonLines:
         try:
             handle = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o666)
             try:
+                with suppress(OSError):  # some file systems have no locks; a line in the making would look torn
+                    fcntl.flock(handle, fcntl.LOCK_EX)
                 end = os.lseek(handle, 0, os.SEEK_END)
                 if end and os.pread(handle, 1, end - 1) != b"\n":
                     line = _TORN + line

@@ -41,7 +41,7 @@ class Setup:
     alone: Architecture | None = None
     """Train and score this architecture's own network, instead of sub-networks of the super-net."""
     prefetch: bool = False
-    """Draw the tasks of a training's next iteration in a thread meanwhile: where a core would be idle."""
+    """Draw the tasks of a training's next iteration in a thread meanwhile: for GPUs, see `Prefetcher`."""
     _last: tuple[object, Episodes] | None = field(default=None, init=False)
     _drawn: OrderedDict[object, Episodes] = field(factory=OrderedDict, init=False)
 

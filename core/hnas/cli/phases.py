@@ -48,7 +48,7 @@ def continued(call: Invocation, command: str, path: Path, **flags: Any) -> Itera
 def _pipeline(call: Invocation, loaded: LoadedConfig, run: RunDir, *, resume: str) -> Iterator[Pipeline]:
     """Yield the pipeline of a run directory, which stays locked meanwhile; workers and terminal are given back."""
     from hnas.console import MetricsListener, display, fan_out
-    from hnas.executor import executor, usable_cores
+    from hnas.executor import executor
     from hnas.pipeline import Pipeline
     from hnas.seeds import Seeds
     from hnas.setup import Setup
@@ -68,7 +68,7 @@ def _pipeline(call: Invocation, loaded: LoadedConfig, run: RunDir, *, resume: st
         shown = display()
         # a GPU is kept busy by one process; without a choice of the user's there is one worker
         workers = executor(config.workers or int(config.accelerator != "cpu"), notify=note)
-        setup.prefetch = workers.size < usable_cores()
+        setup.prefetch = config.accelerator != "cpu"  # on CPUs the thread takes the interpreter from the training
         try:
             yield Pipeline(
                 run=run,

@@ -15,8 +15,8 @@ AHEAD = 256
 class Prefetcher:
     """Draws tasks ahead in a thread. What is drawn does not depend on it, only when.
 
-    For training on a GPU. On a CPU both threads want the interpreter: small networks trained more slowly with it, large ones
-    hardly faster (benchmarks/results/episodes.json).
+    For training on a GPU. On a CPU both threads want the interpreter: small networks trained more slowly with it,
+    large ones hardly faster (benchmarks/results/episodes.json).
     """
 
     def __init__(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -13,14 +14,8 @@ from hnas.layer import Shape
 from hnas.supernet import Params, Role
 from hnas_plugins.engine import blocks as engine
 from hnas_plugins.engine.descent import Unit, descend_by_name
-from hnas_plugins.spaces.blocks import (
-    centre,
-    conv_norm_activation,
-    conv_norm_activation_tasks,
-    group_tasks,
-    pool_linear,
-    pool_linear_tasks,
-)
+from hnas_plugins.spaces import passes
+from hnas_plugins.spaces.blocks import centre
 from hnas_plugins.spaces.conv_layers import ACTIVATIONS, KERNELS, ConvBlock, check_task
 from hnas_plugins.spaces.vgg9 import DEPTH, VGG9
 
@@ -154,22 +149,11 @@ class VGG9SuperNet(SuperNet):
 
     def forward(self, shared: Params, x: Tensor, arch: Architecture, *, stats: NormStats | None = None) -> Tensor:
         """Return the logits (N, n_way). Statistics are named ``norm1`` … ``norm4``."""
-        if engine.usable(x, stats):
-            batch = None if stats is None else NormStats("collect")
-            logits = self._fast({k: v[None] for k, v in shared.items()}, x[None], arch, batch)
-            if stats is not None and batch is not None:
-                stats.mean |= {k: v[0] for k, v in batch.mean.items()}
-                stats.var |= {k: v[0] for k, v in batch.var.items()}
-            return logits[0]
-        x = self._features(conv_norm_activation, shared, x, arch, stats)
-        return pool_linear(x, shared["fc.weight"], shared["fc.bias"], self._pool)
+        return passes.forward(partial(self._features, arch), shared, x, self._pool, stats)
 
     def forward_tasks(self, shared: Params, x: Tensor, arch: Architecture, *, stats: NormStats | None = None) -> Tensor:
-        """Return the logits (T, N, n_way): all tasks at once; without the engine, as groups of each convolution."""
-        if engine.usable(x, stats):
-            return self._fast(shared, x, arch, stats)
-        x = self._features(conv_norm_activation_tasks, shared, group_tasks(x), arch, stats)
-        return pool_linear_tasks(x, shared["fc.weight"], shared["fc.bias"], self._pool)
+        """Return the logits (T, N, n_way): all tasks at once."""
+        return passes.forward_tasks(partial(self._features, arch), shared, x, self._pool, stats)
 
     def descend(
         self,
@@ -193,12 +177,8 @@ class VGG9SuperNet(SuperNet):
         }
         return descend_by_name(units, weights, norms, rates, x, y, self._pool, stats=stats, gradients=gradients)
 
-    def _fast(self, shared: Params, x: Tensor, arch: Architecture, stats: NormStats | None) -> Tensor:
-        x = self._features(engine.conv_norm_activation, shared, engine.channels_last(x), arch, stats)
-        return engine.pool_linear(x, shared["fc.weight"], shared["fc.bias"], self._pool)
-
     def _features(
-        self, block_of: Callable[..., Tensor], shared: Params, x: Tensor, arch: Architecture, stats: NormStats | None
+        self, arch: Architecture, block_of: Callable[..., Tensor], shared: Params, x: Tensor, stats: NormStats | None
     ) -> Tensor:
         """Return the last feature map."""
         for i, block in enumerate(self._space.blocks(arch), 1):

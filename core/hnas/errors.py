@@ -66,3 +66,11 @@ def close_matches(word: str, known: Iterable[str]) -> str:
     """Say which of ``known`` the user may have meant: ``" Did you mean 'vgg9'?"``, or nothing when none is close."""
     matches = difflib.get_close_matches(word, list(known), n=3, cutoff=0.6)
     return " Did you mean " + " or ".join(repr(m) for m in matches) + "?" if matches else ""
+
+
+def first_few(names: Iterable[str], *, most: int = 4, separator: str = ", ") -> str:
+    """Name up to ``most``, and say how many more there are: a message about thousands of files stays readable."""
+    told = list(names)
+    shown = separator.join(told[:most])
+    between = " " if separator == ", " else separator
+    return f"{shown}{between}and {len(told) - most} more" if len(told) > most else shown

@@ -10,13 +10,13 @@ import numpy as np
 from attrs import frozen, validators
 
 from hnas.episode import Episodes, EpisodeSpec
-from hnas.errors import DataError
+from hnas.errors import DataError, first_few
 from hnas.layer import Shape
 from hnas.settings import at_least_0, positive, setting
 from hnas.task_source import SPLITS, Origin, Split, TaskSource
 from hnas_plugins.tasks.array_cache import release
 from hnas_plugins.tasks.augmentation_options import AugmentationOptions
-from hnas_plugins.tasks.folder_inventory import HINT, Inventory, shorten, shown, take_inventory
+from hnas_plugins.tasks.folder_inventory import HINT, Inventory, shown, take_inventory
 from hnas_plugins.tasks.folder_reader import Decoded, read_folder
 from hnas_plugins.tasks.folder_splits import USUAL_WAY, random_split
 from hnas_plugins.tasks.image_classes import ImageClasses
@@ -100,9 +100,9 @@ class Folder(TaskSource):
         if inventory.others:
             parts.append(f"{inventory.others} other files passed over")
         if inventory.bare:
-            parts.append(f"{len(inventory.bare)} folders left out: {shorten(list(inventory.bare))}")
+            parts.append(f"{len(inventory.bare)} folders left out: {first_few(list(inventory.bare))}")
         if decoded.damaged:
-            parts.append(f"{len(decoded.damaged)} damaged pictures left out: {shorten(decoded.damaged)}")
+            parts.append(f"{len(decoded.damaged)} damaged pictures left out: {first_few(decoded.damaged)}")
         return "; ".join(parts)
 
     def _require_images(self, split: Split, counts: Indices, spec: EpisodeSpec) -> None:
@@ -115,7 +115,7 @@ class Folder(TaskSource):
         enough = f"choose task.k_shot and n_query of at most {fewest} together, or " if fewest > 1 else ""
         raise DataError(
             f"folder: {len(few)} of {len(names)} classes of the {split} split of {self.root} have too few pictures: "
-            f"{shorten(few)}; {spec.k_shot} support and {spec.n_query} query images need {needed}",
+            f"{first_few(few)}; {spec.k_shot} support and {spec.n_query} query images need {needed}",
             hint=f"{enough}add pictures to these classes, or take the classes out of the folder",
         )
 

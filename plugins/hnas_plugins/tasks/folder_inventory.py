@@ -9,7 +9,7 @@ from pathlib import Path
 
 from attrs import field, frozen, mutable
 
-from hnas.errors import DataError
+from hnas.errors import DataError, first_few
 from hnas.task_source import SPLITS, Split
 from hnas_plugins.tasks.folder_splits import FEWEST
 from hnas_plugins.tasks.picture_decoding import SUFFIXES
@@ -76,11 +76,6 @@ def shown(name: str) -> str:
     return name.encode("utf-8", "backslashreplace").decode()
 
 
-def shorten(names: list[str]) -> str:
-    """Name up to four, and how many more there are."""
-    return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
-
-
 @mutable
 class _Finds:
     """What a scan has come upon so far."""
@@ -101,7 +96,7 @@ def _take_inventory(root: Path) -> Inventory:
     if not splits:
         found = list(_scan(root, root, None, finds))
     if not found:
-        bare = f"; {shorten(finds.bare)}" if finds.bare else ""
+        bare = f"; {first_few(finds.bare)}" if finds.bare else ""
         raise _refuse(f"{root} has no sub-folders of pictures; {finds.others} other files are in it{bare}")
     inventory = Inventory(root=root, classes=tuple(found), others=finds.others, bare=tuple(finds.bare))
     _require_splits(inventory)
@@ -185,7 +180,7 @@ def _require_splits(inventory: Inventory) -> None:
             if both := sorted(members[split] & members[other]):
                 raise DataError(
                     f"folder: {len(both)} classes of {root} are in both the {split} and the {other} split: "
-                    f"{shorten([shown(name) for name in both])}",
+                    f"{first_few([shown(name) for name in both])}",
                     hint="few-shot learning is tested on classes that were not trained on: put all pictures of a class "
                     "into one folder, in one split; or all classes directly into DIR, and hnas divides them",
                 )

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from attrs import frozen
 
-from hnas.errors import DataError
+from hnas.errors import DataError, first_few
 from hnas_plugins.tasks.array_cache import Allocate, Images, Prepared, digest, prepared, release
-from hnas_plugins.tasks.folder_inventory import Inventory, shorten, shown
+from hnas_plugins.tasks.folder_inventory import Inventory, shown
 from hnas_plugins.tasks.picture_decoding import Damaged, Picture, decode_into, read_file
 from hnas_plugins.tasks.sampling import Indices
 
@@ -75,7 +75,7 @@ def _fill(inventory: Inventory, side: int, channels: int, allocate: Allocate) ->
 
 
 def _report(inventory: Inventory, damaged: list[Damaged], total: int) -> None:
-    told = shorten([f"{d.name} ({shown(d.cause)})" for d in damaged])
+    told = first_few([f"{d.name} ({shown(d.cause)})" for d in damaged])
     text = f"folder: {len(damaged)} of {total} pictures in {inventory.root} are damaged: {told}"
     if len(damaged) > MAX_DAMAGED * total:
         raise DataError(

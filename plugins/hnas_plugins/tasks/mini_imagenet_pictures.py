@@ -18,7 +18,7 @@ from hnas.home import home
 from hnas.task_source import Split
 from hnas_plugins.tasks.array_cache import Allocate, release
 from hnas_plugins.tasks.mini_imagenet_splits import HINT, MAX_PICTURES, SIDE, classes, require_classes
-from hnas_plugins.tasks.picture_decoding import MAX_BYTES, Picture, Progress, decode_into, read_file, shorten
+from hnas_plugins.tasks.picture_decoding import MAX_BYTES, Picture, Progress, decode_into, named, read_file
 
 _SUFFIXES = (".jpg", ".jpeg", ".png")
 _BLOCK = 1 << 18
@@ -157,7 +157,7 @@ def _decode(
     damaged = decode_into(array, pictures(), total=total, what=what)
     if damaged:
         raise DataError(
-            f"mini-imagenet: {len(damaged)} of {total} pictures in {path} are damaged: {shorten(damaged)}",
+            f"mini-imagenet: {len(damaged)} of {total} pictures in {path} are damaged: {named(damaged)}",
             hint="copy or download them again; one that is left out makes results incomparable",
         )
     return {"counts": list(counts.values())}

@@ -8,7 +8,7 @@ from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
-from hnas.errors import DataError
+from hnas.errors import DataError, first_few
 from hnas.task_source import SPLITS, Split
 
 SIDE = 84
@@ -34,14 +34,14 @@ def require_classes(split: Split, counts: Mapping[str, int], where: Path) -> Non
     expected = classes(split)
     faults = []
     if missing := [c for c in expected if not counts.get(c)]:
-        faults.append(f"{len(missing)} of {len(expected)} classes have no pictures: {_shorten(missing)}")
+        faults.append(f"{len(missing)} of {len(expected)} classes have no pictures: {_named(missing)}")
     for other in SPLITS:
         if other != split and (astray := sorted(set(counts) & set(classes(other)))):
-            faults.append(f"{len(astray)} classes belong to the {other} split: {_shorten(astray)}")
+            faults.append(f"{len(astray)} classes belong to the {other} split: {_named(astray)}")
     if unknown := sorted(set(counts).difference(*map(classes, SPLITS))):
-        faults.append(f"{len(unknown)} classes are not of Mini-ImageNet: {_shorten(unknown)}")
+        faults.append(f"{len(unknown)} classes are not of Mini-ImageNet: {_named(unknown)}")
     if large := [c for c in expected if counts.get(c, 0) > MAX_PICTURES]:
-        faults.append(f"{len(large)} classes have more than ImageNet's {MAX_PICTURES} pictures: {_shorten(large)}")
+        faults.append(f"{len(large)} classes have more than ImageNet's {MAX_PICTURES} pictures: {_named(large)}")
     if faults:
         raise DataError(
             f"mini-imagenet: {where} is not the {split} split of Ravi and Larochelle: {'; '.join(faults)}",
@@ -50,5 +50,5 @@ def require_classes(split: Split, counts: Mapping[str, int], where: Path) -> Non
         )
 
 
-def _shorten(names: list[str]) -> str:
-    return ", ".join(n[:80] for n in names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
+def _named(names: list[str]) -> str:
+    return first_few(n[:80] for n in names)

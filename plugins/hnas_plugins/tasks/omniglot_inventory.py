@@ -13,7 +13,7 @@ from typing import Protocol
 
 from attrs import field, frozen
 
-from hnas.errors import DataError
+from hnas.errors import DataError, first_few
 from hnas_plugins.tasks.omniglot_splits import DRAWINGS, FOLDERS, Character, characters
 
 MAX_DRAWING_BYTES = 64 << 10
@@ -150,7 +150,7 @@ def _require_all(parts: dict[str, Part], found: dict[Character, dict[int, str]])
             counts.append(f"{part.path} has {len(whole)} of {len(expected)} characters with {DRAWINGS} drawings each")
             faults += _describe(expected, found)
     if faults:
-        shown = "; ".join(faults[:8]) + (f"; and {len(faults) - 8} more" if len(faults) > 8 else "")
+        shown = first_few(faults, most=8, separator="; ")
         raise DataError(f"Omniglot is incomplete: {', '.join(counts)}. Missing: {shown}", hint=HINT)
 
 

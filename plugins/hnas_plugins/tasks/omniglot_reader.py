@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hnas.errors import DataError
+from hnas.errors import DataError, first_few
 from hnas_plugins.tasks.array_cache import Images, cached, digest
 from hnas_plugins.tasks.omniglot_inventory import HINT, MAX_DRAWING_BYTES, Inventory, take_inventory
 from hnas_plugins.tasks.omniglot_splits import DRAWINGS, characters
@@ -52,7 +52,7 @@ def _decode_all(inventory: Inventory) -> tuple[Images, dict[str, Any]]:
             except _UNREADABLE as cause:
                 damaged.append(f"{part.path.name}: {name} ({str(cause) or type(cause).__name__})")
     if damaged:
-        shown = "; ".join(damaged[:4]) + (f"; and {len(damaged) - 4} more" if len(damaged) > 4 else "")
+        shown = first_few(damaged, separator="; ")
         raise DataError(
             f"Omniglot: {len(damaged)} of {images.shape[0] * DRAWINGS} drawings are damaged: {shown}", hint=HINT
         )

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from attrs import field, frozen, mutable
 
+from hnas.errors import first_few
 from hnas.executor import usable_cores
 from hnas_plugins.tasks.array_cache import Images
 
@@ -118,10 +119,9 @@ def read_file(path: Path | str) -> bytes:
         return file.read(MAX_BYTES + 1)
 
 
-def shorten(damaged: list[Damaged]) -> str:
-    """Name up to four of the damaged pictures, for a message."""
-    more = f"; and {len(damaged) - 4} more" if len(damaged) > 4 else ""
-    return "; ".join(f"{d.name} ({d.cause})" for d in damaged[:4]) + more
+def named(damaged: list[Damaged]) -> str:
+    """Name the damaged pictures, up to four, for a message."""
+    return first_few((f"{d.name} ({d.cause})" for d in damaged), separator="; ")
 
 
 @mutable(kw_only=True)

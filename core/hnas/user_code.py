@@ -12,18 +12,10 @@ from typing import Any
 import attrs
 
 from hnas.errors import PluginError, close_matches
-from hnas.plugins import Kind, Plugin
+from hnas.plugins.descriptors import KINDS, Kind, Plugin, interface
 
 USER_CODE = "user code"
 """Stands where a plugin's distribution would."""
-
-_INTERFACES: dict[Kind, str] = {
-    "space": "hnas.space:SearchSpace",
-    "learner": "hnas.learner:MetaLearner",
-    "backend": "hnas.backend:HardwareBackend",
-    "strategy": "hnas.strategy:SearchStrategy",
-    "tasks": "hnas.task_source:TaskSource",
-}
 
 
 @attrs.frozen
@@ -38,18 +30,13 @@ def user_plugin(kind: Kind, reference: str) -> Plugin:
     an instance of it, else with nothing. A relative file is taken from the working folder, and the plugin is named by
     the absolute one. Raises `PluginError`.
     """
-    where, _, name = reference.rpartition(":")
-    if where.endswith(".py"):
-        path = Path(where).expanduser().resolve()
-        module, full_name = _from_file(path, reference), f"{path}:{name}"
-    else:
-        module, full_name = _import(where, Path.cwd(), reference), reference
+    module, name, full_name = _named(reference)
     cls = getattr(module, name, None)
-    interface = _interface(kind)
-    if not (inspect.isclass(cls) and issubclass(cls, interface)):
-        classes = {n: c for n, c in vars(module).items() if inspect.isclass(c) and c is not interface}
-        known = [n for n, c in classes.items() if issubclass(c, interface)]
-        seen = "there is no such class" if cls is None else f"{name} is not a subclass of hnas.{interface.__name__}"
+    expected = interface(kind)
+    if not (inspect.isclass(cls) and issubclass(cls, expected)):
+        classes = {n: c for n, c in vars(module).items() if inspect.isclass(c) and c is not expected}
+        known = [n for n, c in classes.items() if issubclass(c, expected)]
+        seen = "there is no such class" if cls is None else f"{name} is not a subclass of hnas.{expected.__name__}"
         listed = f" It has: {', '.join(known)}." if known else ""
         raise PluginError(f"{kind} {reference!r}: {seen}.{close_matches(name, known)}{listed}")
     if missing := sorted(getattr(cls, "__abstractmethods__", ())):
@@ -62,9 +49,26 @@ def user_plugin(kind: Kind, reference: str) -> Plugin:
     return Plugin(name=full_name, summary=summary, factory=factory, options=options)
 
 
-def _interface(kind: Kind) -> type:
-    module, _, name = _INTERFACES[kind].partition(":")
-    return getattr(importlib.import_module(module), name)  # type: ignore[no-any-return]
+def user_kind(reference: str) -> Kind:
+    """Return the kind of plugin that the class is which ``reference`` names. Raises `PluginError`."""
+    module, name, _ = _named(reference)
+    cls = getattr(module, name, None)
+    for kind in KINDS:
+        if inspect.isclass(cls) and issubclass(cls, interface(kind)):
+            return kind
+    known = ", ".join(f"hnas.{interface(kind).__name__}" for kind in KINDS)
+    classes = [n for n, c in vars(module).items() if inspect.isclass(c)]
+    seen = "there is no such class" if cls is None else f"{name} is a subclass of none of {known}"
+    raise PluginError(f"{reference!r}: {seen}.{close_matches(name, classes)}")
+
+
+def _named(reference: str) -> tuple[ModuleType, str, str]:
+    """Import what stands before the colon; return the module, the class's name, and the reference from any folder."""
+    where, _, name = reference.rpartition(":")
+    if where.endswith(".py"):
+        path = Path(where).expanduser().resolve()
+        return _from_file(path, reference), name, f"{path}:{name}"
+    return _import(where, Path.cwd(), reference), name, reference
 
 
 def _from_file(path: Path, reference: str) -> ModuleType:

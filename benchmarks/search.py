@@ -31,10 +31,11 @@ from plain_loop import Start, adapt
 from hnas import Ask, Scored, SearchProblem
 from hnas.cli.invocation import Invocation
 from hnas.cli.phases import continued
-from hnas.evaluator import PURPOSE, Evaluator
+from hnas.evaluator import Evaluator
 from hnas.executor import LocalProcesses
 from hnas.feasibility import Feasibility
 from hnas.pipeline import Pipeline
+from hnas.score_store import PURPOSE, ScoreStore
 from hnas.search_loop import search
 from hnas.setup import Setup
 from hnas.transfer import from_driver, to_workers
@@ -58,8 +59,9 @@ def measure(phases: Pipeline, slice_: str, options: argparse.Namespace) -> list[
     strategy = Genetic(GeneticOptions(population=options.population, iterations=options.iterations))
     asked: list[tuple[int, Ask]] = []
     with LocalProcesses(WORKERS) as pool:
-        evaluator = Evaluator(setup=setup, executor=pool, config=settings, cost=phases.cost)
-        evaluator.start(state)
+        scores = ScoreStore(setup=setup, executor=pool, config=settings)
+        evaluator = Evaluator(scores=scores, cost=phases.cost)
+        scores.start(state)
         pool.map(_ready, range(WORKERS))
 
         def score(iteration: int, ask: Ask) -> list[Scored]:
@@ -79,7 +81,7 @@ def measure(phases: Pipeline, slice_: str, options: argparse.Namespace) -> list[
         pool.put(state=to_workers(state))
         seconds = pool.map(_plain, items)
     plain = sum(seconds) / WORKERS * pairs / len(items)
-    scored = len(evaluator.known)
+    scored = len(scores.known)
     return [
         {
             "config": f"vgg9, base width {_config(setup).base_width}, {setup.n_way}-way {setup.k_shot}-shot",

@@ -38,6 +38,19 @@ class Constraint:
     text: str
 
     @classmethod
+    def parse_all(cls, texts: Sequence[str]) -> tuple[Constraint, ...]:
+        """Read several limits. Raises one `ConfigError` that tells of every text that cannot be read."""
+        found, mistakes = [], []
+        for text in texts:
+            try:
+                found.append(cls.parse(text))
+            except ConfigError as mistake:
+                mistakes.append(mistake)
+        if mistakes:
+            raise _all_of(mistakes)
+        return tuple(found)
+
+    @classmethod
     def parse(cls, text: str) -> Constraint:
         """Read ``latency<=3ms``. Raises `ConfigError` on anything that is not METRIC<=NUMBER UNIT."""
         shape = _SHAPE.fullmatch(text)
@@ -96,9 +109,13 @@ def resolve(constraints: Sequence[Constraint], metrics: Sequence[Metric], refere
         except ConfigError as mistake:
             mistakes.append(mistake)
     if mistakes:
-        hints = dict.fromkeys(m.hint for m in mistakes if m.hint)
-        raise ConfigError("\n".join(map(str, mistakes)), hint="; ".join(hints) or None)
+        raise _all_of(mistakes)
     return tuple(limits)
+
+
+def split_limits(text: str) -> tuple[str, ...]:
+    """Split limits that are joined by commas, as one ``--constraint`` holds them; all of them must hold."""
+    return tuple(part.strip() for part in text.split(","))
 
 
 def default_constraint(metrics: Sequence[Metric]) -> str:
@@ -145,6 +162,11 @@ def _units(metric: Metric) -> Mapping[str, Fraction]:
     """Return the units that a metric can be given in; a unit unknown here stands for itself only."""
     found = (table for table in (TIME, ENERGY, SIZE, COUNT) if metric.unit in table)
     return next(found, {metric.unit: Fraction(1)})
+
+
+def _all_of(mistakes: Sequence[ConfigError]) -> ConfigError:
+    hints = dict.fromkeys(m.hint for m in mistakes if m.hint)
+    return ConfigError("\n".join(map(str, mistakes)), hint="; ".join(hints) or None)
 
 
 def _names(units: Mapping[str, Fraction]) -> str:

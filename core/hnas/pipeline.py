@@ -31,6 +31,7 @@ from hnas.phases.retrain import retrain
 from hnas.records import from_json, to_json
 from hnas.results import NetworkResult, Results
 from hnas.run_dir import RunDir
+from hnas.score_store import ScoreStore
 from hnas.search_trace import SearchTrace
 from hnas.setup import Setup
 from hnas.strategy import SearchProblem, SearchStrategy
@@ -118,6 +119,23 @@ class Pipeline:
         """Return what an architecture costs on the device; a table look-up."""
         return self.profile().cost(self.setup.space.layers(arch, self.setup.image_shape, self.setup.n_way))
 
+    def search_problem(self, *counter: int) -> SearchProblem:
+        """Return what the strategy is to solve; ``counter`` tells the random numbers of a sweep's searches apart."""
+        feasibility = Feasibility(self.setup.space, self.limits, self.cost)
+        return SearchProblem(
+            space=self.setup.space,
+            feasible=feasibility.feasible,
+            cost=self.cost,
+            sample_feasible=feasibility.sample,
+            generator=self.setup.seeds.numpy("search", *counter),
+        )
+
+    def adapted(self, found: Adaption) -> None:
+        """Take over what a sweep found for this run, as its phase 3."""
+        write_json(self.run.path / "adapt.json", to_json(found))
+        self._kept["adapt"] = found
+        self.run.set_phase("adapt", "done")
+
     def networks(self) -> dict[str, Architecture]:
         """Return the networks to train and test: ``found``, and the reference network under its own name."""
         found = {"found": self.adapt().chosen.arch}
@@ -146,15 +164,9 @@ class Pipeline:
         path = self.run.path / "adapt.json"
         if self.run.is_done("adapt") and path.is_file():
             return from_json(read_json(path), Adaption, str(path))
-        feasibility = Feasibility(self.setup.space, self.limits, self.cost)
-        problem = SearchProblem(
-            space=self.setup.space,
-            feasible=feasibility.feasible,
-            cost=self.cost,
-            sample_feasible=feasibility.sample,
-            generator=self.setup.seeds.numpy("search"),
-        )
-        evaluator = Evaluator(setup=self.setup, executor=self.executor, config=self.config.search, cost=self.cost)
+        scores = ScoreStore(setup=self.setup, executor=self.executor, config=self.config.search)
+        evaluator = Evaluator(scores=scores, cost=self.cost)
+        problem = self.search_problem()
         with SearchTrace(self.run.path / "search.jsonl") as trace:
             found = adapt(self.strategy, problem, evaluator, self.meta_train(), trace=trace, emit=self.emit)
         write_json(path, to_json(found))

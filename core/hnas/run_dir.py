@@ -7,6 +7,7 @@ import fcntl
 import os
 import re
 import secrets
+import shutil
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -26,7 +27,9 @@ if TYPE_CHECKING:
 SCHEMA = 1
 PHASES = ("meta-train", "profile", "adapt", "retrain", "evaluate")
 PhaseState = Literal["running", "stopped", "done"]
-NOT_RESULTS = frozenset({"workers", "accelerator", "tasks.root"})
+SWEEP = "sweep.json"
+"""What marks a folder as a sweep's: it holds a run directory for each pair of device and limits."""
+NOT_RESULTS = frozenset({"workers", "executor", "accelerator", "tasks.root"})
 """Keys that a resumed run may change, because results do not depend on them."""
 
 
@@ -43,7 +46,7 @@ class RunDir:
 
         run_id = secrets.token_hex(3)
         if path is None:
-            parts = (time.strftime("%Y%m%d-%H%M%S"), _slug(config.space.name), _slug(config.backend.name), run_id)
+            parts = (time.strftime("%Y%m%d-%H%M%S"), slug(config.space.name), slug(config.backend.name), run_id)
             path = root / "-".join(parts)
         try:
             (path / "checkpoints").mkdir(parents=True, exist_ok=True)
@@ -93,6 +96,24 @@ class RunDir:
         if foreign is True or (foreign and any(p.name not in ours and not p.name.endswith(".tmp") for p in foreign)):
             raise DataError(f"{path} is neither a run directory nor empty", hint="give --run-dir a new folder")
         return cls.create(config, path=path), []
+
+    def branch(self, config: Config, *, path: Path | None = None) -> RunDir:
+        """Make a run of other settings beside this one (or at ``path``), which starts from a copy of its super-net.
+
+        So neither run needs the other. Where the file system has hard links, the copy takes no space: checkpoints are
+        replaced as a whole and never changed. Raises `DataError` where the super-net is not finished.
+        """
+        if not self.is_done("meta-train"):
+            raise DataError(
+                f"the super-net of {self.path} is not trained to its end, so no other run can start from it",
+                hint=f"finish it first: hnas meta-train --run-dir {self.path}",
+            )
+        beside = self.path.parent
+        root = beside.parent if (beside / SWEEP).is_file() else beside  # a sweep's folder holds its own pairs only
+        new = self.create(config, root=root, path=path)
+        shutil.copytree(self.checkpoints / "meta-train", new.checkpoints / "meta-train", copy_function=_linked)
+        new.set_phase("meta-train", "done", copied_from=str(self.path))
+        return new
 
     # ---------------------------------------------------------------- files
 
@@ -224,6 +245,13 @@ class RunDir:
         return False
 
 
+def _linked(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
+
+
 def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for key, value in tree.items():
@@ -231,6 +259,6 @@ def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _slug(name: str) -> str:
+def slug(name: str) -> str:
     """Make a plugin's name fit for a folder: the class alone, where it is one of the user's code."""
     return re.sub(r"[^A-Za-z0-9.+]+", "_", name.rpartition(":")[2]).strip("_")

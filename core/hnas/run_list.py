@@ -8,7 +8,7 @@ from pathlib import Path
 from attrs import frozen
 
 from hnas.errors import DataError
-from hnas.run_dir import RunDir
+from hnas.run_dir import SWEEP, RunDir
 
 
 @frozen(kw_only=True)
@@ -29,9 +29,10 @@ class RunSummary:
 
 
 def list_runs(root: Path) -> list[RunSummary]:
-    """Return the runs under ``root``, newest last. A damaged one is listed with its problem."""
+    """Return the runs under ``root``, newest last, those of sweeps too. A damaged one is listed with its problem."""
     found = []
-    for path in sorted(p.parent for p in root.glob("*/run.json")):
+    below_sweeps = [p for sweep in root.glob(f"*/{SWEEP}") for p in sweep.parent.glob("*/run.json")]
+    for path in sorted(p.parent for p in [*root.glob("*/run.json"), *below_sweeps]):
         run = RunDir(path)
         try:
             record = run.record()

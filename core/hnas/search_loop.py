@@ -36,10 +36,10 @@ def search(
     scored: list[Scored] = []
     evaluated = iteration = 0
     while (ask := strategy.ask()) is not None:
-        _check(strategy, problem, ask, iteration)
+        check(strategy, problem, ask, iteration)
         recorded = trace.recorded(iteration, ask) if trace is not None else None
         if recorded is None:
-            scored = _clean(ask, evaluate(iteration, ask))
+            scored = cleaned(ask, evaluate(iteration, ask))
             if trace is not None:
                 trace.append(iteration, ask, scored)
         else:
@@ -47,13 +47,14 @@ def search(
         strategy.tell(scored)
         evaluated += len(scored)
         iteration += 1
-        emit(_step(scored, iteration, strategy.iterations, evaluated, replayed=recorded is not None))
+        emit(step(scored, iteration, strategy.iterations, evaluated, replayed=recorded is not None))
     if not scored:
-        raise PluginError(f"strategy {_name(strategy)} ended without asking for an architecture")
+        raise nothing_asked(strategy)
     return scored
 
 
-def _check(strategy: SearchStrategy, problem: SearchProblem, ask: Ask, iteration: int) -> None:
+def check(strategy: SearchStrategy, problem: SearchProblem, ask: Ask, iteration: int) -> None:
+    """Raise `PluginError` unless the strategy asks for what `SearchStrategy.ask` allows."""
     where = f"strategy {_name(strategy)}, iteration {iteration}"
     if not ask.architectures:
         raise PluginError(f"{where}: asked for no architecture, expected at least one (or None to end the search)")
@@ -72,7 +73,7 @@ def _check(strategy: SearchStrategy, problem: SearchProblem, ask: Ask, iteration
             )
 
 
-def _clean(ask: Ask, scored: Sequence[Scored]) -> list[Scored]:
+def cleaned(ask: Ask, scored: Sequence[Scored]) -> list[Scored]:
     """Return the scores with an infinite loss in place of one that is no number: strategies sort by it."""
     if [s.arch for s in scored] != list(ask.architectures):
         raise ValueError("the evaluator must return one score for each architecture asked, in order")
@@ -86,7 +87,7 @@ def _clean(ask: Ask, scored: Sequence[Scored]) -> list[Scored]:
     ]
 
 
-def _step(scored: Sequence[Scored], done: int, total: int, evaluated: int, *, replayed: bool) -> Event:
+def step(scored: Sequence[Scored], done: int, total: int, evaluated: int, *, replayed: bool) -> Event:
     """Describe the iteration's best architecture; ``best_loss`` is ``None`` where no loss was finite."""
     best = min(scored, key=lambda s: (s.bound, s.loss))
     return Event(
@@ -102,6 +103,11 @@ def _step(scored: Sequence[Scored], done: int, total: int, evaluated: int, *, re
             "replayed": replayed,
         },
     )
+
+
+def nothing_asked(strategy: SearchStrategy) -> PluginError:
+    """Return the error of a strategy that ended before it began."""
+    return PluginError(f"strategy {_name(strategy)} ended without asking for an architecture")
 
 
 def _name(strategy: SearchStrategy) -> str:

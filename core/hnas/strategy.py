@@ -28,6 +28,12 @@ class SearchProblem:
     """Draw a feasible architecture: rejection first, then repair by shrinking."""
     generator: np.random.Generator
     """All of a strategy's randomness. A search is resumed by asking again with the same generator."""
+    share: float = 1.0
+    """The part of its batch of new architectures that a strategy needs to ask for itself, above 0 and at most 1.
+
+    In a sweep, searches for other devices and limits make up for the rest: their candidates are told as well. A
+    strategy that asks for a whole batch all the same is right too, and costs more.
+    """
 
 
 @frozen(kw_only=True)
@@ -71,7 +77,10 @@ class SearchStrategy(ABC):
 
     @abstractmethod
     def tell(self, scored: Sequence[Scored]) -> None:
-        """Receive the scores of the last batch, in the order in which it was asked."""
+        """Receive the scores of the last batch, in the order in which it was asked.
+
+        In a sweep, scores of feasible architectures that other searches asked for may follow those of the batch.
+        """
 
     @property
     @abstractmethod

@@ -8,10 +8,12 @@ best k, and their scores, are those of a full evaluation.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Generator, Mapping, Sequence
+from typing import NamedTuple, TypeVar
 
 from hnas.architecture import Architecture
+
+T = TypeVar("T")
 
 
 class TaskScore(NamedTuple):
@@ -21,13 +23,17 @@ class TaskScore(NamedTuple):
     accuracy: float
 
 
-Look = Callable[[Mapping[Architecture, Sequence[int]]], Mapping[Architecture, Mapping[int, TaskScore]]]
-"""Scores each architecture on the tasks that are named for it."""
+Wanted = Mapping[Architecture, Sequence[int]]
+"""Architectures, and the tasks that each is still to be scored on."""
+Found = Mapping[Architecture, Mapping[int, TaskScore]]
+"""At least the scores that were wanted."""
+Scoring = Generator[Wanted, Found, T]
+"""Yields what is to be scored, is sent the scores, and returns what it makes of them. So several can go on together."""
 
 
 def truncated(
-    architectures: Sequence[Architecture], tasks: Sequence[int], keep: int | None, look: Look, *, few: int
-) -> dict[Architecture, dict[int, TaskScore]]:
+    architectures: Sequence[Architecture], tasks: Sequence[int], keep: int | None, *, few: int
+) -> Scoring[dict[Architecture, dict[int, TaskScore]]]:
     """Return each architecture's scores by task; at least the best ``keep`` are scored on all (`None`: all are).
 
     First everyone is looked at on ``few`` tasks, and those that then lead are scored on all, which gives a threshold.
@@ -38,9 +44,11 @@ def truncated(
     """
     found: dict[Architecture, dict[int, TaskScore]] = {a: {} for a in architectures}
 
-    def score(wanted: Mapping[Architecture, Sequence[int]]) -> None:
-        for arch, scores in look({a: ts for a, ts in wanted.items() if ts}).items():
-            found[arch].update(scores)
+    def score(wanted: Wanted) -> Scoring[None]:
+        if wanted := {a: ts for a, ts in wanted.items() if ts}:
+            scores = yield wanted
+            for arch, ts in wanted.items():
+                found[arch].update({t: scores[arch][t] for t in ts})
 
     def total(arch: Architecture) -> float:
         return math.fsum(s.loss for s in found[arch].values())  # rounded once: a part never exceeds the whole
@@ -50,11 +58,11 @@ def truncated(
 
     order = list(tasks)
     if keep is None or keep >= len(architectures):
-        score(dict.fromkeys(architectures, order))
+        yield from score(dict.fromkeys(architectures, order))
         return found
-    score(dict.fromkeys(architectures, order[:few]))
+    yield from score(dict.fromkeys(architectures, order[:few]))
     leaders = sorted(architectures, key=total)[:keep]
-    score({a: missing(a) for a in leaders})
+    yield from score({a: missing(a) for a in leaders})
     order.sort(key=lambda t: -math.fsum(found[a][t].loss for a in leaders))
     while True:
         threshold = sorted(total(a) for a in architectures if not missing(a))[keep - 1]
@@ -62,4 +70,4 @@ def truncated(
         if not contenders:
             return found
         promising = contenders[: max(1, keep // 2)]
-        score({a: missing(a)[: None if a in promising else few] for a in contenders})
+        yield from score({a: missing(a)[: None if a in promising else few] for a in contenders})

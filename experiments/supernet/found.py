@@ -1,6 +1,6 @@
 """Compare the network that a search found with the reference network, both trained alone with one budget.
 
-    hnas adapt runs/supernet --constraint 'params<=1ref' --constraint 'macs<=0.9ref'
+    hnas adapt runs/supernet --constraint 'params<=1ref,macs<=0.9ref'
     python experiments/supernet/found.py RUN --data-root ~/data/omniglot
 
 RUN is the run directory that `hnas adapt` wrote (it says which). Prints a JSON object: sizes of both, accuracies in

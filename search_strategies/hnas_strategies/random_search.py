@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from attrs import frozen
@@ -49,12 +50,14 @@ class RandomSearch(SearchStrategy):
         self._asked += 1
         last = self._asked == self._options.iterations
         pool = list(self._best) if last else []
-        while len(pool) < self._options.population and (new := self._new()) is not None:
+        size = len(pool) + math.ceil(self._problem.share * (self._options.population - len(pool)))
+        while len(pool) < size and (new := self._new()) is not None:
             pool.append(new)
         return Ask(architectures=tuple(pool or self._best), keep=None if last else self._n_finalists)
 
     def tell(self, scored: Sequence[Scored]) -> None:
         self._best |= {s.arch: s for s in scored}
+        self._seen |= {s.arch for s in scored}  # in a sweep, others' too
         # A bound is no loss: what was scored in full comes first.
         best = sorted(self._best.values(), key=lambda s: (s.bound, s.loss))[: self._n_finalists]
         self._best = {s.arch: s for s in best}

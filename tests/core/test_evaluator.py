@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ import pytest
 import torch
 from tiny_tasks import tiny_setup
 
-from hnas import Architecture, Ask, Cost, Scores
+from hnas import Architecture, Ask, Cost, Scored, Scores
 from hnas.accuracy import Accuracy
 from hnas.baseline import nearest_class_mean
 from hnas.config.schema import EvaluateConfig, SearchConfig
@@ -19,6 +19,8 @@ from hnas.errors import PluginError
 from hnas.evaluator import Evaluator
 from hnas.executor import Executor, InProcess
 from hnas.phases.evaluate import evaluate, evaluate_baseline
+from hnas.rank import Rank
+from hnas.score_store import ScoreStore
 from hnas.setup import Setup
 
 CONFIG = SearchConfig(tasks=4, pool=9, n_query=3, finalists=2, final_tasks=7)
@@ -54,12 +56,20 @@ def make_evaluator(executor: Recording) -> Any:
             return Cost(values={"macs": float(sum(layer.macs for layer in layers))})
 
         config = SearchConfig(**{"tasks": 4, "pool": 9, "n_query": 3, "finalists": 2, "final_tasks": 7, **settings})
-        evaluator = Evaluator(setup=setup, executor=executor, config=config, cost=cost)
-        evaluator.start(setup.learner.init(setup.supernet, setup.seeds.torch("init")))
+        evaluator = Evaluator(scores=ScoreStore(setup=setup, executor=executor, config=config), cost=cost)
+        evaluator.scores.start(setup.learner.init(setup.supernet, setup.seeds.torch("init")))
         executor.items.clear()
         return evaluator
 
     return make
+
+
+def score(evaluator: Evaluator, architectures: Sequence[Architecture], tasks: Any, **keep: Any) -> list[Scored]:
+    return evaluator.scores.run(evaluator.score(architectures, tasks, **keep))
+
+
+def finals(evaluator: Evaluator, population: Sequence[Scored]) -> tuple[list[Scored], Rank]:
+    return evaluator.scores.run(evaluator.finals(population))
 
 
 def candidates(setup: Setup, count: int = 5) -> tuple[Architecture, ...]:
@@ -70,9 +80,9 @@ def candidates(setup: Setup, count: int = 5) -> tuple[Architecture, ...]:
 def test_a_score_is_the_mean_over_the_tasks(make_evaluator: Any, fitness: Any) -> None:
     """Written out with the learner, on the validation classes, with the fitness that was asked for."""
     evaluator = make_evaluator(fitness=fitness)
-    setup = evaluator.setup
+    setup = evaluator.scores.setup
     archs = candidates(setup)
-    scored = evaluator.score(archs, [0, 3, 8])
+    scored = score(evaluator, archs, [0, 3, 8])
     state = setup.learner.init(setup.supernet, setup.seeds.torch("init"))
     for arch, found in zip(archs, scored, strict=True):
         episodes = setup.episodes("validation", "search-tasks", [0, 3, 8], 3)
@@ -89,7 +99,7 @@ def test_an_iterations_candidates_share_its_tasks(make_evaluator: Any, executor:
     seen = []
     for iteration in range(12):
         evaluator = make_evaluator()  # one that knows no score yet
-        evaluator(iteration, Ask(architectures=candidates(evaluator.setup, 3)))
+        evaluator(iteration, Ask(architectures=candidates(evaluator.scores.setup, 3)))
         (tasks,) = {item[1] for item in executor.items}
         assert len(set(tasks)) == 4
         seen.append(tasks)
@@ -100,7 +110,7 @@ def test_an_iterations_candidates_share_its_tasks(make_evaluator: Any, executor:
 def test_a_score_depends_on_seed_iteration_and_architecture_only(make_evaluator: Any) -> None:
     """A search is replayed from its trace after a stop; the order and the company of a candidate must not matter."""
     evaluator = make_evaluator()
-    archs = candidates(evaluator.setup)
+    archs = candidates(evaluator.scores.setup)
     once = evaluator(3, Ask(architectures=archs))
     evaluator(4, Ask(architectures=archs))
     again = make_evaluator()(3, Ask(architectures=archs[::-1]))
@@ -113,8 +123,8 @@ def test_a_score_depends_on_seed_iteration_and_architecture_only(make_evaluator:
 def test_the_costliest_goes_first(make_evaluator: Any, executor: Recording) -> None:
     """Else a worker may start the largest network when all others are done."""
     evaluator = make_evaluator()
-    archs = candidates(evaluator.setup, 6)
-    scored = evaluator.score(archs, [0])
+    archs = candidates(evaluator.scores.setup, 6)
+    scored = score(evaluator, archs, [0])
     macs = [evaluator.cost(item[0])["macs"] for item in executor.items]
     assert macs == sorted(macs, reverse=True)
     assert [s.arch for s in scored] == list(archs)
@@ -123,7 +133,7 @@ def test_the_costliest_goes_first(make_evaluator: Any, executor: Recording) -> N
 def test_a_task_is_scored_once(make_evaluator: Any, executor: Recording) -> None:
     """With fixed tasks, all of an elite's; with fresh ones, those that it met before. Its scores stay as they were."""
     evaluator = make_evaluator(slice="fixed")
-    archs = candidates(evaluator.setup, 3)
+    archs = candidates(evaluator.scores.setup, 3)
     first = evaluator(0, Ask(architectures=archs))
     executor.items.clear()
     assert evaluator(1, Ask(architectures=archs[::-1])) == first[::-1]
@@ -139,10 +149,10 @@ def test_a_task_is_scored_once(make_evaluator: Any, executor: Recording) -> None
 
 def test_other_weights_are_scored_anew(make_evaluator: Any, executor: Recording) -> None:
     evaluator = make_evaluator(slice="fixed")
-    archs = candidates(evaluator.setup, 2)
+    archs = candidates(evaluator.scores.setup, 2)
     first = evaluator(0, Ask(architectures=archs))
-    setup = evaluator.setup
-    evaluator.start(setup.learner.init(setup.supernet, setup.seeds.torch("other")))
+    setup = evaluator.scores.setup
+    evaluator.scores.start(setup.learner.init(setup.supernet, setup.seeds.torch("other")))
     assert [s.loss for s in evaluator(0, Ask(architectures=archs))] != [s.loss for s in first]
 
 
@@ -151,10 +161,10 @@ def test_the_best_that_matter_are_scored_as_if_all_did(make_evaluator: Any, exec
     """Stopped ones are marked, and their loss is a bound that the best stay below."""
     tasks = range(9)
     evaluator = make_evaluator()
-    archs = candidates(evaluator.setup, 12)
-    full = evaluator.score(archs, tasks)
+    archs = candidates(evaluator.scores.setup, 12)
+    full = score(evaluator, archs, tasks)
     executor.items.clear()
-    part = make_evaluator().score(archs, tasks, keep=keep)
+    part = score(make_evaluator(), archs, tasks, keep=keep)
     best = sorted(full, key=lambda s: s.loss)[:keep]
     assert sorted(part, key=lambda s: (s.bound, s.loss))[:keep] == best
     assert any(s.bound for s in part)
@@ -165,23 +175,23 @@ def test_the_best_that_matter_are_scored_as_if_all_did(make_evaluator: Any, exec
 
 def test_finalists_are_the_best_scored_on_more_tasks(make_evaluator: Any, executor: Recording) -> None:
     evaluator = make_evaluator()
-    population = evaluator(0, Ask(architectures=candidates(evaluator.setup, 6)))
-    finals, rank = make_evaluator().finals(population)  # by one that knows no score yet
+    population = evaluator(0, Ask(architectures=candidates(evaluator.scores.setup, 6)))
+    best_first, rank = finals(make_evaluator(), population)  # by one that knows no score yet
     best = sorted(population, key=lambda s: s.loss)[:2]
-    assert {s.arch for s in finals} == {s.arch for s in best}
+    assert {s.arch for s in best_first} == {s.arch for s in best}
     (tasks,) = {item[1] for item in executor.items}
     assert len(set(tasks)) == 7
-    assert finals[0].loss <= finals[1].loss
-    assert evaluator.finals(population) == (finals, rank)
+    assert best_first[0].loss <= best_first[1].loss
+    assert finals(evaluator, population) == (best_first, rank)
     assert 1 <= rank.low <= rank.high <= rank.of == 2
     assert rank.tasks == 7
 
 
 def test_a_pool_smaller_than_asked_for_is_used_whole(make_evaluator: Any, executor: Recording) -> None:
     evaluator = make_evaluator(pool=3)
-    population = evaluator(0, Ask(architectures=candidates(evaluator.setup, 2)))
+    population = evaluator(0, Ask(architectures=candidates(evaluator.scores.setup, 2)))
     assert {item[1] for item in executor.items} == {(0, 1, 2)}
-    assert {s.loss for s in evaluator.finals(population)[0]} == {s.loss for s in population}
+    assert {s.loss for s in finals(evaluator, population)[0]} == {s.loss for s in population}
 
 
 def test_a_candidate_that_diverges_scores_infinity_and_is_no_finalist(make_evaluator: Any) -> None:
@@ -190,21 +200,21 @@ def test_a_candidate_that_diverges_scores_infinity_and_is_no_finalist(make_evalu
     evaluator = make_evaluator(setup)
     state = setup.learner.init(setup.supernet, setup.seeds.torch("init"))
     state["lslr/conv2.weight"] += torch.inf
-    evaluator.start(state)
+    evaluator.scores.start(state)
     shallow, deep = setup.space.architecture(depth=1), setup.space.architecture(depth=2)
     scored = evaluator(0, Ask(architectures=(deep, shallow)))
     assert scored[0].loss == math.inf
     assert math.isfinite(scored[1].loss)
-    assert evaluator.finals(scored)[0][0].arch == shallow
+    assert finals(evaluator, scored)[0][0].arch == shallow
 
 
 def test_a_negative_loss_is_refused(make_evaluator: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """A third party's learner might score one; losers would then be left who might still have won."""
     evaluator = make_evaluator()
     scores = Scores(loss=torch.tensor([1.0, -0.5]), accuracy=torch.ones(2))
-    monkeypatch.setattr(type(evaluator.setup.learner), "score", lambda *a, **k: scores)
+    monkeypatch.setattr(type(evaluator.scores.setup.learner), "score", lambda *a, **k: scores)
     with pytest.raises(PluginError, match=r"loss of -0\.5, expected none below 0"):
-        evaluator.score(candidates(evaluator.setup, 1), [0, 1])
+        score(evaluator, candidates(evaluator.scores.setup, 1), [0, 1])
 
 
 def test_the_final_test_is_the_accuracy_over_the_test_tasks(executor: Executor) -> None:

@@ -23,7 +23,13 @@ def run(losses, keep, few=2):
         asked.append({a: tuple(ts) for a, ts in wanted.items()})
         return {a: {t: TaskScore(losses[a.genes[0]][t], 0.5) for t in ts} for a, ts in wanted.items()}
 
-    return truncated(architectures(len(losses)), range(len(losses[0])), keep, look, few=few), asked
+    scoring = truncated(architectures(len(losses)), range(len(losses[0])), keep, few=few)
+    wanted = next(scoring)
+    while True:
+        try:
+            wanted = scoring.send(look(wanted))
+        except StopIteration as end:
+            return end.value, asked
 
 
 loss = st.one_of(st.floats(0, 5, allow_subnormal=False), st.just(math.inf), st.sampled_from([0.0, 1.0]))

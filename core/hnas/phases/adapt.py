@@ -36,13 +36,13 @@ def adapt(
     evaluator: Evaluator,
     state: State,
     *,
-    trace: SearchTrace,
+    trace: SearchTrace | None,
     emit: Listener,
 ) -> Adaption:
     """Search under the problem's constraints; iterations that ``trace`` holds are not scored again."""
     emit(Event(phase="adapt", kind="start", total=strategy.iterations))
-    evaluator.start(state)
+    evaluator.scores.start(state)
     population = search(strategy, problem, evaluator, trace=trace, emit=emit)
-    finalists, rank = evaluator.finals(population)
+    finalists, rank = evaluator.scores.run(evaluator.finals(population))
     emit(Event(phase="adapt", kind="end", done=strategy.iterations, total=strategy.iterations))
     return Adaption(population=tuple(population), finalists=tuple(finalists), rank=rank)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from hnas.architecture import Option
 from hnas.cost import MACS, PARAMS, Cost, Metric
+from hnas.front import nondominated
 from hnas.phases.adapt import Adaption
 from hnas.results import NetworkResult, Results
 from hnas.strategy import Scored
@@ -69,11 +70,7 @@ def plot_population(adaption: Adaption, results: Results, metric: Metric, limit:
 
 def pareto_front(population: Sequence[Scored], metric: Metric) -> list[Scored]:
     """Return the architectures that no other beats in both cost and accuracy, cheapest first."""
-    front: list[Scored] = []
-    for scored in sorted(population, key=lambda s: (s.cost[metric.name], -s.accuracy)):
-        if not front or scored.accuracy > front[-1].accuracy:
-            front.append(scored)
-    return front
+    return [population[i] for i in nondominated([(s.cost[metric.name], -s.accuracy) for s in population])]
 
 
 def _amount(cost: Cost, metric: Metric) -> str:

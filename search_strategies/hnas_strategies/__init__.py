@@ -13,6 +13,13 @@ def hnas_search_strategies() -> list[Plugin]:
             options="hnas_strategies.genetic:GeneticOptions",
         ),
         Plugin(
+            name="nsga2",
+            summary="NSGA-II by pymoo: the whole front of loss against one cost in a single search",
+            factory="hnas_strategies.nsga2:NSGA2",
+            options="hnas_strategies.nsga2:NSGA2Options",
+            requires=("pymoo",),
+        ),
+        Plugin(
             name="random",
             summary="random search over feasible architectures, the baseline",
             factory="hnas_strategies.random_search:RandomSearch",

@@ -26,6 +26,9 @@ class GeneticOptions:
     tries: int = setting(
         50, "mutants drawn for a place in the pool before a fresh sample takes it (not in the paper)", at_least_0
     )
+    revisit: bool = setting(
+        True, "ask again for mutants that were scored before; off where tasks are fixed, and that tells nothing new"
+    )
 
 
 class Genetic(SearchStrategy):
@@ -35,7 +38,11 @@ class Genetic(SearchStrategy):
     again, because every iteration draws other tasks; there is no cross-over. A mutant that breaks a constraint, or that
     the pool holds already, is drawn again; after ``tries`` of them a fresh feasible sample takes its place. The pool
     holds no architecture twice; it is smaller than P only where no other feasible one is found. An architecture whose
-    loss is infinite is never an elite.
+    loss is infinite is never an elite. In a sweep, whatever other searches asked for can become an elite as well, and
+    the pool has this search's share of mutants only.
+
+    Without ``revisit`` nothing is asked for again but elites. Fixed tasks need that: there a pool is otherwise filled,
+    for nothing, with the known neighbours of the same elites, and the search ends where two mutations improve nothing.
 
     Only the elites matter in an iteration (``keep``), except in the last one: its whole pool is scored, to choose from
     and to plot.
@@ -52,6 +59,7 @@ class Genetic(SearchStrategy):
         self._problem = problem
         self._asked = 0
         self._elites: list[Architecture] = []
+        self._known: set[Architecture] = set()
 
     def ask(self) -> Ask | None:
         if self._asked == self._options.iterations:
@@ -64,15 +72,18 @@ class Genetic(SearchStrategy):
         # A bound is no loss: only what was scored in full can be among the best.
         best = sorted(scored, key=lambda s: (s.bound, s.loss))[: self._n_elites]
         self._elites = [s.arch for s in best if math.isfinite(s.loss)]
+        if not self._options.revisit:
+            self._known.update(s.arch for s in scored)
 
     @property
     def _n_elites(self) -> int:
         return max(1, round(self._options.elite * self._options.population))
 
     def _pool(self) -> list[Architecture]:
-        """Return the elites and as many new architectures as there is room for."""
+        """Return the elites and as many new architectures as there is room for, or this search's share of them."""
         pool = dict.fromkeys(self._elites)
-        while len(pool) < self._options.population and (new := self._new(pool)) is not None:
+        size = len(pool) + math.ceil(self._problem.share * (self._options.population - len(pool)))
+        while len(pool) < size and (new := self._new(pool)) is not None:
             pool[new] = None
         return list(pool)
 
@@ -82,10 +93,10 @@ class Genetic(SearchStrategy):
         for _ in range(self._options.tries if self._elites else 0):
             parent = self._elites[int(generator.integers(len(self._elites)))]
             child = problem.space.mutate(parent, generator, self._options.mutations)
-            if child not in pool and problem.feasible(child):
+            if child not in pool and child not in self._known and problem.feasible(child):
                 return child
         for _ in range(max(1, self._options.tries)):
             fresh = problem.sample_feasible(generator)
-            if fresh not in pool:
+            if fresh not in pool and fresh not in self._known:
                 return fresh
         return None

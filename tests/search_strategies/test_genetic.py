@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from attrs import evolve
 
 from hnas import Architecture, Ask, Cost, Scored, SearchProblem, SearchStrategy
 from hnas.constraint import Limit
@@ -138,6 +139,23 @@ def test_a_search_depends_on_its_generator_and_on_what_it_is_told(tiny_space: An
     first = run(strategy, problem_of(tiny_space, 500, seed=1), noise)
     assert run(strategy, problem_of(tiny_space, 500, seed=1), noise) == first
     assert run(strategy, problem_of(tiny_space, 500, seed=2), noise)[0][0] != first[0][0]
+
+
+def test_without_revisit_only_elites_are_asked_for_again(make_tiny_space: Any) -> None:
+    """On fixed tasks whatever is asked for again is known; the paper's fresh tasks make it another measurement."""
+    space = make_tiny_space(depth=2)
+    options = GeneticOptions(population=20, iterations=10, elite=0.2, revisit=False)
+    asks, _ = run(Genetic(options), problem_of(space), objective(space))
+    seen = set(asks[0].architectures)
+    for ask in asks[1:]:
+        assert set(ask.architectures[:4]) <= seen
+        assert not seen & set(ask.architectures[4:])
+        seen |= set(ask.architectures)
+    again, _ = run(Genetic(evolve(options, revisit=True)), problem_of(space), objective(space))
+    assert len({a for ask in again for a in ask.architectures}) < len(seen) == 20 + 9 * 16
+    small = make_tiny_space(depth=1, widths=(2,), acts=("relu",))
+    asks, _ = run(Genetic(options), problem_of(small), noise)
+    assert [len(a.architectures) for a in asks] == [3] * 10  # nothing new is left: elites alone
 
 
 def test_it_finds_the_best_architecture_more_often_than_random_search(make_tiny_space: Any) -> None:

@@ -57,6 +57,11 @@ class Episodes:
         """The memory that the tensors take."""
         return sum(getattr(self, n).nbytes for n in TENSORS)
 
+    def select(self, tasks: Iterable[int]) -> Episodes:
+        """Return the tasks of these numbers, in their order."""
+        wanted = list(tasks)
+        return Episodes(**{n: getattr(self, n)[wanted] for n in TENSORS})
+
     def __getitem__(self, tasks: slice) -> Episodes:
         """Return the tasks of a slice."""
         return Episodes(**{n: getattr(self, n)[tasks] for n in TENSORS})

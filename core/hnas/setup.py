@@ -40,6 +40,8 @@ class Setup:
     """The device that `episodes` are returned on, and where their networks are computed."""
     alone: Architecture | None = None
     """Train and score this architecture's own network, instead of sub-networks of the super-net."""
+    given: Episodes | None = None
+    """Tasks to score on instead of drawn ones, by index: those made of a user's own task."""
     prefetch: bool = False
     """Draw the tasks of a training's next iteration in a thread meanwhile: for GPUs, see `Prefetcher`."""
     _last: tuple[object, Episodes] | None = field(default=None, init=False)
@@ -71,7 +73,7 @@ class Setup:
             spec = EpisodeSpec(n_way=self.n_way, k_shot=self.k_shot, n_query=n_query)
 
             tasks = (self._task(split, purpose, spec, counter, i) for i in wanted)
-            drawn = Episodes.gather(tasks, len(wanted))
+            drawn = Episodes.gather(tasks, len(wanted)) if self.given is None else self.given.select(wanted)
             self._last = (key, drawn.to(self.accelerator))
         return self._last[1]
 

@@ -34,6 +34,9 @@ class Origin:
 class TaskSource(ABC):
     """A data set with disjoint classes for meta-training, validation and test."""
 
+    inverted: bool = False
+    """Whether images are drawings in dark ink on bright paper turned round, so that ink is 1."""
+
     def __getstate__(self) -> dict[str, Any]:
         """Return what is pickled for a worker: all but cached properties, so that data are opened there, not sent."""
         return {k: v for k, v in self.__dict__.items() if not isinstance(getattr(type(self), k, None), cached_property)}

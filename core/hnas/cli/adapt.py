@@ -10,6 +10,8 @@ import typer
 from hnas.cli import options
 from hnas.cli.invocation import invocation
 from hnas.cli.output import print_json, print_table, say_next
+from hnas.cli.pictures import ExportOption, InvertOption, OwnTask, PicturesOption, RetrainOption, adapt_to_pictures
+from hnas.cli.sweep import Pairs, adapt_pairs
 
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="Run directory; `hnas runs` lists them.")]
 
@@ -17,20 +19,56 @@ RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="Run directory;
 def adapt(
     ctx: typer.Context,
     run: RunArgument,
-    backend: options.BackendOption = None,
+    backend: options.BackendsOption = None,
     device: options.DeviceOption = None,
-    constraint: options.ConstraintOption = None,
+    constraint: options.ConstraintsOption = None,
     strategy: options.StrategyOption = None,
     set_: options.SetOption = None,
     workers: options.WorkersOption = None,
+    executor: options.ExecutorOption = None,
     accelerator: options.AcceleratorOption = None,
     data_root: options.DataRootOption = None,
+    pictures: PicturesOption = None,
+    invert: InvertOption = None,
+    retrain: RetrainOption = False,
+    export: ExportOption = None,
     as_json: options.JsonOption = False,
 ) -> None:
     """Search the architecture for a device and limits with the run's super-net.
 
-    Settings that differ from the run's own make a new run beside it, which starts from a copy of the super-net.
+    Settings that differ from the run's own make a new run beside it, which starts from a copy of the super-net. With
+    --pictures the network is chosen for, and adapted to, a task of your own. With several --backend or --constraint
+    it searches for every pair of them, in a sweep's folder; with such a folder as RUN it goes on there.
     """
+    own_task = OwnTask(pictures=pictures, invert=invert, retrain=retrain, export=export)
+    same_results = {"workers": workers, "executor": executor, "accelerator": accelerator, "data_root": data_root}
+    pairs = Pairs(backends=tuple(backend or ()), constraints=tuple(constraint or ()))
+    if pairs.are_several(run):
+        if own_task.is_meant(run):
+            raise typer.BadParameter("takes one --backend and one --constraint", param_hint="--pictures")
+        return adapt_pairs(
+            invocation(ctx),
+            run,
+            pairs,
+            as_json=as_json,
+            same_results=same_results,
+            device=device,
+            strategy=strategy,
+            sets=set_,
+        )
+    if own_task.is_meant(run):
+        return adapt_to_pictures(
+            invocation(ctx),
+            run,
+            own_task,
+            as_json=as_json,
+            same_results=same_results,
+            sets=set_,
+            backend=pairs.backend,
+            device=device,
+            constraint=constraint,
+            strategy=strategy,
+        )
     from hnas import report
     from hnas.cli.phases import continued
     from hnas.records import to_json
@@ -39,14 +77,12 @@ def adapt(
         invocation(ctx),
         "adapt",
         run,
-        backend=backend,
+        backend=pairs.backend,
         device=device,
         constraint=constraint,
         strategy=strategy,
         sets=set_,
-        workers=workers,
-        accelerator=accelerator,
-        data_root=data_root,
+        **same_results,
     ) as phases:
         found = phases.adapt()
         space = phases.setup.space
@@ -73,6 +109,7 @@ def retrain(
     ctx: typer.Context,
     run: RunArgument,
     workers: options.WorkersOption = None,
+    executor: options.ExecutorOption = None,
     accelerator: options.AcceleratorOption = None,
     data_root: options.DataRootOption = None,
 ) -> None:
@@ -80,7 +117,13 @@ def retrain(
     from hnas.cli.phases import continued
 
     with continued(
-        invocation(ctx), "retrain", run, workers=workers, accelerator=accelerator, data_root=data_root
+        invocation(ctx),
+        "retrain",
+        run,
+        workers=workers,
+        executor=executor,
+        accelerator=accelerator,
+        data_root=data_root,
     ) as phases:
         names = list(phases.retrain())
     for name in names:
@@ -92,6 +135,7 @@ def evaluate(
     ctx: typer.Context,
     run: RunArgument,
     workers: options.WorkersOption = None,
+    executor: options.ExecutorOption = None,
     accelerator: options.AcceleratorOption = None,
     data_root: options.DataRootOption = None,
     as_json: options.JsonOption = False,
@@ -101,6 +145,12 @@ def evaluate(
     from hnas.cli.run import show_results
 
     with continued(
-        invocation(ctx), "evaluate", run, workers=workers, accelerator=accelerator, data_root=data_root
+        invocation(ctx),
+        "evaluate",
+        run,
+        workers=workers,
+        executor=executor,
+        accelerator=accelerator,
+        data_root=data_root,
     ) as phases:
         show_results(phases, as_json=as_json)

@@ -43,6 +43,12 @@ def hnas_task_sources() -> list[Plugin]:
             options="hnas_plugins.tasks.folder:FolderOptions",
         ),
         Plugin(
+            name="pictures",
+            summary="one task, a few labelled pictures of your own: what `hnas adapt --pictures` reads",
+            factory="hnas_plugins.tasks.pictures:Pictures",
+            options="hnas_plugins.tasks.pictures:PicturesOptions",
+        ),
+        Plugin(
             name="torchmeta",
             summary="data sets of torchmeta 1.8.0, which is installed apart: see docs/torchmeta.md",
             factory="hnas_plugins.tasks.torchmeta_adapter:open_torchmeta",

@@ -96,7 +96,8 @@ class Folder(TaskSource):
         parts.append(f"images of {width}x{height} {'in grey' if self._options.grey else 'in colour'}")
         parts.append("split by the folder" if inventory.given else f"split by seed {self._options.split_seed}")
         if few := [s for s in SPLITS if self.n_classes(s) < USUAL_WAY]:
-            parts.append(f"too few classes for {USUAL_WAY}-way tasks in {', '.join(few)}")
+            fewest = min(map(self.n_classes, SPLITS))
+            parts.append(f"too few classes for {USUAL_WAY}-way tasks in {', '.join(few)}: set task.n_way={fewest}")
         if inventory.others:
             parts.append(f"{inventory.others} other files passed over")
         if inventory.bare:
@@ -112,7 +113,8 @@ class Folder(TaskSource):
             return
         names = self.class_names(split)
         few = [f"{shown(names[i])} ({counts[i]})" for i in np.argsort(counts, kind="stable") if counts[i] < needed]
-        enough = f"choose task.k_shot and n_query of at most {fewest} together, or " if fewest > 1 else ""
+        sizes = "task.k_shot and n_query (of meta_train, search, retrain and evaluate)"
+        enough = f"choose {sizes} of at most {fewest} together, or " if fewest > 1 else ""
         raise DataError(
             f"folder: {len(few)} of {len(names)} classes of the {split} split of {self.root} have too few pictures: "
             f"{first_few(few)}; {spec.k_shot} support and {spec.n_query} query images need {needed}",

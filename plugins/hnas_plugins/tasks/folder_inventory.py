@@ -71,6 +71,15 @@ def take_inventory(root: Path) -> Inventory:
         raise _refuse(f"{shown(str(cause.filename or root))}: {cause.strerror or cause}") from cause
 
 
+def class_folders(root: Path, folder: Path) -> tuple[list[ClassFolder], list[str]]:
+    """Return the classes right in ``folder``, which is in ``root``, and a sentence on each sub-folder without pictures.
+
+    Raises `DataError` as `take_inventory` does, and `OSError`.
+    """
+    finds = _Finds()
+    return list(_scan(root, folder, None, finds)), finds.bare
+
+
 def shown(name: str) -> str:
     """Return a file's name as it can be printed: bytes that are no text come as escapes."""
     return name.encode("utf-8", "backslashreplace").decode()

@@ -55,6 +55,8 @@ class Glyphs(TaskSource):
     rotated, sheared, scaled, shifted and bent on its own, so that no two are equal.
     """
 
+    inverted = True
+
     def __init__(self, options: GlyphsOptions | None = None) -> None:
         self._options = options or GlyphsOptions()
 

@@ -150,5 +150,5 @@ def find_layout(root: Path, split: Split) -> Layout:
     raise DataError(
         f"mini-imagenet: the {split} split is not in {root}, neither as {name}/<class>/*.jpg, nor as "
         f"mini-imagenet-{name}.tar.xz, mini-imagenet-cache-{name}.pkl or {name}_data.hdf5; it holds {held}",
-        hint=HINT,
+        hint="name the folder that holds one of these for each split by --data-root",
     )

@@ -53,6 +53,8 @@ class Omniglot(TaskSource):
     accuracies compare with it. (Prototypical networks and torchmeta's helper rotate these too.)
     """
 
+    inverted = True
+
     def __init__(self, options: OmniglotOptions | None = None) -> None:
         self._options = options or OmniglotOptions()
 

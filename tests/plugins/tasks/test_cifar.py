@@ -20,6 +20,7 @@ import torch
 from hnas import DataError, EpisodeSpec
 from hnas.episode import Episodes
 from hnas.task_source import SPLITS, Split
+from hnas.testing import TasksConformance
 from hnas_plugins.tasks import cifar, cifar_files, cifar_reader
 from hnas_plugins.tasks.cifar import Cifar, CifarOptions, cifar_fs, fc100
 from hnas_plugins.tasks.cifar_reader import read_cifar
@@ -505,3 +506,16 @@ def test_the_official_set_where_it_is():
         pytest.skip("HNAS_DATA names no folder with cifar-100 in it")
     source = fc100(CifarOptions(root=str(Path(data) / "cifar-100")))
     assert source.check() == "100 classes x 600 images of 32x32 in colour, the official files"
+
+
+class TestConforms(TasksConformance):
+    options = CifarOptions
+    images_per_class = sum(PER_CLASS.values())
+
+    @pytest.fixture(autouse=True, params=["fc100", "cifar-fs"])
+    def _given(self, request: pytest.FixtureRequest, unpacked: Path) -> None:
+        self.given = request.param, unpacked
+
+    def make(self) -> Cifar:
+        name, root = self.given
+        return Cifar(name, CifarOptions(root=str(root)))

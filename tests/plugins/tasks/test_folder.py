@@ -195,7 +195,7 @@ def test_classes_with_too_few_pictures_are_named_before_one_is_drawn(tmp_path: P
         sample(folder, split, n_tasks=1, n_way=2)
     assert f"classes of the {split} split of {tmp_path} have too few pictures" in str(caught.value)
     assert "1 support and 2 query images need 3" in str(caught.value)
-    assert "at most 2 together" in (caught.value.hint or "")
+    assert "n_query (of meta_train, search, retrain and evaluate) of at most 2 together" in (caught.value.hint or "")
 
 
 # ---------------------------------------------------------------- pictures
@@ -277,7 +277,7 @@ def test_hidden_and_other_files_are_passed_over_and_counted(tmp_path: Path):
     told = folder.check()
     assert "5 other files passed over" in told
     assert "2 folders left out: deep has only sub-folders, empty has no pictures" in told
-    assert "too few classes for 5-way tasks in train, validation, test" in told
+    assert "too few classes for 5-way tasks in train, validation, test: set task.n_way=2" in told
     assert all_images(folder)[2] == [3] * 6
 
 

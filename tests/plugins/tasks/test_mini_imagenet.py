@@ -25,6 +25,7 @@ from hnas import DataError, EpisodeSpec
 from hnas.baseline import nearest_class_mean
 from hnas.episode import Episodes
 from hnas.task_source import SPLITS, Split
+from hnas.testing import TasksConformance
 from hnas_plugins.tasks.mini_imagenet import MiniImageNet, MiniImageNetOptions
 from hnas_plugins.tasks.mini_imagenet_splits import classes
 
@@ -244,8 +245,9 @@ def test_a_missing_split_is_told_with_all_that_was_looked_for(tmp_path: Path):
         with pytest.raises(DataError, match=told) as caught:
             sample(source(root), "validation")
         assert str(root) in str(caught.value)
-        assert "non-commercial research and education only" in (caught.value.hint or "")
         assert "--data-root" in (caught.value.hint or "")
+        licence = "non-commercial research and education only" in (caught.value.hint or "")
+        assert licence == (root != tmp_path), "the terms help those who have no data yet"
     for name in ("val/<class>/*.jpg", "mini-imagenet-val.tar.xz", "mini-imagenet-cache-val.pkl", "val_data.hdf5"):
         assert name in str(caught.value)
 
@@ -524,3 +526,17 @@ def test_the_real_set(real_data: Callable[[str], Path], tmp_path: Path, monkeypa
             )
             accuracies.append(nearest_class_mean(pooled))
         assert low < torch.cat(accuracies).mean() < high
+
+
+class TestConforms(TasksConformance):
+    options = MiniImageNetOptions
+    images_per_class = EACH
+    spec = EpisodeSpec(n_way=3, k_shot=1, n_query=2)
+    n_tasks = 10
+
+    @pytest.fixture(autouse=True)
+    def _given(self, folders: Path) -> None:
+        self.root = folders
+
+    def make(self) -> MiniImageNet:
+        return source(self.root)

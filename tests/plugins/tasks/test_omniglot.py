@@ -19,6 +19,7 @@ from hnas import DataError, EpisodeSpec
 from hnas.baseline import nearest_class_mean
 from hnas.download import RemoteFile
 from hnas.task_source import SPLITS, Split
+from hnas.testing import TasksConformance
 from hnas_plugins.tasks.omniglot import Omniglot, OmniglotOptions
 from hnas_plugins.tasks.omniglot_inventory import FolderPart, ZipPart, take_inventory
 from hnas_plugins.tasks.omniglot_splits import FOLDERS, characters, random_split, vinyals_split
@@ -314,3 +315,15 @@ def test_real_images_equal_an_independent_decoding(real: Omniglot):
 def test_real_tasks_are_as_hard_as_known(real: Omniglot, k_shot: int, low: float, high: float):
     accuracy = nearest_class_mean(sample(real, "test", n_tasks=300, n_way=5, k_shot=k_shot, n_query=15)).mean()
     assert low < accuracy < high  # 0.42 and 0.69 on upright test characters
+
+
+class TestConforms(TasksConformance):
+    options = OmniglotOptions
+    images_per_class = 20
+
+    @pytest.fixture(autouse=True)
+    def _given(self, drawn: Path) -> None:
+        self.root = drawn
+
+    def make(self) -> Omniglot:
+        return Omniglot(OmniglotOptions(root=str(self.root)))

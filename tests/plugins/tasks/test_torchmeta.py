@@ -20,6 +20,7 @@ from hnas import DataError, Episodes, EpisodeSpec, PluginError
 from hnas.executor import LocalProcesses
 from hnas.plugins import Registry
 from hnas.task_source import SPLITS
+from hnas.testing import TasksConformance
 from hnas_plugins.tasks.torchmeta_adapter import MetaDatasetTasks, TorchmetaOptions, open_torchmeta
 from hnas_plugins.tasks.torchmeta_import import INSTALL, import_torchmeta
 
@@ -317,3 +318,11 @@ def test_it_is_registered():
     registry = Registry()
     assert isinstance(registry.create("tasks", "torchmeta"), MetaDatasetTasks)
     assert registry.options_class("tasks", "torchmeta") is TorchmetaOptions
+
+
+class TestConforms(TasksConformance):
+    options = TorchmetaOptions
+    spec = SPEC
+
+    def make(self) -> MetaDatasetTasks:
+        return made()

@@ -1,0 +1,120 @@
+"""A task of the user's own: a few labelled pictures of each class, and how a picture becomes a network's input."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from attrs import asdict, field, frozen, validators
+
+from hnas.episode import Episodes
+from hnas.errors import DataError
+from hnas.layer import Shape
+from hnas.settings import positive
+from hnas.task_source import TaskSource
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+SOURCE = "pictures"
+"""The task source that reads them."""
+
+
+@frozen(kw_only=True)
+class Preparation:
+    """How a picture becomes an image (channels, height, width) of float32 in 0…1.
+
+    It stands in exported files, so that `hnas predict` repeats it. A picture is turned as its EXIF data say, what is
+    transparent becomes white, it becomes grey (one channel) or RGB (three), is scaled (Lanczos) so that the shorter
+    side fits, and cut to size in the middle. Then 0 … 255 becomes 0 … 1; with ``invert``, 1 … 0.
+    """
+
+    channels: int = field(validator=[validators.instance_of(int), validators.in_((1, 3))])
+    height: int = field(validator=[validators.instance_of(int), positive])
+    width: int = field(validator=[validators.instance_of(int), positive])
+    invert: bool = field(validator=validators.instance_of(bool))
+
+    @property
+    def shape(self) -> Shape:
+        return self.channels, self.height, self.width
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields as a JSON object."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any], where: str) -> Preparation:
+        """Read what `to_json` wrote. Raises `DataError` that names the file ``where`` it stood."""
+        try:
+            return cls(**value)
+        except (TypeError, ValueError) as cause:
+            raise DataError(
+                f"{where}: not how hnas prepares pictures: {cause.args[0] if cause.args else cause}"
+            ) from cause
+
+
+@frozen(kw_only=True, eq=False)
+class PictureTask:
+    """One task: labelled pictures to adapt to, and perhaps more of the same classes to test with."""
+
+    classes: tuple[str, ...]
+    support: NDArray[np.float32]  # (class, shot, C, H, W)
+    query: tuple[NDArray[np.float32], ...]  # for each class (any number, C, H, W)
+    digest: str
+    """Changes when a picture or a class does."""
+
+    @property
+    def n_way(self) -> int:
+        return len(self.classes)
+
+    @property
+    def k_shot(self) -> int:
+        return int(self.support.shape[1])
+
+    @property
+    def n_query(self) -> int:
+        """How many query pictures there are, of all classes together."""
+        return sum(map(len, self.query))
+
+    @property
+    def edge(self) -> float:
+        """The mean over the edges of all labelled images: what drawings stand on is bright above a half."""
+        x = self.support
+        parts = (x[..., 0, :], x[..., -1, :], x[..., :, 0], x[..., :, -1])
+        return float(sum(part.mean() for part in parts) / len(parts))
+
+    def episodes(self) -> Episodes:
+        """Return the task as a batch of one. Without query pictures its query set is empty."""
+        import numpy as np
+        import torch
+
+        def labels(counts: Sequence[int]) -> torch.Tensor:
+            return torch.arange(self.n_way).repeat_interleave(torch.tensor(counts))[None]
+
+        return Episodes(
+            support_x=torch.from_numpy(self.support).flatten(0, 1)[None],
+            support_y=labels([self.k_shot] * self.n_way),
+            query_x=torch.from_numpy(np.concatenate(self.query))[None],
+            query_y=labels([len(part) for part in self.query]),
+        )
+
+
+class PictureSource(TaskSource):
+    """A task source whose one task is a folder of the user's pictures.
+
+    Made by the command line with the options ``root`` and those of a `Preparation`.
+    """
+
+    @abstractmethod
+    def task(self) -> PictureTask:
+        """Return the task. Raises `DataError` where the folder is none: what is needed, and what was found."""
+
+    @abstractmethod
+    def read(self, path: Path) -> NDArray[np.float32]:
+        """Return one picture as an image (C, H, W). Raises `DataError` where it cannot be read or decoded.
+
+        Must not import torch: `hnas predict` starts in a moment.
+        """

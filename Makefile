@@ -3,6 +3,7 @@
 #   make test       install with the test extras, and run the fast tests
 #   make test-slow  the tests that take minutes
 #   make lint       ruff and mypy
+#   make docs       the documentation's site, in site/; what is wrong with it is an error
 #   make arm-binaries  build the programs that ARM boards run, after a change of their C sources
 # PYTHON picks the interpreter that a new .venv is made with: make test PYTHON=python3.12
 
@@ -19,7 +20,7 @@ export OMP_WAIT_POLICY ?= PASSIVE
 # What is set in a shell for other projects must not leak into .venv.
 unexport PYTHONPATH PYTHONHOME
 
-.PHONY: run test test-slow lint arm-binaries arm-compiler
+.PHONY: run test test-slow lint docs arm-binaries arm-compiler
 .NOTPARALLEL:
 
 run: $(VENV)/.run
@@ -36,6 +37,10 @@ lint: $(VENV)/.lint
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+
+docs: $(VENV)/.docs
+	$(BIN)/mkdocs build --strict --quiet
+	@echo "the site is in site/index.html"
 
 # The prebuilt ARM programs beside the backend's code: byte for byte the same with the ziglang of constraints.txt.
 arm-binaries: arm-compiler
@@ -57,6 +62,11 @@ $(VENV)/.test: $(VENV)/.made $(SOURCES)
 $(VENV)/.lint: $(VENV)/.made $(SOURCES)
 	@echo "installing hnas with its lint extras into $(VENV); the first time this takes minutes"
 	$(INSTALL) '.[lint]'
+	@touch $@
+
+$(VENV)/.docs: $(VENV)/.made $(SOURCES)
+	@echo "installing hnas with its docs extras into $(VENV); the first time this takes minutes"
+	$(INSTALL) '.[docs]'
 	@touch $@
 
 # A .venv that is there stays, unless it is unfinished or its Python is too old or gone.

@@ -2,7 +2,8 @@
 
 Lines that start with ``$ `` in a ``console`` block are commands. They run one after the other in one folder, which has
 `examples/`; those that would take long (``run``, ``fetch`` and the like, and every block below a comment
-``<!-- test: parse only -->``) are parsed as the command line parses them, and their settings are resolved.
+``<!-- test: parse only -->``) are parsed as the command line parses them, and their settings are resolved. Python runs
+too, or is compiled where it is marked so; a file that a page includes is an example, which has its own test.
 """
 
 from __future__ import annotations
@@ -21,12 +22,13 @@ from attrs import frozen
 
 from hnas.cli import app, run
 from hnas.cli.invocation import Invocation
-from hnas.constraint import Constraint
+from hnas.constraint import Constraint, split_limits
 from hnas.plugins import Registry
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 HNAS = Path(sys.executable).with_name("hnas")
+INCLUDED = re.compile(r'^--8<-- "(?P<file>[^"]+)"$', re.M)
 LONG = {"run", "meta-train", "adapt", "retrain", "evaluate", "fetch"}
 PARSE_ONLY = "<!-- test: parse only -->\n"
 BLOCK = re.compile(rf"(?P<mark>{re.escape(PARSE_ONLY)})?^```(?P<kind>console|python)\n(?P<text>.*?)^```$", re.M | re.S)
@@ -54,7 +56,7 @@ def snippets(kind: str) -> list[Snippet]:
             lines = [x[2:] for x in block["text"].splitlines() if x.startswith("$ ")]
             for text in lines if kind == "console" else [block["text"]]:
                 long = block["mark"] is not None or (kind == "console" and bool(LONG & set(shlex.split(text))))
-                found.append(Snippet(page.name, kind, text, long))
+                found.append(Snippet(str(page.relative_to(ROOT)), kind, text, long))
     return found
 
 
@@ -93,16 +95,26 @@ def test_a_long_command_would_be_understood(command, monkeypatch, capsys):
     while words and words[0] in getattr(found, "commands", {}):
         found = found.commands[words.pop(0)]
     with found.make_context("hnas", list(words), obj=Invocation()) as context:
-        for limit in context.params.get("constraint") or ():
-            Constraint.parse(limit)
-        arguments = {p.name for p in found.params if p.param_type_name == "argument"}
-    own = [str(context.params[name]) for name in arguments]
-    for option in ("--input", "--verify"):  # of `profile` alone, no part of a configuration
-        if option in words:
-            own += words[words.index(option) :][:2]
-    flags = [w for w in words if w not in own and w not in ("--json", "--dry-run")]
-    if found.name not in ("fetch", "check"):
-        assert run(["config", "show", *flags]) == 0, capsys.readouterr().err
+        limits = [limit for text in context.params.get("constraint") or () for limit in split_limits(text)]
+    for limit in limits:
+        Constraint.parse(limit)
+    settings = [] if found.name in ("fetch", "check") else _settings(found, words)  # their tasks are an argument
+    if settings:
+        joined = ["--constraint", ",".join(limits)] if limits else []
+        assert run(["config", "show", *settings, *joined]) == 0, capsys.readouterr().err
+
+
+def _settings(command, words: list[str]) -> list[str]:
+    """Return the options that are part of a configuration, with their values, other than limits."""
+    options = {name: option for option in command.params for name in (*option.opts, *option.secondary_opts)}
+    shown = typer.main.get_command(app).commands["config"].commands["show"]
+    wanted = {name for option in shown.params for name in option.opts if name.startswith("--")} - {"--json"}
+    kept: list[str] = []
+    for i, word in enumerate(words):
+        name, equals, value = word.partition("=")
+        if name in wanted & options.keys() and name != "--constraint":
+            kept += [name, value if equals else words[i + 1]]
+    return kept
 
 
 @pytest.mark.parametrize("command", [c for c in COMMANDS if not c.text.startswith("hnas ")], ids=str)
@@ -115,8 +127,22 @@ def test_any_other_command_is_a_target_of_make_or_a_tool_that_is_there(command):
         assert shutil.which(program) or (ROOT / program).exists() or program.startswith(".venv/bin/"), program
 
 
-@pytest.mark.parametrize("snippet", snippets("python"), ids=str)
+EXAMPLES = sorted({name for page in PAGES for name in INCLUDED.findall(page.read_text(encoding="utf-8"))})
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_an_included_file_is_an_example_with_a_test(name):
+    """What pages show of it is what is tested; a file that is missing would stop the site's build."""
+    assert (ROOT / name).is_file()
+    tests = (ROOT / "tests" / "examples").rglob("test_*.py")
+    assert [t.name for t in tests if Path(name).stem in t.read_text(encoding="utf-8")] != []
+
+
+@pytest.mark.parametrize("snippet", [s for s in snippets("python") if not INCLUDED.search(s.text)], ids=str)
 def test_python_runs(snippet, folder):
+    compile(snippet.text, snippet.page, "exec")
+    if snippet.parse_only:
+        return
     done = subprocess.run([sys.executable, "-c", snippet.text], capture_output=True, text=True, cwd=folder)
     assert done.returncode == 0, done.stderr
 
@@ -153,7 +179,7 @@ def test_options_that_the_documents_set_exist(monkeypatch, capsys):
 
 def _backend_with(option: str) -> list[str]:
     """Name a backend that has the option; the reader knows from the page which one is meant."""
-    for name in ("eyeriss", "x86", "arm", "cuda", "eyeriss-rs", "./examples/my_backend.py:MyBoard"):
+    for name in ("eyeriss", "x86", "arm", "cuda", "eyeriss-rs", "./examples/custom_backend.py:MyBoard"):
         if option in attrs.fields_dict(Registry().options_class("backend", name)):
             return ["--backend", name]
     raise AssertionError(f"no backend has the option {option!r}")

@@ -1,6 +1,7 @@
 """H-Meta-NAS as a plugin framework. Importing it imports neither torch nor any plugin."""
 
 from hnas._version import __version__
+from hnas.api import Run, load_run, run
 from hnas.architecture import Architecture, Choice
 from hnas.backend import HardwareBackend
 from hnas.cost import Cost, DeviceInfo, Measurement, Metric, Rounds
@@ -15,9 +16,11 @@ from hnas.errors import (
     PluginError,
     UnsteadyError,
 )
+from hnas.events import Event
 from hnas.layer import Layer
 from hnas.learner import MetaLearner, Progress, Scores
 from hnas.plugins import Plugin, Registry, hookimpl
+from hnas.results import NetworkResult, Results
 from hnas.seeds import Seeds
 from hnas.space import SearchSpace
 from hnas.strategy import Ask, Scored, SearchProblem, SearchStrategy
@@ -36,6 +39,7 @@ __all__ = [
     "DivergenceError",
     "EpisodeSpec",
     "Episodes",
+    "Event",
     "HardwareBackend",
     "HnasError",
     "InfeasibleError",
@@ -43,12 +47,15 @@ __all__ = [
     "Measurement",
     "MetaLearner",
     "Metric",
+    "NetworkResult",
     "NormStats",
     "Plugin",
     "PluginError",
     "Progress",
     "Registry",
+    "Results",
     "Rounds",
+    "Run",
     "Scored",
     "Scores",
     "SearchProblem",
@@ -60,4 +67,6 @@ __all__ = [
     "UnsteadyError",
     "__version__",
     "hookimpl",
+    "load_run",
+    "run",
 ]

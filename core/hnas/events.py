@@ -8,7 +8,7 @@ from typing import Any
 from attrs import field, frozen
 
 Phase = str
-"""``meta-train``, ``profile``, ``adapt``, ``retrain`` or ``evaluate``."""
+"""``meta-train``, ``profile``, ``adapt``, ``retrain`` or ``evaluate``; ``run`` for notes that concern none of them."""
 
 
 @frozen(kw_only=True)

@@ -13,11 +13,25 @@ import typer
 import typer.main
 
 from hnas._version import __version__
-from hnas.cli import adapt, calibrate, config, data, devices, meta_train, plugins, profile, spaces
+from hnas.cli import (
+    adapt,
+    calibrate,
+    config,
+    data,
+    devices,
+    export,
+    front,
+    meta_train,
+    plugins,
+    predict,
+    profile,
+    spaces,
+)
 from hnas.cli import run as run_command
 from hnas.cli import runs as runs_command
 from hnas.cli.invocation import Invocation
 from hnas.errors import HnasError, close_matches
+from hnas.ranks import end, under_torchrun
 
 # Newer versions of typer hold a click of their own, older ones import it: either way typer exports one of its errors.
 _UsageError: Any = typer.BadParameter.__mro__[1]
@@ -35,6 +49,9 @@ app.command("meta-train")(meta_train.meta_train)
 app.command("adapt")(adapt.adapt)
 app.command("retrain")(adapt.retrain)
 app.command("evaluate")(adapt.evaluate)
+app.command("export")(export.export)
+app.command("predict")(predict.predict)
+app.command("front")(front.front)
 app.command("runs")(runs_command.runs)
 app.add_typer(profile.app, name="profile")
 devices.app.command("calibrate")(calibrate.calibrate)
@@ -66,8 +83,11 @@ def _global_options(
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Run the command line and exit with its code. The entry point of the ``hnas`` script."""
-    sys.exit(run(sys.argv[1:] if argv is None else argv))
+    """Run the command line and exit with its code. What the ``hnas`` script and ``python -m hnas`` begin with."""
+    code = run(sys.argv[1:] if argv is None else argv)
+    if under_torchrun():
+        end(code)
+    sys.exit(code)
 
 
 def run(argv: Sequence[str]) -> int:

@@ -25,6 +25,14 @@ BackendOption = Annotated[
         "--backend", metavar="NAME[:DEVICE]", help="Hardware backend, as in arm:pi4; or ./file.py:Class, module:Class."
     ),
 ]
+BackendsOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--backend",
+        metavar="NAME[:DEVICE]",
+        help="Hardware backend, as in arm:pi4; or ./file.py:Class, module:Class. Repeated: a sweep over all of them.",
+    ),
+]
 DeviceOption = Annotated[
     str | None, typer.Option("--device", metavar="DEVICE", help="Device of the backend: its long form for one backend.")
 ]
@@ -46,10 +54,26 @@ SetOption = Annotated[
 ]
 ConstraintOption = Annotated[
     list[str] | None,
-    typer.Option("--constraint", metavar="LIMIT", help="Such as 'latency<=0.05ms' or 'params<=70K'; may be repeated."),
+    typer.Option(
+        "--constraint", metavar="LIMITS", help="Such as 'latency<=0.05ms' or, to hold together, 'params<=70K,macs<=2M'."
+    ),
+]
+ConstraintsOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--constraint",
+        metavar="LIMITS",
+        help="Such as 'latency<=0.05ms' or, to hold together, 'params<=70K,macs<=2M'. Repeated: a sweep over all sets.",
+    ),
 ]
 SeedOption = Annotated[int | None, typer.Option("--seed", help="Root of all randomness.")]
-WorkersOption = Annotated[int | None, typer.Option("--workers", help="Worker processes; 0 takes one per core.")]
+WorkersOption = Annotated[int | None, typer.Option("--workers", help="Workers; 0 takes one per core.")]
+ExecutorOption = Annotated[
+    str | None,
+    typer.Option(
+        "--executor", metavar="KIND", help="Where work runs: local, threads, processes, ray or ray://HOST:PORT."
+    ),
+]
 AcceleratorOption = Annotated[
     str | None, typer.Option("--accelerator", metavar="NAME", help="Where networks are computed: cpu, cuda or cuda:N.")
 ]
@@ -73,26 +97,29 @@ def load(
     data_root: str | None = None,
     run_dir: Path | None = None,
     device: str | None = None,
+    quiet: bool = False,
     **flags: Any,
 ) -> LoadedConfig:
     """Resolve the options of a command; ``flags`` are top-level keys such as ``space``, ``seed`` or ``workers``.
 
-    Where ``run_dir`` holds a run already and no file is given, the run's own configuration takes the file's place, so
-    that settings need not be repeated. Notes go to standard error. Raises `ConfigError` and `PluginError`.
+    ``constraint`` is what was given of it, one text of limits that must all hold, joined by commas.
+
+    With a ``run_dir`` its own configuration counts, as `load_config` says. Notes go to standard error, unless
+    ``quiet``. Raises `ConfigError` and `PluginError`.
     """
     from hnas.config.load import load_config
+    from hnas.constraint import split_limits
 
-    own = run_dir / "config.toml" if run_dir is not None else None
-    if config is None and own is not None and own.is_file():
-        config = own
+    limits = [limit for text in one_set(constraint) for limit in split_limits(text)]
     loaded = load_config(
         invocation.registry,
         preset=preset,
         file=config,
+        run_dir=run_dir,
         sets=[split_set(text) for text in sets or ()],
-        flags={**flags, "tasks.root": data_root, "backend.device": device, "constraints": list(constraint or ())},
+        flags={**flags, "tasks.root": data_root, "backend.device": device, "constraints": limits},
     )
-    for text in loaded.notes:
+    for text in () if quiet else loaded.notes:
         note(text)
     return loaded
 
@@ -111,6 +138,18 @@ def space_and_images(invocation: Invocation, loaded: LoadedConfig, input_: str |
     shape = input_shape(input_) if input_ else None
     space = create(invocation, loaded, "space")
     return space, shape or create(invocation, loaded, "tasks").image_shape
+
+
+def one_set(constraint: Sequence[str] | None) -> Sequence[str]:
+    """Return what was given of ``--constraint``. Raises a usage error where it was given several times."""
+    given = constraint or ()
+    if len(given) > 1:
+        raise typer.BadParameter(
+            f"given {len(given)} times; limits that must all hold are joined by a comma, as in '{','.join(given)}' "
+            "(only `hnas adapt` takes it repeatedly, and searches once for each)",
+            param_hint="--constraint",
+        )
+    return given
 
 
 def split_set(text: str) -> tuple[str, str]:

@@ -29,6 +29,7 @@ def run(
     set_: options.SetOption = None,
     seed: options.SeedOption = None,
     workers: options.WorkersOption = None,
+    executor: options.ExecutorOption = None,
     accelerator: options.AcceleratorOption = None,
     run_dir: options.RunDirOption = None,
     as_json: options.JsonOption = False,
@@ -56,6 +57,7 @@ def run(
         learner=learner,
         seed=seed,
         workers=workers,
+        executor=executor,
         accelerator=accelerator,
     ) as phases:
         show_results(phases, as_json=as_json)

@@ -1,4 +1,4 @@
-"""Resolve a configuration: defaults < plugin defaults < preset < TOML file < environment < flags and ``--set``.
+"""Resolve a configuration: defaults < plugin defaults < preset < TOML file < environment < flags or arguments.
 
 Every mistake is collected, from all sources, and all are shown at once.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 import os
 import typing
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from attrs import define, field, frozen
 
 from hnas.config.presets import PRESETS, applied
 from hnas.config.schema import Config, PluginChoice
-from hnas.config.sources import Entry, from_command_line, from_environment, from_file
+from hnas.config.sources import Entry, from_arguments, from_command_line, from_environment, from_file
 from hnas.config.values import describe, read, read_text, sentence, validate
 from hnas.constraint import Constraint
 from hnas.errors import ConfigError, HnasError, PluginError, close_matches
@@ -48,19 +48,26 @@ def load_config(
     env: Mapping[str, str] | None = None,
     sets: Iterable[tuple[str, str]] = (),
     flags: Mapping[str, Any] | None = None,
+    arguments: Mapping[str, Any] | None = None,
+    run_dir: Path | None = None,
+    instead: Collection[Kind] = (),
 ) -> LoadedConfig:
     """Return the resolved configuration.
 
-    ``sets`` are pairs of dotted key and text (``--set``), ``flags`` maps dotted keys to values of their own type;
-    ``env`` is the process's environment unless given. Raises `ConfigError` with every mistake, and `PluginError` for an
-    unknown plugin or one that cannot be loaded.
+    ``sets`` are pairs of dotted key and text (``--set``), ``flags`` and ``arguments`` (of a Python program) map dotted
+    keys to values of their own type; ``env`` is the process's environment unless given. Where ``run_dir`` holds a run
+    already and no file is given, the run's own configuration takes the file's place, so that settings need not be
+    repeated. What the file says of plugins of the kinds ``instead`` does not count. Raises `ConfigError` with every
+    mistake, and `PluginError` for an unknown plugin or one that cannot be loaded.
     """
+    own = run_dir / "config.toml" if run_dir is not None else None
+    file = own if not file and own is not None and own.is_file() else file
     found, misspelt = from_environment(os.environ if env is None else env)
     resolver = _Resolver(registry, file=Path(file) if file else None, mistakes=[(1, 0, m) for m in misspelt])
     layers: list[Sequence[Entry]] = [
-        from_file(Path(file)) if file else [],
+        [entry for entry in (from_file(Path(file)) if file else []) if entry.keys[0] not in instead],
         found,
-        from_command_line(sets, {**(flags or {}), "preset": preset}),
+        [*from_command_line(sets, {**(flags or {}), "preset": preset}), *from_arguments(arguments or {})],
     ]
     return resolver.resolve([resolver.known(i, layer) for i, layer in enumerate(layers)])
 

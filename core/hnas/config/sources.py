@@ -1,4 +1,4 @@
-"""The sources of a configuration, each turned into entries of one form: file, environment, command line."""
+"""The sources of a configuration, each turned into entries of one form: file, environment, command line, arguments."""
 
 from __future__ import annotations
 
@@ -92,6 +92,11 @@ def from_command_line(sets: Iterable[tuple[str, str]], flags: Mapping[str, Any])
         where = f"--set {name}={value}"
         entries.append(Entry(keys=_split(name), value=value, origin=where, where=where, text=True))
     return entries
+
+
+def from_arguments(arguments: Mapping[str, Any]) -> list[Entry]:
+    """Read what a Python program passed: dotted keys, and values of their own type."""
+    return [Entry(keys=_split(k), value=v, origin=f"argument {k}", where=k) for k, v in arguments.items()]
 
 
 def _leaves(tree: Mapping[str, Any]) -> Iterator[tuple[Keys, Any]]:

@@ -1,0 +1,81 @@
+"""The site's reference is complete: every public name, every command and every option stands in it."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import re
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import pytest
+import typer.main
+
+import hnas
+import hnas.testing
+from hnas.cli import app
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = sorted((ROOT / "docs" / "reference").glob("*.md"))
+NAMES = [name for page in PAGES for name in re.findall(r"^::: (\S+)$", page.read_text(encoding="utf-8"), re.M)]
+
+
+def hook(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, ROOT / "docs" / "hooks" / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def commands(command: Any, name: str) -> list[tuple[str, Any]]:
+    found = [(name, command)]
+    for sub, inner in getattr(command, "commands", {}).items():
+        found += commands(inner, f"{name} {sub}")
+    return found
+
+
+COMMANDS = commands(typer.main.get_command(app), "hnas")
+
+
+def test_every_public_name_has_its_place():
+    assert len(NAMES) == len(set(NAMES))
+    told = {name.removeprefix("hnas.") for name in NAMES}
+    assert set(hnas.__all__) - told == {"__version__"}
+    classes = {n for n in hnas.testing.__all__ if not n.isupper()}
+    assert {f"testing.{n}" for n in classes} - told == set()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_name_in_the_reference_exists_and_says_what_it_is(name):
+    module, _, last = name.rpartition(".")
+    found = importlib.import_module(name) if name == "hnas.settings" else getattr(importlib.import_module(module), last)
+    assert found.__doc__
+
+
+def test_every_command_and_option_is_in_the_reference():
+    page = (ROOT / "docs" / "reference" / "cli.md").read_text(encoding="utf-8")
+    shown = hook("cli_reference").on_page_markdown(page)
+    assert len(COMMANDS) > 20
+    for name, command in COMMANDS:
+        assert f"\n## `{name}`\n" in shown
+        part = shown.partition(f"\n## `{name}`\n")[2].partition("\n## ")[0]
+        assert " ".join((command.help or "").split())[:40].replace("<", "&lt;") in part
+        for parameter in command.params:
+            if "--help" not in parameter.opts:
+                assert parameter.opts[-1].lower() in part.lower() or str(parameter.metavar).lower() in part.lower()
+
+
+def test_links_out_of_the_site_become_names_and_broken_ones_stay():
+    """What stays is an error of the build."""
+    replaced = hook("repository_links").on_page_markdown
+    site = {"config": SimpleNamespace(docs_dir=str(ROOT / "docs")), "page": SimpleNamespace(file=SimpleNamespace())}
+    site["page"].file.src_uri = "engine.md"
+    assert replaced("see [the readme](../README.md#limits).", **site) == "see `README.md`."
+    assert replaced("[gone](../gone.md)", **site) == "[gone](../gone.md)"
+    assert replaced("[tasks](tasks.md)", **site) == "[tasks](tasks.md)"
+    site["page"].file.src_uri = "plugins/tasks.md"
+    assert replaced("[tasks](../tasks.md)", **site) == "[tasks](../tasks.md)"
+    assert replaced("[make](../../Makefile)", **site) == "`Makefile`"

@@ -81,7 +81,7 @@ def test_a_device_is_added_listed_checked_and_removed(registry: Registry):
     assert "desk" in run(registry, "list").stdout
     checked = run(registry, "check", "desk")
     assert checked.stdout.splitlines()[1:] == ["warnings: it is dark", "warnings: it is cold"]
-    assert "next: hnas profile --backend lamps:desk" in checked.stderr
+    assert "next: hnas profile --preset quick --backend lamps:desk" in checked.stderr  # what a quick run needs
     assert json.loads(run(registry, "check", "desk", "--json").stdout)["backend"] == "lamps"
     assert run(registry, "remove", "desk", "--yes").exit_code == 0
     assert Lamps.forgotten == ["desk"]

@@ -158,4 +158,6 @@ def test_a_backend_without_devices_refuses_one(capsys):
 def test_a_table_without_a_file_says_what_is_missing(capsys):
     assert "table:FILE" in ran(capsys, "profile", "--backend", "table", *SMALL, code=3).err
     assert "after 'table:'" in ran(capsys, "profile", "--backend", "table:", *SMALL, code=3).err
-    assert "nowhere.json" in ran(capsys, "profile", "--backend", "table:nowhere.json", *SMALL, code=3).err
+    told = ran(capsys, "profile", "--backend", "table:nowhere.json", *SMALL, code=3).err
+    assert "no file nowhere.json" in told
+    assert "hnas profile export nowhere.json" in told

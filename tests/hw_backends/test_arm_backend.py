@@ -168,7 +168,8 @@ def test_an_unknown_device_gets_close_matches_and_the_next_step(own_home):
     DeviceBook().add(Device(name="gpu-box", backend="other", settings={}))
     with pytest.raises(DeviceError, match=r"unknown device 'kitchen-pie'\. Did you mean 'kitchen-pi'\?") as error:
         target(ArmOptions(device="kitchen-pie"))
-    assert error.value.hint == "add it: hnas devices add kitchen-pie USER@HOST"
+    assert error.value.hint is not None
+    assert error.value.hint.endswith("add one: hnas devices add kitchen-pie USER@HOST")
     with pytest.raises(DeviceError, match="which device"):
         target(ArmOptions())
     with pytest.raises(DeviceError, match="of backend other"):

@@ -129,7 +129,11 @@ def test_permission_denied(board, host_sshd, tmp_path):
 
 def test_refused_unknown_host_and_timed_out_have_their_own_words(board, monkeypatch):
     plain = attrs.evolve(board, ssh_config="/dev/null")
-    assert refusal(attrs.evolve(plain, address="pi@127.0.0.1", port=free_port())).cause == "refused"
+    error = refusal(attrs.evolve(plain, address="pi@127.0.0.1", port=free_port()))
+    assert error.cause == "refused"
+    assert str(error).startswith("board: pi@127.0.0.1 refused")
+    nameless = attrs.evolve(plain, name="pi@127.0.0.1", address="pi@127.0.0.1", port=free_port())
+    assert str(refusal(nameless)).startswith("pi@127.0.0.1 refused"), "an address is told once"
     assert refusal(attrs.evolve(plain, address="pi@no-such-host.invalid")).cause == "unknown host"
     short = tuple("ConnectTimeout=1" if o.startswith("ConnectTimeout") else o for o in ssh_module.OPTIONS)
     monkeypatch.setattr(ssh_module, "OPTIONS", short)

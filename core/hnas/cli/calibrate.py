@@ -25,7 +25,10 @@ def calibrate(
     seed: options.SeedOption = None,
     as_json: options.JsonOption = False,
 ) -> None:
-    """Fit network = a·sum + b to half of the networks, and keep it where it predicts the other half better."""
+    """Measure whole networks, and correct sums over layers by them where that helps.
+
+    A line is fitted to half of the networks, and kept where it predicts the other half better than the sums do.
+    """
     import attrs
 
     from hnas.console import display

@@ -12,6 +12,8 @@ import attrs
 import typer
 
 from hnas.cli.invocation import invocation
+from hnas.cli.output import say_next
+from hnas.config.schema import TaskConfig
 from hnas.download import RemoteFile, download
 from hnas.errors import ConfigError, DataError, HnasError
 from hnas.plugins import Registered, Registry
@@ -20,6 +22,7 @@ from hnas.task_source import SPLITS, TaskSource
 app = typer.Typer(help="List, fetch and check the data sets that tasks are drawn from.", no_args_is_help=True)
 
 Root = Annotated[Path | None, typer.Option("--data-root", help="Folder of the data set.")]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="A task source; `hnas data list` shows them.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -41,7 +44,7 @@ def list_command(context: typer.Context, as_json: Json = False) -> None:
             print(f"  to get it: {origin['how']}")
         for file in row["files"]:
             print(f"  {file['path']} ({'there' if file['present'] else 'not there'}) from {file['url']}")
-    print("Next: hnas data fetch NAME, or hnas data check NAME", file=sys.stderr)
+    say_next("hnas data fetch NAME, or hnas data check NAME")
 
 
 def _row(registry: Registry, found: Registered) -> dict[str, Any]:
@@ -73,12 +76,11 @@ def _row(registry: Registry, found: Registered) -> dict[str, Any]:
 
 
 @app.command()
-def fetch(context: typer.Context, name: str, data_root: Root = None) -> None:
+def fetch(context: typer.Context, name: Name, data_root: Root = None) -> None:
     """Download a data set, continuing where an earlier download stopped. Complete data are left alone."""
     source = _source(invocation(context).registry, name, data_root)
-    files = source.remote_files()
+    files, origin = source.remote_files(), source.origin()
     if not files:
-        origin = source.origin()
         print(f"{name} is not downloaded: {origin.how}." if origin else f"{name} has nothing to download.")
     elif not _complete(source, files):
         for file in files:
@@ -89,11 +91,13 @@ def fetch(context: typer.Context, name: str, data_root: Root = None) -> None:
             download(file, _Meter())
     else:
         print(f"{name} is complete in {files[0].path.parent}: {source.check()}.")
-    print(f"Next: hnas data check {name}{f' --data-root {data_root}' if data_root else ''}", file=sys.stderr)
+    by_hand = not files and origin is not None and origin.path is not None
+    root = f" --data-root {data_root}" if data_root else " --data-root DIR" if by_hand else ""
+    say_next(f"hnas data check {name}{root}")
 
 
 @app.command()
-def check(context: typer.Context, name: str, data_root: Root = None, as_json: Json = False) -> None:
+def check(context: typer.Context, name: Name, data_root: Root = None, as_json: Json = False) -> None:
     """Read a data set and say what is there, or what is missing."""
     source = _source(invocation(context).registry, name, data_root)
     there = source.check()
@@ -103,8 +107,9 @@ def check(context: typer.Context, name: str, data_root: Root = None, as_json: Js
         return
     print(f"{name}: {there}.")
     print("classes: " + ", ".join(f"{count} {split}" for split, count in classes.items()))
-    root = f" --data-root {data_root}" if data_root else ""
-    print(f"Next: hnas run --tasks {name}{root}", file=sys.stderr)
+    ways = min(classes.values())
+    fewer = f" --set task.n_way={ways}" if ways < TaskConfig().n_way else ""
+    say_next(f"hnas run --tasks {name}{f' --data-root {data_root}' if data_root else ''}{fewer}")
 
 
 def _source(registry: Registry, name: str, data_root: Path | None) -> TaskSource:

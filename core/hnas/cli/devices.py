@@ -19,6 +19,7 @@ app = typer.Typer(help="Name the devices that are measured, and check that they 
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
+Name = Annotated[str, typer.Argument(help="A name of `hnas devices list`.")]
 
 
 @app.command()
@@ -72,7 +73,7 @@ def list_command(as_json: Json = False) -> None:
 
 
 @app.command()
-def check(context: typer.Context, name: str, as_json: Json = False) -> None:
+def check(context: typer.Context, name: Name, as_json: Json = False) -> None:
     """Connect to a device and say what it is and whether it can measure now."""
     device = DeviceBook().get(name)
     facts = dict(_kind(invocation(context).registry, device.backend).check(device))
@@ -82,11 +83,11 @@ def check(context: typer.Context, name: str, as_json: Json = False) -> None:
     for key, value in facts.items():
         for item in value if isinstance(value, list) else [value]:
             print(f"{key}: {item}")
-    say_next(f"hnas profile --backend {device.backend}:{name}")
+    say_next(f"hnas profile --preset quick --backend {device.backend}:{name}")
 
 
 @app.command()
-def remove(context: typer.Context, name: str, yes: Yes = False) -> None:
+def remove(context: typer.Context, name: Name, yes: Yes = False) -> None:
     """Forget a device and its host key. What was measured on it stays in the cost table."""
     book = DeviceBook()
     device = book.get(name)

@@ -88,6 +88,10 @@ class Arm(HardwareBackend):
         self._board: _Board | None = None
         self._session: Session | None = None
 
+    def slot(self) -> str:
+        """Return the board: this machine only waits for it."""
+        return f"arm {self._options.device}"
+
     def describe(self) -> DeviceInfo:
         o = self._options
         self._ssh = ssh = self._ssh or Ssh(target(o))

@@ -47,6 +47,7 @@ def link_error(name: str, address: str, said: str, *, known: bool = True) -> Lin
     cause = cause_of(said)
     last = next((line.strip() for line in reversed(said.splitlines()) if line.strip()), "nothing")
     by_hand = f"ssh {address}"
+    who = address if name == address else f"{name}: {address}"
     learn = f"hnas devices remove {name}, then hnas devices add {name} {address}"
     forget = f"ssh-keygen -R {address.rpartition('@')[2]}"
     text, hint = {
@@ -60,7 +61,7 @@ def link_error(name: str, address: str, said: str, *, known: bool = True) -> Lin
             f"learn it: {learn}" if known else f"learn it: hnas devices add NAME {address}",
         ),
         "permission": (
-            f"{name}: {address} let nobody in: it accepted none of your keys",
+            f"{who} let nobody in: it accepted none of your keys",
             f"hnas never asks for a password: put your key there (ssh-copy-id {address}), name another by --identity "
             "at `hnas devices add`, or unlock it with ssh-add",
         ),
@@ -69,11 +70,11 @@ def link_error(name: str, address: str, said: str, *, known: bool = True) -> Lin
             "check the spelling, and that the device is on this network; an address such as 192.168.1.20 works too",
         ),
         "refused": (
-            f"{name}: {address} refused the connection: the machine is there, but no ssh server on that port",
-            "switch it on (raspi-config, Interface Options, SSH), or add the device again with --port",
+            f"{who} refused the connection: the machine is there, but no ssh server on that port",
+            "switch it on (raspi-config, Interface Options, SSH), or give its port: --port at `hnas devices add`",
         ),
         "timed out": (
-            f"{name}: {address} did not answer in time",
+            f"{who} did not answer in time",
             "check that it is switched on and on this network, then run the command again",
         ),
         "unreachable": (

@@ -52,7 +52,13 @@ class Table(HardwareBackend):
             raise ConfigError(
                 "backend table: no file is given", hint="name the one that `hnas profile export` wrote: table:FILE"
             )
-        return Path(self._device).expanduser()
+        path = Path(self._device).expanduser()
+        if not path.is_file():
+            raise ConfigError(
+                f"backend table: there is no file {path}",
+                hint=f"`hnas profile export {path} --backend BACKEND:DEVICE` writes it, where the device was measured",
+            )
+        return path
 
     @cached_property
     def _file(self) -> TableFile:

@@ -48,5 +48,13 @@ class HardwareBackend(ABC):
         """
         return {}
 
+    def slot(self) -> str:
+        """Name what measuring keeps busy: of several backends, those of one slot are measured one after the other.
+
+        Called before `describe`. Unless said otherwise it is this machine's processor. A model computes there, too, and
+        beside a measurement it would be measured as well.
+        """
+        return "this machine"
+
     def close(self) -> None:  # noqa: B027 - most backends hold nothing
         """Give the device back. Called once, also after an error."""

@@ -55,18 +55,12 @@ def meta_gradient(
 
     executor.put(state=to_workers(state))
     items = [(part, progress, n_query, f"{phase}-tasks") for part in parts]
-    gradient: Gradient = {}
-    scores: list[tuple[float, float]] = []
-    for arrays, loss, accuracy in executor.map(_gradient_part, items):
-        scores.append((loss, accuracy))
-        for name, value in arrays.items():
-            added = torch.from_numpy(value)
-            gradient[name] = gradient[name] + added if name in gradient else added
-    return gradient, scores
+    sums, scores = executor.map_sum(_gradient_part, items)
+    return {k: torch.from_numpy(v) for k, v in sums.items()}, [(loss, accuracy) for loss, accuracy in scores]
 
 
-def _gradient_part(values: Mapping[str, Any], item: Any) -> tuple[dict[str, Any], float, float]:
-    """Run in a worker: the meta-gradient over a part of the meta-batch."""
+def _gradient_part(values: Mapping[str, Any], item: Any) -> tuple[dict[str, Any], tuple[float, float]]:
+    """Run in a worker: the meta-gradient over a part of the meta-batch, and the mean query loss and accuracy."""
     setup: Setup = values["setup"]
     part, progress, n_query, purpose = item
     episodes = setup.episodes("train", purpose, part.tasks, n_query, progress.iteration)
@@ -79,4 +73,4 @@ def _gradient_part(values: Mapping[str, Any], item: Any) -> tuple[dict[str, Any]
     ):
         gradient, scores = setup.learner.gradient(setup.supernet, state, episodes, part.arch, progress)
         arrays = {k: v.detach().cpu().numpy() for k, v in gradient.items()}
-    return arrays, scores.loss.mean().item(), scores.accuracy.mean().item()
+    return arrays, (scores.loss.mean().item(), scores.accuracy.mean().item())

@@ -63,14 +63,17 @@ def train(
 
     Continues from the last good checkpoint in ``folder`` where there is one; else from ``start()``. The result is the
     same either way, and does not depend on the number of workers beyond the order of float additions. ``attention``
-    learns each architecture's accuracy, and is kept in the checkpoints. Raises `DivergenceError` when the meta-loss is
-    no longer a number.
+    learns each architecture's accuracy, and is kept in the checkpoints. Where several ranks train together, the one
+    that `Executor.leads` reads and writes them. Raises `DivergenceError` when the meta-loss is no longer a number.
     """
     total = plan.epochs * plan.iterations
-    found = load_latest(folder, "state", notify=lambda text: emit(Event(phase=phase, kind="note", text=text)))
-    state, first = (found[0], int(found[1]["iteration"])) if found else (start(), 0)
-    if found and attention:
-        attention.memory = found[1]["attention"]
+    found = None
+    if executor.leads:
+        found = load_latest(folder, "state", notify=lambda text: emit(Event(phase=phase, kind="note", text=text)))
+    state, saved_with = executor.from_leader(*(found or (start(), {"iteration": 0})))
+    first = int(saved_with["iteration"])
+    if attention and "attention" in saved_with:
+        attention.memory = saved_with["attention"]
     if first >= total:
         return state
     emit(Event(phase=phase, kind="start", done=first, total=total))
@@ -109,7 +112,7 @@ def train(
             emit(
                 Event(phase=phase, kind="step", done=done, total=total, values={"epoch": progress.epoch + 1, **values})
             )
-        if now - saved >= CHECKPOINT_SECONDS or done == total:
+        if executor.leads and (now - saved >= CHECKPOINT_SECONDS or done == total):
             _refuse_diverged(state, phase, done, folder)
             more = {"attention": attention.memory} if attention else {}
             save_checkpoint(folder, f"state-{done:08d}", state, {"iteration": done, **more})

@@ -1,4 +1,4 @@
-"""Real plugin distributions, made in a temporary folder: a module, and a dist-info that declares its entry point."""
+"""Real plugin distributions, written into a folder as pip would install them."""
 
 from __future__ import annotations
 

@@ -14,8 +14,9 @@ import executor_work as work
 import pytest
 import torch
 
-from hnas.errors import DataError, HnasError
-from hnas.executor import Executor, InProcess, LocalProcesses, executor
+from hnas.config.schema import Config
+from hnas.errors import ConfigError, DataError, HnasError
+from hnas.executor import Executor, InProcess, LocalProcesses, Threads, executor
 
 
 class Pool(LocalProcesses):
@@ -43,11 +44,11 @@ def pool(shared: Pool) -> Pool:
     return shared
 
 
-@pytest.fixture(params=["in process", "local processes"])
+@pytest.fixture(params=["in process", "threads", "local processes"])
 def either(request: pytest.FixtureRequest) -> Iterator[Executor]:
-    if request.param == "in process":
-        with InProcess() as alone:
-            yield alone
+    if request.param != "local processes":
+        with InProcess() if request.param == "in process" else Threads(2) as here:
+            yield here
     else:
         yield request.getfixturevalue("pool")
 
@@ -64,6 +65,23 @@ def test_results_come_in_the_order_of_the_items(either: Executor) -> None:
     assert either.map(work.double, range(7)) == [0, 2, 4, 6, 8, 10, 12]
     assert either.map(work.double, []) == []
     assert sorted(either.map_unordered(work.double, [5, 6, 7])) == [(0, 10), (1, 12), (2, 14)]
+
+
+def test_sums_are_by_name_and_the_rest_stays_apart(either: Executor) -> None:
+    """A network that lacks a layer adds nothing to its gradient."""
+    sums, rests = either.map_sum(work.parts, [{"a": 1.0}, {"a": 2.0, "b": 5.0}, {}])
+    assert {name: (value.tolist(), value.dtype.name) for name, value in sums.items()} == {
+        "a": ([3.0, 3.0], "float32"),
+        "b": ([5.0, 5.0], "float32"),
+    }
+    assert rests == [1, 2, 0]
+    assert either.map_sum(work.parts, []) == ({}, [])
+
+
+def test_a_sum_of_numbers_without_dimensions_is_an_array(either: Executor) -> None:
+    """Of two numpy scalars it would be another scalar, which torch does not take."""
+    sums, _ = either.map_sum(work.scalars, [1.0, 2.0])
+    assert torch.from_numpy(sums["a"]).item() == 3.0
 
 
 def test_a_slow_item_does_not_hold_the_others_up(pool: Pool) -> None:
@@ -170,6 +188,52 @@ def test_an_iteration_that_is_left_early_leaves_no_stale_answers(pool: Pool) -> 
     assert pool.map(work.double, [7, 8]) == [14, 16]
 
 
+def test_each_thread_has_its_own_values() -> None:
+    """A set-up remembers the last tasks it drew, a learner what it likes: without locks, as in processes."""
+    shared = work.Counter()
+    with Threads(2) as threads:
+        threads.put(counter=shared)
+        counts = threads.map(work.count_slowly, range(6))
+        assert shared.count == 0
+        assert sorted(counts) == [(thread, n) for thread, most in _most(counts).items() for n in range(1, most + 1)]
+        assert len(_most(counts)) == 2
+        threads.put(counter=shared)
+        assert sorted(threads.map(work.count_slowly, range(2)))[-1][1] > 1, "the same value was copied again"
+        threads.put(counter=work.Counter())
+        assert threads.map(work.count_slowly, [0])[0][1] == 1
+
+
+def _most(counts: list[tuple[int, int]]) -> dict[int, int]:
+    return {thread: max(n for t, n in counts if t == thread) for thread in sorted({t for t, _ in counts})}
+
+
+def test_threads_drop_what_nobody_waits_for_any_more() -> None:
+    """A search that ends by an error would otherwise score a whole generation before it is told."""
+    with Threads(2) as threads:
+        started = time.monotonic()
+        left = threads.map_unordered(work.sleep, [0.0, *[1.0] * 40])
+        assert next(left)[0] == 0
+        time.sleep(0.05)
+        with pytest.raises(ValueError, match="stones"):
+            list(threads.map_unordered(work.fail_or_sleep, ["stones", *[1.0] * 40]))
+        with pytest.raises(RuntimeError, match="after another map"):
+            next(left)
+        assert threads.map(work.double, [6]) == [12]
+    assert time.monotonic() - started < 15, "80 items of a second on two threads take 40"
+
+
+def test_threads_compute_on_one_thread_each_which_is_undone() -> None:
+    """Two that compute on two threads each hold each other up."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        with Threads(2) as threads:
+            assert {told["threads"] for told in threads.map(work.process, range(4))} == {1}
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_workers_compute_on_one_thread_each_and_wait_passively(pool: Pool) -> None:
     """Spinning threads on a busy machine are 30 times slower. This process keeps its own environment."""
     before = dict(os.environ)
@@ -258,3 +322,23 @@ def test_the_default_executor_has_a_worker_per_usable_core() -> None:
         assert isinstance(one, InProcess)
     assert executor(3).size == 3
     assert executor(0).size == len(os.sched_getaffinity(0))
+
+
+def test_an_executor_is_chosen_by_name() -> None:
+    """`processes` are processes even where there is one: a crash in C then does not take the run along."""
+    with executor(1, kind="threads") as threads, executor(1, kind="processes") as processes:
+        assert (type(threads), threads.size) == (Threads, 1)
+        assert (type(processes), processes.size) == (LocalProcesses, 1)
+    for good in ("local", "threads", "processes", "ray", "ray://head:10001", "ray://10.0.0.1:10001"):
+        assert Config(executor=good).executor == good
+    for bad in ("", "thread", "ray:", "ray://head", "ray://head:port", "dask"):
+        with pytest.raises(ValueError, match="expected local, threads, processes, ray or ray://HOST:PORT, got"):
+            Config(executor=bad)
+
+
+def test_without_ray_its_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A ModuleNotFoundError would leave the user to find out."""
+    monkeypatch.setitem(sys.modules, "ray", None)  # what an import of a missing module sees
+    with pytest.raises(ConfigError, match="--executor ray needs Ray") as caught:
+        executor(2, kind="ray")
+    assert caught.value.hint == "pip install 'hnas[ray]'"

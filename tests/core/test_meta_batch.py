@@ -8,7 +8,7 @@ import pytest
 from tiny_tasks import tiny_setup
 
 from hnas import Architecture, Progress
-from hnas.executor import InProcess
+from hnas.executor import InProcess, Threads
 from hnas.meta_batch import Part, cut, meta_gradient
 
 PROGRESS = Progress(iteration=3, iterations_per_epoch=4, epochs=1)
@@ -68,3 +68,20 @@ def test_the_meta_gradient_is_the_sum_over_parts() -> None:
     for name, value in together.items():
         alone = sum(found[name] for found, _ in singly if name in found)
         assert value.allclose(alone), name
+
+
+def test_threads_compute_what_one_does() -> None:
+    """Bitwise with the same parts: what a set-up or a learner remembers must not get from one thread into another."""
+    setup = tiny_setup()
+    state = setup.learner.init(setup.supernet, setup.seeds.torch("init"))
+    parts = cut([setup.space.largest(), setup.space.smallest()], 8, 4, lambda _: 1.0)
+    found = []
+    for executor in (InProcess(), Threads(3)):
+        with executor:
+            setup.send(executor)
+            found.append([meta_gradient(executor, state, parts, 2, PROGRESS, "train") for _ in range(3)])
+    assert len(parts) >= 4
+    for (alone, scores), (together, others) in zip(*found, strict=True):
+        assert scores == others
+        assert alone.keys() == together.keys()
+        assert all(alone[name].equal(together[name]) for name in alone)

@@ -63,6 +63,7 @@ def show(
     constraint: options.ConstraintOption = None,
     seed: options.SeedOption = None,
     workers: options.WorkersOption = None,
+    executor: options.ExecutorOption = None,
     accelerator: options.AcceleratorOption = None,
     run_dir: options.RunDirOption = None,
     set_: options.SetOption = None,
@@ -77,6 +78,7 @@ def show(
         "backend": backend,
         "strategy": strategy,
         "tasks": tasks,
+        "executor": executor,
         "accelerator": accelerator,
     }
     numbers: dict[str, Any] = {"seed": seed, "workers": workers}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import typer
 
 from hnas.cli import options
@@ -20,27 +22,26 @@ def meta_train(
     set_: options.SetOption = None,
     seed: options.SeedOption = None,
     workers: options.WorkersOption = None,
+    executor: options.ExecutorOption = None,
     accelerator: options.AcceleratorOption = None,
     run_dir: options.RunDirOption = None,
 ) -> None:
-    """Meta-train a super-net; the run directory then serves any device and limit."""
-    from hnas.cli.phases import started
+    """Meta-train a super-net; the run directory then serves any device and limit.
 
-    with started(
-        invocation(ctx),
-        "meta-train",
-        run_dir,
-        preset=preset,
-        config=config,
-        sets=set_,
-        data_root=data_root,
-        space=space,
-        tasks=tasks,
-        learner=learner,
-        seed=seed,
-        workers=workers,
-        accelerator=accelerator,
-    ) as phases:
+    Several ranks train it together under torchrun: `torchrun --nproc-per-node 2 -m hnas meta-train --run-dir DIR`.
+    """
+    from hnas.cli.phases import started
+    from hnas.cli.ranks import follow
+    from hnas.ranks import leads
+
+    call = invocation(ctx)
+    flags: dict[str, Any] = {
+        "preset": preset, "config": config, "sets": set_, "data_root": data_root, "space": space, "tasks": tasks,
+        "learner": learner, "seed": seed, "workers": workers, "executor": executor, "accelerator": accelerator,
+    }  # fmt: skip
+    if not leads():
+        return follow(call, run_dir, **flags)
+    with started(call, "meta-train", run_dir, **flags) as phases:
         phases.meta_train()
     print(f"super-net: {phases.run.checkpoints / 'meta-train'}")
     say_next(f"hnas adapt {phases.run.path}")

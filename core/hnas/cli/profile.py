@@ -21,6 +21,14 @@ if TYPE_CHECKING:
 
 app = typer.Typer(invoke_without_command=True)
 
+BackendsOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--backend",
+        metavar="NAME[:DEVICE]",
+        help="Hardware backend, as in arm:pi4; or ./file.py:Class, module:Class. May be repeated.",
+    ),
+]
 FileArgument = Annotated[Path, typer.Argument(metavar="FILE", help="File of measurements, JSON.")]
 
 
@@ -28,7 +36,7 @@ FileArgument = Annotated[Path, typer.Argument(metavar="FILE", help="File of meas
 def profile(
     ctx: typer.Context,
     space: options.SpaceOption = None,
-    backend: options.BackendOption = None,
+    backend: BackendsOption = None,
     device: options.DeviceOption = None,
     input_: options.InputOption = None,
     n_way: Annotated[int | None, typer.Option("--n-way", min=2, help="Classes of a task.")] = None,
@@ -46,29 +54,35 @@ def profile(
 ) -> None:
     """Measure every distinct layer of a space on a device, or take it from the cost store.
 
-    Without --input, images are those of the tasks. Presets do not apply unless you name one.
+    Without --input, images are those of the tasks. Presets do not apply unless you name one. With several --backend
+    boards are measured at the same time, what computes on this machine in turn.
     """
     if ctx.invoked_subcommand is not None:
         return
+    given: dict[str, Any] = {"preset": preset or "none", "config": config, "sets": set_, "data_root": data_root}
+    given |= {"space": space, "device": device, "tasks": tasks, "task.n_way": n_way, "seed": seed}
+    if len(backend or ()) > 1:
+        from hnas.cli.profile_devices import profile_all
+
+        if dry_run:
+            raise typer.BadParameter("plans one device at a time", param_hint="--dry-run")
+        return profile_all(invocation(ctx), backend or (), input_, verify=verify, as_json=as_json, **given)
     from hnas.console import display
     from hnas.phases.profile import plan, profile_json
     from hnas.phases.profile import profile as measure
     from hnas.seeds import Seeds
 
     call = invocation(ctx)
-    flags: dict[str, Any] = {
-        "space": space, "backend": backend, "device": device, "tasks": tasks, "task.n_way": n_way, "seed": seed,
-    }  # fmt: skip
-    loaded = options.load(call, preset=preset or "none", config=config, sets=set_, data_root=data_root, **flags)
+    loaded = options.load(call, backend=backend[0] if backend else None, **given)
     searched, shape = options.space_and_images(call, loaded, input_)
     n_way = loaded.config.task.n_way
-    given: dict[str, Any] = {"verify": verify, "seeds": Seeds(loaded.config.seed)}
+    how: dict[str, Any] = {"verify": verify, "seeds": Seeds(loaded.config.seed)}
     shown = display()
     try:
         with opened(options.create(call, loaded, "backend")) as (board, store):
             if dry_run:
-                return _show_plan(plan(board, searched, shape, n_way, store=store, **given), loaded, as_json=as_json)
-            table = measure(board, searched, shape, n_way, store=store, emit=shown, **given)
+                return _show_plan(plan(board, searched, shape, n_way, store=store, **how), loaded, as_json=as_json)
+            table = measure(board, searched, shape, n_way, store=store, emit=shown, **how)
     finally:
         shown.close()
     record = profile_json(table, searched.distinct_layers(shape, n_way))

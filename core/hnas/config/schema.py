@@ -19,6 +19,14 @@ def _is_accelerator(instance: object, attribute: object, value: str) -> None:
         raise ValueError(f"expected cpu, cuda or cuda:N, got {value!r}")
 
 
+_EXECUTORS = "local, threads, processes, ray or ray://HOST:PORT"
+
+
+def _is_executor(instance: object, attribute: object, value: str) -> None:
+    if not re.fullmatch(r"local|threads|processes|ray|ray://[^\s/:]+:\d+", value):
+        raise ValueError(f"expected {_EXECUTORS}, got {value!r}")
+
+
 @frozen(kw_only=True)
 class PluginChoice:
     """A plugin by name, with an instance of its options class."""
@@ -116,7 +124,8 @@ class Config:
 
     preset: str = setting("quick", "the preset that defaults come from")
     seed: int = setting(0, "root of all randomness", at_least_0)
-    workers: int = setting(0, "worker processes; 0 takes one per core", at_least_0)
+    workers: int = setting(0, "workers; 0 takes one per core, on Ray one per CPU of the cluster", at_least_0)
+    executor: str = setting("local", f"where work runs: {_EXECUTORS}", _is_executor)
     accelerator: str = setting("cpu", "where networks are computed: cpu, cuda or cuda:N", _is_accelerator)
     constraints: tuple[str, ...] = field(
         default=(),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -83,3 +84,44 @@ class Counted:
     def __getstate__(self) -> dict[str, Any]:
         Counted.pickled += 1
         return {}
+
+
+def parts(values: Values, item: Mapping[str, float]) -> tuple[dict[str, Any], int]:
+    import numpy as np
+
+    return {name: np.full(2, value, np.float32) for name, value in item.items()}, len(item)
+
+
+def scalars(values: Values, item: float) -> tuple[dict[str, Any], None]:
+    import numpy as np
+
+    return {"a": np.array(item)}, None
+
+
+class Counter:
+    """Counts as one does who thinks that nobody else is here."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+
+def count_slowly(values: Values, item: Any) -> tuple[int, int]:
+    counter: Counter = values["counter"]
+    before = counter.count
+    time.sleep(0.05)
+    counter.count = before + 1
+    return threading.get_ident(), counter.count
+
+
+def fail_or_sleep(values: Values, item: str | float) -> None:
+    if isinstance(item, str):
+        fail(values, item)
+    else:
+        time.sleep(item)
+
+
+def ones(values: Values, factor: int) -> tuple[dict[str, Any], int]:
+    """Return arrays large enough to be shared where that is possible."""
+    import numpy as np
+
+    return {"ones": np.full(1 << 15, float(factor))}, factor

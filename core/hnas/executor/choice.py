@@ -1,0 +1,28 @@
+"""Which executor a configuration names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from hnas.executor.in_process import InProcess
+from hnas.executor.interface import Executor, usable_cores
+from hnas.executor.local_processes import LocalProcesses
+
+
+def executor(workers: int, notify: Callable[[str], None] | None = None, kind: str = "local") -> Executor:
+    """Return the executor of a kind; with 0 workers it has one per usable core, on Ray one per CPU of the cluster.
+
+    ``local`` is this process for one worker, else local processes: they never wait for one interpreter, and survive the
+    death of one. ``threads`` and ``processes`` are what they say; ``ray`` is the cluster that this machine is part of,
+    and ``ray://HOST:PORT`` another one. ``notify`` is told of workers that died. Raises `ConfigError` without Ray.
+    """
+    if kind.startswith("ray"):
+        from hnas.executor.ray_cluster import RayCluster
+
+        return RayCluster("auto" if kind == "ray" else kind, workers, notify)
+    count = workers or usable_cores()
+    if kind == "threads":
+        from hnas.executor.threads import Threads
+
+        return Threads(count)
+    return InProcess() if kind == "local" and count == 1 else LocalProcesses(count, notify)

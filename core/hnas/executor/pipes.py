@@ -1,0 +1,61 @@
+"""Values that cross a pipe between two processes of one program: large arrays go as they lie in memory."""
+
+from __future__ import annotations
+
+import io
+import traceback
+from collections.abc import Sequence
+from multiprocessing.connection import Connection
+from multiprocessing.reduction import ForkingPickler
+from typing import Any
+
+OUT_OF_BAND_BYTES = 1 << 16
+
+
+def pack(value: Any) -> list[memoryview]:
+    """Pickle ``value``: first the pickle, then the large arrays in it, as they lie in memory.
+
+    So they are copied into the pipe and out of it, and not thrice more: states and gradients are megabytes.
+    """
+    arrays: list[memoryview] = []
+
+    def in_band(buffer: Any) -> bool:  # a pickle.PickleBuffer
+        raw: memoryview = buffer.raw()
+        if raw.nbytes >= OUT_OF_BAND_BYTES:
+            arrays.append(raw)
+        return raw.nbytes < OUT_OF_BAND_BYTES
+
+    stream = io.BytesIO()
+    ForkingPickler(stream, 5, True, in_band).dump(value)
+    return [stream.getbuffer(), *arrays]
+
+
+def unpack(parts: Sequence[bytearray]) -> Any:
+    """Return what was packed; its large arrays lie in ``parts``."""
+    return ForkingPickler.loads(parts[0], buffers=parts[1:])
+
+
+def send(pipe: Connection, parts: Sequence[memoryview]) -> None:
+    """Send what was packed."""
+    pipe.send([len(part) for part in parts])
+    for part in parts:
+        pipe.send_bytes(part)
+
+
+def receive(pipe: Connection) -> Any:
+    """Return what the other side packed. Raises `EOFError` where that side has ended."""
+    parts = [bytearray(size) for size in pipe.recv()]
+    for part in parts:
+        pipe.recv_bytes_into(part)
+    return unpack(parts)
+
+
+def portable(error: Exception) -> Exception:
+    """Return the error with this process's traceback as a note; one that cannot cross the pipe, as its text."""
+    note = "in a worker process:\n" + traceback.format_exc()
+    try:
+        found: Exception = ForkingPickler.loads(ForkingPickler.dumps(error))
+    except Exception:
+        found = RuntimeError(f"{type(error).__name__}: {error}")
+    found.add_note(note)
+    return found

@@ -1,81 +1,24 @@
-"""What several tests share: a home of their own, the real data sets, a space small enough to enumerate."""
+"""What several tests share: a home of their own, the real data sets, a small space, environments to install into."""
 
 from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Iterator, Sequence
-from itertools import product
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Callable, Iterator
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 
+import attrs
 import pytest
 
-from hnas import Architecture, Choice, Cost, Layer, SearchSpace, SuperNet
-from hnas.layer import Shape
+from hnas.testing import TinySpace
 
 # A suite started in the background inherits an ignored SIGINT, and so would the commands that tests interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
-class TinySpace(SearchSpace):
-    """VGG9 in small: stride-2 convolutions with a kernel, width and activation each, a depth, then a linear layer.
-
-    A shallow network has a large linear layer, so the cheapest network is not simply that of all first options.
-    """
-
-    name = "tiny"
-
-    def __init__(
-        self, depth: int = 3, widths: Sequence[int] = (2, 4, 8), acts: Sequence[str] = ("relu", "elu")
-    ) -> None:
-        choices = [Choice(name="depth", options=tuple(range(1, depth + 1)))]
-        for i in range(1, depth + 1):
-            needs = ("depth", tuple(range(i, depth + 1)))
-            choices += [
-                Choice(name=f"kernel{i}", options=(1, 3, 5), needs=needs),
-                Choice(name=f"width{i}", options=tuple(widths), needs=needs),
-                Choice(name=f"act{i}", options=tuple(acts), needs=needs),
-            ]
-        self._choices = tuple(choices)
-
-    @property
-    def choices(self) -> Sequence[Choice]:
-        return self._choices
-
-    def layers(self, arch: Architecture, input_shape: Shape, n_way: int) -> Sequence[Layer]:
-        picked = self.options(arch)
-        shape, layers = input_shape, []
-        for i in range(1, int(picked["depth"]) + 1):
-            kernel, width = int(picked[f"kernel{i}"]), int(picked[f"width{i}"])
-            out = (width, -(-shape[1] // 2), -(-shape[2] // 2))
-            layers.append(
-                Layer(
-                    op="conv2d", in_shape=shape, out_shape=out, kernel=kernel, stride=2, padding=kernel // 2, bias=True
-                )
-            )
-            layers.append(Layer(op=str(picked[f"act{i}"]), in_shape=out, out_shape=out))
-            shape = out
-        features = (shape[0] * shape[1] * shape[2], 1, 1)
-        layers.append(Layer(op="linear", in_shape=features, out_shape=(n_way, 1, 1), bias=True))
-        return layers
-
-    def supernet(self, input_shape: Shape, n_way: int) -> SuperNet:
-        raise NotImplementedError("no test needs its weights")
-
-    def everything(self) -> list[Architecture]:
-        """Return every distinct architecture, by enumeration."""
-        genes = product(*(range(len(c.options)) for c in self.choices))
-        return sorted({self.canonical(Architecture(self.name, g)) for g in genes})
-
-    def cost(self, arch: Architecture) -> Cost:
-        """Price an architecture for 5-way tasks on 1×8×8 images.
-
-        ``latency`` (in ms) has an overhead for each layer and, like an array of 4 columns, steps in the width.
-        """
-        layers = self.layers(arch, (1, 8, 8), 5)
-        latency = sum(0.01 + 1e-4 * layer.macs / layer.out_shape[0] * -(-layer.out_shape[0] // 4) for layer in layers)
-        params, macs = sum(layer.params for layer in layers), sum(layer.macs for layer in layers)
-        return Cost(values={"latency": latency, "params": float(params), "macs": float(macs)})
 
 
 @pytest.fixture(scope="session")
@@ -116,3 +59,61 @@ def real_data() -> Callable[[str], Path]:
         pytest.skip(reason)
 
     return find
+
+
+@pytest.fixture(scope="session")
+def required_module() -> Callable[[str], ModuleType]:
+    """Import an optional package by name, as in ``required_module("pymoo")``.
+
+    A test that asks for one which is missing is skipped, or fails where ``HNAS_REQUIRE_TOOLS=1`` says that it must run.
+    """
+
+    def load(name: str) -> ModuleType:
+        try:
+            return import_module(name)
+        except ImportError as cause:
+            if os.environ.get("HNAS_REQUIRE_TOOLS") == "1":
+                pytest.fail(f"{cause}, and HNAS_REQUIRE_TOOLS=1", pytrace=False)
+            pytest.skip(str(cause))
+
+    return load
+
+
+@attrs.frozen
+class Venv:
+    """A virtual environment of its own that sees, after its own packages, those of the environment of this run."""
+
+    python: Path
+
+    @classmethod
+    def make(cls, folder: Path) -> Venv:
+        subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True)
+        own = folder / "lib" / f"python{sys.version_info[0]}.{sys.version_info[1]}" / "site-packages"
+        shared = dict.fromkeys(sysconfig.get_path(name) for name in ("purelib", "platlib"))
+        # Adds the .pth files in there, too, and so a hnas that is installed editable.
+        (own / "shared.pth").write_text("".join(f"import site; site.addsitedir({path!r})\n" for path in shared))
+        return cls(folder / "bin" / "python")
+
+    def install(self, *projects: Path) -> None:
+        """Build and install source folders, from this machine alone."""
+        options = ["--no-deps", "--no-build-isolation", "--no-index", "--disable-pip-version-check", "--quiet"]
+        command = [sys.executable, "-m", "pip", "--python", str(self.python), "install", *options]
+        done = subprocess.run([*command, *map(str, projects)], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+
+    def hnas(self, *words: str, cwd: Path, **env: str) -> subprocess.CompletedProcess[str]:
+        """Run the command line with what is installed here."""
+        command = [str(self.python), "-c", "from hnas.cli import main; main()", *words]
+        return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env={**os.environ, **env})
+
+
+@pytest.fixture(scope="session")
+def make_venv(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Venv]:
+    """Return a function that makes a virtual environment with some projects installed by pip."""
+
+    def make(*projects: Path) -> Venv:
+        venv = Venv.make(tmp_path_factory.mktemp("venv"))
+        venv.install(*projects)
+        return venv
+
+    return make

@@ -1,6 +1,6 @@
-"""A hardware backend in user code: a roofline model of a board, without packaging. See "A backend of your own".
+"""A hardware backend in user code: a roofline model of a board, without packaging.
 
-hnas profile --backend ./examples/my_backend.py:MyBoard --set backend.gmacs=2 --json
+hnas profile --backend ./examples/custom_backend.py:MyBoard --set backend.gmacs=2 --json
 """
 
 from __future__ import annotations

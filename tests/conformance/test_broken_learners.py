@@ -1,0 +1,165 @@
+"""The suite catches a broken meta-learner, whatever is broken: one test fails, the one that is meant for it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from attrs import evolve
+
+from hnas import Episodes, EpisodeSpec, Registry, Scores
+from hnas.testing import LearnerConformance, TinySpace
+
+EXAMPLE = f"{Path(__file__).resolve().parents[2] / 'examples' / 'custom_learner.py'}:Reptile"
+REGISTRY = Registry()
+REPTILE: Any = type(REGISTRY.create("learner", EXAMPLE))
+QUICK = {
+    "iterations": 4,
+    "batch": 2,
+    "spec": EpisodeSpec(n_way=3, k_shot=1, n_query=3),
+    "falls_to": 1.0,
+    "final_tasks": 6,
+}
+OPTIONS = REGISTRY.options_class("learner", EXAMPLE)(inner_steps=1)
+OWN = torch.Generator().manual_seed(0)
+
+
+class Learner(REPTILE):
+    """Nothing is wrong with it."""
+
+    def __init__(self) -> None:
+        super().__init__(OPTIONS)
+
+
+class DrawsByItself(Learner):
+    """A little noise comes from a generator that goes on from one start to the next."""
+
+    def init(self, supernet: Any, generator: Any) -> Any:
+        drawn = super().init(supernet, generator)
+        return {k: v + 1e-3 * torch.randn(v.shape, generator=OWN) for k, v in drawn.items()}
+
+
+class RemembersItsSteps(Learner):
+    """The number of steps decides about their length, and is lost when the process ends."""
+
+    steps = 0
+
+    def update(self, state: Any, gradient: Any, n_tasks: int, progress: Any) -> None:
+        self.steps += 1
+        super().update(state, {k: g * (1 + self.steps / 10) for k, g in gradient.items()}, n_tasks, progress)
+
+
+class HidesARate(Learner):
+    """The inner rate is where workers do not get it."""
+
+    def init(self, supernet: Any, generator: Any) -> Any:
+        return super().init(supernet, generator) | {"outer/rate": torch.ones(())}
+
+    def gradient(self, supernet: Any, state: Any, *given: Any) -> Any:
+        found, scores = super().gradient(supernet, state, *given)
+        return {k: state["outer/rate"] * g for k, g in found.items()}, scores
+
+
+class HoldsALambda(Learner):
+    def __init__(self) -> None:
+        super().__init__()
+        self.schedule = lambda progress: 1.0
+
+
+class UnrecordableOptions(Learner):
+    def options(self) -> Any:
+        return {"rate": torch.ones(())}
+
+
+class TouchesTheState(Learner):
+    def gradient(self, supernet: Any, state: Any, *given: Any) -> Any:
+        found = super().gradient(supernet, state, *given)
+        state["params/conv1.weight"] *= 1 - 1e-6
+        return found
+
+
+class Averages(Learner):
+    def gradient(self, supernet: Any, state: Any, episodes: Any, *given: Any) -> Any:
+        found, scores = super().gradient(supernet, state, episodes, *given)
+        return {k: g / len(episodes) for k, g in found.items()}, scores
+
+
+class Climbs(Learner):
+    """The outer step goes up."""
+
+    def update(self, state: Any, gradient: Any, n_tasks: int, progress: Any) -> None:
+        super().update(state, {k: -g for k, g in gradient.items()}, n_tasks, progress)
+
+
+class KnowsTheSpace(Learner):
+    """It insists on every parameter that the space's whole super-net has."""
+
+    def update(self, state: Any, gradient: Any, n_tasks: int, progress: Any) -> None:
+        if "params/fc1.weight" in state:
+            super().update(state, gradient, n_tasks, progress)
+
+
+class SharesStatistics(Learner):
+    """A task's score depends on the others': all are centred together."""
+
+    def score(self, supernet: Any, state: Any, episodes: Episodes, arch: Any, *, on: Any = "query") -> Scores:
+        scores = super().score(supernet, state, episodes, arch, on=on)
+        mean = scores.loss[scores.loss.isfinite()].mean()
+        return evolve(scores, loss=torch.where(scores.loss.isfinite(), 0.9 * scores.loss + 0.1 * mean, scores.loss))
+
+    def gradient(self, supernet: Any, state: Any, episodes: Any, arch: Any, progress: Any) -> Any:
+        found, _ = super().gradient(supernet, state, episodes, arch, progress)
+        return found, Learner.score(self, supernet, state, episodes, arch)
+
+
+class Overflows(Learner):
+    def score(self, supernet: Any, state: Any, episodes: Episodes, arch: Any, *, on: Any = "query") -> Scores:
+        scores = super().score(supernet, state, episodes, arch, on=on)
+        return evolve(scores, loss=scores.loss.where(scores.loss.isfinite(), torch.nan))
+
+
+class AdaptsToTheFirst(Learner):
+    """Every task gets the first one's weights, where a batch is adapted; scores are right."""
+
+    def adapt(self, supernet: Any, state: Any, episodes: Episodes, arch: Any) -> Any:
+        adapted = super().adapt(supernet, state, episodes, arch)
+        return {k: v[:1].expand_as(v) for k, v in adapted.items()}
+
+    def score(self, supernet: Any, state: Any, episodes: Episodes, arch: Any, *, on: Any = "query") -> Scores:
+        return Learner().score(supernet, state, episodes, arch, on=on)
+
+
+BROKEN = {
+    DrawsByItself: "test_state_is_drawn_from_the_generator",
+    RemembersItsSteps: "test_state_survives_its_file",
+    HidesARate: "test_workers_do_without_the_outer_state",
+    HoldsALambda: "test_can_be_sent_to_workers",
+    UnrecordableOptions: "test_can_be_sent_to_workers",
+    TouchesTheState: "test_gradient_is_finite_and_changes_nothing",
+    Averages: "test_gradient_is_a_sum_over_tasks",
+    Climbs: "test_loss_falls",
+    KnowsTheSpace: "test_an_architecture_can_be_trained_alone",
+    SharesStatistics: "test_scores_repeat_and_do_not_depend_on_other_tasks",
+    Overflows: "test_overflowing_losses_are_infinite",
+    AdaptsToTheFirst: "test_adapted_weights_are_those_of_each_task",
+}
+
+
+def space(self: Any) -> TinySpace:
+    return TinySpace(depth=2, widths=(4,), norm=True)
+
+
+@pytest.mark.parametrize("broken", BROKEN, ids=lambda cls: cls.__name__)
+def test_a_broken_learner_fails_the_test_for_it(broken, failures, expect_only):
+    expect_only(failures(LearnerConformance, broken, space=space, **QUICK), BROKEN[broken])
+
+
+def test_nothing_is_said_against_a_good_one(failures):
+    assert failures(LearnerConformance, Learner, space=space, **QUICK) == {}
+
+
+def test_every_test_has_a_broken_learner():
+    tests = {name for name in dir(LearnerConformance) if name.startswith("test_") and "options" not in name}
+    assert tests - set(BROKEN.values()) == set()

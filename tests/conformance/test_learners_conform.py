@@ -1,0 +1,40 @@
+"""Both built-in meta-learners, and the parts of MAML++ that change what is learnt or shared between tasks."""
+
+from __future__ import annotations
+
+import pytest
+
+from hnas.learner import MetaLearner
+from hnas.space import SearchSpace
+from hnas.testing import LearnerConformance
+from hnas_plugins.meta_learners.maml import MAML
+from hnas_plugins.meta_learners.options import MAMLOptions, MAMLPlusPlusOptions
+from hnas_plugins.spaces.vgg9 import VGG9, VGG9Options
+
+
+class TestMAML(LearnerConformance):
+    options = MAMLOptions
+
+    def make(self) -> MetaLearner:
+        return MAML(MAMLOptions(inner_steps=2, meta_lr=0.01))
+
+
+class TestMAMLPlusPlus(LearnerConformance):
+    options = MAMLPlusPlusOptions
+
+    def make(self) -> MetaLearner:
+        return MAML(MAMLPlusPlusOptions(inner_steps=2, meta_lr=0.01, msl_epochs=1, first_order_epochs=1))
+
+
+class TestMAMLPlusPlusOnTheFastPath(TestMAMLPlusPlus):
+    """The built-in super-nets compute tasks in batches, with kernels of their own, by groups of learning rates."""
+
+    @pytest.fixture(autouse=True, params=[{}, {"rates_by_group": True}, {"statistics": "running"}])
+    def _given(self, request: pytest.FixtureRequest) -> None:
+        self.given = request.param
+
+    def space(self) -> SearchSpace:
+        return VGG9(VGG9Options(base_width=4))
+
+    def make(self) -> MetaLearner:
+        return MAML(MAMLPlusPlusOptions(inner_steps=2, meta_lr=0.01, first_order_epochs=1, **self.given))

@@ -27,14 +27,13 @@ PRESETS: dict[str, dict[str, Any]] = {
             "base_width": 24,
             "norms": "activation",
             "resnet12": {"base_width": 8},
-            "mini-imagenet": {"pool": 5},
         },
         "learner": {
             "meta_lr": 4e-3,
             "first_order_epochs": 10,
             "multi_step_loss": False,
             "rate_scaling": "linear",
-            "mini-imagenet": {"meta_lr": 2e-3, "inner_lr": 0.01},
+            "mini-imagenet": {"meta_lr": 2e-3, "inner_steps": 3},
         },
         "strategy": {"population": 40, "iterations": 20, "mini-imagenet": {"population": 20, "iterations": 8}},
         "meta_train": {
@@ -45,7 +44,7 @@ PRESETS: dict[str, dict[str, Any]] = {
             "sampling": "attentive",
             "architectures": 2,
             "validate_every": 10,
-            "mini-imagenet": {"iterations": 24, "tasks": 8},
+            "mini-imagenet": {"iterations": 36, "tasks": 8},
         },
         "search": {
             "tasks": 16,
@@ -60,9 +59,8 @@ PRESETS: dict[str, dict[str, Any]] = {
             "n_query": 5,
             "start": "supernet",
             "rate_factor": 3.0,
-            "mini-imagenet": {"epochs": 10, "iterations": 50, "tasks": 4, "rate_factor": 1.0},
+            "mini-imagenet": {"epochs": 10, "iterations": 75, "tasks": 4, "rate_factor": 1.0},
         },
-        "evaluate": {"mini-imagenet": {"tasks": 300}},
     },
     # About an hour on two cores, with the same recipe.
     "small": {

@@ -29,7 +29,7 @@ OWN_CODE = [
     *sorted(p for folder in ("examples", "benchmarks", "experiments") for p in (ROOT / folder).rglob("*.py")),
 ]
 MAX_LINES = 400
-HEAVY = {"torch", "matplotlib", "scalesim"}
+HEAVY = {"torch", "matplotlib", "scalesim", "pymoo", "ray", "onnxruntime"}
 
 
 @cache
@@ -130,19 +130,6 @@ def test_the_wheel_holds_all_four_packages_typed(tmp_path):
     expected = {str(Path(*p.relative_to(ROOT).parts[1:])) for p in files}
     assert expected - held == set()
     assert {n.partition("/")[0] for n in held if ".dist-info" not in n} == set(ROOTS)
-
-
-def test_every_all_is_sorted():
-    wrong = []
-    for path in MODULES:
-        for node in tree(path).body:
-            if isinstance(node, ast.Assign) and any(
-                isinstance(t, ast.Name) and t.id == "__all__" for t in node.targets
-            ):
-                names = ast.literal_eval(node.value)
-                if list(names) != sorted(names):
-                    wrong.append(where(path))
-    assert wrong == []
 
 
 def test_no_module_is_long():

@@ -6,7 +6,7 @@
 Layers, test networks and training networks are measured in one shuffled order. Each is kept in FILE.jsonl at once: the
 same command goes on where it stopped. FILE.json gets both methods' errors on the test networks, their times, and the
 predictor's error against time, which FILE.png draws. Any backend that measures whole networks will do, also
-``arm:NAME``, ``cuda:0`` or ``./my_backend.py:MyBoard``.
+``arm:NAME``, ``cuda:0`` or ``./examples/custom_backend.py:MyBoard``.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ export OMP_WAIT_POLICY ?= PASSIVE
 # What is set in a shell for other projects must not leak into .venv.
 unexport PYTHONPATH PYTHONHOME
 
-.PHONY: run test test-slow lint docs arm-binaries arm-compiler
+.PHONY: run test test-slow lint docs ray arm-binaries arm-compiler
 .NOTPARALLEL:
 
 run: $(VENV)/.run
@@ -45,6 +45,10 @@ docs: $(VENV)/.docs
 # The prebuilt ARM programs beside the backend's code: byte for byte the same with the ziglang of constraints.txt.
 arm-binaries: arm-compiler
 	$(BIN)/python -m hnas_backends.arm.build
+
+# A real Ray cluster for the slow tests.
+ray: $(VENV)/.test
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet -c constraints.txt 'ray[client]'
 
 arm-compiler: $(VENV)/.test
 	$(BIN)/python -m pip install --disable-pip-version-check --quiet -c constraints.txt ziglang

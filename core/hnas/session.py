@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from hnas.errors import ConfigError
 from hnas.ranks import own_accelerator
 
 if TYPE_CHECKING:
@@ -60,13 +59,9 @@ def setup_of(config: Config, registry: Registry) -> Setup:
 
 def workers_of(config: Config, notify: Callable[[str], None] | None = None) -> Executor:
     """Start the workers that a run asks for. Raises `ConfigError` where its executor cannot be had."""
-    from hnas.executor import executor
+    from hnas.executor import check_executor, executor
 
-    if config.executor.startswith("ray") and config.accelerator != "cpu":
-        raise ConfigError(
-            f"executor is {config.executor!r} and accelerator {config.accelerator!r}, but Ray workers compute on CPUs",
-            hint="leave one of them out; several GPUs train under torchrun: `torchrun --nproc-per-node N -m hnas …`",
-        )
+    check_executor(config.executor, config.accelerator)
     return executor(worker_count(config), notify, config.executor)
 
 

@@ -14,9 +14,10 @@ import executor_work as work
 import pytest
 import torch
 
+from hnas.cli import run
 from hnas.config.schema import Config
 from hnas.errors import ConfigError, DataError, HnasError
-from hnas.executor import Executor, InProcess, LocalProcesses, Threads, executor
+from hnas.executor import Executor, InProcess, LocalProcesses, Threads, check_executor, executor
 
 
 class Pool(LocalProcesses):
@@ -342,3 +343,18 @@ def test_without_ray_its_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None
     with pytest.raises(ConfigError, match="--executor ray needs Ray") as caught:
         executor(2, kind="ray")
     assert caught.value.hint == "pip install 'hnas[ray]'"
+    with pytest.raises(ConfigError, match="--executor ray needs Ray"):
+        check_executor("ray://head:10001", "cpu")
+    with pytest.raises(ConfigError, match="executor is 'ray' and accelerator 'cuda', but Ray workers compute on CPUs"):
+        check_executor("ray", "cuda")
+    check_executor("threads", "cuda")
+
+
+def test_a_run_without_ray_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A run directory that was made in vain would be listed, and in the way of the next try."""
+    monkeypatch.setitem(sys.modules, "ray", None)
+    assert run(["meta-train", "--executor", "ray", "--run-dir", str(tmp_path / "run")]) == 3
+    assert "pip install 'hnas[ray]'" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()

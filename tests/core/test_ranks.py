@@ -17,6 +17,8 @@ import torch
 from safetensors.torch import load_file
 
 from hnas import cli, ranks
+from hnas.cli.ranks import joined
+from hnas.config.schema import Config
 from hnas.errors import ConfigError
 from hnas.executor import InProcess
 from hnas.executor.rank_meeting import meet
@@ -198,22 +200,21 @@ def test_a_search_under_torchrun_is_refused(
 
 
 @pytest.mark.usefixtures("under_torchrun")
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [([], "needs --run-dir"), (["--run-dir", "r", "--executor", "ray"], "exclude each other")],
-)
-def test_what_ranks_cannot_do_is_refused(
-    options: list[str],
-    message: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+def test_ranks_need_a_run_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A run without a name would be started again from nothing, each time a rank dies."""
     monkeypatch.chdir(tmp_path)
-    assert cli.run(["meta-train", *options]) == 3
-    assert message in capsys.readouterr().err
+    assert cli.run(["meta-train"]) == 3
+    assert "needs --run-dir" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.usefixtures("under_torchrun")
+def test_ranks_do_not_each_drive_a_cluster(tmp_path: Path) -> None:
+    """They would share out what the others share out as well."""
+    with pytest.raises(ConfigError, match="exclude each other"), joined(Config(executor="ray"), "meta-train", tmp_path):
+        pass
 
 
 @pytest.mark.usefixtures("under_torchrun")

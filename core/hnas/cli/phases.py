@@ -66,11 +66,13 @@ def _pipeline(
 
 
 def _load(call: Invocation, **flags: Any) -> LoadedConfig:
-    """Resolve the options, and refuse an accelerator that is not there before anything is written."""
+    """Resolve the options, and refuse an accelerator or executor that is not there before anything is written."""
     from hnas.accelerator import check_accelerator
+    from hnas.executor import check_executor
 
     loaded = options.load(call, **flags)
     check_accelerator(loaded.config.accelerator)
+    check_executor(loaded.config.executor, loaded.config.accelerator)
     return loaded
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hnas.executor.choice import executor
+from hnas.executor.choice import check_executor, executor
 from hnas.executor.deaths import ATTEMPTS
 from hnas.executor.environment import ONE_THREAD, WORKER_ENVIRONMENT
 from hnas.executor.in_process import InProcess
@@ -23,6 +23,7 @@ __all__ = [
     "RayCluster",
     "Threads",
     "Work",
+    "check_executor",
     "executor",
     "usable_cores",
 ]

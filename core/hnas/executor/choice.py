@@ -4,9 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from hnas.errors import ConfigError
 from hnas.executor.in_process import InProcess
 from hnas.executor.interface import Executor, usable_cores
 from hnas.executor.local_processes import LocalProcesses
+
+
+def check_executor(kind: str, accelerator: str) -> None:
+    """Raise `ConfigError` where a kind of executor cannot be had here, or not with an accelerator."""
+    if kind.startswith("ray"):
+        if accelerator != "cpu":
+            raise ConfigError(
+                f"executor is {kind!r} and accelerator {accelerator!r}, but Ray workers compute on CPUs",
+                hint="leave one of them out; several GPUs train with `torchrun --nproc-per-node N -m hnas meta-train`",
+            )
+        from hnas.executor.ray_cluster import imported
+
+        imported()
 
 
 def executor(workers: int, notify: Callable[[str], None] | None = None, kind: str = "local") -> Executor:

@@ -39,7 +39,7 @@ class RayCluster(Executor):
     """
 
     def __init__(self, address: str = "auto", workers: int = 0, notify: Callable[[str], None] | None = None) -> None:
-        self._ray = _imported()
+        self._ray = imported()
         self._notify = notify or (lambda text: print(text, file=sys.stderr))
         self._token = secrets.token_hex(8)
         self._values = Values()
@@ -128,7 +128,7 @@ def _work(
                 f"a Ray worker on {platform.node()} has {_listed(here)}, the driver {_listed(driver)}",
                 hint="install the same versions on every machine of the cluster",
             )
-        ray = _imported()
+        ray = imported()
         for name, (version, found) in objects.items():
             if _HELD.get((token, name), (0, None))[0] != version:
                 _HELD[token, name] = (version, copy.deepcopy(ray.get(found)))
@@ -147,7 +147,8 @@ def _listed(versions: Mapping[str, str]) -> str:
     return ", ".join(f"{name} {version}" for name, version in versions.items())
 
 
-def _imported() -> Any:
+def imported() -> Any:
+    """Return the package ``ray``. Raises `ConfigError` where it is not installed."""
     try:
         return importlib.import_module("ray")
     except ModuleNotFoundError as cause:

@@ -100,7 +100,8 @@ class DeviceBook:
             known = ", ".join(sorted(devices)) or "none"
             raise DeviceError(
                 f"unknown device {name!r}.{close_matches(name, devices)} Known: {known}.",
-                hint=f"`hnas devices list` shows them; add one: hnas devices add {name if NAME.fullmatch(name) else 'NAME'} USER@HOST",
+                hint="`hnas devices list` shows them; add one: "
+                f"hnas devices add {name if NAME.fullmatch(name) else 'NAME'} USER@HOST",
             )
         return devices[name]
 

@@ -5,20 +5,20 @@ from __future__ import annotations
 import errno
 import fcntl
 import hashlib
-import http.client
 import os
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from attrs import field, frozen
 
 from hnas._version import __version__
 from hnas.errors import DataError
+
+if TYPE_CHECKING:
+    import http.client
 
 ATTEMPTS = 5
 """How often a cut connection is taken up again before giving up."""
@@ -118,6 +118,9 @@ def _lock(file: IO[bytes], remote: RemoteFile) -> None:
 
 def _fill(file: IO[bytes], remote: RemoteFile, progress: Progress | None, pause_s: float) -> None:
     """Append to ``file`` until it is whole."""
+    import http.client  # here, since most commands read `RemoteFile` and download nothing
+    import urllib.error
+
     for attempt in range(1, ATTEMPTS + 1):
         try:
             if _request(file, remote, progress):
@@ -142,6 +145,9 @@ def _fill(file: IO[bytes], remote: RemoteFile, progress: Progress | None, pause_
 
 def _request(file: IO[bytes], remote: RemoteFile, progress: Progress | None) -> bool:
     """Ask for what is missing and append it. Return whether the file is whole."""
+    import urllib.error
+    import urllib.request
+
     done = file.tell()
     request = urllib.request.Request(remote.url, headers={"User-Agent": f"hnas/{__version__}"})
     if done:

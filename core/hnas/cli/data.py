@@ -13,7 +13,6 @@ import typer
 
 from hnas.cli.invocation import invocation
 from hnas.cli.output import say_next
-from hnas.config.schema import TaskConfig
 from hnas.download import RemoteFile, download
 from hnas.errors import ConfigError, DataError, HnasError
 from hnas.plugins import Registered, Registry
@@ -99,6 +98,8 @@ def fetch(context: typer.Context, name: Name, data_root: Root = None) -> None:
 @app.command()
 def check(context: typer.Context, name: Name, data_root: Root = None, as_json: Json = False) -> None:
     """Read a data set and say what is there, or what is missing."""
+    from hnas.config.schema import TaskConfig
+
     source = _source(invocation(context).registry, name, data_root)
     there = source.check()
     classes = {split: source.n_classes(split) for split in SPLITS}

@@ -46,7 +46,11 @@ def test_text_ends_with_the_next_command(capsys):
     assert run(["profile", "--input", "1x8x8", "--n-way", "2"]) == 0
     told = capsys.readouterr()
     assert "LATENCY_MS" in told.out
-    assert told.err.splitlines()[-1] == "next: hnas run --space vgg9 --backend eyeriss --preset quick"
+    assert told.err.splitlines()[-1].startswith(
+        "next: hnas profile --space vgg9 --backend eyeriss --preset quick, since"
+    )
+    assert run(["profile", "--input", "1x8x8", "--n-way", "2", "--preset", "quick"]) == 0
+    assert capsys.readouterr().err.splitlines()[-1] == "next: hnas run --space vgg9 --backend eyeriss --preset quick"
 
 
 def test_a_backend_in_user_code_is_profiled(capsys, tmp_path, monkeypatch):

@@ -96,7 +96,10 @@ def profile(
     print(f"{len(record['layers'])} distinct layers of {loaded.config.space.name} on {loaded.config.backend.name}")
     for line in _told(record["check"]):
         print(line)
-    say_next(f"hnas run --space {loaded.config.space.name} --backend {_backend(loaded)} --preset quick")
+    where = f"--space {loaded.config.space.name} --backend {_backend(loaded)}"
+    if preset:
+        return say_next(f"hnas run {where} --preset {preset}")
+    say_next(f"hnas profile {where} --preset quick, since a preset's networks have layers of their own")
 
 
 @app.command("export")

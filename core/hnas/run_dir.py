@@ -179,11 +179,12 @@ class RunDir:
     def check_config(self, config: Config) -> list[str]:
         """Compare ``config`` with the run's own. Raises `ConfigError` that lists every value which results depend on.
 
-        Returns a sentence for each other value that differs.
+        Returns a sentence for each other value that differs. An option that the run does not know came with a newer
+        version of hnas or of a plugin; at its default it is taken to do what was done before it was there.
         """
         import tomllib
 
-        from hnas.config.dump import dump_toml
+        from hnas.config.dump import at_default, dump_toml
 
         try:
             before = _flat(tomllib.loads(self.config_path.read_text(encoding="utf-8")))
@@ -192,13 +193,19 @@ class RunDir:
         now = _flat(tomllib.loads(dump_toml(config)))
         keys = dict.fromkeys([*before, *now])
         differs = {k: (before.get(k), now.get(k)) for k in keys if before.get(k) != now.get(k)}
-        if wrong := {k: v for k, v in differs.items() if k not in NOT_RESULTS}:
+        new = {k for k in differs if k not in before} & at_default(config)
+        if wrong := {k: v for k, v in differs.items() if k not in NOT_RESULTS and k not in new}:
             listed = "\n".join(f"{k}: {old!r} in the run, {new!r} now" for k, (old, new) in wrong.items())
             raise ConfigError(
                 f"the configuration differs from that of the run {self.path}:\n{listed}",
                 hint="leave these settings out to go on with the run's own, or start a new run without --run-dir",
             )
-        return [f"{k} is {new!r} now, {old!r} when the run began" for k, (old, new) in differs.items()]
+        return [
+            f"{k} is new since the run began; it is {value!r}"
+            if k in new
+            else f"{k} is {value!r} now, {old!r} when the run began"
+            for k, (old, value) in differs.items()
+        ]
 
     def environment_changes(self) -> list[str]:
         """Return a sentence for what changed since the run began, where versions did."""

@@ -42,6 +42,17 @@ def test_a_user_class_gives_a_folder_name_without_its_path(config, tmp_path):
     assert "-vgg9-MyBoard-" in RunDir.create(board, root=tmp_path).path.name
 
 
+def test_an_option_that_came_with_a_newer_version_does_not_end_a_run(config, tmp_path):
+    """Each release that adds an option would cost users the runs they have under way."""
+    run = RunDir.create(config, root=tmp_path)
+    lines = run.config_path.read_text().splitlines(keepends=True)
+    run.config_path.write_text("".join(line for line in lines if not line.startswith("finalists")))
+    assert run.check_config(config) == [f"search.finalists is new since the run began; it is {config.search.finalists}"]
+    other = attrs.evolve(config, search=attrs.evolve(config.search, finalists=config.search.finalists + 1))
+    with pytest.raises(ConfigError, match=r"search\.finalists: None in the run"):
+        run.check_config(other)
+
+
 def test_the_same_configuration_resumes(config, tmp_path):
     first, notes = RunDir.resume_or_create(tmp_path / "run", config)
     assert notes == []

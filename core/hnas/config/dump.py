@@ -82,5 +82,22 @@ def help_texts(config: Config) -> dict[str, str]:
     return helps
 
 
+def at_default(config: Config) -> set[str]:
+    """Return the dotted keys whose value is their option's default, for the options that have one."""
+    found = set()
+    for f in attrs.fields(Config):
+        value = getattr(config, f.name)
+        inner = value.options if isinstance(value, PluginChoice) else value
+        for o in attrs.fields(type(inner)) if attrs.has(type(inner)) else ():
+            made = attrs.NOTHING
+            if isinstance(o.default, attrs.Factory):  # type: ignore[arg-type]
+                made = attrs.NOTHING if o.default.takes_self else o.default.factory()
+            elif o.default is not attrs.NOTHING:
+                made = o.default
+            if o.init and getattr(inner, o.name) == made:
+                found.add(f"{f.name}.{o.name}")
+    return found
+
+
 def _fields(head: str, options: Any) -> dict[str, Any]:
     return {f"{head}.{f.name}": getattr(options, f.name) for f in attrs.fields(type(options)) if f.init}

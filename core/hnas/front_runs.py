@@ -17,7 +17,7 @@ from hnas.files import read_json
 from hnas.front import nondominated
 from hnas.phases.adapt import Adaption
 from hnas.records import from_json
-from hnas.run_dir import SWEEP, RunDir
+from hnas.run_dir import RunDir, is_sweep
 
 SHARED = ("space", "learner", "tasks", "task")
 """Sections of a configuration that losses with a super-net's weights depend on."""
@@ -60,7 +60,7 @@ def find_runs(paths: Sequence[Path]) -> list[Path]:
     """Return run directories: those given, and all below a folder of a sweep. Raises `DataError` for other folders."""
     found: dict[Path, None] = {}
     for path in paths:
-        if (path / SWEEP).is_file():
+        if is_sweep(path):
             below = sorted(p.parent for p in path.rglob("run.json") if p.parent != path)
             if not below:
                 raise DataError(f"{path} is a sweep's folder, but there is no run directory below it")

@@ -109,7 +109,7 @@ class RunDir:
                 hint=f"finish it first: hnas meta-train --run-dir {self.path}",
             )
         beside = self.path.parent
-        root = beside.parent if (beside / SWEEP).is_file() else beside  # a sweep's folder holds its own pairs only
+        root = beside.parent if is_sweep(beside) else beside  # a sweep's folder holds its own pairs only
         new = self.create(config, root=root, path=path)
         shutil.copytree(self.checkpoints / "meta-train", new.checkpoints / "meta-train", copy_function=_linked)
         new.set_phase("meta-train", "done", copied_from=str(self.path))
@@ -250,6 +250,11 @@ class RunDir:
         finally:
             os.close(handle)
         return False
+
+
+def is_sweep(folder: Path) -> bool:
+    """Tell whether a folder is a sweep's."""
+    return (folder / SWEEP).is_file()
 
 
 def _linked(source: str, target: str) -> None:

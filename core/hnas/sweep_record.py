@@ -70,11 +70,6 @@ class SweepRecord:
         write_json(folder / SWEEP, to_json(self))
 
 
-def is_sweep(folder: Path) -> bool:
-    """Tell whether a folder is a sweep's."""
-    return (folder / SWEEP).is_file()
-
-
 def read_sweep(folder: Path) -> SweepRecord:
     """Read a sweep's record. Raises `DataError` where it is missing, damaged or of another schema."""
     record = from_json(read_json(folder / SWEEP), SweepRecord, str(folder / SWEEP))

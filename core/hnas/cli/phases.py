@@ -13,7 +13,7 @@ from hnas.cli.invocation import Invocation
 from hnas.cli.output import note
 from hnas.cli.ranks import joined, refuse_ranks
 from hnas.errors import DataError
-from hnas.run_dir import SWEEP, RunDir
+from hnas.run_dir import RunDir, is_sweep
 
 if TYPE_CHECKING:
     from hnas.config.load import LoadedConfig
@@ -79,7 +79,7 @@ def _load(call: Invocation, **flags: Any) -> LoadedConfig:
 def _finished_run(call: Invocation, path: Path, **flags: Any) -> tuple[RunDir, LoadedConfig]:
     """Open a run directory for a further phase. Settings that differ from its own make a new run beside it."""
     run = RunDir.open(path)
-    if (path.parent / SWEEP).is_file() and not run.is_done("adapt"):
+    if is_sweep(path.parent) and not run.is_done("adapt"):
         raise DataError(
             f"{path} belongs to a sweep that is not finished: the searches of its pairs go on together",
             hint=f"finish the sweep first: hnas adapt {path.parent}",

@@ -15,7 +15,7 @@ from attrs import frozen
 from hnas.cli import options
 from hnas.cli.invocation import Invocation
 from hnas.cli.output import note, print_json, print_table, say_next
-from hnas.run_dir import SWEEP, RunDir, slug
+from hnas.run_dir import RunDir, is_sweep, slug
 
 if TYPE_CHECKING:
     from hnas.config.schema import Config
@@ -36,7 +36,7 @@ class Pairs:
 
     def are_several(self, run: Path) -> bool:
         """Tell whether a sweep is meant: several pairs, or the folder of one to go on with."""
-        return len(self.backends) > 1 or len(self.constraints) > 1 or (run / SWEEP).is_file()
+        return len(self.backends) > 1 or len(self.constraints) > 1 or is_sweep(run)
 
 
 def adapt_pairs(
@@ -58,7 +58,7 @@ def adapt_pairs(
     from hnas.records import to_json
     from hnas.sweep_record import read_sweep
 
-    if fresh := not (path / SWEEP).is_file():
+    if fresh := not is_sweep(path):
         folder = _new(call, path, pairs, device=device, strategy=strategy, sets=sets, **same_results)
     elif pairs.backends or pairs.constraints or device or strategy or sets:
         raise ConfigError(

@@ -27,7 +27,7 @@ SAME_RESULTS = ("workers", "executor", "accelerator", "data_root")
 @contextmanager
 def started(call: Invocation, command: str, run_dir: Path | None, **flags: Any) -> Iterator[Pipeline]:
     """Yield the pipeline of a new run, or of the one in ``run_dir``. ``flags`` are those of `options.load`."""
-    loaded = _load(call, run_dir=run_dir, **flags)
+    loaded = load_checked(call, run_dir=run_dir, **flags)
     with joined(loaded.config, command, run_dir) as ranks:
         if run_dir is None:
             run = RunDir.create(loaded.config)
@@ -65,7 +65,7 @@ def _pipeline(
         yield phases
 
 
-def _load(call: Invocation, **flags: Any) -> LoadedConfig:
+def load_checked(call: Invocation, **flags: Any) -> LoadedConfig:
     """Resolve the options, and refuse an accelerator or executor that is not there before anything is written."""
     from hnas.accelerator import check_accelerator
     from hnas.executor import check_executor
@@ -86,7 +86,7 @@ def _finished_run(call: Invocation, path: Path, **flags: Any) -> tuple[RunDir, L
         )
     own = options.load(call, config=run.config_path)
     given = {k: v for k, v in flags.items() if v is not None and v != [] and k not in SAME_RESULTS}
-    loaded = _load(call, config=run.config_path, **flags)
+    loaded = load_checked(call, config=run.config_path, **flags)
     if not given or loaded.config == own.config:
         return run, loaded
     new = run.branch(loaded.config)

@@ -12,7 +12,6 @@ import attrs
 import typer
 from attrs import frozen
 
-from hnas.cli import options
 from hnas.cli.invocation import Invocation
 from hnas.cli.output import note, print_json, print_table, say_next
 from hnas.run_dir import RunDir, is_sweep, slug
@@ -136,12 +135,10 @@ def _search(call: Invocation, folder: Path, record: SweepRecord, same_results: M
 
 
 def _config(call: Invocation, run: RunDir, **flags: Any) -> Config:
-    from hnas.accelerator import check_accelerator
+    from hnas.cli.phases import load_checked
 
     # Quiet: what the run's file says of its own backend is no news for the others.
-    config = options.load(call, config=run.config_path, quiet=True, **flags).config
-    check_accelerator(config.accelerator)
-    return config
+    return load_checked(call, config=run.config_path, quiet=True, **flags).config
 
 
 def _sets(constraints: Sequence[str]) -> list[tuple[str, ...]]:

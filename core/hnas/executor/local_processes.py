@@ -19,6 +19,7 @@ from hnas.executor.deaths import ATTEMPTS, MEMORY_HINT, given_up
 from hnas.executor.environment import environment_of_workers
 from hnas.executor.interface import Executor, Work
 from hnas.executor.pipes import pack, portable, receive, send
+from hnas.executor.turns import Turns
 from hnas.executor.values import Values
 
 
@@ -42,50 +43,44 @@ class LocalProcesses(Executor):
         self._notify = notify or (lambda text: print(text, file=sys.stderr))
         self._values = Values()
         self._workers: list[_Worker] = []
-        self._maps = 0
+        self._turns = Turns(self._drop_busy)
 
     def put(self, **values: Any) -> None:
         self._values.put(values)
 
     def map_unordered(self, work: Work, items: Sequence[Any]) -> Iterator[tuple[int, Any]]:
-        self._drop_busy()  # an iteration that was left early, and is still referred to, as by a traceback
-        self._maps += 1
-        current = self._maps
+        return self._turns.take(self._results(work, items))
+
+    def _results(self, work: Work, items: Sequence[Any]) -> Iterator[tuple[int, Any]]:
         while len(self._workers) < self.size:
             self._workers.append(_start())
         waiting = list(range(len(items)))[::-1]
         deaths = dict.fromkeys(waiting, 0)
-        try:
-            while waiting or any(w.item is not None for w in self._workers):
-                for worker in self._workers:
-                    if waiting and worker.item is None:
-                        worker.item = waiting.pop()
-                        self._send(worker, work, items[worker.item])
-                for ready in connection.wait([w.pipe for w in self._workers if w.item is not None]):
-                    worker = next(w for w in self._workers if w.pipe is ready)
-                    index = worker.item
-                    assert index is not None
-                    try:
-                        failure, result = receive(worker.pipe)
-                    except (EOFError, OSError):
-                        deaths[index] += 1
-                        if deaths[index] >= ATTEMPTS:
-                            raise _given_up(items[index], _exit_code(worker)) from None
-                        self._replace(worker)
-                        waiting.append(index)
-                        continue
-                    worker.item = None
-                    if failure:
-                        raise result
-                    yield index, result
-                    if self._maps != current:
-                        raise RuntimeError("map_unordered went on after another map of this executor had begun")
-        finally:
-            if self._maps == current:
-                self._drop_busy()
+        while waiting or any(w.item is not None for w in self._workers):
+            for worker in self._workers:
+                if waiting and worker.item is None:
+                    worker.item = waiting.pop()
+                    self._send(worker, work, items[worker.item])
+            for ready in connection.wait([w.pipe for w in self._workers if w.item is not None]):
+                worker = next(w for w in self._workers if w.pipe is ready)
+                index = worker.item
+                assert index is not None
+                try:
+                    failure, result = receive(worker.pipe)
+                except (EOFError, OSError):
+                    deaths[index] += 1
+                    if deaths[index] >= ATTEMPTS:
+                        raise _given_up(items[index], _exit_code(worker)) from None
+                    self._replace(worker)
+                    waiting.append(index)
+                    continue
+                worker.item = None
+                if failure:
+                    raise result
+                yield index, result
 
     def close(self) -> None:
-        self._maps += 1
+        self._turns.end()
         for worker in self._workers:
             self._stop(worker)
         self._workers = []

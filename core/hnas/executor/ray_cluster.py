@@ -18,6 +18,7 @@ from hnas.executor.deaths import ATTEMPTS, MEMORY_HINT, given_up
 from hnas.executor.environment import worker_environment
 from hnas.executor.interface import Executor, Work
 from hnas.executor.pipes import portable
+from hnas.executor.turns import Turns
 from hnas.executor.values import Values
 
 PASSED_ON = ("HNAS_ENGINE",)
@@ -45,7 +46,7 @@ class RayCluster(Executor):
         self._values = Values()
         self._objects: dict[str, Any] = {}
         self._running: dict[Any, int] = {}
-        self._maps = 0
+        self._turns = Turns(self._drop)
         self._connected = not self._ray.is_initialized()
         if self._connected:
             _connect(self._ray, address)
@@ -62,44 +63,37 @@ class RayCluster(Executor):
         self._objects |= {name: self._ray.put(value) for name, value in self._values.put(values).items()}
 
     def map_unordered(self, work: Work, items: Sequence[Any]) -> Iterator[tuple[int, Any]]:
-        self._drop()  # an iteration that was left early, and is still referred to, as by a traceback
-        self._maps += 1
-        current = self._maps
+        return self._turns.take(self._results(work, items))
+
+    def _results(self, work: Work, items: Sequence[Any]) -> Iterator[tuple[int, Any]]:
         waiting = list(range(len(items)))[::-1]
         deaths: Counter[int] = Counter()
-        try:
-            while waiting or self._running:
-                while waiting and len(self._running) < self.size:
-                    index = waiting.pop()
-                    self._running[self._submit(work, items[index])] = index
-                (ready,), _ = self._ray.wait(list(self._running), num_returns=1)
-                index = self._running.pop(ready)
-                try:
-                    failure, result = copy.deepcopy(self._ray.get(ready))  # arrays lie in memory that is shared
-                except self._ray.exceptions.RayTaskError as error:
-                    raise _told(error) from error
-                except self._ray.exceptions.RayError as error:
-                    how = type(error).__name__
-                    deaths[index] += 1
-                    if deaths[index] >= ATTEMPTS:
-                        raise given_up(items[index], how, MEMORY_HINT) from error
-                    self._notify(f"a Ray worker died ({how}); its work is repeated")
-                    waiting.append(index)
-                    continue
-                if failure:
-                    raise result
-                yield index, result
-                if self._maps != current:
-                    raise RuntimeError("map_unordered went on after another map of this executor had begun")
-        finally:
-            if self._maps == current:
-                self._drop()
+        while waiting or self._running:
+            while waiting and len(self._running) < self.size:
+                index = waiting.pop()
+                self._running[self._submit(work, items[index])] = index
+            (ready,), _ = self._ray.wait(list(self._running), num_returns=1)
+            index = self._running.pop(ready)
+            try:
+                failure, result = copy.deepcopy(self._ray.get(ready))  # arrays lie in memory that is shared
+            except self._ray.exceptions.RayTaskError as error:
+                raise _told(error) from error
+            except self._ray.exceptions.RayError as error:
+                how = type(error).__name__
+                deaths[index] += 1
+                if deaths[index] >= ATTEMPTS:
+                    raise given_up(items[index], how, MEMORY_HINT) from error
+                self._notify(f"a Ray worker died ({how}); its work is repeated")
+                waiting.append(index)
+                continue
+            if failure:
+                raise result
+            yield index, result
 
     def close(self) -> None:
         """Leave the cluster, where this executor has joined it; the cluster goes on."""
         if self._ray.is_initialized():
-            self._maps = -1
-            self._drop()
+            self._turns.end()
             if self._connected:
                 self._ray.shutdown()
 

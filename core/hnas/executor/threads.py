@@ -9,6 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from typing import Any
 
 from hnas.executor.interface import Executor, Work
+from hnas.executor.turns import Turns
 from hnas.executor.values import Values
 
 
@@ -30,32 +31,25 @@ class Threads(Executor):
         torch.set_num_threads(1)  # for threads to come as well
         self._pool: ThreadPoolExecutor | None = None
         self._running: dict[Future[Any], int] = {}
-        self._maps = 0
+        self._turns = Turns(self._drop)
 
     def put(self, **values: Any) -> None:
         self._values.put(values)
 
     def map_unordered(self, work: Work, items: Sequence[Any]) -> Iterator[tuple[int, Any]]:
-        self._drop()  # an iteration that was left early, and is still referred to, as by a traceback
-        self._maps += 1
-        current = self._maps
+        return self._turns.take(self._results(work, items))
+
+    def _results(self, work: Work, items: Sequence[Any]) -> Iterator[tuple[int, Any]]:
         if self._pool is None:
             self._pool = ThreadPoolExecutor(self.size, thread_name_prefix="hnas-worker")
         running = self._running = {self._pool.submit(self._run, work, item): i for i, item in enumerate(items)}
-        try:
-            for done in as_completed(list(running)):
-                yield running.pop(done), done.result()
-                if self._maps != current:
-                    raise RuntimeError("map_unordered went on after another map of this executor had begun")
-        finally:
-            if self._maps == current:
-                self._drop()
+        for done in as_completed(list(running)):
+            yield running.pop(done), done.result()
 
     def close(self) -> None:
         import torch
 
-        self._maps += 1
-        self._drop()
+        self._turns.end()
         if self._pool is not None:
             self._pool.shutdown()
             self._pool = None

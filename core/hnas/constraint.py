@@ -9,7 +9,7 @@ from fractions import Fraction
 
 from attrs import frozen
 
-from hnas.cost import Cost, Metric
+from hnas.cost import MACS, PARAMS, Cost, Metric
 from hnas.errors import ConfigError, close_matches
 
 TIME = {"ns": Fraction(1, 10**9), "us": Fraction(1, 10**6), "ms": Fraction(1, 1000), "s": Fraction(1)}
@@ -111,6 +111,17 @@ def resolve(constraints: Sequence[Constraint], metrics: Sequence[Metric], refere
     if mistakes:
         raise _all_of(mistakes)
     return tuple(limits)
+
+
+def check_named(texts: Sequence[str], metrics: Sequence[Metric], *, has_reference: bool) -> None:
+    """Raise the `ConfigError` that `resolve` would raise for a metric or a unit, before anything is measured.
+
+    ``metrics`` are those of the device; without ``texts`` the default limit is checked.
+    """
+    known = (*metrics, PARAMS, MACS)
+    # Stands for the reference network, of which only the costs' names matter here.
+    reference = Cost(values={m.name: 1.0 for m in known}) if has_reference else None
+    resolve(Constraint.parse_all(texts or (default_constraint(known),)), known, reference)
 
 
 def split_limits(text: str) -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any, TypeVar
 
@@ -12,8 +12,8 @@ from hnas.accuracy import Accuracy
 from hnas.architecture import Architecture
 from hnas.backend import HardwareBackend
 from hnas.config.schema import Config
-from hnas.constraint import Constraint, Limit, default_constraint, resolve
-from hnas.cost import Cost
+from hnas.constraint import Constraint, Limit, check_named, default_constraint, resolve
+from hnas.cost import Cost, Metric
 from hnas.cost_store import CostStore
 from hnas.cost_table import CostTable
 from hnas.errors import ConfigError, DataError
@@ -102,14 +102,7 @@ class Pipeline:
     def limits(self) -> tuple[Limit, ...]:
         """The constraints in the device's units; checked to be reachable."""
         metrics = self.profile().metrics
-        texts = self.config.constraints
-        if not texts:
-            if self.reference is None:
-                raise ConfigError(
-                    f"space {self.setup.space.name} has no reference network, so there is no default limit",
-                    hint=f"give one, such as --constraint '{metrics[0].name}<=…{metrics[0].unit}'",
-                )
-            texts = (default_constraint(metrics),)
+        texts = self._constraints(metrics)
         reference = self.cost(self.reference[1]) if self.reference else None
         limits = resolve([Constraint.parse(t) for t in texts], metrics, reference)
         Feasibility(self.setup.space, limits, self.cost).ensure_reachable()
@@ -145,12 +138,24 @@ class Pipeline:
 
     # ---------------------------------------------------------------- how each is done
 
+    def _constraints(self, metrics: Sequence[Metric]) -> tuple[str, ...]:
+        if self.config.constraints:
+            return self.config.constraints
+        if self.reference is None:
+            raise ConfigError(
+                f"space {self.setup.space.name} has no reference network, so there is no default limit",
+                hint=f"give one, such as --constraint '{metrics[0].name}<=…{metrics[0].unit}'",
+            )
+        return (default_constraint(metrics),)
+
     def _profile(self) -> CostTable:
         path = self.run.path / "profile.json"
         if self.run.is_done("profile") and path.is_file():
             return CostTable.from_json(read_json(path))
         backend, store = self.open_backend(), CostStore()
         try:
+            metrics = backend.describe().metrics
+            check_named(self._constraints(metrics), metrics, has_reference=self.reference is not None)
             table = profile(
                 backend, self.setup.space, self.setup.image_shape, self.setup.n_way, store=store, emit=self.emit
             )

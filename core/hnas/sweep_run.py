@@ -7,8 +7,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hnas.constraint import Constraint, default_constraint, resolve
-from hnas.cost import MACS, PARAMS, Cost
+from hnas.constraint import check_named
 from hnas.errors import ConfigError, HnasError, InfeasibleError
 from hnas.files import JsonLines, write_json
 from hnas.run_dir import RunDir
@@ -98,29 +97,26 @@ def profile_once(pipelines: Sequence[Pipeline]) -> None:
             tables.append((phases.config.backend, phases.profile()))
 
 
-def check_named(pairs: Sequence[SweepPair], configs: Mapping[str, Config], registry: Registry) -> None:
+def check_pairs(pairs: Sequence[SweepPair], configs: Mapping[str, Config], registry: Registry) -> None:
     """Raise `ConfigError` that tells of every pair with a limit that cannot be read, or whose metric or unit is wrong.
 
     The devices are asked what they measure, and nothing is measured.
     """
-    spaces, metrics = {}, {}
+    asked = {}
     mistakes = []
     for pair in pairs:
         config = configs[pair.name]
-        backend = config.backend
-        if pair.backend not in metrics:
-            device = registry.create("backend", backend.name, backend.options)
+        if pair.backend not in asked:
+            device = registry.create("backend", config.backend.name, config.backend.options)
             try:
-                metrics[pair.backend] = (*device.describe().metrics, PARAMS, MACS)
+                metrics = device.describe().metrics
             finally:
                 device.close()
-            spaces[pair.backend] = registry.create("space", config.space.name, config.space.options)
-        known = metrics[pair.backend]
-        # Stands for the reference network, of which only the costs' names matter here.
-        reference = Cost(values={m.name: 1.0 for m in known}) if spaces[pair.backend].references() else None
-        texts = pair.constraints or (default_constraint(known),)
+            space = registry.create("space", config.space.name, config.space.options)
+            asked[pair.backend] = metrics, bool(space.references())
+        metrics, has_reference = asked[pair.backend]
         try:
-            resolve(Constraint.parse_all(texts), known, reference)
+            check_named(pair.constraints, metrics, has_reference=has_reference)
         except ConfigError as mistake:
             mistakes.append((pair, mistake))
     if mistakes:

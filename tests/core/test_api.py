@@ -163,6 +163,15 @@ def test_phases_one_by_one_and_a_branch_for_another_limit(tmp_path):
     assert branch.profile().info.settings == {"ns": 5.0}
 
 
+@pytest.mark.parametrize(("limit", "told"), [("energy<=3mJ", "unknown metric"), ("latency<=3mJ", "unit 'mJ'")])
+def test_a_limit_that_no_device_could_check_is_told_before_anything_is_measured(tmp_path, limit, told):
+    """Profiling a board takes minutes."""
+    events: list[hnas.Event] = []
+    with pytest.raises(hnas.ConfigError, match=told):
+        tiny(tmp_path / "run", constraints=limit, on_event=events.append)
+    assert "profile" not in {e.phase for e in events}
+
+
 def test_several_phases_share_a_session_that_nobody_else_can_enter(whole):
     given: dict[str, Any] = {"space": VGG9(VGG9Options(base_width=4)), "tasks": TinyTasks()}
     run = hnas.load_run(whole.path, backend=TinyBoard(TinyBoard.Options(ns=2.0)), **given)

@@ -83,7 +83,7 @@ def _new(call: Invocation, path: Path, pairs: Pairs, *, device: str | None, **fl
     """Make a sweep's folder, with a run directory for each pair. Raises before that where a pair makes no sense."""
     from hnas.errors import ConfigError
     from hnas.sweep_record import SweepPair, SweepRecord, new_folder
-    from hnas.sweep_run import check_named
+    from hnas.sweep_run import check_pairs
 
     run = RunDir.open(path)
     if device is not None and len(pairs.backends) > 1:
@@ -106,7 +106,7 @@ def _new(call: Invocation, path: Path, pairs: Pairs, *, device: str | None, **fl
             configs[name] = attrs.evolve(config, constraints=limits)
     if mistakes:
         raise ConfigError("\n".join(map(str, mistakes)), hint=mistakes[0].hint)
-    check_named(planned, configs, call.registry)
+    check_pairs(planned, configs, call.registry)
     folder = new_folder(path.parent)
     try:
         for name, config in configs.items():

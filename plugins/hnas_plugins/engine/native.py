@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -20,11 +21,11 @@ import torch
 
 from hnas.home import home
 
-FLAGS = ("-O3", "-fopenmp-simd", "-fno-math-errno", "-fno-trapping-math", "-shared", "-fPIC")
+FLAGS = ("-O3", "-fopenmp-simd", "-fno-math-errno", "-fno-trapping-math", "-fPIC")
 VARIANTS = {torch.float32: (), torch.float64: ("-DDOUBLE", "-O1", "-fno-openmp-simd")}
-"""float64 is for checks, so its compilation is made short: 2 s instead of 18."""
-SOURCES = ("norm.c", "products.c", "residual.c", "descent.c")
-HEADERS = ("kernels.h", "activations.h", "tile.h")
+"""float64 is for checks, so its compilation is made short."""
+SOURCES = ("norm.c", "norm2.c", "products.c", "residual.c", "descent.c")
+HEADERS = ("kernels.h", "activations.h", "norm.h", "tile.h")
 _P, _I, _L = ctypes.c_void_p, ctypes.c_int, ctypes.c_long
 _ARGUMENTS: dict[str, list[Any]] = {
     "norm_forward": [_P] * 7 + [_I] * 7 + [ctypes.c_double],
@@ -80,19 +81,31 @@ def _build(extra: tuple[str, ...]) -> Path:
     if (found := _cached(cache, key[:20])) is not None:
         return found
     cache.mkdir(parents=True, exist_ok=True)
-    _tell("compiling the fast engine for this machine, once; some 20 seconds")
+    _tell("compiling the fast engine for this machine, once; some ten seconds")
     with tempfile.TemporaryDirectory(dir=cache) as folder:
-        built, code = Path(folder, "kernels.so"), [Path(folder, name) for name in SOURCES]
+        built = Path(folder, "kernels.so")
         for name, content in sources.items():
             Path(folder, name).write_bytes(content)
         for tuning in (["-march=native"], ["-mcpu=native"], []):  # some compilers know only one of them
-            command = [compiler, *FLAGS, *extra, *tuning, "-o", str(built), *map(str, code), "-lm"]
-            done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+            done = _compile([compiler, *FLAGS, *extra, *tuning], Path(folder), built)
             if done.returncode == 0:
                 target = cache / f"{key[:20]}-{_digest(built)}.so"
                 os.replace(built, target)  # another process may have been faster: either will do
                 return target
         raise OSError(f"{compiler} failed: {done.stderr.strip()[-300:]}")
+
+
+def _compile(command: list[str], folder: Path, built: Path) -> subprocess.CompletedProcess[str]:
+    """Compile the sources side by side and link them; return the first step that failed, or the last one."""
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([*command, *arguments], capture_output=True, text=True, timeout=300)
+
+    objects = [str(folder / f"{name}.o") for name in SOURCES]
+    with ThreadPoolExecutor(len(SOURCES)) as side_by_side:
+        steps = side_by_side.map(lambda name, out: run("-c", str(folder / name), "-o", out), SOURCES, objects)
+        failed = [step for step in steps if step.returncode]
+    return failed[0] if failed else run("-shared", *objects, "-o", str(built), "-lm")
 
 
 def _cached(cache: Path, key: str) -> Path | None:

@@ -14,7 +14,7 @@ import torch
 
 from hnas_plugins.engine import native
 
-COMPILING = "hnas: compiling the fast engine for this machine, once; some 20 seconds\n"
+COMPILING = "hnas: compiling the fast engine for this machine, once; some ten seconds\n"
 QUICK = ("-O0", "-shared", "-fPIC")
 ask = native.library.__wrapped__  # the answer itself is remembered by a process
 

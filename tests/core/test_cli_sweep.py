@@ -85,6 +85,15 @@ def untouched(supernet: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder_of(runs)
 
 
+def test_the_environment_does_not_change_a_run_behind_its_back(adapt, runs, monkeypatch):
+    """A variable that was set for another run; with flags a new run is asked for, here none is."""
+    monkeypatch.setenv("HNAS_SEED", "7")
+    code, _, err = adapt()
+    assert code == 3
+    assert "seed: 0 in the run, 7 now" in err
+    assert [p.name for p in runs.iterdir()] == ["supernet"]
+
+
 def results(folder: Path) -> dict[str, Any]:
     """Return what a sweep found, of each pair and of all, without what tells one folder from another."""
     table = json.loads((folder / "sweep.json").read_text())

@@ -77,7 +77,10 @@ def load_checked(call: Invocation, **flags: Any) -> LoadedConfig:
 
 
 def _finished_run(call: Invocation, path: Path, **flags: Any) -> tuple[RunDir, LoadedConfig]:
-    """Open a run directory for a further phase. Settings that differ from its own make a new run beside it."""
+    """Open a run directory for a further phase. Flags that differ from its settings make a new run beside it.
+
+    Raises `ConfigError` where it is the environment that differs: no new run was asked for then.
+    """
     run = RunDir.open(path)
     if is_sweep(path.parent) and not run.is_done("adapt"):
         raise DataError(
@@ -88,6 +91,7 @@ def _finished_run(call: Invocation, path: Path, **flags: Any) -> tuple[RunDir, L
     given = {k: v for k, v in flags.items() if v is not None and v != [] and k not in SAME_RESULTS}
     loaded = load_checked(call, config=run.config_path, **flags)
     if not given or loaded.config == own.config:
+        run.check_config(loaded.config)
         return run, loaded
     new = run.branch(loaded.config)
     note(f"the settings differ from those of {path}; a new run, {new.path}, starts from its super-net")

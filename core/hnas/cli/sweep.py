@@ -125,6 +125,8 @@ def _search(call: Invocation, folder: Path, record: SweepRecord, same_results: M
 
     runs = {pair.name: RunDir.open(folder / pair.name) for pair in record.pairs}
     configs = {name: _config(call, run, **same_results) for name, run in runs.items()}
+    for name, run in runs.items():
+        run.check_config(configs[name])
     call.resume = f"hnas adapt {folder}"
     with (
         terminated_like_interrupted(),

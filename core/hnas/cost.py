@@ -59,8 +59,9 @@ class Rounds:
 class DeviceInfo:
     """Which device a backend measures, and what. ``settings`` holds whatever changes a measurement.
 
-    The fingerprint (of backend, device, runtime and settings) keys the rows of a cost table: two devices with one
-    fingerprint share their rows.
+    ``runtime`` names what runs the layers, with its version (``torch 2.7``, ``roofline 1``). The fingerprint (of
+    backend, device, runtime and settings) keys the rows of a cost table: two devices with one fingerprint share their
+    rows. So a model whose formulas changed says another version there; user code is told apart by its source, too.
     """
 
     backend: str

@@ -16,6 +16,7 @@ from hnas.constraint import Constraint, Limit, check_named, default_constraint, 
 from hnas.cost import Cost, Metric
 from hnas.cost_store import CostStore
 from hnas.cost_table import CostTable
+from hnas.description import described
 from hnas.errors import ConfigError, DataError
 from hnas.evaluator import Evaluator
 from hnas.events import Event, Listener
@@ -154,7 +155,7 @@ class Pipeline:
             return CostTable.from_json(read_json(path))
         backend, store = self.open_backend(), CostStore()
         try:
-            metrics = backend.describe().metrics
+            metrics = described(backend).metrics
             check_named(self._constraints(metrics), metrics, has_reference=self.reference is not None)
             table = profile(
                 backend, self.setup.space, self.setup.image_shape, self.setup.n_way, store=store, emit=self.emit

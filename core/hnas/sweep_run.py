@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hnas.constraint import check_named
+from hnas.description import described
 from hnas.errors import ConfigError, HnasError, InfeasibleError
 from hnas.files import JsonLines, write_json
 from hnas.run_dir import RunDir
@@ -109,7 +110,7 @@ def check_pairs(pairs: Sequence[SweepPair], configs: Mapping[str, Config], regis
         if pair.backend not in asked:
             device = registry.create("backend", config.backend.name, config.backend.options)
             try:
-                metrics = device.describe().metrics
+                metrics = described(device).metrics
             finally:
                 device.close()
             space = registry.create("space", config.space.name, config.space.options)

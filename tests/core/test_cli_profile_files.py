@@ -1,6 +1,9 @@
 """Taking a table elsewhere, proving it, calibrating it: `hnas profile export|import`, `--verify`, `--dry-run`."""
 
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 
@@ -75,6 +78,44 @@ def test_an_imported_table_is_not_measured_again(capsys, board, tmp_path, monkey
     plan = json.loads(ran(capsys, "profile", "--dry-run", "--json", "--backend", board, *SMALL).out)
     assert (plan["missing_rows"], plan["known_rows"]) == (0, 2 * plan["layers"])
     assert ran(capsys, "profile", "import", "board.json").out.startswith("0 of ")
+
+
+def test_an_edited_model_is_measured_anew(capsys, tmp_path):
+    """The old formulas' rows are printed as those of the new ones, with exit code 0."""
+    path = tmp_path / "petrel.py"
+
+    def first_row(source):
+        path.write_text(source)
+        command = ["profile", "--backend", "./petrel.py:Board", *SMALL, "--json"]
+        done = subprocess.run(
+            [sys.executable, "-m", "hnas", *command],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=True,
+            env=os.environ | {"PYTHONDONTWRITEBYTECODE": "1"},  # both edits may be of one second
+        )
+        return json.loads(done.stdout)["layers"][0]["latency_ms"], done.stderr
+
+    before, _ = first_row(BOARD)
+    after, told = first_row(BOARD.replace("la.macs * 1e-6] * 3", "la.macs * 2e-6] * 3"))
+    assert after == pytest.approx(2 * before)
+    assert "reused 0" in told
+    assert first_row(BOARD)[0] == before
+
+
+def test_fresh_measures_all_again(capsys, board):
+    """Whoever changed an installed model has no way to be rid of its rows."""
+    command = ["profile", "--backend", board, *SMALL]
+    ran(capsys, *command)
+    assert "measured 0" in ran(capsys, *command).err
+    plan = json.loads(ran(capsys, *command, "--fresh", "--dry-run", "--json").out)
+    assert plan["known_rows"] == 0
+    assert "reused 0" in ran(capsys, *command, "--fresh").err
+    assert "measured 0" in ran(capsys, *command).err
+    both = [*command, "--backend", "eyeriss"]
+    ran(capsys, *both)
+    assert ran(capsys, *both, "--fresh").err.count("reused 0") == 2
 
 
 def test_export_overwrites_nothing(capsys, board, tmp_path):

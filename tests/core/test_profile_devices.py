@@ -15,6 +15,7 @@ from hnas import DeviceError, DeviceInfo, HardwareBackend, Layer, Measurement, M
 from hnas.cli import run
 from hnas.cost import LayerCosts
 from hnas.cost_store import CostStore
+from hnas.description import described
 from hnas.events import Event
 from hnas.phases.profile import profile
 from hnas.phases.profile_devices import profile_devices
@@ -98,8 +99,8 @@ def test_a_device_that_fails_does_not_stop_the_others(make_tiny_space: Any, stor
         measure({"bad": bad, "good": good}, space, store, lambda event: None)
     assert caught.value.hint == "plug it in"
     with CostStore(store) as kept:
-        assert len(kept.load(good.describe())) == len(space.distinct_layers(SHAPE, 2))
-        assert len(kept.load(bad.describe())) == 2
+        assert len(kept.load(described(good))) == len(space.distinct_layers(SHAPE, 2))
+        assert len(kept.load(described(bad))) == 2
     with pytest.raises(DeviceError, match="2 of 2 devices failed:\nbad: unplugged\nworse: unplugged"):
         measure({"bad": bad, "worse": worse}, space, store, lambda event: None)
     assert (bad.closed, worse.closed, good.closed) == (2, 1, 1)

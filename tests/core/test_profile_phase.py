@@ -8,7 +8,8 @@ import pytest
 
 from hnas import Choice, DeviceError, DeviceInfo, HardwareBackend, Layer, Measurement, Metric, SearchSpace, measuring
 from hnas.cost_store import CostStore
-from hnas.phases.profile import profile, profile_json
+from hnas.description import described
+from hnas.phases.profile import plan, profile, profile_json
 
 
 class TwoLayers(SearchSpace):
@@ -71,13 +72,14 @@ class Counter(HardwareBackend):
         return {"rows": len(table), "in order": [la.key for la in layers] == list(table)}
 
 
+GOOD = {"latency": Measurement(median=1.0, unit="ms"), "cycles": Measurement(median=1.0)}
 SPACE, SHAPE, N_WAY = TwoLayers(), (3, 6, 6), 5
 PRICED = [la for la in SPACE.distinct_layers(SHAPE, N_WAY) if la.op in ("conv2d", "linear")]
 
 
-def run(backend, store=None):
+def run(backend, store=None, **how):
     events = []
-    table = profile(backend, SPACE, SHAPE, N_WAY, store=store, emit=events.append)
+    table = profile(backend, SPACE, SHAPE, N_WAY, store=store, emit=events.append, **how)
     return table, events
 
 
@@ -128,7 +130,7 @@ def test_a_row_without_a_metric_that_the_device_has_now_is_measured_again(store)
     """A backend gains a metric; old rows would lack it, and the search would fail on them."""
     old = Counter()
     rows = {la.key: {"latency": old.costs(la)["latency"]} for la in PRICED[:4]}
-    store.save(old.describe(), rows)
+    store.save(described(old), rows)
     backend = Counter()
     table, _ = run(backend, store)
     assert len(backend.asked) == 9
@@ -144,6 +146,48 @@ def test_an_interrupted_profile_goes_on_where_it_stopped(store):
     assert backend.asked == [la.key for la in PRICED[5:]]
     assert (events[0].done, events[0].total) == (5, 9)
     assert list(table.rows) == [la.key for la in PRICED]
+
+
+def test_a_fresh_profile_replaces_what_is_stored(store):
+    """A model of an installed package was changed, and its old rows are there for good."""
+    run(Counter(), store)
+    backend = Counter(costs=GOOD)
+    table, _ = run(backend, store, fresh=True)
+    assert len(backend.asked) == 9
+    assert {row["cycles"].median for row in table.rows.values()} == {1.0}
+    again, _ = run(Counter(), store)
+    assert again == table
+
+
+def test_an_interrupted_fresh_profile_leaves_no_old_rows(store):
+    """Going on without ``fresh`` would mix rows of the old formulas with rows of the new ones."""
+    run(Counter(), store)
+    with pytest.raises(KeyboardInterrupt):
+        run(Counter(costs=GOOD, stop_at=4), store, fresh=True)
+    backend = Counter(costs=GOOD)
+    table, _ = run(backend, store)
+    assert backend.asked == [la.key for la in PRICED[4:]]
+    assert {row["cycles"].median for row in table.rows.values()} == {1.0}
+
+
+def test_a_fresh_profile_forgets_this_space_and_its_calibration_only(store):
+    """Layers of other spaces, measured in hours, go with it; or a line that was fitted to the old rows is applied."""
+    info = described(Counter())
+    run(Counter(), store)
+    store.save(info, {"conv2d-of-another-space": GOOD}, 0)
+    store.save_calibration(info, {"two-layers 3x6x6": {"latency": [2.0, 0.0]}, "other 3x6x6": {"latency": [3.0, 0.0]}})
+    table, _ = run(Counter(), store, fresh=True)
+    assert table.calibration == {}
+    assert store.load_calibration(info) == {"other 3x6x6": {"latency": [3.0, 0.0]}}
+    assert store.load(info)["conv2d-of-another-space"] == {0: GOOD}
+
+
+def test_a_plan_of_a_fresh_profile_forgets_nothing(store):
+    """`--fresh --dry-run` deletes what it should only tell of."""
+    run(Counter(), store)
+    todo = plan(Counter(), SPACE, SHAPE, N_WAY, store=store, fresh=True)
+    assert len(todo.missing[0]) == 9
+    assert len(store.load(todo.info)) == 9
 
 
 def test_a_slow_device_is_saved_row_by_row_and_a_fast_one_at_once(store, monkeypatch):
@@ -164,7 +208,7 @@ def test_rows_are_on_the_disk_while_later_ones_are_measured(tmp_path, store, mon
     class Watching(Counter):
         def costs(self, layer):
             with CostStore(tmp_path / "costs.sqlite3") as other:
-                seen.append(len(other.load(self.describe())))
+                seen.append(len(other.load(described(self))))
             return super().costs(layer)
 
     run(Watching(), store)
@@ -187,9 +231,6 @@ def test_a_wrong_table_stops_the_phase():
         run(Counter(checked="row 3 is wrong"))
 
 
-GOOD = {"latency": Measurement(median=1.0, unit="ms"), "cycles": Measurement(median=1.0)}
-
-
 @pytest.mark.parametrize(
     ("costs", "message"),
     [
@@ -205,7 +246,7 @@ def test_nonsense_from_a_device_is_refused_by_layer_and_not_saved(costs, message
     with pytest.raises(DeviceError, match=message) as error:
         run(backend, store)
     assert PRICED[0].key in str(error.value)
-    assert store.load(backend.describe()) == {}
+    assert store.load(described(backend)) == {}
 
 
 @pytest.mark.parametrize(

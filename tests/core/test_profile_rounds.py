@@ -17,6 +17,7 @@ from hnas import (
     UnsteadyError,
 )
 from hnas.cost_store import CostStore
+from hnas.description import described
 from hnas.phases.profile import plan, profile
 from hnas.seeds import Seeds
 
@@ -144,7 +145,7 @@ def test_a_device_that_stays_throttled_is_an_error_and_leaves_no_row_of_that_blo
     backend = Board(throttled=lambda n: n >= 30)
     with pytest.raises(DeviceError, match="83 degrees"):
         run(backend, store)
-    assert len(store.load(backend.describe())) == 25
+    assert len(store.load(described(backend))) == 25
 
 
 def test_an_interrupted_round_repeats_at_most_the_layer_in_hand(store):
@@ -206,7 +207,7 @@ def test_a_calibration_holds_for_its_space_and_image_size_only(store):
             return (self._costs(layer.macs * 1e-3 + 0.05) for layer in layers)
 
     run(Board(), store)
-    store.save_calibration(Board().describe(), {"convolutions 3x4x4": {"latency": [1.25, 0.5]}})
+    store.save_calibration(described(Board()), {"convolutions 3x4x4": {"latency": [1.25, 0.5]}})
     table, _, _ = run(Board(), store, verify=8)
     assert table.check["verified"]["calibrated"]["mape"] == pytest.approx(0, abs=1e-9)
     assert table.check["verified"]["mape"] > 10

@@ -43,6 +43,9 @@ def profile(
     verify: Annotated[
         int, typer.Option("--verify", min=0, help="Random networks to measure whole, to prove the table.")
     ] = 0,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Measure all rows of this space again, in place of the stored ones.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what would be measured.")] = False,
     tasks: options.TasksOption = None,
     data_root: options.DataRootOption = None,
@@ -66,7 +69,7 @@ def profile(
 
         if dry_run:
             raise typer.BadParameter("plans one device at a time", param_hint="--dry-run")
-        return profile_all(invocation(ctx), backend or (), input_, verify=verify, as_json=as_json, **given)
+        return profile_all(invocation(ctx), backend or (), input_, verify=verify, fresh=fresh, as_json=as_json, **given)
     from hnas.console import display
     from hnas.phases.profile import plan, profile_json
     from hnas.phases.profile import profile as measure
@@ -76,7 +79,7 @@ def profile(
     loaded = options.load(call, backend=backend[0] if backend else None, **given)
     searched, shape = options.space_and_images(call, loaded, input_)
     n_way = loaded.config.task.n_way
-    how: dict[str, Any] = {"verify": verify, "seeds": Seeds(loaded.config.seed)}
+    how: dict[str, Any] = {"verify": verify, "fresh": fresh, "seeds": Seeds(loaded.config.seed)}
     shown = display()
     try:
         with opened(options.create(call, loaded, "backend")) as (board, store):
@@ -112,12 +115,13 @@ def export(
     set_: options.SetOption = None,
 ) -> None:
     """Write all that is known of a device into a file, to share it or to search where the device is not."""
+    from hnas.description import described
     from hnas.table_file import from_store, write
 
     call = invocation(ctx)
     loaded = options.load(call, preset="none", config=config, sets=set_, backend=backend, device=device)
     with opened(options.create(call, loaded, "backend")) as (board, store):
-        found = from_store(store, board.describe())
+        found = from_store(store, described(board))
     write(file, found)
     print(f"{file}: {len(found.rows)} layers and networks of {found.info.device}, {found.n_rows} rows")
     say_next(f"hnas profile --backend table:{file} --space {loaded.config.space.name}, where the device is not")

@@ -13,7 +13,14 @@ from hnas.cli.output import print_json, print_table, say_next
 
 
 def profile_all(
-    call: Invocation, backends: Sequence[str], input_: str | None, *, verify: int, as_json: bool, **flags: Any
+    call: Invocation,
+    backends: Sequence[str],
+    input_: str | None,
+    *,
+    verify: int,
+    fresh: bool,
+    as_json: bool,
+    **flags: Any,
 ) -> None:
     """Profile the devices and print what was found; ``flags`` are those of `options.load`, but for the backend."""
     from hnas.console import display
@@ -40,6 +47,7 @@ def profile_all(
             open_store=CostStore,
             emit=shown,
             verify=verify,
+            fresh=fresh,
             seeds=Seeds(first.config.seed),
         )
     finally:

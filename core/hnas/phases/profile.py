@@ -15,6 +15,7 @@ from hnas.backend import HardwareBackend
 from hnas.cost import DeviceInfo, LayerCosts
 from hnas.cost_store import CostStore, RoundCosts
 from hnas.cost_table import CostTable, check_costs, info_to_json, priced
+from hnas.description import described
 from hnas.errors import DeviceError
 from hnas.events import Event, Listener
 from hnas.layer import Layer, Shape
@@ -62,13 +63,14 @@ def plan(
     *,
     store: CostStore | None,
     verify: int = 0,
+    fresh: bool = False,
     seeds: Seeds = Seeds(0),  # noqa: B008 - frozen
 ) -> ProfilePlan:
-    """Ask the device what it is, and the store what is known of it; measure nothing. See `profile`."""
-    info = backend.describe()
+    """Ask the device what it is, and the store what is known of it; measure and change nothing. See `profile`."""
+    info = described(backend)
     layers = tuple(layer for layer in space.distinct_layers(input_shape, n_way) if priced(info, layer))
     networks = random_networks(space, input_shape, n_way, verify, seeds) if verify else {}
-    stored = store.load(info) if store is not None else {}
+    stored = store.load(info) if store is not None and not fresh else {}
     wanted = [*(layer.key for layer in layers), *networks]
     known = {key: _usable(info, key, stored[key]) for key in wanted if key in stored}
     return ProfilePlan(info=info, layers=layers, networks=networks, anchor=_middle(layers), known=known)
@@ -83,6 +85,7 @@ def profile(
     store: CostStore | None,
     emit: Listener,
     verify: int = 0,
+    fresh: bool = False,
     seeds: Seeds = Seeds(0),  # noqa: B008 - frozen
     sleep: Callable[[float], None] = time.sleep,
 ) -> CostTable:
@@ -90,15 +93,17 @@ def profile(
 
     What the store knows of this device is not measured again; the rest is measured in the rounds that the device asks
     for and saved as it comes, so that an interrupted profile goes on where it stopped. With ``verify``, as many random
-    networks are measured end to end, in the same rounds, and the table's ``check`` says how well it predicts them. The
-    caller closes the backend.
+    networks are measured end to end, in the same rounds, and the table's ``check`` says how well it predicts them. With
+    ``fresh`` the store first forgets all that is to be measured. The caller closes the backend.
 
     Raises `DeviceError` where the device fails or its answers make no sense, and `DataError` where the store cannot be
     used.
     """
-    todo = plan(backend, space, input_shape, n_way, store=store, verify=verify, seeds=seeds)
+    todo = plan(backend, space, input_shape, n_way, store=store, verify=verify, fresh=fresh, seeds=seeds)
     info, found = todo.info, {key: dict(rounds) for key, rounds in todo.known.items()}
     if store is not None:
+        if fresh:  # before the first measurement: else a profile that is interrupted leaves old rows among new ones
+            _forget(store, info, todo.items, scope(space, input_shape))
         store.save_device(info, info_to_json(info))
     missing = todo.missing
     total = sum(map(len, missing.values())) + sum(map(len, found.values()))
@@ -148,6 +153,17 @@ def profile(
         table = attrs.evolve(table, check=check | {"verified": verified(table, todo.networks, measured)})
     tell("end", values=counts | {"check": dict(table.check)})
     return table
+
+
+def _forget(store: CostStore, info: DeviceInfo, keys: Iterable[str], where: str) -> None:
+    """Forget these rows in every round, and the calibration that was fitted to them."""
+    stored = store.load(info)
+    known = [key for key in keys if key in stored]
+    for nth in sorted({nth for key in known for nth in stored[key]}):
+        store.discard(info, known, nth)
+    calibration = store.load_calibration(info)
+    if calibration.pop(where, None):
+        store.save_calibration(info, calibration)
 
 
 def scope(space: SearchSpace, input_shape: Shape) -> str:

@@ -32,6 +32,7 @@ class _Plan:
     open_store: Callable[[], CostStore] | None
     emit: Listener
     verify: int
+    fresh: bool
     seeds: Seeds
 
 
@@ -44,6 +45,7 @@ def profile_devices(
     open_store: Callable[[], CostStore] | None,
     emit: Listener,
     verify: int = 0,
+    fresh: bool = False,
     seeds: Seeds = Seeds(0),  # noqa: B008 - frozen
 ) -> dict[str, CostTable]:
     """Return what `profile` returns for each backend, by name; every backend is closed at the end.
@@ -64,8 +66,9 @@ def profile_devices(
             emit(event)
 
     common = _Plan(
-        space=space, input_shape=input_shape, n_way=n_way, open_store=open_store, emit=tell, verify=verify, seeds=seeds
-    )
+        space=space, input_shape=input_shape, n_way=n_way, open_store=open_store, emit=tell,
+        verify=verify, fresh=fresh, seeds=seeds,
+    )  # fmt: skip
     slots: dict[str, list[tuple[str, HardwareBackend]]] = {}
     for name, backend in backends.items():
         slots.setdefault(backend.slot(), []).append((name, backend))
@@ -106,7 +109,8 @@ def _profiled(common: _Plan, name: str, backend: HardwareBackend) -> CostTable |
         with closing(backend), common.open_store() if common.open_store else nullcontext() as store:
             return profile(
                 backend, common.space, common.input_shape, common.n_way,
-                store=store, emit=emit, verify=common.verify, seeds=common.seeds,
+                store=store, emit=emit,
+                verify=common.verify, fresh=common.fresh, seeds=common.seeds,
             )  # fmt: skip
     except HnasError as error:
         return error

@@ -11,11 +11,8 @@ from attrs import frozen
 
 from hnas.cost import MACS, PARAMS, Cost, Metric
 from hnas.errors import ConfigError, close_matches
+from hnas.units import COUNT, ENERGY, SIZE, TIME, micro
 
-TIME = {"ns": Fraction(1, 10**9), "us": Fraction(1, 10**6), "ms": Fraction(1, 1000), "s": Fraction(1)}
-ENERGY = {"nJ": Fraction(1, 10**9), "uJ": Fraction(1, 10**6), "mJ": Fraction(1, 1000), "J": Fraction(1)}
-SIZE = {k: Fraction(n) for k, n in {"B": 1, "KB": 10**3, "MB": 10**6, "KiB": 2**10, "MiB": 2**20}.items()}
-COUNT = {"": Fraction(1), "K": Fraction(10**3), "M": Fraction(10**6), "G": Fraction(10**9)}
 REFERENCE = "ref"
 """The unit of a limit that is a multiple of the reference network's cost."""
 
@@ -72,8 +69,7 @@ class Constraint:
         number = Fraction(amount[1])
         if number <= 0:
             raise ConfigError(f"constraint {text!r}: the limit is {right}, expected more than zero", hint=_EXAMPLE)
-        unit = re.sub("[\u00b5\u03bc]", "u", amount[2])  # both code points of the sign for micro
-        return cls(metric=metric, amount=number, unit=unit, text=f"{metric}<={right}")
+        return cls(metric=metric, amount=number, unit=micro(amount[2]), text=f"{metric}<={right}")
 
 
 @frozen(kw_only=True)

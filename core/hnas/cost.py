@@ -8,21 +8,44 @@ from collections.abc import Mapping, Sequence
 from statistics import median
 from typing import Any, Literal
 
-from attrs import Factory, field, frozen
+from attrs import Attribute, Factory, field, frozen
+
+from hnas.errors import PluginError, close_matches
+from hnas.units import meant
 
 SCHEMA = 1
+COMBINE = ("sum", "max")
+
+
+def _no_misspelt_unit(metric: Metric, attribute: Attribute[str], unit: str) -> None:
+    if known := meant(unit):
+        raise PluginError(
+            f"Metric(name={metric.name!r}, unit={unit!r}): there is no such unit. Did you mean {known!r}?",
+            hint=f"write {known!r} there, and in each Measurement",
+        )
+
+
+def _combines(metric: Metric, attribute: Attribute[str], combine: str) -> None:
+    if combine not in COMBINE:
+        raise PluginError(
+            f"Metric(name={metric.name!r}, combine={combine!r}): expected 'sum' or 'max'."
+            f"{close_matches(str(combine), COMBINE)}",
+            hint="'sum' where layers add up, as latency does; 'max' where the largest counts, as of memory used anew",
+        )
 
 
 @frozen(kw_only=True)
 class Metric:
     """Something that a backend measures for a layer, and how layers combine into a network.
 
-    ``unit`` is one of the units that `hnas.constraint` knows (``ms``, ``mJ``, ``B``, …), or empty for a plain count.
+    ``unit`` is one of the units that `hnas.units` knows (``ms``, ``mJ``, ``B``, …), or empty for a plain count. Another
+    one (``mm2``) stands for itself. Raises `PluginError` for a ``combine`` that is neither, and for a unit that is a
+    known one but for its case.
     """
 
     name: str
-    unit: str = ""
-    combine: Literal["sum", "max"] = "sum"
+    unit: str = field(default="", validator=_no_misspelt_unit)
+    combine: Literal["sum", "max"] = field(default="sum", validator=_combines)
     help: str = ""
 
     @property

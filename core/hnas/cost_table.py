@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import asdict, field, frozen
 
 from hnas.cost import MACS, PARAMS, SCHEMA, Cost, DeviceInfo, LayerCosts, Measurement, Metric, Rounds
-from hnas.errors import DataError, DeviceError
+from hnas.errors import DataError, DeviceError, PluginError
 from hnas.layer import Layer
 
 if TYPE_CHECKING:
@@ -154,9 +154,10 @@ def info_to_json(info: DeviceInfo) -> dict[str, Any]:
 
 def info_from_json(data: Mapping[str, Any]) -> DeviceInfo:
     """Read what `info_to_json` wrote. Raises `ValueError`, `KeyError` or `TypeError` on anything else."""
-    metrics = tuple(Metric(**m) for m in data["metrics"])
-    if not all(m.combine in _COMBINE for m in metrics):
-        raise ValueError(f"metrics combine by {sorted(_COMBINE)}, got {[m.combine for m in metrics]}")
+    try:
+        metrics = tuple(Metric(**m) for m in data["metrics"])
+    except PluginError as cause:  # of a file it is not a plugin's mistake
+        raise ValueError(str(cause)) from cause
     return DeviceInfo(
         backend=data["backend"],
         device=data["device"],

@@ -33,7 +33,7 @@ class DataError(HnasError):
 
 
 class PluginError(HnasError):
-    """An unknown plugin name, or a plugin that cannot be loaded or constructed."""
+    """An unknown plugin name, or a plugin that cannot be loaded or constructed, or that breaks its interface."""
 
     exit_code = 4
 

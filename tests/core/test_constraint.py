@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hnas.constraint import ENERGY, SIZE, TIME, Constraint, Limit, default_constraint, resolve
+from hnas.constraint import Constraint, Limit, default_constraint, resolve
 from hnas.cost import MACS, PARAMS, Cost, Metric
 from hnas.errors import ConfigError
+from hnas.units import ENERGY, SIZE, TIME
 
 LATENCY = Metric(name="latency", unit="ms")
 METRICS = (

@@ -8,13 +8,13 @@ from collections.abc import Callable, Iterator
 from typing import Any, Literal
 
 from hnas.backend import HardwareBackend
-from hnas.constraint import COUNT, ENERGY, SIZE, TIME
 from hnas.layer import Layer
 from hnas.learner import MetaLearner
 from hnas.plugins.descriptors import Kind
 from hnas.space import SearchSpace
 from hnas.strategy import SearchStrategy
 from hnas.task_source import SPLITS, TaskSource
+from hnas.units import COUNT, ENERGY, SIZE, TIME
 
 Seen = Iterator[tuple[Literal["ok", "warning", "failed"], str]]
 IMAGE = (3, 32, 32)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from statistics import median
 from typing import Any, Literal
 
@@ -106,18 +106,23 @@ class DeviceInfo:
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
+def _floats(values: Iterable[float]) -> tuple[float, ...]:
+    return tuple(map(float, values))
+
+
 @frozen(kw_only=True)
 class Measurement:
     """One metric of one layer: the median of ``n`` samples and their median absolute deviation, in ``unit``.
 
-    ``samples`` are the raw ones, in the order in which they were taken, where they are kept.
+    ``samples`` are the raw ones, in the order in which they were taken, where they are kept. Numbers of numpy become
+    Python's: neither the store nor JSON would take them as numbers.
     """
 
-    median: float
-    mad: float = 0.0
+    median: float = field(converter=float)
+    mad: float = field(default=0.0, converter=float)
     n: int = 1
     unit: str = ""
-    samples: tuple[float, ...] = ()
+    samples: tuple[float, ...] = field(default=(), converter=_floats)
 
     @classmethod
     def of(cls, samples: Sequence[float], unit: str) -> Measurement:

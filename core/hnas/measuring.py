@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import groupby
 
 from attrs import define, field
@@ -13,6 +13,7 @@ from hnas.cost import DeviceInfo, LayerCosts
 from hnas.cost_table import check_costs
 from hnas.errors import DeviceError, UnsteadyError
 from hnas.layer import Layer
+from hnas.plugin_faults import faults_of
 from hnas.rounds import ONE, blocks
 from hnas.seeds import Seeds
 
@@ -20,6 +21,7 @@ Network = tuple[Layer, ...]
 """The layers of a whole network, measured end to end."""
 Item = Layer | Network
 
+_END = object()
 SAVE_EVERY_S = 0.01
 """How much measuring, in seconds, a kill may lose besides the layer in hand. A real device takes longer for one layer,
 so each of its rows is saved at once; 500 rows of a model are saved in a few transactions."""
@@ -98,10 +100,11 @@ class Sitting:
             run = list(group)
             if is_layer:
                 layers = [self.items[k] for k in run]
-                yield from zip(run, _in_step(self.info, layers, self.backend.measure(layers)), strict=True)  # type: ignore[arg-type]
+                yield from zip(run, in_step(self.info, self.backend, layers), strict=True)  # type: ignore[arg-type]
                 continue
             for key in run:
-                costs = self.backend.measure_network(self.items[key])  # type: ignore[arg-type]
+                with faults_of(f"the backend {self.info.backend} failed in measure_network() at {key}"):
+                    costs = self.backend.measure_network(self.items[key])  # type: ignore[arg-type]
                 if costs is None:
                     raise DeviceError(
                         f"{self.info.backend} cannot measure whole networks, so there is nothing to verify its table "
@@ -112,7 +115,7 @@ class Sitting:
 
     def _measure_anchor(self) -> float:
         assert self.anchor is not None
-        (costs,) = self.backend.measure([self.anchor])
+        (costs,) = in_step(self.info, self.backend, [self.anchor])
         check_costs(self.info, self.anchor.key, costs)
         return costs[self.info.metrics[0].name].median
 
@@ -143,15 +146,23 @@ class _Saver:
             self._save(rows)
 
 
-def _in_step(info: DeviceInfo, layers: Sequence[Layer], measured: Iterable[LayerCosts]) -> Iterator[LayerCosts]:
-    """Yield as many costs as there are layers. Raises `DeviceError` where the backend yields too few or too many."""
-    answers = iter(measured)
+def in_step(info: DeviceInfo, backend: HardwareBackend, layers: Sequence[Layer]) -> Iterator[LayerCosts]:
+    """Measure layers and yield the costs of each.
+
+    Raises `DeviceError` where the backend yields too few or too many, and `PluginError` that names the layer where its
+    code fails.
+    """
+    with faults_of(f"the backend {info.backend} failed in measure()"):
+        answers = iter(backend.measure(layers))
     for i, layer in enumerate(layers):
-        costs = next(answers, None)
-        if costs is None:
+        with faults_of(f"the backend {info.backend} failed at the layer {layer.key}"):
+            costs = next(answers, _END)
+        if costs is _END:
             raise DeviceError(
                 f"{info.backend} yielded costs for {i} of {len(layers)} layers and stopped before {layer.key}"
             )
-        yield costs
-    if next(answers, None) is not None:
+        yield costs  # type: ignore[misc]
+    with faults_of(f"the backend {info.backend} failed after the last of {len(layers)} layers"):
+        more = next(answers, _END)
+    if more is not _END:
         raise DeviceError(f"{info.backend} yielded more costs than the {len(layers)} layers that it was asked for")

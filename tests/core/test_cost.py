@@ -1,11 +1,12 @@
-"""Metrics that cannot be meant as they are written are refused where they are written."""
+"""Metrics that cannot be meant as they are written are refused there, and measurements hold plain numbers."""
 
 from __future__ import annotations
 
 import attrs
+import numpy as np
 import pytest
 
-from hnas import Metric, PluginError
+from hnas import Measurement, Metric, PluginError
 
 
 @pytest.mark.parametrize(
@@ -34,3 +35,10 @@ def test_a_known_unit_written_otherwise_is_refused(unit, known):
 @pytest.mark.parametrize("unit", ["", "KiB", "ms", "mJ", "K", "k", "m", "mm2", "mW", "GiB", "%", "fortnights"])
 def test_known_units_and_those_of_other_dimensions_are_taken(unit):
     assert Metric(name="area", unit=unit).unit == unit
+
+
+def test_numbers_of_numpy_become_plain_ones():
+    """SQLite keeps a float32 as four bytes, and JSON refuses it."""
+    measured = Measurement(median=np.float32(0.5), mad=np.float64(1), samples=tuple(np.ones(2, np.float32)))
+    assert [type(x) for x in (measured.median, measured.mad, *measured.samples)] == [float] * 4
+    assert type(Measurement.of(np.ones(3, np.float32), "ms").median) is float

@@ -88,9 +88,24 @@ def test_a_good_plugin_has_only_good_findings(checked):
             "needs",
         ),
         ('unit="ms"', 'unit="parsec"', "warning", "interface", "no limit can be set on latency_parsec"),
-        ('unit="ms")}', 'unit="s")}', "failed", "interface", "is in 's', describe() says 'ms'"),
-        ('yield {"latency"', 'yield {"time"', "failed", "interface", "gives ['time']"),
-        ("median=layer.macs", "median=-layer.macs", "failed", "interface", "expected a number from 0 on"),
+        ('unit="ms")}', 'unit="s")}', "failed", "interface", "'s' for conv2d-"),
+        (
+            'yield {"latency"',
+            'yield {"time"',
+            "failed",
+            "interface",
+            "no 'latency' for conv2d-3x16x16-8x16x16-k3s1p1g1b1; it gave ['time']",
+        ),
+        ('unit="ms")}', 'unit="ms"), "energy": 1.0}', "failed", "interface", "gives ['energy'] of conv2d-"),
+        (
+            'Measurement(median=layer.macs / self.speed, unit="ms")}',
+            "layer.macs / self.speed}",
+            "failed",
+            "interface",
+            "board gave latency = 55296.0 for conv2d-3x16x16-8x16x16-k3s1p1g1b1; expected a hnas.Measurement",
+        ),
+        ("layer.macs", "layer.mcs", "failed", "interface", "failed at the layer conv2d-3x16x16-8x16x16-k3s1p1g1b1: "),
+        ("median=layer.macs", "median=-layer.macs", "failed", "interface", "expected a finite number, not negative"),
         ("for layer in layers:", "for layer in layers[1:]:", "failed", "interface", "1 costs for 2 layers"),
         ('{"speed": self.speed}', '{"speed": self}', "failed", "interface", "TypeError"),
         ("        metrics = (", "        raise DeviceError('off')\n        metrics = (", "warning", "interface", "off"),
@@ -108,6 +123,13 @@ def test_a_fault_is_found(checked, old, new, level, name, told):
     assert any(f.level == level and f.check == name and told in f.told for f in found), found
     if level != "failed":
         assert all(f.level != "failed" for f in found), "it can be used all the same"
+
+
+def test_nothing_is_said_to_be_well_that_failed(checked):
+    """`ok interface: prices 2 layers` stands right below `latency is -0.017`."""
+    found = checked("median=layer.macs", "median=-layer.macs")
+    assert [f.level for f in found if f.check == "interface"] == ["ok", "failed", "failed"]
+    assert not any("prices" in f.told for f in found)
 
 
 def test_a_device_is_asked_what_it_is_and_no_more(checked):

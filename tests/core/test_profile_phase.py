@@ -6,7 +6,18 @@ import time
 import attrs
 import pytest
 
-from hnas import Choice, DeviceError, DeviceInfo, HardwareBackend, Layer, Measurement, Metric, SearchSpace, measuring
+from hnas import (
+    Choice,
+    DeviceError,
+    DeviceInfo,
+    HardwareBackend,
+    Layer,
+    Measurement,
+    Metric,
+    PluginError,
+    SearchSpace,
+    measuring,
+)
 from hnas.cost_store import CostStore
 from hnas.description import described
 from hnas.phases.profile import plan, profile, profile_json
@@ -225,6 +236,15 @@ def test_tells_what_it_does(monkeypatch):
     assert events[-1].values["check"] == {"rows": 9, "in order": True}
 
 
+def test_a_fault_in_check_table_names_the_backend():
+    class Unchecked(Counter):
+        def check_table(self, table, layers):
+            return {"first": table["no such layer"]}
+
+    with pytest.raises(PluginError, match=r"counter failed in check_table\(\): KeyError: 'no such layer'"):
+        run(Unchecked())
+
+
 def test_a_wrong_table_stops_the_phase():
     """A table that its own backend found wrong is used for a search."""
     with pytest.raises(DeviceError, match="row 3 is wrong"):
@@ -238,6 +258,9 @@ def test_a_wrong_table_stops_the_phase():
         (GOOD | {"latency": Measurement(median=-1.0, unit="ms")}, r"latency = -1\.0"),
         (GOOD | {"latency": Measurement(median=1.0, unit="s")}, "latency = 1.0 's' .* in 'ms'"),
         ({"latency": GOOD["latency"]}, "no 'cycles'"),
+        (GOOD | {"latency": 0.5}, r"counter gave latency = 0\.5 for .*; expected a hnas\.Measurement"),
+        (0.5, r"counter gave 0\.5 for .*; expected a mapping, {'latency': hnas\.Measurement"),
+        ([0.5], r"counter gave \[0\.5\] for .*; expected a mapping"),
     ],
 )
 def test_nonsense_from_a_device_is_refused_by_layer_and_not_saved(costs, message, store):
@@ -261,6 +284,27 @@ def test_a_backend_that_loses_step_is_refused(change, message):
 
     with pytest.raises(DeviceError, match=message):
         run(OutOfStep())
+
+
+@pytest.mark.parametrize("eager", [False, True], ids=["yields", "returns"])
+def test_an_exception_of_the_backend_names_it_and_the_layer(eager, store):
+    """'unexpected AttributeError' of a plugin reads like a fault of hnas, and no one knows at which layer."""
+
+    class Mistyped(Counter):
+        def costs(self, layer):
+            return super().costs(layer) if layer.kernel == 1 else layer.kernle
+
+        def measure(self, layers):
+            return list(super().measure(layers)) if eager else super().measure(layers)
+
+    with pytest.raises(PluginError, match=r"AttributeError: .*'kernle'") as error:
+        run(Mistyped(), store)
+    second = next(la for la in PRICED if la.kernel == 3)
+    where = "in measure()" if eager else f"at the layer {second.key}"
+    assert f"the backend counter failed {where}: " in str(error.value)
+    assert "--debug" in error.value.hint
+    assert isinstance(error.value.__cause__, AttributeError)
+    assert len(store.load(described(Mistyped()))) == (0 if eager else PRICED.index(second))
 
 
 def test_profile_json_is_what_the_command_prints():

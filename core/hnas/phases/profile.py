@@ -20,6 +20,7 @@ from hnas.errors import DeviceError
 from hnas.events import Event, Listener
 from hnas.layer import Layer, Shape
 from hnas.measuring import Item, Network, Sitting
+from hnas.plugin_faults import faults_of
 from hnas.rounds import ONE, combine, typical_spread
 from hnas.seeds import Seeds
 from hnas.space import SearchSpace
@@ -137,7 +138,8 @@ def profile(
     sitting.run(missing)
 
     rows = {layer.key: combine(found[layer.key]) for layer in todo.layers}
-    check = dict(backend.check_table(rows, todo.layers))
+    with faults_of(f"the backend {info.backend} failed in check_table()"):
+        check = dict(backend.check_table(rows, todo.layers))
     if info.rounds is not None:
         spread = typical_spread((found[layer.key] for layer in todo.layers), info.metrics[0].name)
         check["rounds"] = {

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 from typing import Any, Literal
 
 from hnas.backend import HardwareBackend
+from hnas.cost import DeviceInfo, LayerCosts
+from hnas.cost_table import check_costs
+from hnas.description import described
+from hnas.errors import DeviceError
 from hnas.layer import Layer
 from hnas.learner import MetaLearner
+from hnas.plugin_faults import faults_of
 from hnas.plugins.descriptors import Kind
 from hnas.space import SearchSpace
 from hnas.strategy import SearchStrategy
@@ -57,7 +63,7 @@ def check_space(space: SearchSpace) -> Seen:
 def check_backend(backend: HardwareBackend) -> Seen:
     """Ask what the device is; where it is a model, let it price two layers."""
     try:
-        info = backend.describe()
+        info = described(backend)
         metrics = {m.name: m for m in info.metrics}
         if not metrics or len(metrics) < len(info.metrics):
             yield "failed", f"describe() needs metrics with names of their own, got {[m.name for m in info.metrics]}"
@@ -70,22 +76,39 @@ def check_backend(backend: HardwareBackend) -> Seen:
         if info.rounds is not None:
             return
         layers = [layer for layer in LAYERS if info.ops is None or layer.op in info.ops]
-        rows = list(backend.measure(layers))
+        wrong, rows = 0, _priced(info, backend, layers)
         if len(rows) != len(layers):
+            wrong += 1
             yield "failed", f"measure() yielded {len(rows)} costs for {len(layers)} layers"
         for layer, row in zip(layers, rows, strict=False):
-            if set(row) != set(metrics):
-                yield "failed", f"measure() gives {sorted(row)} of {layer.key}, describe() declares {sorted(metrics)}"
-                return
-            for name, measured in row.items():
-                if not (math.isfinite(measured.median) and measured.median >= 0):
-                    yield "failed", f"{name} of {layer.key} is {measured.median}, expected a number from 0 on"
-                if measured.unit != metrics[name].unit:
-                    told = f"is in {measured.unit!r}, describe() says {metrics[name].unit!r}"
-                    yield "failed", f"{name} of {layer.key} {told}"
-        yield "ok", f"prices {len(rows)} layers"
+            for told in _mistakes(info, layer, row):
+                wrong += 1
+                yield "failed", told
+        if not wrong:
+            yield "ok", f"prices {len(rows)} layers"
     finally:
         backend.close()
+
+
+def _priced(info: DeviceInfo, backend: HardwareBackend, layers: Sequence[Layer]) -> list[LayerCosts]:
+    """Return what `measure` yields, however much that is. Raises `PluginError` that names the layer where it fails."""
+    answers = iter(backend.measure(layers))
+    rows: list[LayerCosts] = []
+    for layer in layers:
+        with faults_of(f"measure() failed at the layer {layer.key}"):
+            rows += islice(answers, 1)
+    return [*rows, *answers]
+
+
+def _mistakes(info: DeviceInfo, layer: Layer, row: LayerCosts) -> Iterator[str]:
+    """Yield what is wrong with a layer's costs."""
+    try:
+        check_costs(info, layer.key, row)
+    except DeviceError as cause:
+        yield str(cause) + (f" ({cause.hint})" if cause.hint else "")
+        return
+    if more := sorted(set(row) - {m.name for m in info.metrics}):
+        yield f"measure() gives {more} of {layer.key}, which describe() does not declare"
 
 
 def check_tasks(source: TaskSource) -> Seen:

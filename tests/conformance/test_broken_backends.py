@@ -133,6 +133,24 @@ class UndeclaredMetric(Board):
         return {**super().cost(layer), "energy": Measurement(median=1.0, unit="mJ")}
 
 
+class NegativeLatency(Board):
+    def cost(self, layer: Layer) -> LayerCosts:
+        cost = super().cost(layer)
+        return {**cost, "latency": evolve(cost["latency"], median=-cost["latency"].median)}
+
+
+class PlainNumbers(Board):
+    """It yields numbers where measurements are wanted."""
+
+    def cost(self, layer: Layer) -> LayerCosts:
+        return {name: m.median for name, m in super().cost(layer).items()}
+
+
+class OneNumber(Board):
+    def cost(self, layer: Layer) -> LayerCosts:
+        return super().cost(layer)["latency"].median
+
+
 class WorksOnce(Board):
     """An iterator that is left in the middle leaves the device busy."""
 
@@ -229,6 +247,9 @@ BROKEN = {
     SkipsTheLast: "test_yields_one_row_for_each_layer",
     YieldsTwice: "test_yields_one_row_for_each_layer",
     UndeclaredMetric: "test_rows_hold_every_metric_in_its_unit",
+    NegativeLatency: "test_rows_hold_every_metric_in_its_unit",
+    PlainNumbers: "test_rows_hold_every_metric_in_its_unit",
+    OneNumber: "test_rows_hold_every_metric_in_its_unit",
     WorksOnce: "test_a_measurement_can_be_interrupted",
     DiffersByInstance: "test_measuring_again_gives_the_same",
     RemembersItsNeighbour: "test_a_layer_costs_the_same_among_others",
@@ -257,6 +278,14 @@ def test_every_test_has_a_broken_backend():
 def test_a_description_that_is_no_json_is_told(failures):
     failed = failures(BackendConformance, PathInSettings)
     assert "DeviceInfo.conditions to be JSON" in failed["test_describes_a_device"]
+
+
+def test_what_is_no_cost_is_told_with_the_layer_and_the_value(failures):
+    (negative,) = failures(BackendConformance, NegativeLatency).values()
+    assert "board gave latency = -" in negative
+    assert "expected a finite number, not negative" in negative
+    (plain,) = failures(BackendConformance, PlainNumbers).values()
+    assert "expected a hnas.Measurement" in plain
 
 
 def test_a_device_error_is_the_right_error_for_an_unknown_layer(failures):

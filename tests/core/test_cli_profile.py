@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import pytest
 
 from hnas.cli import run
+from hnas.cli.profile_text import number
 from hnas.config.presets import PRESETS
 
 
@@ -51,6 +53,37 @@ def test_text_ends_with_the_next_command(capsys):
     )
     assert run(["profile", "--input", "1x8x8", "--n-way", "2", "--preset", "quick"]) == 0
     assert capsys.readouterr().err.splitlines()[-1] == "next: hnas run --space vgg9 --backend eyeriss --preset quick"
+
+
+def test_text_begins_with_what_costs_most_and_tells_what_networks_cost(capsys, monkeypatch):
+    """700 rows from A to Z, each with 17 digits, and nothing to choose a limit by."""
+    command = ["profile", "--input", "1x8x8", "--n-way", "2"]
+    assert run([*command, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    layers = sorted(found["layers"], key=lambda r: -r["latency_ms"])
+    assert run(command) == 0
+    piped = capsys.readouterr().out.splitlines()
+    head, *rows = piped[: 1 + len(layers)]
+    assert head.split()[:2] == ["LAYER", "LATENCY_MS"]
+    shown = [row.split() for row in rows]
+    assert sorted(r[0] for r in shown) == sorted(r["key"] for r in layers)
+    assert [r[1] for r in shown] == [f"{r['latency_ms']:.4g}" for r in layers]
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    assert run(command) == 0
+    terminal = capsys.readouterr().out.splitlines()
+    assert terminal[:21] == piped[:21]
+    assert terminal[21] == f"… and {len(layers) - 20} more; --json has all"
+    assert terminal[22:] == piped[1 + len(layers) :]
+    network = next(line.split() for line in terminal if line.startswith("maml++ "))
+    costs = found["references"]["maml++"]
+    assert network == ["maml++", *(str(v) if isinstance(v, int) else f"{v:.4g}" for v in costs.values())]
+    assert list(costs) == ["latency_ms", "cycles", "params", "macs"]
+
+
+def test_numbers_have_four_digits():
+    assert [number(x) for x in (7, 123456, 0.0123456, 1.0, 9876.54, 313600.0, 0.0)] == [
+        "7", "123456", "0.01235", "1", "9877", "313600", "0",
+    ]  # fmt: skip
 
 
 def test_a_backend_in_user_code_is_profiled(capsys, tmp_path, monkeypatch):

@@ -20,7 +20,8 @@ from hnas import (
 )
 from hnas.cost_store import CostStore
 from hnas.description import described
-from hnas.phases.profile import plan, profile, profile_json
+from hnas.phases.profile import plan, profile
+from hnas.phases.profile_record import profile_json
 
 
 class TwoLayers(SearchSpace):
@@ -38,6 +39,9 @@ class TwoLayers(SearchSpace):
             Layer(op="relu", in_shape=inner, out_shape=inner),
             Layer(op="linear", in_shape=(width, 1, 1), out_shape=(n_way, 1, 1), bias=True),
         ]
+
+    def references(self):
+        return {"large": self.architecture(width=16, kernel=3)}
 
     def supernet(self, input_shape, n_way):
         raise AssertionError("profiling needs no network")
@@ -310,7 +314,7 @@ def test_an_exception_of_the_backend_names_it_and_the_layer(eager, store):
 def test_profile_json_is_what_the_command_prints():
     """Scripts that read ``hnas profile --json`` break: names, units and whole numbers are a promise."""
     table, _ = run(Counter())
-    data = json.loads(json.dumps(profile_json(table, SPACE.distinct_layers(SHAPE, N_WAY))))
+    data = json.loads(json.dumps(profile_json(table, SPACE, SHAPE, N_WAY)))
     assert len(data["layers"]) == 9  # norm and relu are free here
     first = PRICED[0]
     assert data["layers"][0] == {
@@ -331,6 +335,14 @@ def test_profile_json_is_what_the_command_prints():
     assert isinstance(data["layers"][0]["cycles"], int)
     assert data["backend"] == "counter"
     assert data["fingerprint"] == table.info.fingerprint
+    large = SPACE.layers(SPACE.reference("large"), SHAPE, N_WAY)
+    macs = sum(la.macs for la in large)
+    assert data["references"]["large"] == {
+        "latency_ms": pytest.approx(macs * 1e-6),
+        "cycles": macs,
+        "params": sum(la.params for la in large),
+        "macs": macs,
+    }
     assert data["check"] == {"rows": 9, "in order": True}
 
 
@@ -339,4 +351,4 @@ def test_profile_json_refuses_a_table_that_lacks_a_layer():
     table, _ = run(Counter())
     rows = {key: row for key, row in table.rows.items() if key != PRICED[2].key}
     with pytest.raises(DeviceError, match=PRICED[2].key):
-        profile_json(attrs.evolve(table, rows=rows), PRICED)
+        profile_json(attrs.evolve(table, rows=rows), SPACE, SHAPE, N_WAY)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,7 +11,8 @@ import typer
 
 from hnas.cli import options
 from hnas.cli.invocation import invocation
-from hnas.cli.output import print_json, print_table, say_next
+from hnas.cli.output import print_json, say_next
+from hnas.cli.profile_text import print_profile
 
 if TYPE_CHECKING:
     from hnas.backend import HardwareBackend
@@ -71,8 +72,9 @@ def profile(
             raise typer.BadParameter("plans one device at a time", param_hint="--dry-run")
         return profile_all(invocation(ctx), backend or (), input_, verify=verify, fresh=fresh, as_json=as_json, **given)
     from hnas.console import display
-    from hnas.phases.profile import plan, profile_json
+    from hnas.phases.profile import plan
     from hnas.phases.profile import profile as measure
+    from hnas.phases.profile_record import profile_json
     from hnas.seeds import Seeds
 
     call = invocation(ctx)
@@ -88,17 +90,10 @@ def profile(
             table = measure(board, searched, shape, n_way, store=store, emit=shown, **how)
     finally:
         shown.close()
-    record = profile_json(table, searched.distinct_layers(shape, n_way))
+    record = profile_json(table, searched, shape, n_way)
     if as_json:
         return print_json(record)
-    fixed = ("layer", "key")
-    metrics = [k for k in record["layers"][0] if k not in fixed] if record["layers"] else []
-    print_table(
-        ("LAYER", *(m.upper() for m in metrics)), [(r["key"], *(r[m] for m in metrics)) for r in record["layers"]]
-    )
-    print(f"{len(record['layers'])} distinct layers of {loaded.config.space.name} on {loaded.config.backend.name}")
-    for line in _told(record["check"]):
-        print(line)
+    print_profile(record, loaded.config.space.name, loaded.config.backend.name)
     where = f"--space {loaded.config.space.name} --backend {_backend(loaded)}"
     if preset:
         return say_next(f"hnas run {where} --preset {preset}")
@@ -180,20 +175,3 @@ def _show_plan(todo: ProfilePlan, loaded: LoadedConfig, *, as_json: bool) -> Non
     print(f"{len(todo.layers)} distinct layers and {len(todo.networks)} networks in {len(todo.missing)} rounds")
     print(f"{known} measurements are known, {missing} are to be made{time}; nothing was measured")
     say_next(f"hnas profile --space {loaded.config.space.name} --backend {_backend(loaded)}")
-
-
-def _told(check: Mapping[str, Any]) -> Iterator[str]:
-    """Yield sentences on how far the table can be trusted."""
-    if rounds := check.get("rounds"):
-        spread = rounds["typical_spread"]
-        noise = "" if spread is None else f", which differ by {100 * spread:.1f} % typically"
-        blocks = f"{rounds['blocks_repeated']} blocks were repeated, {rounds['blocks_unsteady']} stayed unsteady"
-        yield f"each the median of {rounds['count']} rounds{noise}; {blocks}"
-    if found := check.get("verified"):
-        for name, of in (("sums over layers", found), ("calibrated sums", found.get("calibrated"))):
-            if of:
-                yield (
-                    f"{name} against {of['networks']} whole networks ({found['metric']}): mean error "
-                    f"{of['mape']:.1f} %, Kendall tau {of['tau']:.3f}, MSE {of['mse']:.3g}, "
-                    f"measured/estimated {of['ratio']:.3f}"
-                )

@@ -25,8 +25,8 @@ def profile_all(
     """Profile the devices and print what was found; ``flags`` are those of `options.load`, but for the backend."""
     from hnas.console import display
     from hnas.cost_store import CostStore
-    from hnas.phases.profile import profile_json
     from hnas.phases.profile_devices import profile_devices
+    from hnas.phases.profile_record import profile_json
     from hnas.seeds import Seeds
 
     if len(set(backends)) < len(backends):
@@ -53,7 +53,7 @@ def profile_all(
     finally:
         shown.close()
     if as_json:
-        return print_json({name: profile_json(t, space.distinct_layers(shape, n_way)) for name, t in tables.items()})
+        return print_json({name: profile_json(t, space, shape, n_way) for name, t in tables.items()})
     head = ("BACKEND", "DEVICE", "LAYERS", "METRICS")
     rows = [(n, t.info.device, len(t.rows), ", ".join(m.column for m in t.info.metrics)) for n, t in tables.items()]
     print_table(head, rows)

@@ -201,33 +201,6 @@ def verified(table: CostTable, networks: Mapping[str, Network], measured: Mappin
     return found | {"estimated": sums, "measured": truth}
 
 
-def profile_json(table: CostTable, layers: Iterable[Layer]) -> dict[str, Any]:
-    """Return the table as ``hnas profile --json`` prints it: the device, then each layer with its fields and costs.
-
-    Costs stand under the metric's name with its unit (``latency_ms``, ``cycles``). Layers that are free on the device
-    are left out. Raises `DeviceError` for a layer that the table lacks.
-    """
-    return {
-        **info_to_json(table.info),
-        "check": dict(table.check),
-        "calibration": {name: list(line) for name, line in table.calibration.items()},
-        "layers": [
-            {"layer": layer.to_json(), "key": layer.key, **_columns(table.info, table.row(layer))}
-            for layer in layers
-            if priced(table.info, layer)
-        ],
-    }
-
-
-def _columns(info: DeviceInfo, costs: LayerCosts) -> dict[str, float]:
-    columns: dict[str, float] = {}
-    for metric in info.metrics:
-        value = costs[metric.name].median
-        whole = not metric.unit and float(value).is_integer()  # a plain count
-        columns[metric.column] = int(value) if whole else value
-    return columns
-
-
 def _middle(layers: Sequence[Layer]) -> Layer | None:
     """Return the anchor: a layer of the middle of those that compute, so neither overhead nor caches rule it."""
     computing = sorted((layer for layer in layers if layer.macs), key=lambda la: (la.macs, la.key))

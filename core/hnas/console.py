@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
@@ -17,6 +18,13 @@ if TYPE_CHECKING:
 
 PLAIN_EVERY_S = 5.0
 """Seconds between plain lines, besides the starts and ends of phases."""
+
+
+STEADY_STEPS = 3
+"""Steps after the first one before a time left is told."""
+RECENT_STEPS = 20
+RECENT_S = 60.0
+"""The pace is that of as many steps, or of as many seconds where that is more steps."""
 
 
 class Display(Protocol):
@@ -67,13 +75,17 @@ class PlainDisplay:
 
     stream: TextIO
     clock: Callable[[], float] = time.monotonic
-    _started: dict[str, tuple[float, int]] = field(factory=dict)
+    _began: dict[str, float] = field(factory=dict)
+    _paces: dict[str, Pace] = field(factory=dict)
     _printed: float = float("-inf")
 
     def __call__(self, event: Event) -> None:
         now = self.clock()
+        pace = self._paces.setdefault(event.phase, Pace())
+        if event.kind == "step":
+            pace.add(event.done, now)
         if event.kind == "start":
-            self._started[event.phase] = (now, event.done)
+            self._began[event.phase], self._paces[event.phase] = now, Pace()
             text = event.text or (f"{event.total} steps" if event.total else "")
             if event.done:
                 text += f", going on from {event.done}"
@@ -81,10 +93,10 @@ class PlainDisplay:
         elif event.kind == "note":
             self._print(f"{event.phase}: {event.text}", self._printed)
         elif event.kind == "end":
-            began = self._started.get(event.phase, (now, 0))[0]
+            began = self._began.get(event.phase, now)
             self._print(f"{event.phase}: done in {duration(now - began)}{_listed(event)}", now)
         elif now - self._printed >= PLAIN_EVERY_S:
-            self._print(f"{event.phase}: {event.done}/{event.total}{_listed(event)}{self._left(event, now)}", now)
+            self._print(f"{event.phase}: {event.done}/{event.total}{_listed(event)}{_left(event, pace)}", now)
 
     def close(self) -> None:
         self.stream.flush()
@@ -93,11 +105,27 @@ class PlainDisplay:
         print(text, file=self.stream, flush=True)
         self._printed = now
 
-    def _left(self, event: Event, now: float) -> str:
-        began, first = self._started.get(event.phase, (now, 0))
-        if event.done <= first or now <= began:
-            return ""
-        return f", {duration((now - began) / (event.done - first) * (event.total - event.done))} left"
+
+@define
+class Pace:
+    """How fast a phase goes of late. Its first step says nothing of it: that one compiles, and fills caches."""
+
+    _marks: deque[tuple[int, float]] = field(factory=deque)
+    """Steps done and the time, from the end of the first step on; later those of the last minute, or the last few."""
+
+    def add(self, done: int, now: float) -> None:
+        """Take note of what is done by now."""
+        marks = self._marks
+        marks.append((done, now))
+        while len(marks) > RECENT_STEPS and marks[1][1] <= now - RECENT_S:
+            marks.popleft()
+
+    def seconds(self, steps: int) -> float | None:
+        """Return about how long so many steps take; ``None`` until a few steps have shown it."""
+        if not self._marks:
+            return None
+        (first, began), (done, now) = self._marks[0], self._marks[-1]
+        return (now - began) / (done - first) * steps if done - first >= STEADY_STEPS and now > began else None
 
 
 @define
@@ -155,6 +183,11 @@ def duration(seconds: float) -> str:
     if minutes < 60:
         return f"{minutes} min {rest:02d} s"
     return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def _left(event: Event, pace: Pace) -> str:
+    left = pace.seconds(event.total - event.done) if event.total else None
+    return "" if left is None else f", {duration(left)} left"
 
 
 def _listed(event: Event) -> str:

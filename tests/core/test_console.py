@@ -47,12 +47,39 @@ def test_the_time_left_of_a_resumed_phase_counts_its_own_steps_only():
     stream, clock = io.StringIO(), Clock()
     plain = PlainDisplay(stream, clock)
     plain(Event(phase="meta-train", kind="start", done=50, total=100))
-    clock.now = 10.0
-    plain(step(60))
+    for i in range(51, 61):
+        clock.now += 1.0
+        plain(step(i))
     assert stream.getvalue().splitlines() == [
         "meta-train: started: 100 steps, going on from 50",
+        "meta-train: 55/100, 45.0 s left",
         "meta-train: 60/100, 40.0 s left",
     ]
+
+
+def left_after(*seconds: float) -> list[str]:
+    """Tell of a step after each time; return what the lines say of the time left."""
+    stream, clock = io.StringIO(), Clock()
+    plain = PlainDisplay(stream, clock)
+    plain(Event(phase="meta-train", kind="start", total=100))
+    for i, wait in enumerate(seconds, 1):
+        clock.now += wait
+        plain(step(i))
+    return [line.partition(", ")[2] for line in stream.getvalue().splitlines()[1:]]
+
+
+def test_the_first_step_which_compiles_is_no_measure_of_the_others():
+    """The first line said five hours, and the phase took ten minutes."""
+    assert left_after(180.0, 5.0, 5.0, 5.0, 5.0) == ["", "", "", "8 min 00 s left", "7 min 55 s left"]
+
+
+def test_under_drift_the_time_left_follows_the_recent_pace():
+    """A machine that others have left is still judged by the slow hour before."""
+    assert left_after(*[60.0] * 10, *[6.0] * 30)[-1] == "6 min 00 s left"
+
+
+def test_a_phase_of_slow_steps_tells_a_time_left_too():
+    assert left_after(*[600.0] * 5)[-1] == "15 h 50 min left"
 
 
 def test_without_a_terminal_lines_are_plain():

@@ -5,6 +5,7 @@ hnas profile --backend ./examples/custom_backend.py:MyBoard --set backend.gmacs=
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 
 from attrs import asdict, frozen
@@ -32,7 +33,7 @@ class MyBoard(HardwareBackend):
         return DeviceInfo(
             backend="my-board",
             device="a board that does not exist",
-            runtime="roofline 1",
+            runtime="roofline 1",  # what runs the layers; change it with the formulas: stored rows are known by it
             metrics=(
                 Metric(name="latency", unit="ms"),  # a network takes the sum of its layers,
                 Metric(name="memory", unit="KiB", combine="max"),  # and needs the memory of its largest
@@ -43,14 +44,9 @@ class MyBoard(HardwareBackend):
     def measure(self, layers: Sequence[Layer]) -> Iterator[LayerCosts]:
         """Yield each layer's costs, as a real backend would measure them on the device."""
         for layer in layers:
-            moved = 4 * (_numbers(layer.in_shape) + _numbers(layer.out_shape) + layer.params)  # bytes of float32
+            moved = 4 * (math.prod(layer.in_shape) + math.prod(layer.out_shape) + layer.params)  # bytes of float32
             seconds = max(layer.macs / self.options.gmacs, moved / self.options.gbytes) / 1e9
             yield {
                 "latency": Measurement(median=1e3 * seconds, unit="ms"),
                 "memory": Measurement(median=moved / 1024, unit="KiB"),
             }
-
-
-def _numbers(shape: tuple[int, int, int]) -> int:
-    channels, height, width = shape
-    return channels * height * width

@@ -79,3 +79,14 @@ def test_links_out_of_the_site_become_names_and_broken_ones_stay():
     site["page"].file.src_uri = "plugins/tasks.md"
     assert replaced("[tasks](../tasks.md)", **site) == "[tasks](../tasks.md)"
     assert replaced("[make](../../Makefile)", **site) == "`Makefile`"
+
+
+def test_a_class_of_attrs_shows_what_it_is_made_with(required_module):
+    """Else the reference of a value says what it is, and not how to make one."""
+    griffe = required_module("griffe")
+    extensions = griffe.load_extensions(hook("attrs_signatures").AttrsSignatures)
+    cost = griffe.load("hnas", extensions=extensions, search_paths=[ROOT / "core"])["cost"]
+    _, *parameters = cost["Measurement"].parameters
+    shown = [(p.name, str(p.annotation), p.default, p.kind.value) for p in parameters]
+    assert shown[:2] == [("median", "float", None, "keyword-only"), ("mad", "float", "0.0", "keyword-only")]
+    assert {p.name: p.default for p in cost["DeviceInfo"].parameters}["settings"] == "..."

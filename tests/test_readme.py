@@ -134,7 +134,7 @@ EXAMPLES = sorted({name for page in PAGES for name in INCLUDED.findall(page.read
 def test_an_included_file_is_an_example_with_a_test(name):
     """What pages show of it is what is tested; a file that is missing would stop the site's build."""
     assert (ROOT / name).is_file()
-    tests = (ROOT / "tests" / "examples").rglob("test_*.py")
+    tests = (test for part in ("tests/examples", "examples") for test in (ROOT / part).rglob("test_*.py"))
     assert [t.name for t in tests if Path(name).stem in t.read_text(encoding="utf-8")] != []
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import json
 import os
@@ -117,6 +118,18 @@ def test_a_folder_that_cannot_be_written_is_told(tmp_path):
         Project(kind="space", name="small").write(tmp_path / "file" / "project")
 
 
+def test_the_backend_that_is_written_is_the_one_of_the_page():
+    """Whoever began in a file, as the page shows, moves the class's body into the project without an edit."""
+
+    def body(source: str) -> list[str]:
+        (cls,) = [node for node in ast.parse(source).body if isinstance(node, ast.ClassDef)]
+        return [ast.unparse(node) for node in cls.body[1:]]  # all but its docstring
+
+    written = Project(kind="backend", name="my-board").files()["src/hnas_backend_my_board/backend.py"]
+    example = Path(__file__).resolve().parents[2] / "examples" / "custom_backend.py"
+    assert body(written) == body(example.read_text())
+
+
 # ---------------------------------------------------------------- what is written works
 
 
@@ -173,7 +186,7 @@ def test_its_tests_notice_what_is_broken(projects, venv, tmp_path):
     """Else they would be worth nothing to whoever replaces the implementation."""
     copy = shutil.copytree(projects["backend"], tmp_path / "copy")
     module = copy / "src" / "hnas_backend_my_board" / "backend.py"
-    broken = module.read_text().replace("settings=asdict(self._options),", "")
+    broken = module.read_text().replace("settings=asdict(self.options),", "")
     assert broken != module.read_text()
     module.write_text(broken)
     env = {**os.environ, "PYTHONPATH": str(copy / "src")}

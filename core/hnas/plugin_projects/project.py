@@ -21,35 +21,35 @@ _ABOUT: dict[Kind, dict[str, str]] = {
     "space": {
         "what": "search space",
         "summary": "three convolutions, each with a kernel and a width to choose",
-        "options": "space",
+        "options": "space:Options",
         "try_it": "hnas spaces show $name",
     },
     "learner": {
         "what": "meta-learner",
         "summary": "first-order MAML with a plain outer step",
-        "options": "options",
+        "options": "options:Options",
         "try_it": "hnas config show --learner $name",
     },
     "backend": {
         "what": "hardware backend",
         "summary": "a roofline model of a device that does not exist",
-        "options": "backend",
+        "options": "backend:$cls.Options",
         "try_it": "hnas profile --backend $name",
     },
     "strategy": {
         "what": "search strategy",
         "summary": "regularised evolution",
-        "options": "strategy",
+        "options": "strategy:Options",
         "try_it": "hnas config show --strategy $name",
     },
     "tasks": {
         "what": "task source",
         "summary": "blobs drawn by numpy, without any data",
-        "options": "tasks",
+        "options": "tasks:Options",
         "try_it": "hnas data check $name",
     },
 }
-"""What differs between the kinds beside their modules; ``options`` is the module that holds the options class."""
+"""What differs between the kinds beside their modules; ``options`` is where in the package the options class is."""
 
 _PLACE = {
     "gitignore": ".gitignore",

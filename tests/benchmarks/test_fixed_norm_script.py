@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from types import ModuleType
 
+import pytest
 import torch
 
 from hnas.fixed_norm import FixedNorm, support_statistics
@@ -27,6 +28,7 @@ def setup() -> Setup:
     )
 
 
+@pytest.mark.slow
 def test_its_two_ways_are_the_learner_s_own_score_and_that_of_exported_models(
     benchmark_module: Callable[[str], ModuleType],
 ) -> None:

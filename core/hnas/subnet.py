@@ -23,7 +23,8 @@ class SubNet(SuperNet):
 
     @property
     def roles(self) -> Mapping[str, Role]:
-        return {k: self._supernet.roles[k] for k in self._names}
+        roles = self._supernet.roles
+        return {k: roles[k] for k in self._names}
 
     def init(self, generator: torch.Generator) -> Params:
         shared = self._supernet.share(self._supernet.init(generator), self._arch)

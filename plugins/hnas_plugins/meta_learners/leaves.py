@@ -19,12 +19,13 @@ class Leaves:
 
     def __init__(self, supernet: SuperNet, state: State, arch: Architecture, options: MAMLPlusPlusOptions) -> None:
         self._state, self._options = state, options
-        self._full = {k: state[f"params/{k}"].detach().requires_grad_() for k in supernet.roles}
+        roles = supernet.roles  # once: a property that may be computed, and this is done for every gradient
+        self._full = {k: state[f"params/{k}"].detach().requires_grad_() for k in roles}
         with torch.enable_grad():
             self._shared = supernet.share(self._full, arch)
         leaf = {k: _compact(v.detach()).requires_grad_() for k, v in self._shared.items()}
-        weights = {k: v for k, v in leaf.items() if supernet.roles[k] == "weight"}
-        norm = {k: v for k, v in leaf.items() if supernet.roles[k] == "norm"}
+        weights = {k: v for k, v in leaf.items() if roles[k] == "weight"}
+        norm = {k: v for k, v in leaf.items() if roles[k] == "norm"}
         fans = supernet.fan_ratios(arch)
         power = {"none": (0.0, 0.0), "head": (0.0, -1.0), "sqrt": (0.5, -1.0), "linear": (1.0, -1.0)}
         conv, head = power[options.rate_scaling]

@@ -44,14 +44,15 @@ class MAML(MetaLearner):
         if o.drop_block:
             supernet.with_drop_block(o.drop_block, [])  # or raise now, rather than in a worker
         state: State = {}
+        roles = supernet.roles
         for name, value in supernet.init(generator).items():
-            if supernet.roles[name] == "norm" and o.per_step_norm:
+            if roles[name] == "norm" and o.per_step_norm:
                 value = value.expand(o.inner_steps, *value.shape).clone()
             state[f"params/{name}"] = value
-            if supernet.roles[name] == "weight":
+            if roles[name] == "weight":
                 groups = (supernet.rate_groups,) if o.rates_by_group else ()
                 state[f"lslr/{name}"] = torch.full((*groups, o.inner_steps), o.inner_lr)
-            elif supernet.roles[name] == "norm" and o.per_step_statistics:
+            elif roles[name] == "norm" and o.per_step_statistics:
                 layer = name.rpartition(".")[0]
                 shape = (o.inner_steps + 1, value.shape[-1])
                 state[f"stats/{layer}.mean"] = torch.zeros(shape)

@@ -3,71 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import pytest
 from attrs import evolve
+from driving import Loss, interaction, noise, problem_of, run
 
-from hnas import Architecture, Ask, Cost, Scored, SearchProblem, SearchStrategy
-from hnas.constraint import Limit
-from hnas.cost import PARAMS
-from hnas.feasibility import Feasibility
-from hnas.search_loop import search
+from hnas import Architecture, Cost, Scored
 from hnas_strategies.genetic import Genetic, GeneticOptions
 from hnas_strategies.random_search import RandomSearch, RandomSearchOptions
 
-Loss = Callable[[int, Architecture], float]
-
-
-def problem_of(space: Any, params: float = math.inf, seed: int = 0) -> SearchProblem:
-    limits = [Limit(metric=PARAMS, value=params, text=f"params<={params}")] if params < math.inf else []
-    feasibility = Feasibility(space, limits, space.cost)
-    return SearchProblem(
-        space=space,
-        feasible=feasibility.feasible,
-        cost=space.cost,
-        sample_feasible=feasibility.sample,
-        generator=np.random.default_rng(seed),
-    )
-
-
-def run(strategy: SearchStrategy, problem: SearchProblem, loss: Loss) -> tuple[list[Ask], list[list[Scored]]]:
-    """Drive a search by the core's own loop; return what was asked and told."""
-    asks, told = list[Ask](), list[list[Scored]]()
-
-    def evaluate(iteration: int, ask: Ask) -> Sequence[Scored]:
-        asks.append(ask)
-        told.append(
-            [Scored(arch=a, loss=loss(iteration, a), accuracy=0.5, cost=Cost(values={})) for a in ask.architectures]
-        )
-        return told[-1]
-
-    search(strategy, problem, evaluate, trace=None, emit=lambda _: None)
-    return asks, told
-
-
-def noise(iteration: int, arch: Architecture) -> float:
-    """A loss without any structure, another one in every iteration."""
-    return float(np.random.default_rng([iteration, *arch.genes]).random())
-
 
 def objective(space: Any) -> Loss:
-    """A loss to which every choice adds its share, and every pair of neighbouring choices; deeper is better."""
-    rng = np.random.default_rng(42)
-    own = [rng.random(len(c.options)) for c in space.choices]
-    pair = [
-        rng.random((len(a.options), len(b.options))) for a, b in zip(space.choices, space.choices[1:], strict=False)
-    ]
-
-    def loss(iteration: int, arch: Architecture) -> float:
-        active = space.active(arch)
-        single = sum(w[g] for w, g, on in zip(own, arch.genes, active, strict=True) if on)
-        both = zip(pair, arch.genes, arch.genes[1:], active[1:], strict=False)
-        return float(3 + (single + 0.7 * sum(w[a, b] for w, a, b, on in both if on)) / sum(active) - arch.genes[0])
-
-    return loss
+    """Deeper is better."""
+    mean = interaction(space)
+    return lambda iteration, arch: 3 + mean(arch) - arch.genes[0]
 
 
 def test_elites_stay_and_the_rest_are_their_mutants(tiny_space: Any) -> None:

@@ -3,39 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pytest
+from driving import problem_of, run_scored
 
-from hnas import Architecture, Ask, Cost, Registry, Scored, SearchProblem
-from hnas.constraint import Limit
-from hnas.cost import PARAMS
-from hnas.feasibility import Feasibility
-from hnas.search_loop import search
+from hnas import Architecture, Ask, Cost, Registry, Scored
 from hnas_strategies.random_search import RandomSearch, RandomSearchOptions
 
 
 def run(space: Any, options: RandomSearchOptions, params: float = math.inf) -> tuple[list[Ask], list[list[Scored]]]:
-    limits = [Limit(metric=PARAMS, value=params, text=f"params<={params}")] if params < math.inf else []
-    feasibility = Feasibility(space, limits, space.cost)
-    problem = SearchProblem(
-        space=space,
-        feasible=feasibility.feasible,
-        cost=space.cost,
-        sample_feasible=feasibility.sample,
-        generator=np.random.default_rng(3),
-    )
-    asks, told = list[Ask](), list[list[Scored]]()
-
-    def evaluate(iteration: int, ask: Ask) -> Sequence[Scored]:
-        asks.append(ask)
-        told.append([_score(iteration, a) for a in ask.architectures])
-        return told[-1]
-
-    search(RandomSearch(options), problem, evaluate, trace=None, emit=lambda _: None)
-    return asks, told
+    return run_scored(RandomSearch(options), problem_of(space, params, seed=3), _score)
 
 
 def _score(iteration: int, arch: Architecture) -> Scored:

@@ -59,11 +59,11 @@ PRESETS: dict[str, dict[str, Any]] = {
             "n_query": 5,
             "start": "supernet",
             "rate_factor": 3.0,
-            # Most of ten minutes for one network: it takes some 8,000 tasks to reach 30 %, and a super-net of as few
+            # Half of ten minutes for one network: it takes some 5,000 tasks to reach 30 %, and a super-net of as few
             # tasks as fit in is no head start.
             "mini-imagenet": {
                 "epochs": 10,
-                "iterations": 210,
+                "iterations": 140,
                 "tasks": 4,
                 "start": "scratch",
                 "rate_factor": 1.0,

@@ -258,6 +258,14 @@ def test_the_default_root_follows_the_environment(monkeypatch: pytest.MonkeyPatc
     assert list(MiniImageNet().remote_files()) == []
 
 
+def test_a_folder_of_several_sets_may_be_named(tmp_path: Path):
+    """Such as the one that HNAS_DATA names."""
+    source = MiniImageNet(MiniImageNetOptions(root=str(tmp_path)))
+    assert source.root == tmp_path
+    (tmp_path / "mini-imagenet").mkdir()
+    assert source.root == tmp_path / "mini-imagenet"
+
+
 # ---------------------------------------------------------------- pictures
 
 

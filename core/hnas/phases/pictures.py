@@ -25,6 +25,9 @@ from hnas.pipeline import Pipeline
 from hnas.run_dir import RunDir
 from hnas.setup import Setup
 
+AT_MOST = 10
+"""Adaptions that score a network, two of each with five folds: so a search takes less than a minute on two cores."""
+
 
 @frozen(kw_only=True)
 class Tally:
@@ -85,7 +88,8 @@ def choose(phases: Pipeline, task: PictureTask) -> tuple[Adaption, str]:
     given = task.episodes()
     on: Literal["query", "support"] = "query"
     if task.k_shot > 1:
-        repeats = max(1, phases.config.search.tasks // n_folds(task.k_shot))
+        held_out = min(phases.config.search.tasks, AT_MOST)
+        repeats = max(1, held_out // n_folds(task.k_shot))
         given = folds(given, task.n_way, repeats)
         fitness = f"loss on held-out labelled pictures, {n_folds(task.k_shot)} folds, {repeats} times"
     elif task.n_query:

@@ -6,6 +6,7 @@ import ast
 import hashlib
 import inspect
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import suppress
 from importlib.metadata import entry_points
@@ -16,6 +17,8 @@ from hnas.plugins.loading import GROUP
 _INSTALLED = frozenset({"site-packages", "dist-packages"})
 _seen: dict[str, list[str]] = {}
 """By file, the digests that this process has met, in order."""
+_one_thread = threading.Lock()
+"""Devices are profiled in threads, and Python 3.11 cannot parse in several at once (SystemError)."""
 
 
 def source_digest(cls: type) -> str:
@@ -25,7 +28,8 @@ def source_digest(cls: type) -> str:
     source imports. Of a class without a file, as in a notebook, the class itself counts.
     """
     own = [base for base in cls.__mro__ if not _is_installed(base)]
-    parts = sorted({part for base in own for part in _parts(base)})
+    with _one_thread:
+        parts = sorted({part for base in own for part in _parts(base)})
     return _digest("\n".join(parts)) if parts else ""
 
 

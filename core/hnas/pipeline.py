@@ -105,7 +105,7 @@ class Pipeline:
         metrics = self.profile().metrics
         texts = self._constraints(metrics)
         reference = self.cost(self.reference[1]) if self.reference else None
-        limits = resolve([Constraint.parse(t) for t in texts], metrics, reference)
+        limits = resolve(Constraint.parse_all(texts), metrics, reference)
         Feasibility(self.setup.space, limits, self.cost).ensure_reachable()
         return limits
 

@@ -98,7 +98,7 @@ def waiting(name: str, source: TaskSource, width: int, reps: int) -> dict[str, A
             for _ in range(4):
                 count[0] += 1
                 progress = Progress(iteration=count[0], iterations_per_epoch=100, epochs=100)
-                meta_gradient(pool, state, cut([arch], 16, 1, setup.macs), 5, progress, "benchmark")
+                meta_gradient(pool, state, cut([arch], 16, 1, setup.work), 5, progress, "benchmark")
 
         def call() -> None:
             setup.send(pool)

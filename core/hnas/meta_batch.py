@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import Any
 
 import attrs
@@ -29,22 +28,21 @@ class Part:
 def cut(
     architectures: Sequence[Architecture], tasks: int, workers: int, work: Callable[[Architecture], float]
 ) -> list[Part]:
-    """Share ``tasks`` out among the architectures evenly, and cut what is too long for one worker; the longest first.
+    """Share ``tasks`` out among the architectures evenly, and cut them into parts of an even load; the longest first.
 
-    ``work`` is what one task of an architecture takes, in any unit. Parts are as large as an even load of the workers
-    allows, because tasks of one architecture are computed together. With fewer tasks than architectures the last
-    architectures get none.
+    ``work`` is what one task of an architecture takes, in any unit. All tasks are laid in a line, which is cut where a
+    worker's share ends (McNaughton's rule): so an architecture's tasks, which are computed together, stay together as
+    far as an even load allows. With fewer tasks than architectures the last architectures get none.
     """
     n = min(len(architectures), tasks)
-    bounds = [tasks * i // n for i in range(n + 1)]
-    loads = [work(a) * (last - first) for a, (first, last) in zip(architectures, pairwise(bounds), strict=False)]
-    even = sum(loads) / workers
-    found: list[tuple[float, Part]] = []
-    for arch, load, (first, last) in zip(architectures, loads, pairwise(bounds), strict=False):
-        pieces = min(last - first, max(1, math.ceil(load / even - 1e-9)))
-        edges = [first + (last - first) * i // pieces for i in range(pieces + 1)]
-        found += [(load / pieces, Part(arch=arch, tasks=range(a, b))) for a, b in pairwise(edges)]
-    return [part for _, part in sorted(found, key=lambda pair: -pair[0])]
+    firsts = [tasks * i // n for i in range(n + 1)]
+    line = [arch for arch, (a, b) in zip(architectures, pairwise(firsts), strict=False) for _ in range(a, b)]
+    each = [work(arch) for arch in line]
+    ends = list(accumulate(each))
+    shares = [int((end - one / 2) / ends[-1] * workers) for one, end in zip(each, ends, strict=True)]
+    edges = [i for i in range(1, tasks) if i in firsts or shares[i] != shares[i - 1]]
+    parts = [Part(arch=line[a], tasks=range(a, b)) for a, b in pairwise([0, *edges, tasks])]
+    return sorted(parts, key=lambda part: -sum(each[i] for i in part.tasks))
 
 
 def meta_gradient(

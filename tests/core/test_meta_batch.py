@@ -53,6 +53,17 @@ def test_what_is_too_long_for_one_worker_is_cut_and_goes_first() -> None:
     assert [(p.arch, len(p.tasks)) for p in parts] == [(large, 2), (large, 2), (one, 4), (two, 4), (three, 4)]
 
 
+def test_the_load_is_even_with_as_few_parts_as_that_takes() -> None:
+    """A network of three times the other's work: half of all work is two thirds of its tasks."""
+    small, large = named(2)
+    parts = cut([small, large], 24, 2, lambda a: 3.0 if a == large else 1.0)
+    assert [(p.arch, list(p.tasks)) for p in parts] == [
+        (large, list(range(16, 24))),
+        (small, list(range(12))),
+        (large, list(range(12, 16))),
+    ]
+
+
 def test_the_meta_gradient_is_the_sum_over_parts() -> None:
     """Two architectures of a meta-batch, together and each alone with its tasks."""
     setup = tiny_setup()

@@ -42,7 +42,7 @@ def gradient(executor: Executor, pieces: int) -> tuple[Gradient, list[tuple[floa
     setup = double_setup()
     fresh = setup.learner.init(setup.supernet, setup.seeds.torch("init"))
     state = {name: value.double() for name, value in fresh.items()}
-    parts = cut([setup.space.largest(), setup.space.smallest()], 5, pieces, lambda a: 1 + setup.macs(a))
+    parts = cut([setup.space.largest(), setup.space.smallest()], 5, pieces, setup.work)
     setup.send(executor)
     return meta_gradient(executor, state, parts, 2, PROGRESS, "train")
 

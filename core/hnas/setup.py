@@ -85,37 +85,40 @@ class Setup:
         key = (split, purpose, wanted, n_query, counter)
         if self._last is None or self._last[0] != key:
             spec = EpisodeSpec(n_way=self.n_way, k_shot=self.k_shot, n_query=n_query)
-
-            tasks = (self._task(split, purpose, spec, counter, i) for i in wanted)
-            drawn = Episodes.gather(tasks, len(wanted)) if self.given is None else self.given.select(wanted)
+            if self.given is not None:
+                drawn = self.given.select(wanted)
+            elif counter and not self.prefetch:
+                generators = [self.seeds.numpy(purpose, *counter, i) for i in wanted]
+                drawn = self.tasks.sample_each(split, spec, generators)
+            else:
+                task = self._task_ahead if counter else self._task
+                drawn = Episodes.gather((task(split, purpose, spec, counter, i) for i in wanted), len(wanted))
             self._last = (key, drawn.to(self.accelerator))
         return self._last[1]
 
     def _task(self, split: Split, purpose: str, spec: EpisodeSpec, counter: tuple[int, ...], index: int) -> Episodes:
         """Draw a task, or return it as it was drawn before; those not asked for the longest are forgotten."""
-        if counter:
-            return self._training_task(split, purpose, spec, counter, index)
         key = (split, purpose, spec, index)
         if key in self._drawn:
             self._drawn.move_to_end(key)
             return self._drawn[key]
-        task = self._drawn[key] = self.tasks.sample(split, 1, spec, self.seeds.numpy(purpose, index))
+        task = self._drawn[key] = self._draw(split, purpose, spec, counter, index)
         while sum(t.nbytes for t in self._drawn.values()) > REMEMBERED_BYTES and len(self._drawn) > 1:
             self._drawn.popitem(last=False)
         return task
 
-    def _training_task(
+    def _task_ahead(
         self, split: Split, purpose: str, spec: EpisodeSpec, counter: tuple[int, ...], index: int
     ) -> Episodes:
-        def draw(counter: tuple[int, ...]) -> Episodes:
-            return self.tasks.sample(split, 1, spec, self.seeds.numpy(purpose, *counter, index))
-
-        if not self.prefetch:
-            return draw(counter)
-        task = self._ahead.get((split, purpose, spec, counter, index), lambda: draw(counter))
+        """Return a task that was drawn ahead, or draw it, and begin with the one of the next count."""
         following = (*counter[:-1], counter[-1] + 1)
-        self._ahead.start((split, purpose, spec, following, index), lambda: draw(following))
+        now, then = ((split, purpose, spec, count, index) for count in (counter, following))
+        task = self._ahead.get(now, lambda: self._draw(*now))
+        self._ahead.start(then, lambda: self._draw(*then))
         return task
+
+    def _draw(self, split: Split, purpose: str, spec: EpisodeSpec, counter: tuple[int, ...], index: int) -> Episodes:
+        return self.tasks.sample(split, 1, spec, self.seeds.numpy(purpose, *counter, index))
 
     @cached_property
     def _ahead(self) -> Prefetcher:

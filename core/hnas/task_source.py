@@ -60,6 +60,19 @@ class TaskSource(ABC):
 
     # ---------------------------------------------------------------- optional
 
+    def sample_each(self, split: Split, spec: EpisodeSpec, generators: Sequence[np.random.Generator]) -> Episodes:
+        """Draw one task from each generator, the same as `sample` draws from it, to the last bit.
+
+        So a training draws its tasks. The default calls `sample` once for each; to make the tensors of all tasks at
+        once is faster. A subclass that gives only `sample` gets this default, not its parents' `sample_each`.
+        """
+        return Episodes.gather((self.sample(split, 1, spec, g) for g in generators), len(generators))
+
+    def __init_subclass__(cls, **arguments: Any) -> None:
+        super().__init_subclass__(**arguments)
+        if "sample" in vars(cls) and "sample_each" not in vars(cls):
+            cls.sample_each = TaskSource.sample_each  # type: ignore[method-assign]
+
     def remote_files(self) -> Sequence[RemoteFile]:
         """Return what `hnas data fetch` has to download, and where it belongs. Nothing by default."""
         return ()

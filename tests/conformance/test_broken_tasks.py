@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -93,6 +94,13 @@ class AugmentsGlobally(Source):
         return evolve(drawn, support_x=drawn.support_x + self.shift, query_x=drawn.query_x + self.shift)
 
 
+class DrawsAllFromTheFirst(Source):
+    """Tasks that are drawn together share a generator."""
+
+    def sample_each(self, split: Split, spec: EpisodeSpec, generators: Sequence[np.random.Generator]) -> Episodes:
+        return self.sample(split, len(generators), spec, generators[0])
+
+
 class QueriesItsSupport(Source):
     """Support and query images are drawn apart from each other."""
 
@@ -146,6 +154,7 @@ BROKEN: dict[Any, str] = {
     Doubles: "test_tasks_have_their_shapes",
     SortsByImage: "test_tasks_have_their_shapes",
     AugmentsGlobally: "test_one_state_of_the_generator_gives_one_batch",
+    DrawsAllFromTheFirst: "test_a_task_does_not_depend_on_those_drawn_with_it",
     QueriesItsSupport: "test_no_image_is_in_a_task_twice",
     DrawsWithReplacement: "test_no_class_is_in_a_task_twice",
     SharesAClass: "test_splits_share_no_image",
@@ -161,9 +170,13 @@ def test_a_broken_source_fails_the_test_for_it(broken, failures, expect_only):
 
 
 def test_global_randomness_fails_whatever_repeats(failures):
-    """Also the copy in a worker draws others, so that test may fail, too."""
+    """Also the copy in a worker draws others, and so do two ways of drawing: those tests may fail, too."""
     failed = failures(TasksConformance, DrawsGlobally, **SIZE)
-    assert set(failed) == {"test_one_state_of_the_generator_gives_one_batch", "test_can_be_sent_to_workers"}
+    assert set(failed) == {
+        "test_one_state_of_the_generator_gives_one_batch",
+        "test_a_task_does_not_depend_on_those_drawn_with_it",
+        "test_can_be_sent_to_workers",
+    }
 
 
 def test_nothing_is_said_against_a_good_one(failures):

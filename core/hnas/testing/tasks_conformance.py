@@ -71,6 +71,16 @@ class TasksConformance(Conformance[TaskSource]):
             expect(differ, "the tasks of a batch to differ", "the first two are equal", "draw each task's classes anew")
         untouched.expect_untouched("`sample`")
 
+    def test_a_task_does_not_depend_on_those_drawn_with_it(self) -> None:
+        """Trainings draw with `sample_each` whatever a worker has to do: it must be what `sample` draws, to the bit."""
+        source = self.make()
+        for split in SPLITS:
+            together = source.sample_each(split, self.spec, [Seeds(i).numpy("conformance") for i in range(3)])
+            singly = [self._sample(source, split, 1, seed=i) for i in range(3)]
+            then = "let each generator decide one task alone, or leave `sample_each` out"
+            equal = len(together) == 3 and all(_equal(together[i : i + 1], singly[i]) for i in range(3))
+            expect(equal, f"the {split} tasks that `sample` draws from each generator", "others", then)
+
     def test_no_image_is_in_a_task_twice(self) -> None:
         """A query image that was among the support images is a test question with its answer."""
         source = self.make()

@@ -10,16 +10,16 @@ import numpy as np
 from attrs import frozen
 
 from hnas.download import RemoteFile
-from hnas.episode import Episodes, EpisodeSpec
+from hnas.episode import EpisodeSpec
 from hnas.layer import Shape
 from hnas.settings import setting
-from hnas.task_source import Origin, Split, TaskSource
+from hnas.task_source import Origin, Split
 from hnas_plugins.tasks.augmentation_options import AugmentationOptions
 from hnas_plugins.tasks.cifar_files import ARCHIVE
 from hnas_plugins.tasks.cifar_reader import PER_CLASS, SIDE, Cifar100, read_cifar
 from hnas_plugins.tasks.cifar_splits import Division, labels
 from hnas_plugins.tasks.data_root import data_root
-from hnas_plugins.tasks.image_classes import ImageClasses
+from hnas_plugins.tasks.image_classes import ImageClasses, ImageClassesSource
 
 _URL = f"https://www.cs.toronto.edu/~kriz/{ARCHIVE}"
 _MD5 = "eb9058c3a382ffc7106e4002c42a8d85"  # as torchvision records it
@@ -39,7 +39,7 @@ class CifarOptions(AugmentationOptions):
     )
 
 
-class Cifar(TaskSource):
+class Cifar(ImageClassesSource):
     """CIFAR-100 at 32×32 in colour, 600 images a class: those of its training and of its test files together.
 
     Classes stand in the order of their names. Augmentation is for training tasks only.
@@ -48,6 +48,7 @@ class Cifar(TaskSource):
     def __init__(self, division: Division, options: CifarOptions | None = None) -> None:
         self._division: Division = division
         self._options = options or CifarOptions()
+        super().__init__(self._options)
 
     @property
     def root(self) -> Path:
@@ -61,13 +62,12 @@ class Cifar(TaskSource):
     def n_classes(self, split: Split) -> int:
         return len(labels(self._division, split))
 
-    def sample(self, split: Split, n_tasks: int, spec: EpisodeSpec, generator: np.random.Generator) -> Episodes:
-        members = np.array(labels(self._division, split))
-        found = self._read
-        of_split = ImageClasses(images=found.images, starts=found.starts[members], counts=found.counts[members])
-        augmentation = self._options if split == "train" else None
-        what = f"{self._division}'s {split} split"
-        return of_split.tasks(n_tasks, spec, generator, what=what, augmentation=augmentation)
+    def _classes(self, split: Split, spec: EpisodeSpec) -> ImageClasses:
+        members, found = np.array(labels(self._division, split)), self._read
+        return ImageClasses(images=found.images, starts=found.starts[members], counts=found.counts[members])
+
+    def _what(self, split: Split) -> str:
+        return f"{self._division}'s {split} split"
 
     def remote_files(self) -> Sequence[RemoteFile]:
         path = self.root / ARCHIVE

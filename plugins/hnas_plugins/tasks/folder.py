@@ -9,17 +9,16 @@ from pathlib import Path
 import numpy as np
 from attrs import frozen, validators
 
-from hnas.episode import Episodes, EpisodeSpec
+from hnas.episode import EpisodeSpec
 from hnas.errors import DataError, first_few
 from hnas.layer import Shape
 from hnas.settings import at_least_0, positive, setting
-from hnas.task_source import SPLITS, Origin, Split, TaskSource
-from hnas_plugins.tasks.array_cache import release
+from hnas.task_source import SPLITS, Origin, Split
 from hnas_plugins.tasks.augmentation_options import AugmentationOptions
 from hnas_plugins.tasks.folder_inventory import HINT, Inventory, shown, take_inventory
 from hnas_plugins.tasks.folder_reader import Decoded, read_folder
 from hnas_plugins.tasks.folder_splits import USUAL_WAY, random_split
-from hnas_plugins.tasks.image_classes import ImageClasses
+from hnas_plugins.tasks.image_classes import ImageClasses, ImageClassesSource
 from hnas_plugins.tasks.sampling import Indices
 
 
@@ -37,7 +36,7 @@ class FolderOptions(AugmentationOptions):
     )
 
 
-class Folder(TaskSource):
+class Folder(ImageClassesSource):
     """A folder of pictures, each class in a sub-folder that has its name.
 
     Where the folder holds ``train``, ``val`` (or ``validation``) and ``test``, each with sub-folders for its classes,
@@ -49,6 +48,7 @@ class Folder(TaskSource):
 
     def __init__(self, options: FolderOptions | None = None) -> None:
         self._options = options or FolderOptions()
+        super().__init__(self._options)
 
     @property
     def root(self) -> Path:
@@ -68,17 +68,15 @@ class Folder(TaskSource):
         """Return the names of a split's classes, in order."""
         return [self._inventory.classes[i].name for i in self._members[split]]
 
-    def sample(self, split: Split, n_tasks: int, spec: EpisodeSpec, generator: np.random.Generator) -> Episodes:
+    def _classes(self, split: Split, spec: EpisodeSpec) -> ImageClasses:
         members, decoded = self._members[split], self._decoded
-        counts, images = decoded.counts[members], decoded.prepared.images
-        what = f"folder: the {split} split of {self.root} (its smallest class is {self._smallest(split)})"
+        counts = decoded.counts[members]
         if spec.n_way <= len(members):
             self._require_images(split, counts, spec)
-        classes = ImageClasses(images=images, starts=decoded.starts[members], counts=counts)
-        augmentation = self._options if split == "train" else None
-        episodes = classes.tasks(n_tasks, spec, generator, what=what, augmentation=augmentation)
-        release(images)
-        return episodes
+        return ImageClasses(images=decoded.prepared.images, starts=decoded.starts[members], counts=counts)
+
+    def _what(self, split: Split) -> str:
+        return f"folder: the {split} split of {self.root} (its smallest class is {self._smallest(split)})"
 
     def origin(self) -> Origin:
         path = self.root if self._options.root else None

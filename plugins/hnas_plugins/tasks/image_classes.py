@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
+from collections.abc import Sequence
+
 import numpy as np
 from attrs import frozen
 
 from hnas.episode import Episodes, EpisodeSpec
 from hnas.layer import Shape
-from hnas_plugins.tasks.array_cache import Images
+from hnas.task_source import Split, TaskSource
+from hnas_plugins.tasks.array_cache import Images, release
 from hnas_plugins.tasks.augmentation_options import AugmentationOptions
-from hnas_plugins.tasks.sampling import Indices, assemble, draw_classes, draw_images
+from hnas_plugins.tasks.sampling import Indices, assemble, draw_tasks, pixels
 
 
 @frozen(kw_only=True, eq=False)
@@ -31,24 +35,55 @@ class ImageClasses:
 
     def tasks(
         self,
+        generators: Sequence[np.random.Generator],
         n_tasks: int,
         spec: EpisodeSpec,
-        generator: np.random.Generator,
         *,
         what: str,
         augmentation: AugmentationOptions | None = None,
     ) -> Episodes:
-        """Draw tasks, pixels in 0…1. ``what`` names the split in the `DataError` where it has too little for them."""
-        import torch
+        """Draw ``n_tasks`` tasks from each generator, pixels in 0…1; one's do not depend on the others.
 
-        from hnas_plugins.tasks.augmentation import augment
+        ``what`` names the split in the `DataError` where it has too little for them.
+        """
+        augments = augmentation is not None and augmentation.augments
+        if augments and len(generators) > 1:  # each changes its own images
+            each = (self.tasks([g], n_tasks, spec, what=what, augmentation=augmentation) for g in generators)
+            return Episodes.gather(each, len(generators))
+        drawn = draw_tasks(generators, n_tasks, len(self), self.counts, spec, what)
+        images = pixels(self.images[drawn.each_image(self.starts[drawn.classes]) + drawn.images])
+        if augmentation is not None and augments:
+            from hnas_plugins.tasks.augmentation import augment
 
-        classes = draw_classes(generator, n_tasks, len(self), spec, what)
-        support, query = draw_images(generator, n_tasks, self.counts[classes], spec, what)
-        starts = self.starts[classes][:, :, None]
-        wanted = np.concatenate([(starts + support).ravel(), (starts + query).ravel()])
-        images = torch.from_numpy(self.images[wanted]).permute(0, 3, 1, 2)
-        pixels = images.to(torch.float32, memory_format=torch.contiguous_format).mul_(1 / 255)
-        if augmentation is not None and augmentation.augments:
-            pixels = augment(pixels, augmentation, generator)
-        return assemble(pixels, n_tasks, spec)
+            images = augment(images, augmentation, generators[0])
+        return assemble(images, len(drawn), spec)
+
+
+class ImageClassesSource(TaskSource):
+    """A task source each split of which is `ImageClasses`. ``augmentation`` is for training tasks only."""
+
+    def __init__(self, augmentation: AugmentationOptions) -> None:
+        self._augmentation = augmentation
+
+    @abstractmethod
+    def _classes(self, split: Split, spec: EpisodeSpec) -> ImageClasses:
+        """Return a split's images. May raise `DataError` where they are not enough for ``spec``; drawing does."""
+
+    @abstractmethod
+    def _what(self, split: Split) -> str:
+        """Return how messages name a split."""
+
+    def sample(self, split: Split, n_tasks: int, spec: EpisodeSpec, generator: np.random.Generator) -> Episodes:
+        return self._tasks(split, [generator], n_tasks, spec)
+
+    def sample_each(self, split: Split, spec: EpisodeSpec, generators: Sequence[np.random.Generator]) -> Episodes:
+        return self._tasks(split, generators, 1, spec)
+
+    def _tasks(
+        self, split: Split, generators: Sequence[np.random.Generator], n_tasks: int, spec: EpisodeSpec
+    ) -> Episodes:
+        classes = self._classes(split, spec)
+        augmentation = self._augmentation if split == "train" else None
+        episodes = classes.tasks(generators, n_tasks, spec, what=self._what(split), augmentation=augmentation)
+        release(classes.images)
+        return episodes

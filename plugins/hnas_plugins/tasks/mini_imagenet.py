@@ -9,15 +9,15 @@ from typing import Any, Protocol
 import numpy as np
 from attrs import frozen
 
-from hnas.episode import Episodes, EpisodeSpec
+from hnas.episode import EpisodeSpec
 from hnas.errors import DataError
 from hnas.layer import Shape
 from hnas.settings import setting
-from hnas.task_source import SPLITS, Origin, Split, TaskSource
-from hnas_plugins.tasks.array_cache import Allocate, Prepared, digest, prepared, release
+from hnas.task_source import SPLITS, Origin, Split
+from hnas_plugins.tasks.array_cache import Allocate, Prepared, digest, prepared
 from hnas_plugins.tasks.augmentation_options import AugmentationOptions
 from hnas_plugins.tasks.data_root import data_root
-from hnas_plugins.tasks.image_classes import ImageClasses
+from hnas_plugins.tasks.image_classes import ImageClasses, ImageClassesSource
 from hnas_plugins.tasks.mini_imagenet_arrays import Hdf5, Pickle
 from hnas_plugins.tasks.mini_imagenet_pictures import Folders, Tar
 from hnas_plugins.tasks.mini_imagenet_splits import HINT, HOW, LICENCE, PICTURES, SIDE, classes
@@ -54,7 +54,7 @@ class Layout(Protocol):
         """Write all images into the array and return how many each class has, in order, as ``counts``."""
 
 
-class MiniImageNet(TaskSource):
+class MiniImageNet(ImageClassesSource):
     """Mini-ImageNet at 84×84 in colour, with Ravi and Larochelle's split: 64, 16 and 20 classes.
 
     Pictures of other sizes, such as ImageNet's own, are scaled to 84×84 whatever their proportions, as Ravi and
@@ -65,6 +65,7 @@ class MiniImageNet(TaskSource):
 
     def __init__(self, options: MiniImageNetOptions | None = None) -> None:
         self._options = options or MiniImageNetOptions()
+        super().__init__(self._options)
 
     @property
     def root(self) -> Path:
@@ -78,14 +79,13 @@ class MiniImageNet(TaskSource):
     def n_classes(self, split: Split) -> int:
         return len(classes(split))
 
-    def sample(self, split: Split, n_tasks: int, spec: EpisodeSpec, generator: np.random.Generator) -> Episodes:
+    def _classes(self, split: Split, spec: EpisodeSpec) -> ImageClasses:
         found = self._prepare(split)
         counts = np.array(found.record["counts"], np.int64)
-        images = ImageClasses(images=found.images, starts=np.cumsum(counts) - counts, counts=counts)
-        augmentation = self._options if split == "train" else None
-        episodes = images.tasks(n_tasks, spec, generator, what=_what(split), augmentation=augmentation)
-        release(found.images)
-        return episodes
+        return ImageClasses(images=found.images, starts=np.cumsum(counts) - counts, counts=counts)
+
+    def _what(self, split: Split) -> str:
+        return f"mini-imagenet's {split} split"
 
     def origin(self) -> Origin:
         return Origin(path=self.root, licence=LICENCE, how=HOW)
@@ -111,7 +111,7 @@ class MiniImageNet(TaskSource):
 
     def _prepare(self, split: Split) -> Prepared:
         if split not in self._prepared:
-            what = _what(split)
+            what = self._what(split)
             try:
                 layout = find_layout(self.root, split)
                 key = f"{split}-{digest([FORMAT, layout.fingerprint])}"
@@ -119,10 +119,6 @@ class MiniImageNet(TaskSource):
                 raise DataError(f"{what}: {cause.filename}: {cause.strerror}", hint=HINT) from cause
             self._prepared[split] = prepared("mini-imagenet", key, layout.fill, what=what)
         return self._prepared[split]
-
-
-def _what(split: Split) -> str:
-    return f"mini-imagenet's {split} split"
 
 
 def find_layout(root: Path, split: Split) -> Layout:

@@ -19,7 +19,7 @@ from hnas_plugins.tasks.array_cache import Images
 from hnas_plugins.tasks.data_root import data_root
 from hnas_plugins.tasks.omniglot_reader import SIDE, read_images
 from hnas_plugins.tasks.omniglot_splits import DRAWINGS, random_split, vinyals_split
-from hnas_plugins.tasks.sampling import Indices, assemble, draw_classes, draw_images
+from hnas_plugins.tasks.sampling import Indices, assemble, draw_tasks, pixels
 
 _URL = "https://github.com/brendenlake/omniglot/raw/master/python/"
 _MD5 = {  # as torchvision records them; no SHA-256 was ever published
@@ -71,18 +71,22 @@ class Omniglot(TaskSource):
         return len(self._characters[split]) * self._turns(split)
 
     def sample(self, split: Split, n_tasks: int, spec: EpisodeSpec, generator: np.random.Generator) -> Episodes:
-        import torch
+        return self._tasks(split, [generator], n_tasks, spec)
 
-        what, turns = f"omniglot's {split} split", self._turns(split)
-        classes = draw_classes(generator, n_tasks, self.n_classes(split), spec, what)
-        support, query = draw_images(generator, n_tasks, DRAWINGS, spec, what)
-        characters = _each_image(self._characters[split][classes // turns], support, query)
-        images = self._images[characters, np.concatenate([support.ravel(), query.ravel()])]
-        turn = _each_image(classes % turns, support, query)
+    def sample_each(self, split: Split, spec: EpisodeSpec, generators: Sequence[np.random.Generator]) -> Episodes:
+        return self._tasks(split, generators, 1, spec)
+
+    def _tasks(
+        self, split: Split, generators: Sequence[np.random.Generator], n_tasks: int, spec: EpisodeSpec
+    ) -> Episodes:
+        turns = self._turns(split)
+        drawn = draw_tasks(generators, n_tasks, self.n_classes(split), DRAWINGS, spec, f"omniglot's {split} split")
+        images = self._images[drawn.each_image(self._characters[split][drawn.classes // turns]), drawn.images]
+        turn = drawn.each_image(drawn.classes % turns)
         for quarter in range(1, turns):
             turned = np.flatnonzero(turn == quarter)
             images[turned] = _turned(images[turned], quarter)
-        return assemble(torch.from_numpy(images).to(torch.float32).mul_(1 / 255)[:, None], n_tasks, spec)
+        return assemble(pixels(images), len(drawn), spec)
 
     def remote_files(self) -> Sequence[RemoteFile]:
         return [
@@ -116,11 +120,6 @@ class Omniglot(TaskSource):
             s: np.array(random_split(s, self._options.split_seed) if random else vinyals_split(s), np.int64)
             for s in SPLITS
         }
-
-
-def _each_image(of_class: Indices, support: Indices, query: Indices) -> Indices:
-    """Repeat what is known of each class (T, n_way) for its images, all support images first, as `assemble` wants."""
-    return np.concatenate([np.repeat(of_class, drawn.shape[2]) for drawn in (support, query)])
 
 
 def _turned(images: Images, quarter: int) -> Images:

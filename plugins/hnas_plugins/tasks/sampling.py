@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+from attrs import frozen
 from numpy.typing import NDArray
 
 from hnas.episode import Episodes, EpisodeSpec
@@ -79,6 +80,56 @@ def draw_images(
     population = n_images if isinstance(n_images, int) else n_images.reshape(-1)
     drawn = draw_distinct(generator, n_tasks * spec.n_way, population, count).reshape(n_tasks, spec.n_way, count)
     return drawn[:, :, : spec.k_shot], drawn[:, :, spec.k_shot :]
+
+
+@frozen(kw_only=True, eq=False)
+class Drawn:
+    """Which classes and images T tasks show. Images are numbers within their class."""
+
+    classes: Indices  # (T, n_way)
+    support: Indices  # (T, n_way, k_shot)
+    query: Indices  # (T, n_way, n_query)
+
+    def __len__(self) -> int:
+        return len(self.classes)
+
+    @property
+    def images(self) -> Indices:
+        """All images' numbers, as `assemble` wants them: all tasks' support images, then their query images."""
+        return np.concatenate([self.support.ravel(), self.query.ravel()])
+
+    def each_image(self, of_class: Indices) -> Indices:
+        """Repeat what is known of each class (T, n_way) for its images, in the order of `images`."""
+        return np.concatenate([np.repeat(of_class, drawn.shape[2]) for drawn in (self.support, self.query)])
+
+
+def draw_tasks(
+    generators: Sequence[np.random.Generator],
+    n_tasks: int,
+    n_classes: int,
+    n_images: int | Indices,
+    spec: EpisodeSpec,
+    what: str,
+) -> Drawn:
+    """Draw ``n_tasks`` tasks from each of ``generators``; one's do not depend on the others.
+
+    ``n_images`` is what every class has, or (n_classes,). Raises `DataError` as `draw_classes` and `draw_images` do.
+    """
+    drawn = []
+    for generator in generators:
+        classes = draw_classes(generator, n_tasks, n_classes, spec, what)
+        of_class = n_images if isinstance(n_images, int) else n_images[classes]
+        drawn.append((classes, *draw_images(generator, n_tasks, of_class, spec, what)))
+    classes, support, query = drawn[0] if len(drawn) == 1 else map(np.concatenate, zip(*drawn, strict=True))
+    return Drawn(classes=classes, support=support, query=query)
+
+
+def pixels(images: NDArray[np.uint8]) -> Tensor:
+    """Return images (N, H, W) or (N, H, W, C) as float32 (N, C, H, W) in 0…1, in one pass over them."""
+    import torch
+
+    channels_first = images[:, None] if images.ndim == 3 else images.transpose(0, 3, 1, 2)
+    return torch.from_numpy(np.multiply(channels_first, np.float32(1 / 255), order="C", dtype=np.float32))
 
 
 def assemble(images: Tensor, n_tasks: int, spec: EpisodeSpec) -> Episodes:

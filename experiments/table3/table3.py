@@ -88,7 +88,7 @@ def experiment(options: argparse.Namespace) -> dict[str, Any]:
     networks = Networks.drawn(space, options.input, options.n_way, options.test, options.train, seeds)
     backend = Timed(registry.create("backend", config.backend.name, config.backend.options))
     try:
-        todo = plan(backend, space, options.input, options.n_way, store=None)
+        todo = plan(backend.backend, space, options.input, options.n_way, store=None)
         log = Log.opened(JsonLines(options.out.with_suffix(".jsonl")), _identity(options, config, todo))
         sitting = measure(backend, todo, networks, log, train_s=60 * options.minutes, seeds=seeds)
     finally:

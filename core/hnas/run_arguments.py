@@ -17,7 +17,7 @@ from hnas.plugins import KINDS, Kind, Registry
 from hnas.plugins.objects import object_name
 
 if TYPE_CHECKING:
-    from hnas.config.load import LoadedConfig
+    from hnas.config.schema import LoadedConfig
 
 PathLike = str | os.PathLike[str]
 

@@ -16,7 +16,7 @@ from hnas.errors import DataError
 
 if TYPE_CHECKING:
     from hnas.architecture import Architecture
-    from hnas.config.load import LoadedConfig
+    from hnas.config.schema import LoadedConfig
     from hnas.export.latency import LatencyCheck
     from hnas.pipeline import Pipeline
 

@@ -14,7 +14,7 @@ from hnas.cli.output import note
 from hnas.layer import Shape
 
 if TYPE_CHECKING:
-    from hnas.config.load import LoadedConfig
+    from hnas.config.schema import LoadedConfig
     from hnas.space import SearchSpace
 
 SpaceOption = Annotated[str | None, typer.Option("--space", metavar="NAME", help="Search space.")]

@@ -16,7 +16,7 @@ from hnas.errors import DataError
 from hnas.run_dir import RunDir, is_sweep
 
 if TYPE_CHECKING:
-    from hnas.config.load import LoadedConfig
+    from hnas.config.schema import LoadedConfig
     from hnas.executor import Executor
     from hnas.pipeline import Pipeline
 

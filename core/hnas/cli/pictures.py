@@ -16,7 +16,7 @@ from hnas.files import read_json, write_bytes, write_json
 from hnas.run_dir import RunDir
 
 if TYPE_CHECKING:
-    from hnas.config.load import LoadedConfig
+    from hnas.config.schema import LoadedConfig
     from hnas.phases.pictures import PictureResult
     from hnas.pictures import PictureTask
 

@@ -16,7 +16,7 @@ from hnas.cli.profile_text import print_profile
 
 if TYPE_CHECKING:
     from hnas.backend import HardwareBackend
-    from hnas.config.load import LoadedConfig
+    from hnas.config.schema import LoadedConfig
     from hnas.cost_store import CostStore
     from hnas.phases.profile import ProfilePlan
 

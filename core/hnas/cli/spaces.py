@@ -14,7 +14,7 @@ from hnas.errors import ConfigError
 
 if TYPE_CHECKING:
     from hnas.architecture import Architecture
-    from hnas.config.load import LoadedConfig
+    from hnas.config.schema import LoadedConfig
     from hnas.layer import Shape
     from hnas.space import SearchSpace
 

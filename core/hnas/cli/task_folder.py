@@ -13,7 +13,7 @@ from hnas.pictures import SOURCE, PictureSource, Preparation
 from hnas.run_dir import RunDir
 
 if TYPE_CHECKING:
-    from hnas.config.load import LoadedConfig
+    from hnas.config.schema import LoadedConfig
     from hnas.pictures import PictureTask
     from hnas.plugins import Registry
 

@@ -7,6 +7,7 @@ the plugin that it names; those are checked by the plugin's own options class.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from attrs import field, frozen, validators
@@ -141,3 +142,19 @@ class Config:
     search: SearchConfig = SearchConfig()
     retrain: RetrainConfig = RetrainConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
+
+
+@frozen(kw_only=True)
+class LoadedConfig:
+    """A resolved configuration and where each value came from."""
+
+    config: Config
+    origins: Mapping[str, str]
+    """Dotted key to origin: ``default``, ``plugin default``, ``preset quick``, ``hnas.toml line 6``, ``--seed``, …"""
+    notes: tuple[str, ...] = ()
+    """Sentences for the user: options that were given for another plugin than the one chosen."""
+
+    def is_set_by_user(self, key: str) -> bool:
+        """Tell whether a file, the environment or the command line gave the value of ``key``."""
+        origin = self.origins.get(key, "default")
+        return origin not in ("default", "plugin default") and not origin.startswith("preset ")

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import os
 import re
 import secrets
 import shutil
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -20,6 +18,7 @@ from hnas._version import __version__
 from hnas.environment import changes, environment
 from hnas.errors import ConfigError, DataError
 from hnas.files import JsonLines, read_json, write_json, write_text
+from hnas.folder_lock import folder_lock, is_locked
 
 if TYPE_CHECKING:
     from hnas.config.schema import Config
@@ -216,40 +215,13 @@ class RunDir:
         changed = changes(before, environment())
         return [f"versions changed since the run began: {', '.join(changed)}"] if changed else []
 
-    @contextmanager
-    def lock(self) -> Iterator[None]:
+    def lock(self) -> AbstractContextManager[None]:
         """Keep other processes out of the directory. Raises `DataError` with the id of the process that is in it."""
-        handle = os.open(self.path / ".lock", os.O_RDWR | os.O_CREAT, 0o666)
-        try:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as cause:
-                # A file system that knows no locks is no reason to refuse the run.
-                if cause.errno in (errno.EWOULDBLOCK, errno.EACCES):
-                    owner = os.pread(handle, 32, 0).decode(errors="replace").strip() or "unknown"
-                    raise DataError(
-                        f"the run directory {self.path} is in use by process {owner}",
-                        hint=f"wait for it to end, or stop it with `kill -INT {owner}` and run the command again",
-                    ) from None
-            os.ftruncate(handle, 0)
-            os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
-            yield
-        finally:
-            os.close(handle)
+        return folder_lock(self.path, "the run directory")
 
     def is_locked(self) -> bool:
         """Tell whether a process is in the directory now."""
-        try:
-            handle = os.open(self.path / ".lock", os.O_RDONLY)
-        except OSError:
-            return False
-        try:
-            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except OSError as cause:
-            return cause.errno in (errno.EWOULDBLOCK, errno.EACCES)
-        finally:
-            os.close(handle)
-        return False
+        return is_locked(self.path)
 
 
 def is_sweep(folder: Path) -> bool:

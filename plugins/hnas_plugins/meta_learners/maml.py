@@ -13,15 +13,13 @@ from hnas import Architecture, Episodes, MetaLearner, NormStats, Progress, Score
 from hnas.episode import TENSORS
 from hnas.learner import Gradient, State
 from hnas.supernet import Params
+from hnas_plugins.meta_learners.batching import Batching
 from hnas_plugins.meta_learners.cuda_graphs import Replay
 from hnas_plugins.meta_learners.inner_loop import Network, task_accuracies, task_losses, unroll
 from hnas_plugins.meta_learners.leaves import Leaves
 from hnas_plugins.meta_learners.options import MAMLPlusPlusOptions
 from hnas_plugins.meta_learners.outer_step import adam_state, adam_step, update_statistics
 from hnas_plugins.meta_learners.schedules import is_second_order, loss_weights, outer_rate
-
-TASKS_AT_ONCE = 8
-"""Small tasks that are scored as one batch take 1.1 times as long each as 16 do; 2 take 1.7 times as long."""
 
 
 class MAML(MetaLearner):
@@ -34,6 +32,7 @@ class MAML(MetaLearner):
 
     def __init__(self, options: MAMLPlusPlusOptions) -> None:
         self._options = options
+        self._batching = Batching(options)
         self._replay = Replay()
 
     def options(self) -> dict[str, Any]:
@@ -94,7 +93,7 @@ class MAML(MetaLearner):
         if not second_order and not any(weights_of_loss[:-1]) and not o.distillation and episodes.support_x.is_cpu:
             return self._first_order(supernet, state, episodes, arch, noise)
         learned = Leaves(supernet, state, arch, o)
-        batched = self._batches(supernet, arch, episodes)
+        batched = self._batching.is_one(supernet, arch, episodes)
         losses: list[Tensor] = []
         accuracies: list[Tensor] = []
         answers = self._answers(supernet, state, episodes, arch)
@@ -129,7 +128,7 @@ class MAML(MetaLearner):
         learned = Leaves(supernet, state, arch, self._options)
         start = learned.learned
         losses, accuracies, done = [], [], 0
-        for group in self._groups(supernet, arch, episodes):
+        for group in self._batching.groups(supernet, arch, episodes):
             network = self._dropping(supernet, noise[done : done + len(group)])
             done += len(group)
             stats = learned.collectors() if self._options.per_step_statistics else None
@@ -156,7 +155,7 @@ class MAML(MetaLearner):
         with torch.no_grad():
             logits = [
                 supernet.forward_tasks(self._adapted(supernet, teacher, learned, group), group.query_x, teacher)
-                for group in self._groups(supernet, teacher, episodes)
+                for group in self._batching.groups(supernet, teacher, episodes)
             ]
         return torch.cat(logits).softmax(-1)
 
@@ -174,7 +173,7 @@ class MAML(MetaLearner):
     def adapt(self, supernet: SuperNet, state: State, episodes: Episodes, arch: Architecture) -> Params:
         learned = Leaves(supernet, state, arch, self._options)
         with self._arithmetic(episodes):
-            parts = [self._adapted(supernet, arch, learned, e) for e in self._groups(supernet, arch, episodes)]
+            parts = [self._adapted(supernet, arch, learned, e) for e in self._batching.groups(supernet, arch, episodes)]
         return parts[0] if len(parts) == 1 else {k: torch.cat([p[k] for p in parts]) for k in parts[0]}
 
     def score(
@@ -188,7 +187,7 @@ class MAML(MetaLearner):
     ) -> Scores:
         learned = Leaves(supernet, state, arch, self._options)
         losses, accuracies = [], []
-        for group in self._groups(supernet, arch, episodes):
+        for group in self._batching.groups(supernet, arch, episodes):
             x, y = (group.query_x, group.query_y) if on == "query" else (group.support_x, group.support_y)
             with torch.no_grad(), self._arithmetic(group):
                 params = self._adapted(supernet, arch, learned, group)
@@ -230,12 +229,6 @@ class MAML(MetaLearner):
     def _dropping(self, supernet: SuperNet, noise: Sequence[torch.Generator]) -> SuperNet:
         return supernet.with_drop_block(self._options.drop_block, noise) if noise else supernet
 
-    def _groups(self, supernet: SuperNet, arch: Architecture, episodes: Episodes) -> list[Episodes]:
-        """Return the tasks as one batch, or each alone."""
-        if self._batches(supernet, arch, episodes):
-            return [episodes]
-        return [episodes[t : t + 1] for t in range(len(episodes))]
-
     def _arithmetic(self, episodes: Episodes) -> torch.autocast:
         """Return a context in which convolutions compute in the precision that is set.
 
@@ -246,21 +239,7 @@ class MAML(MetaLearner):
         return torch.autocast(device, torch.bfloat16, enabled=lower, cache_enabled=False)
 
     def tasks_at_once(self, supernet: SuperNet, arch: Architecture, n_support: int) -> int:
-        return TASKS_AT_ONCE if self._is_small(supernet, arch, n_support) else 1
-
-    def _batches(self, supernet: SuperNet, arch: Architecture, episodes: Episodes) -> bool:
-        """Decide whether tasks are adapted as one batch."""
-        if not episodes.support_x.is_cpu:
-            return supernet.task_batched  # one task never keeps a GPU busy
-        return self._is_small(supernet, arch, episodes.support_x.shape[1])
-
-    def _is_small(self, supernet: SuperNet, arch: Architecture, n_support: int) -> bool:
-        """Tell whether a task's inner loop is bound by Python, not by arithmetic."""
-        if not supernet.task_batched:
-            return False
-        # forward, and the gradients of weights and of inputs: 3 products of 2 FLOP a MAC
-        gflop = 6e-9 * n_support * self._options.inner_steps * supernet.macs(arch)
-        return gflop < self._options.batch_below_gflop
+        return self._batching.tasks_at_once(supernet, arch, n_support)
 
     @staticmethod
     def _trained(state: State) -> list[str]:

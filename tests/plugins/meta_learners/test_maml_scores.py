@@ -94,7 +94,7 @@ def test_small_tasks_are_batched_and_large_ones_are_not(make_problem):
 
     def batches(below):
         problem = make_problem(batch_below_gflop=below)
-        return problem.learner._batches(problem.supernet, problem.arch, problem.episodes)
+        return problem.learner._batching.is_one(problem.supernet, problem.arch, problem.episodes)
 
     assert batches(1.01 * gflop)
     assert not batches(0.99 * gflop)

@@ -40,49 +40,60 @@ class Sampler:
     def __attrs_post_init__(self) -> None:
         self._flushed = bytearray(self.plan.flush_mb << 20)
 
-    def samples(self, work: Work) -> list[float]:
+    def samples(self, work: Work, between: Work | None = None) -> list[float]:
         """Return the time of one run in each sample, ms: warmed up, on the plan's core, the garbage collector off.
 
-        The calling thread's affinity is as before when this returns.
+        Runs follow each other at once, or each follows a call of ``between``, whose time does not count. The calling
+        thread's affinity is as before when this returns.
         """
         paused = self._last_ns is None or time.monotonic_ns() - self._last_ns > PAUSE_NS
         with pinned(self.plan.core), _no_collector():
             try:
-                self._warm_up(work, FIRST_WARM_NS if paused else WARM_NS)
-                return self._take(work, self._inner_runs(work))
+                self._warm_up(work, between, FIRST_WARM_NS if paused else WARM_NS)
+                return self._take(work, between, self._inner_runs(work, between))
             finally:
                 self._last_ns = time.monotonic_ns()
 
-    def _warm_up(self, work: Work, least_ns: int) -> None:
+    def _warm_up(self, work: Work, between: Work | None, least_ns: int) -> None:
         started, runs = time.perf_counter_ns(), 0
         while runs < WARM_RUNS or time.perf_counter_ns() - started < least_ns:
-            work()
+            _run(work, between, 1)
             runs += 1
 
-    def _inner_runs(self, work: Work) -> int:
+    def _inner_runs(self, work: Work, between: Work | None) -> int:
         """Return how many runs last as long as a sample has to."""
         if self.plan.flush_mb:
             return 1
         inner, least_ns = 1, self.plan.sample_ms * 1e6
-        while (taken := _time_of(work, inner)) < least_ns:
+        while (taken := _run(work, between, inner)[1]) < least_ns:
             inner = int(inner * min(10.0, 1.1 * least_ns / max(taken, 1))) + 1
         return inner
 
-    def _take(self, work: Work, inner: int) -> list[float]:
+    def _take(self, work: Work, between: Work | None, inner: int) -> list[float]:
         taken: list[float] = []
         end_ns = time.perf_counter_ns() + self.plan.limit_ms * 1e6
         while len(taken) < self.plan.samples and (len(taken) < FEWEST_SAMPLES or time.perf_counter_ns() < end_ns):
             if self._flushed:
                 self._flushed[:] = bytes(len(self._flushed))
-            taken.append(_time_of(work, inner) / inner / 1e6)
+            taken.append(_run(work, between, inner)[0] / inner / 1e6)
         return taken
 
 
-def _time_of(work: Work, inner: int) -> int:
-    started = time.perf_counter_ns()
+def _run(work: Work, between: Work | None, inner: int) -> tuple[int, int]:
+    """Run ``work`` so often; return how long that took, and how long with what was done between, ns."""
+    begun = time.perf_counter_ns()
+    if between is None:
+        for _ in range(inner):
+            work()
+        taken = time.perf_counter_ns() - begun
+        return taken, taken
+    taken = 0
     for _ in range(inner):
+        between()
+        started = time.perf_counter_ns()
         work()
-    return time.perf_counter_ns() - started
+        taken += time.perf_counter_ns() - started
+    return taken, time.perf_counter_ns() - begun
 
 
 @contextmanager

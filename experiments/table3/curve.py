@@ -34,6 +34,7 @@ def draw(result: Mapping[str, Any], target: Path) -> None:
 
     matplotlib.use("Agg")
     from matplotlib import pyplot as plt
+    from matplotlib.ticker import LogFormatter
 
     curve, table = result["curve"], result["layer_wise"]
     figure, plots = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
@@ -50,8 +51,12 @@ def draw(result: Mapping[str, Any], target: Path) -> None:
         axes.set_yscale("log")
         axes.set_xlabel("seconds of measuring and training")
         axes.set_ylabel(label)
+        for axis in (axes.xaxis, axes.yaxis):  # or labels overlap
+            axis.set_major_formatter(LogFormatter(labelOnlyBase=True))
+            axis.set_minor_formatter(LogFormatter(minor_thresholds=(2, 0.5)))
     plots[0].legend(fontsize=8)
     networks = f"{table['networks']} test networks, numbers: training networks"
-    figure.suptitle(f"{result['device']['device']}: {networks}", fontsize=9)
+    device = result["device"]["device"] + (f" ({result['note']})" if result.get("note") else "")
+    figure.suptitle(f"{device}: {networks}", fontsize=9)
     figure.savefig(target, dpi=150)
     plt.close(figure)

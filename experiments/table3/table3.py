@@ -75,6 +75,9 @@ def parser() -> argparse.ArgumentParser:
     found.add_argument("--minutes", type=float, default=60.0, help="for measuring training networks")
     found.add_argument("--steps", type=int, default=Training().steps, help="of training the predictor, at least")
     found.add_argument("--seed", type=int, default=0)
+    found.add_argument(
+        "--note", default="", help="what a reader must know of the device: for the results and the title"
+    )
     found.add_argument("--out", type=Path, required=True, help="results, FILE.json; FILE.jsonl and FILE.png lie beside")
     return found
 
@@ -101,6 +104,7 @@ def experiment(options: argparse.Namespace) -> dict[str, Any]:
         "device": info_to_json(todo.info),
         "conditions": dict(todo.info.conditions),
         "environment": environment(),
+        "note": options.note,
         "sittings": log.sittings,
         "blocks_repeated": sitting.repeated,
         "blocks_unsteady": sitting.unsteady,

@@ -42,7 +42,8 @@ def gradient(executor: Executor, pieces: int) -> tuple[Gradient, list[tuple[floa
     setup = double_setup()
     fresh = setup.learner.init(setup.supernet, setup.seeds.torch("init"))
     state = {name: value.double() for name, value in fresh.items()}
-    parts = cut([setup.space.largest(), setup.space.smallest()], 5, pieces, setup.work)
+    largest, smallest = setup.space.largest(), setup.space.smallest()
+    parts = cut([largest, smallest], 5, pieces, lambda arch: 3.0 if arch == largest else 1.0)
     setup.send(executor)
     return meta_gradient(executor, state, parts, 2, PROGRESS, "train")
 

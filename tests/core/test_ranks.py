@@ -21,6 +21,7 @@ from hnas.cli.ranks import joined
 from hnas.config.schema import Config
 from hnas.errors import ConfigError
 from hnas.executor import InProcess
+from hnas.executor.rank_group import dealt
 from hnas.executor.rank_meeting import meet
 
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--local-addr", "127.0.0.1"]
@@ -89,6 +90,13 @@ def wait_for_steps(run: Path, count: int, process: subprocess.Popen[str]) -> Non
 
 def final_state(run: Path) -> dict[str, torch.Tensor]:
     return load_file(run / "checkpoints" / "meta-train" / "state-00000024.safetensors")
+
+
+def test_items_are_dealt_to_and_fro() -> None:
+    """Sorted by length: of 24, 12 and 12 one rank gets the first, the other both others."""
+    assert dealt(3, 2) == [[0], [1, 2]]
+    assert dealt(7, 3) == [[0, 5, 6], [1, 4], [2, 3]]
+    assert dealt(1, 3) == [[0], [], []]
 
 
 @pytest.mark.slow

@@ -71,10 +71,17 @@ PRESETS: dict[str, dict[str, Any]] = {
             },
         },
     },
-    # About an hour on two cores, with the same recipe.
+    # About an hour on two cores, with the same recipe, and the clamp that helped a super-net in 1,500 iterations and in
+    # 45,000, but not in the 900 of `quick`.
     "small": {
         "space": {"base_width": 32, "norms": "activation", "resnet12": {"base_width": 16}},
-        "learner": {"meta_lr": 4e-3, "first_order_epochs": 30, "multi_step_loss": False, "rate_scaling": "linear"},
+        "learner": {
+            "meta_lr": 4e-3,
+            "first_order_epochs": 30,
+            "multi_step_loss": False,
+            "rate_scaling": "linear",
+            "gradient_clamp": 0.1,
+        },
         "strategy": {"population": 50, "iterations": 50},
         "meta_train": {
             "epochs": 30,

@@ -59,13 +59,16 @@ class RankGroup(Executor):
     def map_sum(self, work: Work, items: Sequence[Any]) -> tuple[dict[str, Any], list[Any]]:
         import torch
 
-        mine, rests = self._local.map_sum(work, items[self.rank :: self.ranks])
+        shares = dealt(len(items), self.ranks)
+        mine, rests = self._local.map_sum(work, [items[i] for i in shares[self.rank]])
         arrays = {name: torch.from_numpy(value) for name, value in mine.items()}
         told = self._gathered({"arrays": _described(arrays), "rests": rests})
         shapes = {name: shape for rank in told for name, shape in rank["arrays"].items()}
         sums = self._summed({n: arrays[n] if n in arrays else _zeros(shapes[n]) for n in sorted(shapes)})
-        every = [told[i % self.ranks]["rests"][i // self.ranks] for i in range(len(items))]
-        return {name: value.numpy() for name, value in sums.items()}, every
+        found: dict[int, Any] = {}
+        for share, rank in zip(shares, told, strict=True):
+            found |= zip(share, rank["rests"], strict=True)
+        return {name: value.numpy() for name, value in sums.items()}, [found[i] for i in range(len(items))]
 
     def from_leader(
         self, tensors: dict[str, Tensor], told: Mapping[str, Any]
@@ -128,6 +131,15 @@ def _zeros(described: Sequence[Any]) -> Tensor:
 
     dtype, *shape = described
     return torch.zeros(shape, dtype=getattr(torch, dtype))
+
+
+def dealt(count: int, ranks: int) -> list[list[int]]:
+    """Deal items out, the longest first, to and fro: 0, 1, 1, 0, 0, 1, … so that no rank always gets the longer one."""
+    shares: list[list[int]] = [[] for _ in range(ranks)]
+    for i in range(count):
+        turn, place = divmod(i, ranks)
+        shares[place if turn % 2 == 0 else ranks - 1 - place].append(i)
+    return shares
 
 
 @contextmanager

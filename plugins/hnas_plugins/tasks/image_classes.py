@@ -10,9 +10,10 @@ from attrs import frozen
 
 from hnas.episode import Episodes, EpisodeSpec
 from hnas.layer import Shape
-from hnas.task_source import Split, TaskSource
+from hnas.task_source import Split
 from hnas_plugins.tasks.array_cache import Images, release
 from hnas_plugins.tasks.augmentation_options import AugmentationOptions
+from hnas_plugins.tasks.drawn_source import DrawnSource
 from hnas_plugins.tasks.sampling import Indices, assemble, draw_tasks, pixels
 
 
@@ -59,7 +60,7 @@ class ImageClasses:
         return assemble(images, len(drawn), spec)
 
 
-class ImageClassesSource(TaskSource):
+class ImageClassesSource(DrawnSource):
     """A task source each split of which is `ImageClasses`. ``augmentation`` is for training tasks only."""
 
     def __init__(self, augmentation: AugmentationOptions) -> None:
@@ -72,12 +73,6 @@ class ImageClassesSource(TaskSource):
     @abstractmethod
     def _what(self, split: Split) -> str:
         """Return how messages name a split."""
-
-    def sample(self, split: Split, n_tasks: int, spec: EpisodeSpec, generator: np.random.Generator) -> Episodes:
-        return self._tasks(split, [generator], n_tasks, spec)
-
-    def sample_each(self, split: Split, spec: EpisodeSpec, generators: Sequence[np.random.Generator]) -> Episodes:
-        return self._tasks(split, generators, 1, spec)
 
     def _tasks(
         self, split: Split, generators: Sequence[np.random.Generator], n_tasks: int, spec: EpisodeSpec

@@ -14,9 +14,10 @@ from hnas.download import RemoteFile
 from hnas.episode import Episodes, EpisodeSpec
 from hnas.layer import Shape
 from hnas.settings import at_least_0, one_of, setting
-from hnas.task_source import SPLITS, Origin, Split, TaskSource
+from hnas.task_source import SPLITS, Origin, Split
 from hnas_plugins.tasks.array_cache import Images
 from hnas_plugins.tasks.data_root import data_root
+from hnas_plugins.tasks.drawn_source import DrawnSource
 from hnas_plugins.tasks.omniglot_reader import SIDE, read_images
 from hnas_plugins.tasks.omniglot_splits import DRAWINGS, random_split, vinyals_split
 from hnas_plugins.tasks.sampling import Indices, assemble, draw_tasks, pixels
@@ -46,7 +47,7 @@ class OmniglotOptions:
     )
 
 
-class Omniglot(TaskSource):
+class Omniglot(DrawnSource):
     """Omniglot at 28×28, grey, ink = 1.
 
     Rotations multiply the training classes by four. Validation and test stay upright, as in the code of MAML++, so that
@@ -69,12 +70,6 @@ class Omniglot(TaskSource):
 
     def n_classes(self, split: Split) -> int:
         return len(self._characters[split]) * self._turns(split)
-
-    def sample(self, split: Split, n_tasks: int, spec: EpisodeSpec, generator: np.random.Generator) -> Episodes:
-        return self._tasks(split, [generator], n_tasks, spec)
-
-    def sample_each(self, split: Split, spec: EpisodeSpec, generators: Sequence[np.random.Generator]) -> Episodes:
-        return self._tasks(split, generators, 1, spec)
 
     def _tasks(
         self, split: Split, generators: Sequence[np.random.Generator], n_tasks: int, spec: EpisodeSpec

@@ -5,15 +5,17 @@
 
 `drawing`: tasks a second from memory: one by one, sixteen at once from a generator each (a training's meta-batch), and
 all from one generator. The peer draws the same kind of task from the same images the plain way: classes and images by
-`Generator.choice`, image after image. `waiting`: iterations of
-meta-training as in a run with one worker, with and without drawing ahead; the share of the time in which nothing but
-drawing happens.
+`Generator.choice`, image after image. `waiting`: iterations of meta-training, two random architectures each, with tasks
+that cost nothing, drawn as they are needed, and drawn ahead: by worker processes that wait for their driver, or, in one
+process, by a thread. The share of an iteration that tasks take is what it is longer than with tasks that cost nothing.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +29,7 @@ import numpy as np
 import torch
 
 from hnas import Episodes, EpisodeSpec, Progress, Seeds, TaskSource
-from hnas.executor import InProcess
+from hnas.executor import Executor, executor, usable_cores
 from hnas.meta_batch import cut, meta_gradient
 from hnas.setup import Setup
 from hnas_plugins.meta_learners.maml import MAML
@@ -40,6 +42,8 @@ from hnas_plugins.tasks.omniglot import Omniglot, OmniglotOptions
 SPEC = EpisodeSpec(n_way=5, k_shot=1, n_query=15)
 TASKS = 208
 """Drawn in one round."""
+WIDTH, ITERATIONS = 16, 20
+"""Of the networks, and in one round of `waiting`."""
 
 
 def sources(root: Path) -> dict[str, TaskSource]:
@@ -89,34 +93,43 @@ def drawing(name: str, source: TaskSource, reps: int) -> dict[str, Any]:
     return {"kind": "drawing", "source": name, "tasks": TASKS, **rates, "ratio_over_plain": ratio}
 
 
-def waiting(name: str, source: TaskSource, width: int, reps: int) -> dict[str, Any]:
-    """Time iterations of 16 tasks, 5 query images, first order: computing alone, and with tasks drawn as they go."""
+def waiting(name: str, source: TaskSource, workers: int, reps: int) -> dict[str, Any]:
+    """Time iterations of 16 tasks, 5 query images, first order."""
     learner = MAML(MAMLPlusPlusOptions(second_order=False, multi_step_loss=False))
-    space = VGG9(VGG9Options(base_width=width))
-    plainly = Setup(space=space, learner=learner, tasks=source, n_way=5, k_shot=1, seeds=Seeds(0))
-    ahead = attrs.evolve(plainly, prefetch=True)
-    still = attrs.evolve(plainly, tasks=Repeating(source))
-    arch, count, state = space.reference(), [0], learner.init(plainly.supernet, torch.Generator().manual_seed(0))
+    space = VGG9(VGG9Options(base_width=WIDTH))
+    ahead = Setup(space=space, learner=learner, tasks=source, n_way=5, k_shot=1, seeds=Seeds(0), prefetch=workers == 1)
+    plainly = Unprepared(space=space, learner=learner, tasks=source, n_way=5, k_shot=1, seeds=Seeds(0))
+    setups = {"drawn": plainly, "ahead": ahead, "none": attrs.evolve(plainly, tasks=Repeating(source))}
 
-    def iterations(setup: Setup) -> Callable[[], object]:
-        def run() -> None:
-            for _ in range(4):
-                count[0] += 1
-                progress = Progress(iteration=count[0], iterations_per_epoch=100, epochs=100)
-                meta_gradient(pool, state, cut([arch], 16, 1, setup.work), 5, progress, "benchmark")
+    def iterations(setup: Setup, pool: Executor) -> Callable[[], object]:
+        state = learner.init(setup.supernet, torch.Generator().manual_seed(0))
+        done = itertools.count()
+        setup.send(pool)
 
         def call() -> None:
-            setup.send(pool)
-            run()
+            for iteration in itertools.islice(done, ITERATIONS):
+                progress = Progress(iteration=iteration, iterations_per_epoch=100, epochs=100)
+                rng = np.random.default_rng(iteration)
+                parts = cut([space.sample(rng) for _ in range(2)], 16, pool.size, setup.work)
+                gradient, _ = meta_gradient(pool, state, parts, 5, progress, "benchmark")
+                learner.update(state, gradient, 16, progress)
 
         return call
 
-    with InProcess() as pool:
-        timed = interleave({"drawn": iterations(plainly), "ahead": iterations(ahead), "none": iterations(still)}, reps)
-    shares = {k: round(1 - timed["none"].wall_s / timed[k].wall_s, 3) for k in ("drawn", "ahead")}
-    each = {f"{k}_ms": round(1e3 * t.wall_s / 4, 2) for k, t in timed.items()}
-    return {"kind": "waiting", "source": name, "width": width, **each, "share_drawn": shares["drawn"],
-            "share_ahead": shares["ahead"]}  # fmt: skip
+    with ExitStack() as stack:
+        pools = {variant: stack.enter_context(executor(workers)) for variant in setups}
+        calls = {variant: iterations(setup, pools[variant]) for variant, setup in setups.items()}
+        timed = interleave(calls, reps, twice=True)
+    shares = {f"share_{k}": round(1 - timed["none"].wall_s / timed[k].wall_s, 3) for k in ("drawn", "ahead")}
+    each = {f"{k}_ms": round(1e3 * t.wall_s / ITERATIONS, 2) for k, t in timed.items()}
+    return {"kind": "waiting", "source": name, "width": WIDTH, "workers": workers, **each, **shares}
+
+
+class Unprepared(Setup):
+    """Draws every task when it is needed."""
+
+    def prepare(self) -> bool:
+        return False
 
 
 class Repeating(TaskSource):
@@ -153,8 +166,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for name, source in sources(options.data_root.expanduser()).items():
         rows.append(drawing(name, source, options.reps))
         print(rows[-1], flush=True)
-        rows.append(waiting(name, source, 16, options.reps))
-        print(rows[-1], flush=True)
+        for workers in sorted({1, usable_cores()}):
+            rows.append(waiting(name, source, workers, options.reps))
+            print(rows[-1], flush=True)
     if options.json:
         record("episodes", rows)
 

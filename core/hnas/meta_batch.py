@@ -52,15 +52,30 @@ def meta_gradient(
     import torch
 
     executor.put(state=to_workers(state))
-    items = [(part, progress, n_query, f"{phase}-tasks") for part in parts]
+    items = [_Item(part, progress, n_query, f"{phase}-tasks") for part in parts]
     sums, scores = executor.map_sum(_gradient_part, items)
     return {k: torch.from_numpy(v) for k, v in sums.items()}, [(loss, accuracy) for loss, accuracy in scores]
 
 
-def _gradient_part(values: Mapping[str, Any], item: Any) -> tuple[dict[str, Any], tuple[float, float]]:
+@frozen
+class _Item:
+    """What a worker computes: a part of an iteration's meta-batch, whose tasks are those of the stream ``purpose``."""
+
+    part: Part
+    progress: Progress
+    n_query: int
+    purpose: str
+
+    @property
+    def place(self) -> int:
+        """Keeps a worker to about the same tasks, which it then draws ahead, see `Setup.prepare`."""
+        return self.part.tasks.start
+
+
+def _gradient_part(values: Mapping[str, Any], item: _Item) -> tuple[dict[str, Any], tuple[float, float]]:
     """Run in a worker: the meta-gradient over a part of the meta-batch, and the mean query loss and accuracy."""
     setup: Setup = values["setup"]
-    part, progress, n_query, purpose = item
+    part, progress, n_query, purpose = item.part, item.progress, item.n_query, item.purpose
     episodes = setup.episodes("train", purpose, part.tasks, n_query, progress.iteration)
     state = from_driver(values["state"], setup)
     first = int(setup.seeds.numpy(f"{purpose}-noise", progress.iteration).integers(1 << 62))

@@ -1,36 +1,106 @@
-"""Drawing the tasks of the next iteration while this one is computed."""
+"""Drawing the tasks of a training's next iteration while nobody waits for them."""
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Callable, Hashable
-from concurrent.futures import Future, ThreadPoolExecutor
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
-from hnas.episode import Episodes
+import attrs
+from attrs import frozen
 
-AHEAD = 256
-"""Tasks kept ahead at most: more than a meta-batch; those that nobody asked for are forgotten."""
+from hnas.episode import Episodes, EpisodeSpec
+from hnas.task_source import Split
+
+FEW = 4
+"""Tasks drawn in one go: so long somebody who asks meanwhile may have to wait."""
+SPARE = 1.25
+"""Tasks drawn ahead for each that is asked for on average: a worker gets now these, now those of a meta-batch."""
+AHEAD_BYTES = 256 << 20
+MEMORY = 0.9
+"""What a task's chance of being asked for keeps of its past at each count."""
+
+
+@frozen(kw_only=True)
+class Stream:
+    """An endless, seeded stream of tasks; those of a training have a counter, its iteration."""
+
+    split: Split
+    purpose: str
+    spec: EpisodeSpec
+    counter: tuple[int, ...] = ()
+
+    @property
+    def following(self) -> Stream:
+        """The stream of the next count."""
+        return attrs.evolve(self, counter=(*self.counter[:-1], self.counter[-1] + 1))
 
 
 class Prefetcher:
-    """Draws tasks ahead in a thread. What is drawn does not depend on it, only when.
+    """Draws ahead, of the next count of a stream, the tasks that have been asked for most often.
 
-    For training on a GPU. On a CPU both threads want the interpreter: small networks trained more slowly with it,
-    large ones hardly faster (benchmarks/results/episodes.json).
+    What is drawn does not depend on it, only when. A worker process calls `prepare` while it waits for its driver; or
+    a thread of this process does, which pays where a GPU computes: on a CPU both threads want the interpreter, and
+    small networks trained more slowly with it, large ones hardly faster.
     """
 
-    def __init__(self) -> None:
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="hnas-tasks")
-        self._ahead: OrderedDict[Hashable, Future[Episodes]] = OrderedDict()
+    def __init__(self, draw: Callable[[Stream, Sequence[int]], Episodes], *, thread: bool = False) -> None:
+        self._draw = draw
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="hnas-tasks") if thread else None
+        self._lock = threading.Lock()
+        self._now: Stream | None = None
+        self._asked: set[int] = set()
+        self._chances: dict[int, float] = {}
+        self._ready: dict[int, Episodes] = {}  # of the present count
+        self._ahead: dict[int, Episodes] = {}  # of the next
 
-    def get(self, key: Hashable, draw: Callable[[], Episodes]) -> Episodes:
-        """Return the task ``key``: what was drawn ahead, else what ``draw`` gives now. Raises what ``draw`` raises."""
-        ahead = self._ahead.pop(key, None)
-        return draw() if ahead is None or ahead.cancel() else ahead.result()
+    def get(self, stream: Stream, indices: Sequence[int]) -> Episodes:
+        """Return tasks of a stream with a counter; those that were not drawn ahead are drawn now."""
+        with self._lock:
+            if stream != self._now:
+                self._turn(stream)
+            self._asked.update(indices)
+            missing = [i for i in indices if i not in self._ready]
+            if len(missing) == len(indices):
+                found = self._draw(stream, indices)
+            else:
+                drawn = _singly(missing, self._draw(stream, missing)) if missing else {}
+                found = Episodes.gather((drawn.get(i) or self._ready.pop(i) for i in indices), len(indices))
+        if self._thread:
+            self._thread.submit(self._prepare_all)
+        return found
 
-    def start(self, key: Hashable, draw: Callable[[], Episodes]) -> None:
-        """Draw a task that is likely asked for next."""
-        if key not in self._ahead:
-            self._ahead[key] = self._thread.submit(draw)
-        while len(self._ahead) > AHEAD:
-            self._ahead.popitem(last=False)[1].cancel()
+    def prepare(self) -> bool:
+        """Draw a few tasks that are likely to be asked for next; tell whether there may be more."""
+        with self._lock:
+            likely = [i for i in self._likely() if i not in self._ahead][:FEW]
+            if self._now is None or not likely or sum(t.nbytes for t in self._ahead.values()) > AHEAD_BYTES:
+                return False
+            try:
+                self._ahead |= _singly(likely, self._draw(self._now.following, likely))
+            except Exception:
+                self._now = None  # whatever is wrong is said where these tasks are asked for
+            return True
+
+    def _prepare_all(self) -> None:
+        while self.prepare():
+            pass
+
+    def _turn(self, stream: Stream) -> None:
+        """Go over to another count: the next one, or one of something else."""
+        if self._now is None or attrs.evolve(stream, counter=self._now.counter) != self._now:
+            self._chances, self._asked = {}, set()
+        seen = self._chances.keys() | self._asked
+        weight = 1 - MEMORY if self._chances else 1.0
+        self._chances = {i: (1 - weight) * self._chances.get(i, 0) + weight * (i in self._asked) for i in seen}
+        self._ready = self._ahead if self._now is not None and stream == self._now.following else {}
+        self._ahead, self._asked, self._now = {}, set(), stream
+
+    def _likely(self) -> list[int]:
+        """Return the tasks that are worth drawing ahead, the likeliest first."""
+        chances = self._chances or dict.fromkeys(sorted(self._asked), 1.0)
+        return sorted(chances, key=lambda i: -chances[i])[: round(SPARE * sum(chances.values()))]
+
+
+def _singly(indices: Sequence[int], tasks: Episodes) -> dict[int, Episodes]:
+    return {index: tasks[at : at + 1] for at, index in enumerate(indices)}

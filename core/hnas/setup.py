@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,7 @@ from hnas.episode import Episodes, EpisodeSpec
 from hnas.executor import Executor
 from hnas.layer import Shape
 from hnas.learner import MetaLearner
-from hnas.prefetch import Prefetcher
+from hnas.prefetch import Prefetcher, Stream
 from hnas.seeds import Seeds
 from hnas.space import SearchSpace
 from hnas.subnet import subnet
@@ -48,7 +48,7 @@ class Setup:
     given: Episodes | None = None
     """Tasks to score on instead of drawn ones, by index: those made of a user's own task."""
     prefetch: bool = False
-    """Draw the tasks of a training's next iteration in a thread meanwhile: for GPUs, see `Prefetcher`."""
+    """Draw tasks ahead in a thread of this process: for GPUs, see `Prefetcher`."""
     _last: tuple[object, Episodes] | None = field(default=None, init=False)
     _drawn: OrderedDict[object, Episodes] = field(factory=OrderedDict, init=False)
 
@@ -79,50 +79,47 @@ class Setup:
 
         A task depends on its index only, so workers may draw any part of a stream. The last batch is remembered, and
         of a stream without a counter some tasks: a search scores many architectures on the same ones. Of one with a
-        counter, the same tasks of the next count are drawn ahead.
+        counter, tasks of the next count are drawn ahead, see `prepare`.
         """
         wanted = tuple(indices)
-        key = (split, purpose, wanted, n_query, counter)
+        spec = EpisodeSpec(n_way=self.n_way, k_shot=self.k_shot, n_query=n_query)
+        stream = Stream(split=split, purpose=purpose, spec=spec, counter=counter)
+        key = (stream, wanted)
         if self._last is None or self._last[0] != key:
-            spec = EpisodeSpec(n_way=self.n_way, k_shot=self.k_shot, n_query=n_query)
             if self.given is not None:
                 drawn = self.given.select(wanted)
-            elif counter and not self.prefetch:
-                generators = [self.seeds.numpy(purpose, *counter, i) for i in wanted]
-                drawn = self.tasks.sample_each(split, spec, generators)
+            elif counter:
+                drawn = self._prefetcher.get(stream, wanted)
             else:
-                task = self._task_ahead if counter else self._task
-                drawn = Episodes.gather((task(split, purpose, spec, counter, i) for i in wanted), len(wanted))
+                drawn = Episodes.gather((self._task(stream, i) for i in wanted), len(wanted))
             self._last = (key, drawn.to(self.accelerator))
         return self._last[1]
 
-    def _task(self, split: Split, purpose: str, spec: EpisodeSpec, counter: tuple[int, ...], index: int) -> Episodes:
+    def prepare(self) -> bool:
+        """Draw a few tasks that a training is likely to need next; tell whether there may be more.
+
+        A worker process calls it while it waits for work, so that its training does not wait for tasks.
+        """
+        return not self.prefetch and self._prefetcher.prepare()
+
+    def _task(self, stream: Stream, index: int) -> Episodes:
         """Draw a task, or return it as it was drawn before; those not asked for the longest are forgotten."""
-        key = (split, purpose, spec, index)
+        key = (stream, index)
         if key in self._drawn:
             self._drawn.move_to_end(key)
             return self._drawn[key]
-        task = self._drawn[key] = self._draw(split, purpose, spec, counter, index)
+        task = self._drawn[key] = self._draw(stream, [index])
         while sum(t.nbytes for t in self._drawn.values()) > REMEMBERED_BYTES and len(self._drawn) > 1:
             self._drawn.popitem(last=False)
         return task
 
-    def _task_ahead(
-        self, split: Split, purpose: str, spec: EpisodeSpec, counter: tuple[int, ...], index: int
-    ) -> Episodes:
-        """Return a task that was drawn ahead, or draw it, and begin with the one of the next count."""
-        following = (*counter[:-1], counter[-1] + 1)
-        now, then = ((split, purpose, spec, count, index) for count in (counter, following))
-        task = self._ahead.get(now, lambda: self._draw(*now))
-        self._ahead.start(then, lambda: self._draw(*then))
-        return task
-
-    def _draw(self, split: Split, purpose: str, spec: EpisodeSpec, counter: tuple[int, ...], index: int) -> Episodes:
-        return self.tasks.sample(split, 1, spec, self.seeds.numpy(purpose, *counter, index))
+    def _draw(self, stream: Stream, indices: Sequence[int]) -> Episodes:
+        generators = [self.seeds.numpy(stream.purpose, *stream.counter, i) for i in indices]
+        return self.tasks.sample_each(stream.split, stream.spec, generators)
 
     @cached_property
-    def _ahead(self) -> Prefetcher:
-        return Prefetcher()
+    def _prefetcher(self) -> Prefetcher:
+        return Prefetcher(self._draw, thread=self.prefetch)
 
     def send(self, executor: Executor) -> None:
         """Put this set-up into the workers under the name ``setup``.
@@ -136,5 +133,5 @@ class Setup:
     def __getstate__(self) -> dict[str, object]:
         state = self.__dict__.copy()
         state.pop("supernet", None)
-        state.pop("_ahead", None)
+        state.pop("_prefetcher", None)
         return {**state, "_last": None, "_drawn": OrderedDict()}

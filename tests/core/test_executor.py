@@ -143,6 +143,32 @@ def test_what_cannot_cross_the_pipe_is_told_as_text(pool: Pool) -> None:
     assert pool.told == []
 
 
+def test_a_worker_that_waits_lets_values_prepare(pool: Pool) -> None:
+    """Until they say that nothing is left; work that comes meanwhile does not wait for all of it."""
+    pool.put(readying=work.Readying(3))
+    assert [done for done, _ in pool.map(work.prepared, [0, 1])] == [0, 0]
+    deadline = time.monotonic() + 20
+    while (found := [done for done, _ in pool.map(work.prepared, [0, 1])]) != [3, 3] and time.monotonic() < deadline:
+        pass
+    assert found == [3, 3]
+    pool.put(readying=work.Readying(1 << 60))
+    assert max(done for _ in range(2) for done, _ in pool.map(work.prepared, [0, 1])) < 1 << 30
+
+
+def test_a_worker_begins_with_items_of_the_same_place(pool: Pool) -> None:
+    """So that what it has prepared is what it is asked for."""
+    pool.put(readying=work.Readying(0))
+    orders = [(1, 9), (9, 1), (2, 7), (8, 3)]
+    low = {
+        min(zip(order, pool.map(work.prepared, list(map(work.Placed, order))), strict=True))[1][1] for order in orders
+    }
+    high = {
+        max(zip(order, pool.map(work.prepared, list(map(work.Placed, order))), strict=True))[1][1] for order in orders
+    }
+    assert len(low) == len(high) == 1
+    assert low != high
+
+
 def test_a_worker_that_is_killed_is_restarted_and_its_work_repeated(pool: Pool, tmp_path: Path) -> None:
     """As the kernel does when memory is short. The new worker has the values, too."""
     pool.put(weights=3)

@@ -6,18 +6,15 @@ import os
 import pickle
 import subprocess
 import sys
-import threading
-import time
 from pathlib import Path
 
 import attrs
-import numpy as np
 import pytest
 import tiny_tasks
 import torch
 from tiny_tasks import tiny_setup
 
-from hnas import DataError, Episodes
+from hnas import Episodes
 from hnas.executor import InProcess
 from hnas.subnet import SubNet
 
@@ -25,6 +22,16 @@ from hnas.subnet import SubNet
 def same(one: Episodes, other: Episodes) -> bool:
     names = ("support_x", "support_y", "query_x", "query_y")
     return all(torch.equal(getattr(one, n), getattr(other, n)) for n in names)
+
+
+class Counted(type(tiny_setup().tasks)):  # type: ignore[misc]
+    """Counts the tasks that it draws."""
+
+    drawn = 0
+
+    def sample(self, *args: object) -> Episodes:
+        self.drawn += 1
+        return super().sample(*args)
 
 
 def test_a_task_depends_on_its_index_only() -> None:
@@ -50,56 +57,6 @@ def test_streams_differ_by_purpose_counter_split_and_seed() -> None:
         tiny_setup(1).episodes("train", "tasks", range(2), 2, 7),
     ]
     assert not any(torch.equal(base.support_x, other.support_x) for other in others)
-
-
-def test_tasks_drawn_ahead_are_those_that_would_have_been_drawn() -> None:
-    """Also where the next iteration cuts its tasks in another way, or comes back to an earlier one."""
-    ahead, plain = attrs.evolve(tiny_setup(), prefetch=True), tiny_setup()
-    asked = [
-        (range(4), 0),
-        (range(4, 8), 0),
-        (range(2, 8), 1),
-        (range(2), 1),
-        (range(8), 7),
-        (range(8), 8),
-        (range(3), 0),
-    ]
-    for indices, iteration in asked:
-        drawn = ahead.episodes("train", "tasks", indices, 2, iteration)
-        assert same(drawn, plain.episodes("train", "tasks", indices, 2, iteration))
-
-
-def test_tasks_are_drawn_in_another_thread_before_they_are_asked_for() -> None:
-    """Or training would wait for them."""
-    threads: list[str] = []
-
-    class Watched(type(tiny_setup().tasks)):  # type: ignore[misc]
-        def sample(self, *args: object) -> Episodes:
-            threads.append(threading.current_thread().name)
-            return super().sample(*args)
-
-    setup = attrs.evolve(tiny_setup(), prefetch=True, tasks=Watched())
-    for iteration in range(3):
-        setup.episodes("train", "tasks", range(2), 2, iteration)
-        deadline = time.monotonic() + 20
-        while len(threads) < 2 * (iteration + 2) and time.monotonic() < deadline:
-            time.sleep(0.01)
-    here = threading.current_thread().name
-    assert (len(threads), threads.count(here)) == (8, 2)  # only the first iteration's, for which nothing was ahead
-
-
-def test_what_drawing_ahead_raises_comes_when_it_is_asked_for() -> None:
-    class Failing(type(tiny_setup().tasks)):  # type: ignore[misc]
-        def sample(self, split: object, n: int, spec: object, generator: np.random.Generator) -> Episodes:
-            if threading.current_thread() is not threading.main_thread():
-                raise DataError("the disk is gone")
-            return super().sample(split, n, spec, generator)
-
-    setup = attrs.evolve(tiny_setup(), prefetch=True, tasks=Failing())
-    setup.episodes("train", "tasks", range(2), 2, 0)
-    time.sleep(0.2)
-    with pytest.raises(DataError, match="the disk is gone"):
-        setup.episodes("train", "tasks", range(2), 2, 1)
 
 
 def test_the_last_batch_is_remembered() -> None:
@@ -132,6 +89,23 @@ def test_single_tasks_are_remembered_within_bounds(monkeypatch: pytest.MonkeyPat
     assert len(drawn) == 14 + 3
     setup.episodes("validation", "search", [9], 2)
     assert len(drawn) == 14 + 4
+
+
+def test_what_it_prepares_is_drawn_no_more() -> None:
+    """A worker that has waited gives its next tasks at once; with a thread that draws ahead nobody else prepares."""
+    setup = attrs.evolve(tiny_setup(), tasks=(counted := Counted()))
+    assert not setup.prepare()  # before any training
+    setup.episodes("train", "tasks", range(3), 2, 0)
+    while setup.prepare():
+        pass
+    drawn = counted.drawn
+    assert same(
+        setup.episodes("train", "tasks", range(3), 2, 1), tiny_setup().episodes("train", "tasks", range(3), 2, 1)
+    )
+    assert drawn == counted.drawn
+    threaded = attrs.evolve(setup, prefetch=True)
+    threaded.episodes("train", "tasks", range(3), 2, 0)
+    assert not threaded.prepare()
 
 
 def test_a_pickled_set_up_draws_the_same_and_carries_no_data() -> None:

@@ -30,12 +30,17 @@ class Executor(ABC):
     def put(self, **values: Any) -> None:
         """Hand every worker these values, replacing earlier ones of the same names.
 
-        A value that is the same object as before is not sent again, so it must not have changed.
+        A value that is the same object as before is not sent again, so it must not have changed. A worker process
+        calls the method ``prepare()`` of those values that have one while it waits for work, until it returns false.
         """
 
     @abstractmethod
     def map_unordered(self, work: Work, items: Sequence[Any]) -> Iterator[tuple[int, Any]]:
-        """Yield (index, result) for each item, as they finish. An exception in ``work`` is raised here."""
+        """Yield (index, result) for each item, as they finish. An exception in ``work`` is raised here.
+
+        Items begin in their order. Where they have a number ``place``, a worker process begins with one from about the
+        same place each time, for which a value may have prepared.
+        """
 
     @abstractmethod
     def close(self) -> None:

@@ -54,7 +54,7 @@ class LocalProcesses(Executor):
     def _results(self, work: Work, items: Sequence[Any]) -> Iterator[tuple[int, Any]]:
         while len(self._workers) < self.size:
             self._workers.append(_start())
-        waiting = list(range(len(items)))[::-1]
+        waiting = _in_order(items, self.size)[::-1]
         deaths = dict.fromkeys(waiting, 0)
         while waiting or any(w.item is not None for w in self._workers):
             for worker in self._workers:
@@ -114,6 +114,12 @@ class LocalProcesses(Executor):
             worker.process.join()
 
 
+def _in_order(items: Sequence[Any], workers: int) -> list[int]:
+    """Return the items as they begin: those that begin at once by their place, so that each worker keeps to its own."""
+    numbers = range(len(items))
+    return sorted(numbers[:workers], key=lambda i: getattr(items[i], "place", 0)) + list(numbers[workers:])
+
+
 def _exit_code(worker: _Worker) -> int | None:
     worker.process.join(5)
     return worker.process.exitcode
@@ -153,6 +159,8 @@ def _serve(pipe: Connection) -> None:
             send(pipe, answer)
         except (BrokenPipeError, ConnectionResetError):
             return
+        while not pipe.poll() and any([value.prepare() for value in values.values() if hasattr(value, "prepare")]):
+            pass
 
 
 def _end_with_driver() -> None:

@@ -125,3 +125,28 @@ def ones(values: Values, factor: int) -> tuple[dict[str, Any], int]:
     import numpy as np
 
     return {"ones": np.full(1 << 15, float(factor))}, factor
+
+
+class Readying:
+    """A value that prepares a number of times while its worker waits."""
+
+    def __init__(self, times: int) -> None:
+        self.left, self.done = times, 0
+
+    def prepare(self) -> bool:
+        self.done += self.left > 0
+        self.left = max(0, self.left - 1)
+        return self.left > 0
+
+
+class Placed:
+    """An item that has a place."""
+
+    def __init__(self, place: int) -> None:
+        self.place = place
+
+
+def prepared(values: Values, item: Any) -> tuple[int, int]:
+    """Return how often the worker has prepared, and its process."""
+    time.sleep(0.1)  # so that the other worker gets the other item
+    return values["readying"].done, os.getpid()

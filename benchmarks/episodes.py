@@ -77,7 +77,8 @@ def drawing(name: str, source: TaskSource, reps: int) -> dict[str, Any]:
     """Time drawing one by one, all at once, and the peer."""
     seeds, shape = Seeds(0), source.image_shape
     channels, height, width = shape
-    peers = np.zeros((200, 20, height, width, channels), np.uint8)
+    # drawn numbers, for zeros would all lie in one page of memory
+    peers = np.random.default_rng(0).integers(0, 256, (200, 40, height, width, channels), np.uint8)
     calls: dict[str, Callable[[], object]] = {
         "one_by_one": lambda: [source.sample("train", 1, SPEC, seeds.numpy("draw", i)) for i in range(TASKS)],
         "each": lambda: [

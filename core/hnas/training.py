@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +78,6 @@ def train(
     emit(Event(phase=phase, kind="start", done=first, total=total))
     setup.send(executor)
 
-    work = lru_cache(maxsize=1 << 10)(setup.work)
     saved = reported = time.monotonic()
     window: list[tuple[float, float]] = []
     for iteration in range(first, total):
@@ -89,7 +87,7 @@ def train(
             epochs=plan.epochs,
             rate_factor=plan.rate_factor,
         )
-        parts = cut(sampler(progress), plan.tasks, executor.size, work)
+        parts = cut(sampler(progress), plan.tasks, executor.size, setup.work)
         gradient, scores = meta_gradient(executor, state, parts, plan.n_query, progress, phase)
         for part, (loss, _) in zip(parts, scores, strict=True):
             if not math.isfinite(loss):

@@ -20,7 +20,7 @@ from hnas.task_source import Origin, Split
 from hnas_plugins.tasks.folder_inventory import shown
 from hnas_plugins.tasks.picture_decoding import Damaged, Picture, decode_into, named, read_file
 from hnas_plugins.tasks.pictures_folder import HINT, TaskFolder, read_task_folder, refuse
-from hnas_plugins.tasks.sampling import assemble, draw_classes, draw_images
+from hnas_plugins.tasks.sampling import assemble, draw_tasks
 
 
 @frozen(kw_only=True)
@@ -63,10 +63,9 @@ class Pictures(PictureSource):
                 hint="train on another source, such as --tasks folder, and adapt to these with `hnas adapt --pictures`",
             )
         task = self.task()
-        classes = draw_classes(generator, n_tasks, task.n_way, spec, f"pictures: {self._root}")
-        support, query = draw_images(generator, n_tasks, task.k_shot, spec, f"pictures: {self._root}")
-        chosen = [task.support[classes[:, :, None], part].reshape(-1, *self.image_shape) for part in (support, query)]
-        return assemble(torch.from_numpy(np.concatenate(chosen)), n_tasks, spec)
+        drawn = draw_tasks([generator], n_tasks, task.n_way, task.k_shot, spec, f"pictures: {self._root}")
+        images = task.support[drawn.each_image(drawn.classes), drawn.images]
+        return assemble(torch.from_numpy(images), n_tasks, spec)
 
     def origin(self) -> Origin:
         path = self._root if self._options.root else None

@@ -65,7 +65,7 @@ PRESETS: dict[str, dict[str, Any]] = {
             # a super-net of as few tasks as fit in is no head start.
             "mini-imagenet": {
                 "epochs": 10,
-                "iterations": 320,
+                "iterations": 380,
                 "tasks": 2,
                 "start": "scratch",
                 "rate_factor": 1.0,

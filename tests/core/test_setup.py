@@ -6,6 +6,8 @@ import os
 import pickle
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import attrs
@@ -57,6 +59,42 @@ def test_streams_differ_by_purpose_counter_split_and_seed() -> None:
         tiny_setup(1).episodes("train", "tasks", range(2), 2, 7),
     ]
     assert not any(torch.equal(base.support_x, other.support_x) for other in others)
+
+
+def test_tasks_drawn_ahead_are_those_that_would_have_been_drawn() -> None:
+    """Also where the next iteration cuts its tasks in another way, or comes back to an earlier one."""
+    ahead, plain = attrs.evolve(tiny_setup(), prefetch=True), tiny_setup()
+    asked = [
+        (range(4), 0),
+        (range(4, 8), 0),
+        (range(2, 8), 1),
+        (range(2), 1),
+        (range(8), 7),
+        (range(8), 8),
+        (range(3), 0),
+    ]
+    for indices, iteration in asked:
+        drawn = ahead.episodes("train", "tasks", indices, 2, iteration)
+        assert same(drawn, plain.episodes("train", "tasks", indices, 2, iteration))
+
+
+def test_tasks_are_drawn_in_another_thread_before_they_are_asked_for() -> None:
+    """Or training would wait for them."""
+    threads: list[str] = []
+
+    class Watched(type(tiny_setup().tasks)):  # type: ignore[misc]
+        def sample(self, *args: object) -> Episodes:
+            threads.append(threading.current_thread().name)
+            return super().sample(*args)
+
+    setup = attrs.evolve(tiny_setup(), prefetch=True, tasks=Watched())
+    for iteration in range(3):
+        setup.episodes("train", "tasks", range(2), 2, iteration)
+        deadline = time.monotonic() + 20
+        while len(threads) < 2 * (iteration + 2) and time.monotonic() < deadline:
+            time.sleep(0.01)
+    here = threading.current_thread().name
+    assert (len(threads), threads.count(here)) == (8, 2)  # only the first iteration's, for which nothing was ahead
 
 
 def test_the_last_batch_is_remembered() -> None:

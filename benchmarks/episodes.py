@@ -7,14 +7,17 @@
 all from one generator. The peer draws the same kind of task from the same images the plain way: classes and images by
 `Generator.choice`, image after image. `waiting`: iterations of meta-training, two random architectures each, with tasks
 that cost nothing, drawn as they are needed, and drawn ahead: by worker processes that wait for their driver, or, in one
-process, by a thread. The share of an iteration that tasks take is what it is longer than with tasks that cost nothing.
+process, by a thread. The share of an iteration that tasks take is what it is longer than with tasks that cost nothing;
+`waited` is what all workers together spend in an iteration from asking for tasks to having them.
 """
 
 from __future__ import annotations
 
 import argparse
 import itertools
-from collections.abc import Callable, Sequence
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -30,8 +33,9 @@ import torch
 
 from hnas import Episodes, EpisodeSpec, Progress, Seeds, TaskSource
 from hnas.executor import Executor, executor, usable_cores
-from hnas.meta_batch import cut, meta_gradient
+from hnas.meta_batch import GradientItem, cut, gradient_part
 from hnas.setup import Setup
+from hnas.transfer import to_workers
 from hnas_plugins.meta_learners.maml import MAML
 from hnas_plugins.meta_learners.options import MAMLPlusPlusOptions
 from hnas_plugins.spaces.vgg9 import VGG9, VGG9Options
@@ -98,11 +102,13 @@ def waiting(name: str, source: TaskSource, workers: int, reps: int) -> dict[str,
     """Time iterations of 16 tasks, 5 query images, first order."""
     learner = MAML(MAMLPlusPlusOptions(second_order=False, multi_step_loss=False))
     space = VGG9(VGG9Options(base_width=WIDTH))
-    ahead = Setup(space=space, learner=learner, tasks=source, n_way=5, k_shot=1, seeds=Seeds(0), prefetch=workers == 1)
+    ahead = Timed(space=space, learner=learner, tasks=source, n_way=5, k_shot=1, seeds=Seeds(0), prefetch=workers == 1)
     plainly = Unprepared(space=space, learner=learner, tasks=source, n_way=5, k_shot=1, seeds=Seeds(0))
     setups = {"drawn": plainly, "ahead": ahead, "none": attrs.evolve(plainly, tasks=Repeating(source))}
 
-    def iterations(setup: Setup, pool: Executor) -> Callable[[], object]:
+    waited: dict[str, list[float]] = {variant: [] for variant in setups}
+
+    def iterations(variant: str, setup: Setup, pool: Executor) -> Callable[[], object]:
         state = learner.init(setup.supernet, torch.Generator().manual_seed(0))
         done = itertools.count()
         setup.send(pool)
@@ -112,21 +118,45 @@ def waiting(name: str, source: TaskSource, workers: int, reps: int) -> dict[str,
                 progress = Progress(iteration=iteration, iterations_per_epoch=100, epochs=100)
                 rng = np.random.default_rng(iteration)
                 parts = cut([space.sample(rng) for _ in range(2)], 16, pool.size, setup.work)
-                gradient, _ = meta_gradient(pool, state, parts, 5, progress, "benchmark")
-                learner.update(state, gradient, 16, progress)
+                pool.put(state=to_workers(state))
+                items = [GradientItem(part, progress, 5, "benchmark-tasks") for part in parts]
+                sums, _ = pool.map_sum(timed_part, items)
+                waited[variant].append(float(sums.pop("waited")))
+                learner.update(state, {k: torch.from_numpy(v) for k, v in sums.items()}, 16, progress)
 
         return call
 
     with ExitStack() as stack:
         pools = {variant: stack.enter_context(executor(workers)) for variant in setups}
-        calls = {variant: iterations(setup, pools[variant]) for variant, setup in setups.items()}
+        calls = {variant: iterations(variant, setup, pools[variant]) for variant, setup in setups.items()}
         timed = interleave(calls, reps, twice=True)
     shares = {f"share_{k}": round(1 - timed["none"].wall_s / timed[k].wall_s, 3) for k in ("drawn", "ahead")}
     each = {f"{k}_ms": round(1e3 * t.wall_s / ITERATIONS, 2) for k, t in timed.items()}
-    return {"kind": "waiting", "source": name, "width": WIDTH, "workers": workers, **each, **shares}
+    # in the first round a worker also reads its data
+    mean = {f"waited_{k}_ms": round(1e3 * statistics.mean(waited[k][ITERATIONS:]), 2) for k in ("drawn", "ahead")}
+    return {"kind": "waiting", "source": name, "width": WIDTH, "workers": workers, **each, **shares, **mean}
 
 
-class Unprepared(Setup):
+class Timed(Setup):
+    """Knows how many seconds have gone by from asking for tasks to having them."""
+
+    waited = 0.0
+
+    def episodes(self, *arguments: Any) -> Episodes:
+        started = time.perf_counter()
+        found = super().episodes(*arguments)
+        self.waited += time.perf_counter() - started
+        return found
+
+
+def timed_part(values: Mapping[str, Any], item: GradientItem) -> tuple[dict[str, Any], tuple[float, float]]:
+    """Run in a worker: `gradient_part`, and the seconds that it waited for its tasks, added up like a gradient."""
+    before = values["setup"].waited
+    arrays, scores = gradient_part(values, item)
+    return arrays | {"waited": np.array(values["setup"].waited - before)}, scores
+
+
+class Unprepared(Timed):
     """Draws every task when it is needed."""
 
     def prepare(self) -> bool:

@@ -13,7 +13,7 @@ from plain_loop import Start, loop
 
 from hnas import Architecture, MetaLearner, Progress, Seeds
 from hnas.executor import Executor, LocalProcesses
-from hnas.meta_batch import Part, _gradient_part, cut, meta_gradient
+from hnas.meta_batch import GradientItem, Part, cut, gradient_part, meta_gradient
 from hnas.setup import Setup
 from hnas.transfer import to_workers
 
@@ -67,10 +67,10 @@ def measure_workers(config: Config, row: str, learner: MetaLearner, workers: int
                 meta_gradient(pool, state, parts, config.n_query, PROGRESS, PHASE)
 
             share = Part(arch=arch, tasks=range(max(1, tasks // workers)))
-            part = (share, PROGRESS, config.n_query, f"{PHASE}-tasks")
+            part = GradientItem(share, PROGRESS, config.n_query, f"{PHASE}-tasks")
             calls: dict[tuple[str, int], Callable[[], object]] = {
-                ("part", 1): lambda part=part: one.map(_gradient_part, [part]),
-                ("part", workers): lambda part=part: several.map(_gradient_part, [part] * workers),
+                ("part", 1): lambda part=part: one.map(gradient_part, [part]),
+                ("part", workers): lambda part=part: several.map(gradient_part, [part] * workers),
                 ("loop", 1): lambda: plain(1),
                 ("loop", 2): lambda: plain(2),
                 ("hnas", 1): lambda: ours(one),
@@ -115,7 +115,7 @@ def measure_memory(config: Config, learner: MetaLearner) -> list[dict[str, Any]]
     for tasks in (1, 8):
         with LocalProcesses(1) as worker:
             worker.put(setup=setup, state=to_workers(state))
-            item = (Part(arch=arch, tasks=range(tasks)), PROGRESS, config.n_query, f"{PHASE}-tasks")
+            item = GradientItem(Part(arch=arch, tasks=range(tasks)), PROGRESS, config.n_query, f"{PHASE}-tasks")
             peak[tasks] = worker.map(_peak_memory, [item])[0]
     return [
         {
@@ -132,5 +132,5 @@ def measure_memory(config: Config, learner: MetaLearner) -> list[dict[str, Any]]
 def _peak_memory(values: Mapping[str, Any], item: Any) -> float:
     """Run in a worker: the largest resident set, in MB, after two meta-gradients."""
     for _ in range(2):
-        _gradient_part(values, item)
+        gradient_part(values, item)
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

@@ -33,7 +33,7 @@ from hnas.config.schema import Config
 from hnas.executor import Executor, InProcess, executor
 from hnas.executor.pipes import pack
 from hnas.learner import Progress
-from hnas.meta_batch import Part, _gradient_part
+from hnas.meta_batch import GradientItem, Part, gradient_part
 from hnas.score_store import _score
 from hnas.session import setup_of
 from hnas.setup import Setup
@@ -104,10 +104,10 @@ def measure(setup: Setup, config: Config, options: argparse.Namespace) -> dict[s
         adaptions = [_seconds(here, _score, item) for item in items]
         parts: dict[int, float] = {}
         for size in sizes:
-            given = [(Part(arch=a, tasks=range(size)), progress, plan.n_query, "benchmark") for a in archs]
-            here.map(_gradient_part, given[:1])
-            parts[size] = statistics.mean(_seconds(here, _gradient_part, item) for item in given)
-        gradient = {k: v.copy() for k, v in here.map(_gradient_part, given[-1:])[0][0].items()}
+            given = [GradientItem(Part(arch=a, tasks=range(size)), progress, plan.n_query, "benchmark") for a in archs]
+            here.map(gradient_part, given[:1])
+            parts[size] = statistics.mean(_seconds(here, gradient_part, item) for item in given)
+        gradient = {k: v.copy() for k, v in here.map(gradient_part, given[-1:])[0][0].items()}
     import torch
 
     tensors = {k: torch.from_numpy(v) for k, v in gradient.items()}

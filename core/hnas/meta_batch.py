@@ -53,13 +53,13 @@ def meta_gradient(
     import torch
 
     executor.put(state=to_workers(state))
-    items = [_Item(part, progress, n_query, f"{phase}-tasks") for part in parts]
-    sums, scores = executor.map_sum(_gradient_part, items)
+    items = [GradientItem(part, progress, n_query, f"{phase}-tasks") for part in parts]
+    sums, scores = executor.map_sum(gradient_part, items)
     return {k: torch.from_numpy(v) for k, v in sums.items()}, [(loss, accuracy) for loss, accuracy in scores]
 
 
 @frozen
-class _Item:
+class GradientItem:
     """What a worker computes: a part of an iteration's meta-batch, whose tasks are those of the stream ``purpose``."""
 
     part: Part
@@ -73,7 +73,7 @@ class _Item:
         return self.part.tasks.start
 
 
-def _gradient_part(values: Mapping[str, Any], item: _Item) -> tuple[dict[str, Any], tuple[float, float]]:
+def gradient_part(values: Mapping[str, Any], item: GradientItem) -> tuple[dict[str, Any], tuple[float, float]]:
     """Run in a worker: the meta-gradient over a part of the meta-batch, and the mean query loss and accuracy."""
     setup: Setup = values["setup"]
     part, progress, n_query, purpose = item.part, item.progress, item.n_query, item.purpose

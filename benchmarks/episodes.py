@@ -190,6 +190,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Measure how fast tasks are drawn.")
     parser.add_argument("--data-root", type=Path, default=Path("data"), help="folder of the sets' folders")
     parser.add_argument("--reps", type=int, default=7)
+    parser.add_argument("--name", default="episodes", help="name of the file below results/")
     parser.add_argument("--json", action="store_true", help="keep the numbers in results/")
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
@@ -201,7 +202,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             rows.append(waiting(name, source, workers, options.reps))
             print(rows[-1], flush=True)
     if options.json:
-        record("episodes", rows)
+        record(options.name, rows)
 
 
 if __name__ == "__main__":

@@ -41,7 +41,7 @@ class Prefetcher:
 
     What is drawn does not depend on it, only when. A worker process calls `prepare` while it waits for its driver; or
     a thread of this process does, which is for GPUs: on a CPU both threads want the interpreter, and an iteration was
-    between 18 % shorter and 5 % longer (benchmarks/results/episodes.json).
+    between 13 % shorter and 3 % longer (benchmarks/results/episodes.json).
     """
 
     def __init__(self, draw: Callable[[Stream, Sequence[int]], Episodes], *, thread: bool = False) -> None:

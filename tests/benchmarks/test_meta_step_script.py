@@ -58,3 +58,41 @@ def test_adapt_scores_both_ways_alike(name: str) -> None:
     ours = json.loads(done.stdout)["rows"][1]
     assert ours["variant"] == "hnas"
     assert ours["disagreement"] < 1e-3
+
+
+@pytest.mark.slow
+def test_whole_meta_batches_are_measured_in_worker_processes(name: str) -> None:
+    done = run(
+        "meta_step.py", "--configs", "omni5_w16", "--rows", "reference", "--reps", "1", "--workers", "2",
+        "--name", name, "--json",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    rows = json.loads(done.stdout)["rows"]
+    assert [(r["variant"], r.get("threads", r.get("workers"))) for r in rows] == [
+        ("loop", 1), ("loop", 2), ("hnas", 1), ("hnas", 2),
+    ]  # fmt: skip
+    assert all(r["wall_ms"] > 0 for r in rows)
+    assert rows[-1]["machine_scaling"] > 0
+
+
+@pytest.mark.slow
+def test_peak_memory_is_measured_in_a_fresh_worker(name: str) -> None:
+    done = run("meta_step.py", "--configs", "omni5_w16", "--memory", "--name", name, "--json")
+    assert done.returncode == 0, done.stderr
+    one, eight = json.loads(done.stdout)["rows"]
+    assert (one["tasks"], eight["tasks"]) == (1, 8)
+    assert eight["over_one_task"] >= 1
+
+
+@pytest.mark.slow
+def test_drawing_and_waiting_are_measured(name: str, tmp_path: Path) -> None:
+    """Without data sets only the source that needs none."""
+    done = run("episodes.py", "--data-root", str(tmp_path), "--reps", "1", "--name", name, "--json")
+    assert done.returncode == 0, done.stderr
+    drawing, *waiting = json.loads((BENCHMARKS / "results" / f"{name}.json").read_text())["rows"]
+    assert drawing["source"] == "glyphs"
+    assert drawing["each_per_s"] > 0
+    assert waiting
+    assert all(
+        0 < row["waited_ahead_ms"] < row["waited_drawn_ms"] < row["drawn_ms"] * row["workers"] for row in waiting
+    )

@@ -81,7 +81,7 @@ def test_peak_memory_is_measured_in_a_fresh_worker(name: str) -> None:
     assert done.returncode == 0, done.stderr
     one, eight = json.loads(done.stdout)["rows"]
     assert (one["tasks"], eight["tasks"]) == (1, 8)
-    assert eight["over_one_task"] >= 1
+    assert 0.9 < eight["over_one_task"] < 8, "eight tasks at once take more, but most of a worker's memory is its own"
 
 
 @pytest.mark.slow

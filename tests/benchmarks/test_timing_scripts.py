@@ -14,11 +14,14 @@ import pytest
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
 
-def run(script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+def printed(script: str, *arguments: str) -> str:
+    """Return what a script that must succeed prints."""
     command = [sys.executable, str(BENCHMARKS / script), *arguments]
-    return subprocess.run(
+    done = subprocess.run(
         command, capture_output=True, text=True, timeout=120, env={**os.environ, "OMP_NUM_THREADS": "1"}
     )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 @pytest.fixture
@@ -31,12 +34,11 @@ def name() -> Iterator[str]:
 
 def test_meta_step_prints_rows_of_variants_that_agree(name: str) -> None:
     """The documented keys, the same meta-gradient in float64, and a file below results/ with what was printed."""
-    done = run(
+    shown = printed(
         "meta_step.py", "--configs", "omni5_w16", "--rows", "reference", "--orders", "second", "--tasks", "2",
         "--reps", "1", "--name", name, "--json",
     )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    content = json.loads(done.stdout)
+    content = json.loads(shown)
     rows = {row["variant"]: row for row in content["rows"]}
     assert {"loop", "hnas", "higher"} <= set(rows)
     keys = {"config", "variant", "order", "threads", "ratio_over_loop", "gflops_per_cpu_s", "share_of_peak"}
@@ -50,24 +52,22 @@ def test_meta_step_prints_rows_of_variants_that_agree(name: str) -> None:
 
 def test_adapt_scores_both_ways_alike(name: str) -> None:
     """The project's score and the plain loop's are losses of the same networks on the same tasks."""
-    done = run(
+    shown = printed(
         "adapt.py", "--configs", "omni5_w16", "--rows", "reference", "--tasks", "2", "--reps", "1",
         "--name", name, "--json",
     )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    ours = json.loads(done.stdout)["rows"][1]
+    ours = json.loads(shown)["rows"][1]
     assert ours["variant"] == "hnas"
     assert ours["disagreement"] < 1e-3
 
 
 @pytest.mark.slow
 def test_whole_meta_batches_are_measured_in_worker_processes(name: str) -> None:
-    done = run(
+    shown = printed(
         "meta_step.py", "--configs", "omni5_w16", "--rows", "reference", "--reps", "1", "--workers", "2",
         "--name", name, "--json",
     )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    rows = json.loads(done.stdout)["rows"]
+    rows = json.loads(shown)["rows"]
     assert [(r["variant"], r.get("threads", r.get("workers"))) for r in rows] == [
         ("loop", 1), ("loop", 2), ("hnas", 1), ("hnas", 2),
     ]  # fmt: skip
@@ -77,9 +77,8 @@ def test_whole_meta_batches_are_measured_in_worker_processes(name: str) -> None:
 
 @pytest.mark.slow
 def test_peak_memory_is_measured_in_a_fresh_worker(name: str) -> None:
-    done = run("meta_step.py", "--configs", "omni5_w16", "--memory", "--name", name, "--json")
-    assert done.returncode == 0, done.stderr
-    one, eight = json.loads(done.stdout)["rows"]
+    shown = printed("meta_step.py", "--configs", "omni5_w16", "--memory", "--name", name, "--json")
+    one, eight = json.loads(shown)["rows"]
     assert (one["tasks"], eight["tasks"]) == (1, 8)
     assert 0.9 < eight["over_one_task"] < 8, "eight tasks at once take more, but most of a worker's memory is its own"
 
@@ -87,8 +86,7 @@ def test_peak_memory_is_measured_in_a_fresh_worker(name: str) -> None:
 @pytest.mark.slow
 def test_drawing_and_waiting_are_measured(name: str, tmp_path: Path) -> None:
     """Without data sets only the source that needs none."""
-    done = run("episodes.py", "--data-root", str(tmp_path), "--reps", "1", "--name", name, "--json")
-    assert done.returncode == 0, done.stderr
+    printed("episodes.py", "--data-root", str(tmp_path), "--reps", "1", "--name", name, "--json")
     drawing, *waiting = json.loads((BENCHMARKS / "results" / f"{name}.json").read_text())["rows"]
     assert drawing["source"] == "glyphs"
     assert drawing["each_per_s"] > 0

@@ -32,7 +32,8 @@ import numpy as np
 import torch
 
 from hnas import Episodes, EpisodeSpec, Progress, Seeds, TaskSource
-from hnas.executor import Executor, executor, usable_cores
+from hnas.cores import usable_cores
+from hnas.executor import Executor, executor
 from hnas.meta_batch import GradientItem, cut, gradient_part
 from hnas.setup import Setup
 from hnas.transfer import to_workers

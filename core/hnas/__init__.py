@@ -19,12 +19,13 @@ from hnas.errors import (
 from hnas.events import Event
 from hnas.layer import Layer
 from hnas.learner import MetaLearner, Progress, Scores
+from hnas.norm_stats import NormStats
 from hnas.plugins import Plugin, Registry, hookimpl
 from hnas.results import NetworkResult, Results
 from hnas.seeds import Seeds
 from hnas.space import SearchSpace
 from hnas.strategy import Ask, Scored, SearchProblem, SearchStrategy
-from hnas.supernet import NormStats, SuperNet
+from hnas.supernet import SuperNet
 from hnas.task_source import TaskSource
 
 __all__ = [

@@ -18,6 +18,7 @@ from typing import Any
 from hnas.cost import DeviceInfo, LayerCosts, Measurement
 from hnas.errors import DataError
 from hnas.home import home
+from hnas.table_file import RoundCosts
 
 SCHEMA = 2
 TIMEOUT_S = 30.0
@@ -53,9 +54,6 @@ INSERT INTO device (backend, fingerprint, info) VALUES (?, ?, ?) ON CONFLICT DO 
 """
 _SAVE_CALIBRATION = "UPDATE device SET calibration = ? WHERE backend = ? AND fingerprint = ?"
 _LOAD_CALIBRATION = "SELECT calibration FROM device WHERE backend = ? AND fingerprint = ?"
-
-RoundCosts = dict[str, dict[int, dict[str, Measurement]]]
-"""Layer key, round and metric to measurement."""
 
 
 class CostStore:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from hnas.architecture import Architecture
 from hnas.episode import Episodes
 from hnas.learner import Gradient, MetaLearner, Progress, Scores, State
-from hnas.supernet import NormStats, Params, SuperNet
+from hnas.norm_stats import NormStats
+from hnas.supernet import Params, SuperNet
 
 if TYPE_CHECKING:
     import torch

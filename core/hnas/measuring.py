@@ -10,7 +10,7 @@ from attrs import define, field
 
 from hnas.backend import HardwareBackend
 from hnas.cost import DeviceInfo, LayerCosts
-from hnas.cost_table import check_costs
+from hnas.cost_rows import check_costs
 from hnas.errors import DeviceError, UnsteadyError
 from hnas.layer import Layer
 from hnas.plugin_faults import faults_of

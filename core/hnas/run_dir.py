@@ -17,8 +17,9 @@ from attrs import frozen
 from hnas._version import __version__
 from hnas.environment import changes, environment
 from hnas.errors import ConfigError, DataError
-from hnas.files import JsonLines, read_json, write_json, write_text
+from hnas.files import read_json, write_json, write_text
 from hnas.folder_lock import folder_lock, is_locked
+from hnas.json_lines import JsonLines
 
 if TYPE_CHECKING:
     from hnas.config.schema import Config

@@ -18,7 +18,7 @@ from hnas.architecture import Architecture
 from hnas.config.schema import SearchConfig
 from hnas.errors import DataError, PluginError
 from hnas.executor import Executor
-from hnas.files import JsonLines
+from hnas.json_lines import JsonLines
 from hnas.learner import State
 from hnas.setup import Setup
 from hnas.transfer import from_driver, to_workers

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from hnas.architecture import Architecture
 from hnas.learner import MetaLearner, State
-from hnas.supernet import NormStats, Params, Role, SuperNet
+from hnas.norm_stats import NormStats
+from hnas.supernet import Params, Role, SuperNet
 
 if TYPE_CHECKING:
     import torch

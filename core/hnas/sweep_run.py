@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from hnas.constraint import check_named
 from hnas.description import described
 from hnas.errors import ConfigError, HnasError, InfeasibleError
-from hnas.files import JsonLines, write_json
+from hnas.files import write_json
+from hnas.json_lines import JsonLines
 from hnas.run_dir import RunDir
 from hnas.sweep import PairSearch
 from hnas.sweep_record import Found, SweepPair, SweepRecord

@@ -8,14 +8,16 @@ from typing import Any
 
 from attrs import frozen
 
-from hnas.cost import DeviceInfo
-from hnas.cost_store import CostStore, RoundCosts
-from hnas.cost_table import check_costs, info_from_json, info_to_json, measurement_from_json, measurement_to_json
+from hnas.cost import DeviceInfo, Measurement
+from hnas.cost_rows import check_costs, info_from_json, info_to_json, measurement_from_json, measurement_to_json
 from hnas.errors import DataError, DeviceError
 from hnas.files import read_json, write_json
 
 SCHEMA = 1
 FORMAT = "hnas measurements"
+
+RoundCosts = dict[str, dict[int, dict[str, Measurement]]]
+"""Layer key, round and metric to measurement."""
 
 
 @frozen(kw_only=True)
@@ -30,33 +32,6 @@ class TableFile:
     def n_rows(self) -> int:
         """How many rounds of layers there are."""
         return sum(map(len, self.rows.values()))
-
-
-def from_store(store: CostStore, info: DeviceInfo) -> TableFile:
-    """Take everything that is known of a device. Raises `DeviceError` where that is nothing."""
-    rows = store.load(info)
-    if not rows:
-        raise DeviceError(
-            f"nothing is known of {info.device} ({info.backend}, {info.runtime}), so there is nothing to export",
-            hint=f"measure it first: hnas profile --backend {info.backend}",
-        )
-    return TableFile(info=info, rows=rows, calibration=store.load_calibration(info))
-
-
-def into_store(store: CostStore, file: TableFile) -> int:
-    """Add what the store lacks, and return how many rows that were. Rows that are there already stay as they are."""
-    known = store.load(file.info)
-    store.save_device(file.info, info_to_json(file.info))
-    by_round: dict[int, dict[str, Any]] = {}
-    for key, rounds in file.rows.items():
-        for nth, costs in rounds.items():
-            if nth not in known.get(key, {}):
-                by_round.setdefault(nth, {})[key] = costs
-    for nth, rows in by_round.items():
-        store.save(file.info, rows, nth)
-    if file.calibration:
-        store.save_calibration(file.info, {**file.calibration, **store.load_calibration(file.info)})
-    return sum(map(len, by_round.values()))
 
 
 def write(path: Path, file: TableFile) -> None:

@@ -15,7 +15,7 @@ from attrs import asdict, define, field
 
 from hnas import Architecture, DataError, HardwareBackend, InfeasibleError, Layer, Measurement, SearchSpace, Seeds
 from hnas.cost import DeviceInfo, LayerCosts
-from hnas.files import JsonLines
+from hnas.json_lines import JsonLines
 from hnas.layer import Shape
 from hnas.measuring import Network, Sitting
 from hnas.phases.profile import ProfilePlan, network_key

@@ -29,9 +29,11 @@ from sitting import Log, Networks, Timed, measure
 from hnas import Architecture, HnasError, Registry, SearchSpace, Seeds
 from hnas.agreement import agreement
 from hnas.config.load import load_config
-from hnas.cost_table import CostTable, info_to_json
+from hnas.cost_rows import info_to_json
+from hnas.cost_table import CostTable
 from hnas.environment import environment
-from hnas.files import JsonLines, write_text
+from hnas.files import write_text
+from hnas.json_lines import JsonLines
 from hnas.layer import Shape
 from hnas.phases.profile import ProfilePlan, plan
 from hnas.rounds import combine, typical_spread

@@ -12,7 +12,7 @@ from attrs import evolve, field, frozen
 
 from hnas import DeviceError, DeviceInfo, HardwareBackend, Layer, Measurement, Metric, Rounds
 from hnas.cost import LayerCosts
-from hnas.cost_table import sum_over_layers
+from hnas.cost_networks import sum_over_layers
 from hnas.settings import positive, setting
 from hnas.testing import BackendConformance
 

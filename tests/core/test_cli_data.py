@@ -22,7 +22,7 @@ from hnas import ConfigError, DataError, Plugin, PluginError, Registry, TaskSour
 from hnas.cli import main
 from hnas.cli.data import app
 from hnas.cli.invocation import Invocation
-from hnas.download import RemoteFile
+from hnas.remote_file import RemoteFile
 from hnas.task_source import Split
 
 

@@ -8,7 +8,7 @@ import pty
 
 from hnas.console import LiveDisplay, MetricsListener, PlainDisplay, display, duration, fan_out
 from hnas.events import Event
-from hnas.files import JsonLines
+from hnas.json_lines import JsonLines
 
 
 class Clock:

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from hnas import DataError
-from hnas.download import RemoteFile, download, part_path
+from hnas.download import download, part_path
+from hnas.remote_file import RemoteFile
 
 CONTENT = bytes(range(256)) * 1200  # 307,200 bytes: several chunks
 

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from hnas.errors import DataError
-from hnas.files import JsonLines, read_json, write_json
+from hnas.files import read_json, write_json
+from hnas.json_lines import JsonLines
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from tiny_tasks import tiny_setup
 from hnas import Architecture, Ask, Cost, DataError, Scored
 from hnas.config.schema import SearchConfig
 from hnas.evaluator import Evaluator
-from hnas.files import JsonLines
+from hnas.json_lines import JsonLines
 from hnas.score_store import ScoreStore
 
 CONFIG = SearchConfig(tasks=10, pool=12, n_query=3)

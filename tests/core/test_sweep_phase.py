@@ -18,7 +18,7 @@ from hnas.cost import Metric
 from hnas.evaluator import Evaluator
 from hnas.events import Event
 from hnas.feasibility import Feasibility
-from hnas.files import JsonLines
+from hnas.json_lines import JsonLines
 from hnas.phases.adapt import Adaption, adapt
 from hnas.phases.sweep import adapt_all
 from hnas.score_store import ScoreStore

@@ -13,9 +13,10 @@ import typer
 
 from hnas.cli.invocation import invocation
 from hnas.cli.output import say_next
-from hnas.download import RemoteFile, download
+from hnas.download import download
 from hnas.errors import ConfigError, DataError, HnasError
 from hnas.plugins import Registered, Registry
+from hnas.remote_file import RemoteFile
 from hnas.task_source import SPLITS, TaskSource
 
 app = typer.Typer(help="List, fetch and check the data sets that tasks are drawn from.", no_args_is_help=True)

@@ -111,7 +111,8 @@ def export(
 ) -> None:
     """Write all that is known of a device into a file, to share it or to search where the device is not."""
     from hnas.description import described
-    from hnas.table_file import from_store, write
+    from hnas.table_exchange import from_store
+    from hnas.table_file import write
 
     call = invocation(ctx)
     loaded = options.load(call, preset="none", config=config, sets=set_, backend=backend, device=device)
@@ -126,7 +127,8 @@ def export(
 def import_(ctx: typer.Context, file: FileArgument) -> None:
     """Take measurements from a file into this machine's cost store; what is there already stays."""
     from hnas.cost_store import CostStore
-    from hnas.table_file import into_store, read
+    from hnas.table_exchange import into_store
+    from hnas.table_file import read
 
     found = read(file)
     with CostStore() as store:

@@ -6,7 +6,7 @@ from hnas.executor.choice import check_executor, executor
 from hnas.executor.deaths import ATTEMPTS
 from hnas.executor.environment import ONE_THREAD, WORKER_ENVIRONMENT
 from hnas.executor.in_process import InProcess
-from hnas.executor.interface import Executor, Work, usable_cores
+from hnas.executor.interface import Executor, Work
 from hnas.executor.local_processes import LocalProcesses
 from hnas.executor.rank_group import RankGroup
 from hnas.executor.ray_cluster import RayCluster
@@ -25,5 +25,4 @@ __all__ = [
     "Work",
     "check_executor",
     "executor",
-    "usable_cores",
 ]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from hnas.cores import usable_cores
 from hnas.errors import ConfigError
 from hnas.executor.in_process import InProcess
-from hnas.executor.interface import Executor, usable_cores
+from hnas.executor.interface import Executor
 from hnas.executor.local_processes import LocalProcesses
 
 

@@ -10,8 +10,9 @@ from hnas.architecture import Architecture
 from hnas.episode import Episodes
 from hnas.fixed_norm import support_statistics
 from hnas.learner import State
+from hnas.norm_stats import NormStats
 from hnas.setup import Setup
-from hnas.supernet import NormStats, Params, SuperNet
+from hnas.supernet import Params, SuperNet
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
-from hnas.cost_table import sum_over_layers
+from hnas.cost_networks import sum_over_layers
 from hnas.errors import HnasError
 from hnas.export.onnx_session import INPUT, OUTPUT, OnnxModel, onnxruntime
 from hnas.layer import Layer

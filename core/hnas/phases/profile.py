@@ -13,8 +13,10 @@ from attrs import frozen
 from hnas.agreement import agreement
 from hnas.backend import HardwareBackend
 from hnas.cost import DeviceInfo, LayerCosts
-from hnas.cost_store import CostStore, RoundCosts
-from hnas.cost_table import CostTable, check_costs, info_to_json, priced
+from hnas.cost_networks import priced
+from hnas.cost_rows import check_costs, info_to_json
+from hnas.cost_store import CostStore
+from hnas.cost_table import CostTable
 from hnas.description import described
 from hnas.errors import DeviceError
 from hnas.events import Event, Listener
@@ -24,6 +26,7 @@ from hnas.plugin_faults import faults_of
 from hnas.rounds import ONE, combine, typical_spread
 from hnas.seeds import Seeds
 from hnas.space import SearchSpace
+from hnas.table_file import RoundCosts
 
 
 @frozen(kw_only=True)

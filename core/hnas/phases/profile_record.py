@@ -6,7 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from hnas.cost import Metric
-from hnas.cost_table import CostTable, info_to_json, priced
+from hnas.cost_networks import priced
+from hnas.cost_rows import info_to_json
+from hnas.cost_table import CostTable
 from hnas.layer import Layer, Shape
 from hnas.space import SearchSpace
 

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from hnas.backend import HardwareBackend
 from hnas.cost import DeviceInfo, LayerCosts
-from hnas.cost_table import check_costs
+from hnas.cost_rows import check_costs
 from hnas.description import described
 from hnas.errors import DeviceError
 from hnas.layer import Layer

@@ -12,7 +12,9 @@ import attrs
 from hnas.backend import HardwareBackend
 from hnas.constraint import Constraint, resolve
 from hnas.cost import MACS, PARAMS, DeviceInfo, LayerCosts
-from hnas.cost_table import CostTable, check_costs, priced
+from hnas.cost_networks import priced
+from hnas.cost_rows import check_costs
+from hnas.cost_table import CostTable
 from hnas.errors import DeviceError, HnasError
 from hnas.layer import Layer
 from hnas.testing.conformance import Conformance

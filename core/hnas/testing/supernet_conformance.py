@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 from hnas.architecture import Architecture
 from hnas.layer import Layer, Shape
+from hnas.norm_stats import NormStats
 from hnas.space import SearchSpace
-from hnas.supernet import NormStats, Params, SuperNet
+from hnas.supernet import Params, SuperNet
 from hnas.testing.conformance import Conformance
 from hnas.testing.expectation import agree, expect, not_applicable, unequal
 

@@ -11,7 +11,8 @@ from torch.nn import functional as F
 
 from hnas.architecture import Architecture
 from hnas.layer import Shape
-from hnas.supernet import NormStats, Params, Role, SuperNet
+from hnas.norm_stats import NormStats
+from hnas.supernet import Params, Role, SuperNet
 
 if TYPE_CHECKING:
     from hnas.testing.tiny_space import TinySpace

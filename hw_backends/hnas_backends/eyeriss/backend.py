@@ -8,7 +8,7 @@ from typing import Any
 
 from hnas import DeviceError, DeviceInfo, HardwareBackend, Layer, Measurement, Metric
 from hnas.cost import LayerCosts
-from hnas.cost_table import sum_over_layers
+from hnas.cost_networks import sum_over_layers
 from hnas_backends.eyeriss.closed_form import gemm, total_cycles
 from hnas_backends.eyeriss.options import EyerissOptions
 

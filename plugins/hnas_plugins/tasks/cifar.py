@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 from attrs import frozen
 
-from hnas.download import RemoteFile
 from hnas.episode import EpisodeSpec
 from hnas.layer import Shape
+from hnas.remote_file import RemoteFile
 from hnas.settings import setting
 from hnas.task_source import Origin, Split
 from hnas_plugins.tasks.augmentation_options import AugmentationOptions

@@ -10,9 +10,9 @@ from typing import Literal
 import numpy as np
 from attrs import frozen
 
-from hnas.download import RemoteFile
 from hnas.episode import Episodes, EpisodeSpec
 from hnas.layer import Shape
+from hnas.remote_file import RemoteFile
 from hnas.settings import at_least_0, one_of, setting
 from hnas.task_source import SPLITS, Origin, Split
 from hnas_plugins.tasks.array_cache import Images

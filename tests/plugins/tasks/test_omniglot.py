@@ -17,7 +17,7 @@ from PIL import Image
 
 from hnas import DataError, EpisodeSpec
 from hnas.baseline import nearest_class_mean
-from hnas.download import RemoteFile
+from hnas.remote_file import RemoteFile
 from hnas.task_source import SPLITS, Split
 from hnas.testing import TasksConformance
 from hnas_plugins.tasks.omniglot import Omniglot, OmniglotOptions

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hnas.executor import usable_cores
+from hnas.cores import usable_cores
 from hnas_plugins.tasks import picture_decoding
 from hnas_plugins.tasks.picture_decoding import Damaged, Picture, Progress, decode_into, decode_picture, read_file
 

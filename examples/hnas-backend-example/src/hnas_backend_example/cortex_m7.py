@@ -13,7 +13,7 @@ from attrs import frozen
 
 from hnas import DeviceInfo, HardwareBackend, Layer, Measurement, Metric
 from hnas.cost import LayerCosts
-from hnas.cost_table import sum_over_layers
+from hnas.cost_networks import sum_over_layers
 from hnas.dataflow import dataflow
 from hnas.layer import Shape
 from hnas.settings import at_least_0, positive, setting

@@ -1,0 +1,49 @@
+"""A file of a data set that can be downloaded: where it comes from, and how it is recognised."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from attrs import field, frozen
+
+_CHUNK = 1 << 16
+
+
+def _checked_url(_: object, __: object, url: str) -> None:
+    if urlsplit(url).scheme not in ("http", "https"):
+        raise ValueError(f"{url!r}: only http and https addresses are downloaded")
+
+
+@frozen(kw_only=True)
+class RemoteFile:
+    """A file of a data set: where it comes from, where it belongs, and how to recognise it.
+
+    ``md5`` is for files whose publishers give nothing better; it guards against damage, not against an attacker.
+    ``max_bytes`` bounds what is accepted from the server.
+    """
+
+    url: str = field(validator=_checked_url)
+    path: Path
+    sha256: str | None = None
+    md5: str | None = None
+    licence: str = "not stated"
+    max_bytes: int = 4 << 30
+
+    def __attrs_post_init__(self) -> None:
+        if not self.sha256 and not self.md5:
+            raise ValueError(f"{self.url}: a download needs a checksum")
+
+    def mismatch(self, path: Path) -> str | None:
+        """Return how ``path`` differs from what is expected, or ``None`` where every known checksum agrees."""
+        for name, expected in (("sha256", self.sha256), ("md5", self.md5)):
+            if expected:
+                checksum = hashlib.new(name, usedforsecurity=False)
+                with path.open("rb") as file:
+                    while chunk := file.read(_CHUNK):
+                        checksum.update(chunk)
+                seen = checksum.hexdigest()
+                if seen != expected.lower():
+                    return f"{name} {seen}, expected {expected}"
+        return None

@@ -32,8 +32,8 @@ from configs import CONFIGS, INNER_STEPS, Config
 from meta_batch import PHASE, PROGRESS, setup_of
 from meta_step import learner_of
 
-from hnas.executor import LocalProcesses
-from hnas.meta_batch import cut, meta_gradient
+from hnas_app.executors import LocalProcesses
+from hnas_app.training.meta_batch import cut, meta_gradient
 
 WORKERS = 2
 LATE_EPOCH = 50

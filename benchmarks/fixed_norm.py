@@ -24,18 +24,18 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from hnas import Architecture, NormStats, SuperNet
-from hnas.accuracy import Accuracy
-from hnas.checkpoint import load_latest
-from hnas.config.load import load_config
-from hnas.fixed_norm import support_statistics
+from hnas.discovery import Registry
 from hnas.learner import State
-from hnas.phases.adapt import Adaption
-from hnas.phases.evaluate import PURPOSE
-from hnas.plugins import Registry
-from hnas.records import from_json
 from hnas.seeds import Seeds
-from hnas.setup import Setup
 from hnas.supernet import Params
+from hnas_app.config.load import load_config
+from hnas_app.runs.records import from_json
+from hnas_app.search.adapt import Adaption
+from hnas_app.training.accuracy import Accuracy
+from hnas_app.training.checkpoint import load_latest
+from hnas_app.training.evaluate import PURPOSE
+from hnas_app.training.fixed_norm import support_statistics
+from hnas_app.training.setup.setup import Setup
 
 BLENDS = (0.1, 0.25, 0.5, 1.0)
 """Shares of the running statistics."""

@@ -35,17 +35,17 @@ import attrs
 import numpy as np
 
 from hnas import Architecture, Ask, Scored, SearchProblem, SearchStrategy, Seeds
-from hnas.cli.invocation import Invocation
-from hnas.cli.phases import continued
-from hnas.constraint import Limit
 from hnas.cost import Metric
-from hnas.evaluator import Evaluator
-from hnas.feasibility import Feasibility
-from hnas.front import Point, hypervolume, nondominated, reference_point
-from hnas.front_scoring import Scores, score_all
-from hnas.pipeline import Pipeline
-from hnas.score_store import ScoreStore
-from hnas.search_loop import search
+from hnas_app.cli.invocation import Invocation
+from hnas_app.cli.phases import continued
+from hnas_app.costs.limits import Limit
+from hnas_app.fronts.dominance import Point, hypervolume, nondominated, reference_point
+from hnas_app.fronts.scoring import Scores, score_all
+from hnas_app.runs.pipeline import Pipeline
+from hnas_app.search.evaluator import Evaluator
+from hnas_app.search.feasibility import Feasibility
+from hnas_app.search.loop import search
+from hnas_app.search.score_store import ScoreStore
 from hnas_strategies.genetic import Genetic, GeneticOptions
 from hnas_strategies.nsga2 import NSGA2, NSGA2Options
 from hnas_strategies.random_search import RandomSearch, RandomSearchOptions

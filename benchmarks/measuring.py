@@ -16,8 +16,8 @@ from typing import Any
 
 from attrs import frozen
 
-from hnas.environment import environment
-from hnas.executor import WORKER_ENVIRONMENT
+from hnas_app.executors import WORKER_ENVIRONMENT
+from hnas_app.runs.environment import environment
 
 RESULTS = Path(__file__).parent / "results"
 

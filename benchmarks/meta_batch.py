@@ -12,10 +12,10 @@ from measuring import interleave
 from plain_loop import Start, loop
 
 from hnas import Architecture, MetaLearner, Progress, Seeds
-from hnas.executor import Executor, LocalProcesses
-from hnas.meta_batch import GradientItem, Part, cut, gradient_part, meta_gradient
-from hnas.setup import Setup
-from hnas.transfer import to_workers
+from hnas_app.executors import Executor, LocalProcesses
+from hnas_app.training.meta_batch import GradientItem, Part, cut, gradient_part, meta_gradient
+from hnas_app.training.setup.setup import Setup
+from hnas_app.training.transfer import to_workers
 
 PROGRESS = Progress(iteration=0, iterations_per_epoch=500, epochs=100)
 PHASE = "benchmark"
@@ -35,8 +35,8 @@ def setup_of(config: Config, learner: MetaLearner) -> Setup:
 def measure_workers(config: Config, row: str, learner: MetaLearner, workers: int, reps: int) -> list[dict[str, Any]]:
     """Time one meta-batch: the plain loop on one and on two threads, the project on one and on several workers.
 
-    The project's time is that of `hnas.training`: state out, gradients back and added up. The plain loop has its
-    tensors at hand. Each architecture is a meta-batch of its own.
+    The project's time is that of `hnas_app.training.outer_loop`: state out, gradients back and added up. The plain loop
+    has its tensors at hand. Each architecture is a meta-batch of its own.
 
     ``machine_scaling`` is what several workers could gain at best in the same rounds: each does one part of the
     meta-batch, against one worker that does one part, with nothing sent or added up. Where it is well below their

@@ -28,16 +28,16 @@ if __name__ == "__main__":
 import numpy as np
 
 from hnas import Registry
-from hnas.config.load import load_config
-from hnas.config.schema import Config
-from hnas.executor import Executor, InProcess, executor
-from hnas.executor.pipes import pack
 from hnas.learner import Progress
-from hnas.meta_batch import GradientItem, Part, gradient_part
-from hnas.score_store import _score
-from hnas.session import setup_of
-from hnas.setup import Setup
-from hnas.transfer import to_workers
+from hnas_app.config.load import load_config
+from hnas_app.config.schema import Config
+from hnas_app.executors import Executor, InProcess, executor
+from hnas_app.executors.pipes import pack
+from hnas_app.runs.session import setup_of
+from hnas_app.search.score_store import _score
+from hnas_app.training.meta_batch import GradientItem, Part, gradient_part
+from hnas_app.training.setup.setup import Setup
+from hnas_app.training.transfer import to_workers
 
 WORKERS = (1, 10, 100, 1000)
 LATENCY_S = 50e-6

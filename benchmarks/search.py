@@ -29,16 +29,16 @@ from configs import Config
 from plain_loop import Start, adapt
 
 from hnas import Ask, Scored, SearchProblem
-from hnas.cli.invocation import Invocation
-from hnas.cli.phases import continued
-from hnas.evaluator import Evaluator
-from hnas.executor import LocalProcesses
-from hnas.feasibility import Feasibility
-from hnas.pipeline import Pipeline
-from hnas.score_store import PURPOSE, ScoreStore
-from hnas.search_loop import search
-from hnas.setup import Setup
-from hnas.transfer import from_driver, to_workers
+from hnas_app.cli.invocation import Invocation
+from hnas_app.cli.phases import continued
+from hnas_app.executors import LocalProcesses
+from hnas_app.runs.pipeline import Pipeline
+from hnas_app.search.evaluator import Evaluator
+from hnas_app.search.feasibility import Feasibility
+from hnas_app.search.loop import search
+from hnas_app.search.score_store import PURPOSE, ScoreStore
+from hnas_app.training.setup.setup import Setup
+from hnas_app.training.transfer import from_driver, to_workers
 from hnas_strategies.genetic import Genetic, GeneticOptions
 
 WORKERS = 2

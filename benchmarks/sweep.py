@@ -33,23 +33,22 @@ import numpy as np
 from attrs import frozen
 
 from hnas import Architecture, SearchProblem
-from hnas.cli import options as flags
-from hnas.cli.invocation import Invocation
-from hnas.cli.phases import continued, started
-from hnas.constraint import Limit
-from hnas.cost import Cost
-from hnas.cost_store import CostStore
-from hnas.cost_table import CostTable
-from hnas.executor import Executor
-from hnas.feasibility import Feasibility
+from hnas.cost import Cost, CostTable
 from hnas.learner import State
-from hnas.phases.profile import profile
-from hnas.phases.sweep import adapt_all
-from hnas.pipeline import Pipeline
-from hnas.score_store import ScoreStore
-from hnas.setup import Setup
-from hnas.sweep import PairSearch
-from hnas.training import score_tasks
+from hnas_app.cli import options as flags
+from hnas_app.cli.invocation import Invocation
+from hnas_app.cli.phases import continued, started
+from hnas_app.costs.limits import Limit
+from hnas_app.costs.profile import profile
+from hnas_app.costs.store import CostStore
+from hnas_app.executors import Executor
+from hnas_app.runs.pipeline import Pipeline
+from hnas_app.search.adapt_all import adapt_all
+from hnas_app.search.feasibility import Feasibility
+from hnas_app.search.lockstep import PairSearch
+from hnas_app.search.score_store import ScoreStore
+from hnas_app.training.outer_loop import score_tasks
+from hnas_app.training.setup.setup import Setup
 from hnas_strategies.genetic import Genetic, GeneticOptions
 
 BACKENDS = ("eyeriss", "eyeriss-rs", "x86")

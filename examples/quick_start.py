@@ -10,7 +10,7 @@ import argparse
 from typing import Any
 
 import hnas
-from hnas import report
+from hnas_app.report import networks as report
 
 TINY: dict[str, Any] = {
     "space.base_width": 8,

@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "hw_backends"))
 
 from arm_bed import FakePi, roots
 
-from hnas.devices import Device, DeviceBook
+from hnas.toolkit.devices import Device, DeviceBook
 from hnas_backends.arm import ArmDevices
 
 

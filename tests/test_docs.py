@@ -14,7 +14,7 @@ import typer.main
 
 import hnas
 import hnas.testing
-from hnas.cli import app
+from hnas_app.cli import app
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted((ROOT / "docs" / "reference").glob("*.md"))

@@ -22,6 +22,7 @@ ROOTS = {
     "hnas_plugins": ROOT / "plugins",
     "hnas_backends": ROOT / "hw_backends",
     "hnas_strategies": ROOT / "search_strategies",
+    "hnas_app": ROOT / "app",
 }
 MODULES = sorted(p for folder in ROOTS.values() for p in folder.rglob("*.py"))
 OWN_CODE = [
@@ -90,7 +91,7 @@ def test_built_ins_use_only_what_third_parties_may_use():
         if not path.is_relative_to(ROOTS["hnas"])
         for module, names in imports(path)
         if module.partition(".")[0] == "hnas"
-        and (module.startswith("hnas.cli") or any(n.startswith("_") for n in (*module.split("."), *names)))
+        and (module.startswith("hnas_app.cli") or any(n.startswith("_") for n in (*module.split("."), *names)))
     ]
     assert wrong == []
 
@@ -102,7 +103,7 @@ def test_all_five_hook_modules_are_registered():
     assert len(HOOKS) == 5
 
 
-@pytest.mark.parametrize("code", ["import hnas", "import hnas.cli", *(f"import {m}" for m in HOOKS)])
+@pytest.mark.parametrize("code", ["import hnas", "import hnas_app.cli", *(f"import {m}" for m in HOOKS)])
 def test_importing_it_loads_nothing_heavy(code):
     """`hnas --help` would take seconds, and a listing would need every backend's packages."""
     told = f"{code}\nimport sys; print(sorted({HEAVY} & set(sys.modules)))"
@@ -111,7 +112,7 @@ def test_importing_it_loads_nothing_heavy(code):
 
 
 def test_help_loads_nothing_heavy():
-    told = f"import sys, hnas.cli; hnas.cli.run(['--help']); print(sorted({HEAVY} & set(sys.modules)))"
+    told = f"import sys, hnas_app.cli; hnas_app.cli.commands.run(['--help']); print(sorted({HEAVY} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
 

@@ -20,10 +20,10 @@ import pytest
 import typer.main
 from attrs import frozen
 
-from hnas.cli import app, run
-from hnas.cli.invocation import Invocation
-from hnas.constraint import Constraint, split_limits
-from hnas.plugins import Registry
+from hnas.discovery import Registry
+from hnas_app.cli import app, run
+from hnas_app.cli.invocation import Invocation
+from hnas_app.costs.limits import Constraint, split_limits
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]

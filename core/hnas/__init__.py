@@ -1,10 +1,20 @@
-"""H-Meta-NAS as a plugin framework. Importing it imports neither torch nor any plugin."""
+"""H-Meta-NAS as a plugin framework: the public API.
+
+Importing it imports neither torch, nor any plugin, nor the application; the names in `_LAZY` are the application's, and
+are imported when used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from hnas._version import __version__
-from hnas.api import Run, load_run, run
 from hnas.architecture import Architecture, Choice
 from hnas.backend import HardwareBackend
 from hnas.cost import Cost, DeviceInfo, Measurement, Metric, Rounds
+from hnas.discovery import Plugin, Registry, hookimpl
+from hnas.discovery.moved import find_moved_modules
 from hnas.episode import Episodes, EpisodeSpec
 from hnas.errors import (
     ConfigError,
@@ -19,14 +29,15 @@ from hnas.errors import (
 from hnas.events import Event
 from hnas.layer import Layer
 from hnas.learner import MetaLearner, Progress, Scores
-from hnas.norm_stats import NormStats
-from hnas.plugins import Plugin, Registry, hookimpl
-from hnas.results import NetworkResult, Results
 from hnas.seeds import Seeds
 from hnas.space import SearchSpace
 from hnas.strategy import Ask, Scored, SearchProblem, SearchStrategy
-from hnas.supernet import SuperNet
+from hnas.supernet import NormStats, SuperNet
 from hnas.task_source import TaskSource
+
+if TYPE_CHECKING:
+    from hnas_app.runs.results import NetworkResult, Results
+    from hnas_app.usecases.runs_from_python import Run, load_run, run
 
 __all__ = [
     "Architecture",
@@ -71,3 +82,21 @@ __all__ = [
     "load_run",
     "run",
 ]
+
+_LAZY = {
+    "NetworkResult": "hnas_app.runs.results",
+    "Results": "hnas_app.runs.results",
+    "Run": "hnas_app.usecases.runs_from_python",
+    "load_run": "hnas_app.usecases.runs_from_python",
+    "run": "hnas_app.usecases.runs_from_python",
+}
+"""Public names of the application, and the module of each."""
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        return getattr(import_module(_LAZY[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+find_moved_modules()

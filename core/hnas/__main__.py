@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hnas.cli import main
+from hnas_app.cli import main
 
 if __name__ == "__main__":
     main()

@@ -36,8 +36,9 @@ class HardwareBackend(ABC):
     def measure_network(self, layers: Sequence[Layer]) -> LayerCosts | None:
         """Return the cost of the whole network measured end to end, or ``None`` where that is not possible here.
 
-        ``layers`` are those of one network, input side first; `hnas.dataflow` tells what each reads, in residual blocks
-        too. Called to verify a table, in the same rounds as single layers. May raise what `measure` may.
+        ``layers`` are those of one network, input side first; `hnas.toolkit.dataflow` tells what each reads, in
+        residual blocks too. Called to verify a table, in the same rounds as single layers. May raise what `measure`
+        may.
         """
         return None
 

@@ -16,7 +16,7 @@ from hnas.layer import Shape
 if TYPE_CHECKING:
     import numpy as np
 
-    from hnas.remote_file import RemoteFile
+    from hnas.toolkit.remote_file import RemoteFile
 
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")

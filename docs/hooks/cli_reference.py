@@ -18,7 +18,7 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
 
 def reference() -> str:
     """Return all commands in Markdown: what ``--help`` says of each."""
-    from hnas.cli import app
+    from hnas_app.cli import app
 
     return "\n\n".join(_command(typer.main.get_command(app), "hnas"))
 

@@ -30,17 +30,17 @@ if __name__ == "__main__":
 from small_space import BASE_WIDTH, IMAGE, N_WAY, SmallSpace
 
 from hnas import Architecture, Cost, Seeds
-from hnas.config.schema import SearchConfig
-from hnas.environment import environment
-from hnas.evaluator import Evaluator
 from hnas.events import Event
-from hnas.executor import InProcess
-from hnas.files import write_bytes
 from hnas.learner import Progress, State
-from hnas.score_store import ScoreStore
-from hnas.setup import Setup
 from hnas.strategy import Scored
-from hnas.training import TrainPlan, train
+from hnas.toolkit.files import write_bytes
+from hnas_app.config.schema import SearchConfig
+from hnas_app.executors import InProcess
+from hnas_app.runs.environment import environment
+from hnas_app.search.evaluator import Evaluator
+from hnas_app.search.score_store import ScoreStore
+from hnas_app.training.outer_loop import TrainPlan, train
+from hnas_app.training.setup.setup import Setup
 from hnas_plugins.meta_learners.maml import MAML
 from hnas_plugins.meta_learners.options import MAMLPlusPlusOptions
 from hnas_plugins.tasks.glyphs import Glyphs

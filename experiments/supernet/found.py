@@ -27,8 +27,8 @@ if __name__ == "__main__":
 from ranking import REFERENCE, setup_of, sizes, train_alone
 
 from hnas import Architecture
-from hnas.config.schema import EvaluateConfig
-from hnas.executor import executor
+from hnas_app.config.schema import EvaluateConfig
+from hnas_app.executors import executor
 
 T_95 = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776}
 """Student's t for a two-sided 95 % interval, by the number of seeds."""

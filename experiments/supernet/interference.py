@@ -33,14 +33,14 @@ import torch
 from ranking import N_QUERY, REFERENCE, setup_of
 
 from hnas import Architecture, SearchSpace
-from hnas.cli.invocation import Invocation
-from hnas.cli.phases import continued
-from hnas.config.schema import EvaluateConfig
-from hnas.executor import InProcess
 from hnas.learner import State
-from hnas.phases.evaluate import evaluate
-from hnas.setup import Setup
-from hnas.training import Sampler, TrainPlan, train
+from hnas_app.cli.invocation import Invocation
+from hnas_app.cli.phases import continued
+from hnas_app.config.schema import EvaluateConfig
+from hnas_app.executors import InProcess
+from hnas_app.training.evaluate import evaluate
+from hnas_app.training.outer_loop import Sampler, TrainPlan, train
+from hnas_app.training.setup.setup import Setup
 from hnas_plugins.meta_learners.maml import MAML
 from hnas_plugins.meta_learners.options import MAMLPlusPlusOptions
 from hnas_plugins.spaces.vgg9 import VGG9, VGG9Options

@@ -15,11 +15,11 @@ from attrs import asdict, define, field
 
 from hnas import Architecture, DataError, HardwareBackend, InfeasibleError, Layer, Measurement, SearchSpace, Seeds
 from hnas.cost import DeviceInfo, LayerCosts
-from hnas.json_lines import JsonLines
 from hnas.layer import Shape
-from hnas.measuring import Network, Sitting
-from hnas.phases.profile import ProfilePlan, network_key
-from hnas.rounds import ONE
+from hnas.toolkit.json_lines import JsonLines
+from hnas.toolkit.rounds import ONE
+from hnas_app.costs.measuring import Network, Sitting
+from hnas_app.costs.profile import ProfilePlan, network_key
 
 BLOCK = 25
 """Items between two looks at the clock, where the device asks for no anchors."""

@@ -27,16 +27,16 @@ from predictor import Training, fit, load
 from sitting import Log, Networks, Timed, measure
 
 from hnas import Architecture, HnasError, Registry, SearchSpace, Seeds
-from hnas.agreement import agreement
-from hnas.config.load import load_config
-from hnas.cost_rows import info_to_json
-from hnas.cost_table import CostTable
-from hnas.environment import environment
-from hnas.files import write_text
-from hnas.json_lines import JsonLines
+from hnas.cost import CostTable
+from hnas.cost.rows import info_to_json
 from hnas.layer import Shape
-from hnas.phases.profile import ProfilePlan, plan
-from hnas.rounds import combine, typical_spread
+from hnas.toolkit.files import write_text
+from hnas.toolkit.json_lines import JsonLines
+from hnas.toolkit.rounds import combine, typical_spread
+from hnas_app.config.load import load_config
+from hnas_app.costs.agreement import agreement
+from hnas_app.costs.profile import ProfilePlan, plan
+from hnas_app.runs.environment import environment
 
 PAPER = {
     "source": "Table 3 of the paper: 16K training, 10K validation and 10K test networks; not measured here",

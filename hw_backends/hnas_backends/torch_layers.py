@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from hnas import DeviceError, Layer
-from hnas.dataflow import dataflow
 from hnas.errors import close_matches
+from hnas.toolkit.dataflow import dataflow
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "relu": nn.ReLU,
@@ -90,7 +90,9 @@ def module(layer: Layer) -> nn.Module:
 
 
 def network(layers: Sequence[Layer]) -> nn.Module:
-    """Return the layers as one module, connected as `hnas.dataflow` says; a linear layer takes its input flattened.
+    """Return the layers as one module, connected as `hnas.toolkit.dataflow` says.
+
+    A linear layer takes its input flattened.
 
     A chain is an ``nn.Sequential``. Raises `DeviceError` where the layers make no network.
     """

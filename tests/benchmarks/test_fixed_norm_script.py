@@ -8,10 +8,10 @@ from types import ModuleType
 import pytest
 import torch
 
-from hnas.fixed_norm import FixedNorm, support_statistics
 from hnas.seeds import Seeds
-from hnas.setup import Setup
 from hnas.testing import TinyTasks
+from hnas_app.training.fixed_norm import FixedNorm, support_statistics
+from hnas_app.training.setup.setup import Setup
 from hnas_plugins.meta_learners.maml import MAML
 from hnas_plugins.meta_learners.options import MAMLPlusPlusOptions
 from hnas_plugins.spaces.vgg9 import VGG9, VGG9Options

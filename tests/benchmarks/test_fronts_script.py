@@ -10,7 +10,7 @@ from types import ModuleType
 
 import pytest
 
-from hnas.cli import run
+from hnas_app.cli import run
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 

@@ -51,7 +51,7 @@ def test_accuracies_over_seeds_are_means_in_the_order_of_the_first(ranking: Any)
 def test_a_super_net_is_scored_against_networks_trained_alone(tmp_path: Path, hnas_home: Path, real_data: Any) -> None:
     """Both commands on real images, each for a moment; the second call of `alone` finds everything done."""
     sets = {"space.base_width": 4, "meta_train.epochs": 1, "meta_train.iterations": 2, "meta_train.shrink_start": 0}
-    program = "from hnas.cli import main; main()"
+    program = "from hnas_app.cli import main; main()"
     flags = [part for key, value in sets.items() for part in ("--set", f"{key}={value}")]
     data, run_dir = ("--data-root", str(real_data("omniglot"))), str(tmp_path / "run")
     run("-c", program, "meta-train", "--preset", "quick", "--tasks", "omniglot", *data, "--run-dir", run_dir, *flags)

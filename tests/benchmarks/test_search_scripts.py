@@ -27,7 +27,7 @@ def run(*command: str) -> subprocess.CompletedProcess[str]:
 def test_a_search_is_measured_against_its_trace_scored_the_plain_way(tmp_path: Path, hnas_home: Path) -> None:
     small = {"space.base_width": 8, "meta_train.epochs": 1, "meta_train.iterations": 2, "meta_train.shrink_start": 0}
     sets = [part for key, value in small.items() for part in ("--set", f"{key}={value}")]
-    program = "from hnas.cli import main; main()"
+    program = "from hnas_app.cli import main; main()"
     trained = run("-c", program, "meta-train", "--preset", "quick", "--run-dir", str(tmp_path / "run"), *sets)
     assert trained.returncode == 0, trained.stderr
     name = f"test-{os.getpid()}"

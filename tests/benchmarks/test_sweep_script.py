@@ -46,7 +46,7 @@ def test_pairs_must_divide_into_sweeps(tmp_path: Path) -> None:
 def test_a_sweep_is_measured_against_separate_searches(tmp_path: Path, hnas_home: Path) -> None:
     """Over two devices, one of them a file of measurements."""
     sets = [part for key, value in TINY.items() for part in ("--set", f"{key}={value}")]
-    program = "from hnas.cli import main; main()"
+    program = "from hnas_app.cli import main; main()"
     trained = run("-c", program, "meta-train", "--preset", "quick", "--run-dir", str(tmp_path / "run"), *sets)
     assert trained.returncode == 0, trained.stderr
     profile = ("profile", "--backend", "eyeriss-rs", "--input", "1x28x28", "--set", "space.base_width=4")

@@ -314,7 +314,7 @@ def test_the_encoding_is_one_hot_and_without_what_is_not_there(module: Callable[
 
 def test_the_predictor_learns_and_more_networks_help(module: Callable[[str], ModuleType], tiny_space) -> None:
     """A predictor that cannot fit would make any table look good."""
-    predictor, agreement = module("predictor"), import_module("hnas.agreement").agreement
+    predictor, agreement = module("predictor"), import_module("hnas_app.costs.agreement").agreement
     generator = np.random.default_rng(0)
     archs = list(dict.fromkeys(tiny_space.sample(generator) for _ in range(700)))
     costs = [tiny_space.cost(arch)["latency"] for arch in archs]

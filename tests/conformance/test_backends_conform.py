@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from hnas.table_file import TableFile, write
 from hnas.testing import CHAIN, BackendConformance
+from hnas.toolkit.table_file import TableFile, write
 from hnas_backends.cuda import CUDA, CUDAOptions
 from hnas_backends.eyeriss import Eyeriss, EyerissOptions
 from hnas_backends.eyeriss_rs import EyerissRS, EyerissRSOptions

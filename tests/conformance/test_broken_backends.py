@@ -11,8 +11,7 @@ import pytest
 from attrs import evolve, field, frozen
 
 from hnas import DeviceError, DeviceInfo, HardwareBackend, Layer, Measurement, Metric, Rounds
-from hnas.cost import LayerCosts
-from hnas.cost_networks import sum_over_layers
+from hnas.cost import LayerCosts, sum_over_layers
 from hnas.settings import positive, setting
 from hnas.testing import BackendConformance
 

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from hnas import DataError, DeviceError, DeviceInfo, Layer, Measurement, Metric
-from hnas.cost_table import CostTable
+from hnas.cost import CostTable
 
 CONV = Layer(op="conv2d", in_shape=(3, 8, 8), out_shape=(16, 4, 4), kernel=3, stride=2, padding=1, bias=True)
 CONV2 = Layer(op="conv2d", in_shape=(16, 4, 4), out_shape=(8, 4, 4), kernel=1, bias=True)

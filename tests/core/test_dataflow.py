@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from hnas import DeviceError, Layer
-from hnas.dataflow import connects, dataflow
 from hnas.layer import Shape
+from hnas.toolkit.dataflow import connects, dataflow
 from hnas_plugins.spaces.resnet12 import ResNet12, ResNet12Options
 from hnas_plugins.spaces.vgg9 import VGG9
 

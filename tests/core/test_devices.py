@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from hnas.devices import Device, DeviceBook, check_name
 from hnas.errors import ConfigError, DataError, DeviceError
-from hnas.home import config_home
+from hnas.toolkit.devices import Device, DeviceBook, check_name
+from hnas.toolkit.home import config_home
 
 
 @pytest.fixture

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from hnas.errors import DataError
-from hnas.files import read_json, write_json
-from hnas.json_lines import JsonLines
+from hnas.toolkit.files import read_json, write_json
+from hnas.toolkit.json_lines import JsonLines
 
 
 @contextmanager

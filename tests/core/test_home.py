@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from hnas.home import home
+from hnas.toolkit.home import home
 
 
 @pytest.mark.parametrize(

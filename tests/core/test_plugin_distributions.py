@@ -7,7 +7,7 @@ import json
 import pytest
 
 from hnas import Layer
-from hnas.plugins import API
+from hnas.discovery import API
 
 PYPROJECT = """
 [build-system]

@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
+from hnas.discovery import API, Registry
 from hnas.errors import PluginError
-from hnas.plugins import API, Registry
 
 ONE = """
 from attrs import frozen

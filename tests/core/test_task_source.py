@@ -9,7 +9,7 @@ import numpy as np
 
 from hnas import Episodes, EpisodeSpec, Seeds
 from hnas.task_source import Split
-from hnas.testing.tiny_tasks import TinyTasks
+from hnas_app.testing.tiny_tasks import TinyTasks
 
 SPEC = EpisodeSpec(n_way=3, k_shot=1, n_query=2)
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from hnas.discovery import Registry
 from hnas.errors import PluginError
-from hnas.plugins import Registry
 
 BOARD = '''
 """A board."""

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 import hnas
-from hnas.cli import run as command_line
 from hnas.testing import BackendConformance
+from hnas_app.cli import run as command_line
 
 REFERENCE = f"{Path(__file__).resolve().parents[2] / 'examples' / 'custom_backend.py'}:MyBoard"
 

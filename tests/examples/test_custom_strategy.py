@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 
 import hnas
-from hnas.search_loop import search
 from hnas.testing import StrategyConformance, TinySpace
+from hnas_app.search.loop import search
 
 REFERENCE = f"{Path(__file__).resolve().parents[2] / 'examples' / 'custom_strategy.py'}:MyStrategy"
 REGISTRY = hnas.Registry()

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import hnas
-from hnas.cli import run as command_line
 from hnas.testing import TasksConformance
+from hnas_app.cli import run as command_line
 
 REFERENCE = f"{Path(__file__).resolve().parents[2] / 'examples' / 'custom_tasks.py'}:Arrays"
 REGISTRY = hnas.Registry()

@@ -12,7 +12,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from arm_bed import Client, FakePi, HostSshd
 
-from hnas.devices import Device, DeviceBook
+from hnas.toolkit.devices import Device, DeviceBook
 from hnas_backends.arm import ArmDevices
 
 

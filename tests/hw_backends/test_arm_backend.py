@@ -11,7 +11,7 @@ import pytest
 from arm_bed import roots
 
 from hnas import ConfigError, DeviceError, Layer, UnsteadyError
-from hnas.devices import Device, DeviceBook
+from hnas.toolkit.devices import Device, DeviceBook
 from hnas_backends.arm import Arm, ArmOptions
 from hnas_backends.arm.backend import target
 

@@ -12,9 +12,9 @@ import pytest
 from typer.testing import CliRunner
 
 from hnas import ConfigError, DeviceError, Plugin, Registry, hookimpl
-from hnas.cli.devices import app
-from hnas.cli.invocation import Invocation
-from hnas.devices import DeviceBook
+from hnas.toolkit.devices import DeviceBook
+from hnas_app.cli.commands.devices import app
+from hnas_app.cli.invocation import Invocation
 from hnas_backends.arm import host_keys
 from hnas_backends.arm.ssh import Target
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from hnas.cost_store import CostStore
 from hnas.events import Event
-from hnas.phases.profile_devices import profile_devices
+from hnas_app.costs.profile_devices import profile_devices
+from hnas_app.costs.store import CostStore
 from hnas_backends.arm import Arm, ArmOptions
 
 QUICK = {"samples": 3, "sample_ms": 0.1, "warmup_ms": 1.0, "force": True}

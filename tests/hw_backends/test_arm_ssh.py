@@ -12,7 +12,7 @@ import pytest
 from arm_bed.host_sshd import HostSshd, free_port, make_key
 
 from hnas import DeviceError
-from hnas.devices import Device
+from hnas.toolkit.devices import Device
 from hnas_backends.arm import host_keys
 from hnas_backends.arm import ssh as ssh_module
 from hnas_backends.arm.host_keys import HostKey

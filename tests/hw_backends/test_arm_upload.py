@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hnas import DeviceError
-from hnas.devices import DeviceBook
+from hnas.toolkit.devices import DeviceBook
 from hnas_backends.arm import upload
 from hnas_backends.arm.binaries import Binary, binary
 from hnas_backends.arm.ssh import Ssh, Target

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from hnas import Cost, DeviceError, Layer
-from hnas.constraint import Constraint, resolve
+from hnas_app.costs.limits import Constraint, resolve
 from hnas_backends.eyeriss_rs import EyerissRS, EyerissRSOptions
 
 

@@ -58,7 +58,7 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_resnet12_on_a_folder_of_pictures(pictures: Path, tmp_path: Path):
     """From pictures to a network that was found; costs count shortcuts and classifier. Too short to learn much."""
     settings = [part for key, value in TINY.items() for part in ("--set", f"{key}={value}")]
-    program = [sys.executable, "-c", "from hnas.cli import main; main()"]
+    program = [sys.executable, "-c", "from hnas_app.cli import main; main()"]
     command = ["run", "--preset", "none", "--space", "resnet12", "--tasks", "folder", "--data-root", str(pictures)]
     command += ["--constraint", "latency<=1ref", "--workers", "2", "--run-dir", str(tmp_path / "run"), *settings]
     done = subprocess.run([*program, *command], capture_output=True, text=True, timeout=300)

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from hnas import Architecture, Ask, Scored, SearchProblem, SearchStrategy
-from hnas.constraint import Limit
 from hnas.cost import PARAMS
-from hnas.feasibility import Feasibility
-from hnas.search_loop import search
-from hnas.search_trace import SearchTrace
+from hnas_app.costs.limits import Limit
+from hnas_app.search.feasibility import Feasibility
+from hnas_app.search.loop import search
+from hnas_app.search.trace import SearchTrace
 
 Loss = Callable[[int, Architecture], float]
 """(iteration, architecture) → its loss there."""

@@ -15,8 +15,8 @@ from attrs import evolve
 from driving import Loss, interaction, noise, problem_of, run
 
 from hnas import Architecture, ConfigError, Registry, Scored
-from hnas.front import hypervolume, nondominated
-from hnas.search_trace import SearchTrace
+from hnas_app.fronts.dominance import hypervolume, nondominated
+from hnas_app.search.trace import SearchTrace
 from hnas_strategies.nsga2 import NSGA2, NSGA2Options
 from hnas_strategies.random_search import RandomSearch, RandomSearchOptions
 
@@ -222,7 +222,7 @@ def test_without_pymoo_it_says_what_to_install(tmp_path: Path) -> None:
     """Before anything is trained; and the plugin can be shown all the same."""
     code = (
         "import sys; sys.modules['pymoo'] = None\n"
-        "from hnas.cli import run\n"
+        "from hnas_app.cli import run\n"
         "print(run(['plugins', 'show', 'nsga2']), run(['run', '--strategy', 'nsga2', '--run-dir', 'never']))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)

@@ -18,10 +18,10 @@ import pytest
 from attrs import evolve, frozen
 
 from hnas import Architecture, Ask, Cost, Scored, SearchProblem, SearchStrategy
-from hnas.constraint import Limit
 from hnas.cost import MACS
-from hnas.feasibility import Feasibility
-from hnas.search_loop import search
+from hnas_app.costs.limits import Limit
+from hnas_app.search.feasibility import Feasibility
+from hnas_app.search.loop import search
 from hnas_strategies.genetic import Genetic, GeneticOptions
 from hnas_strategies.nsga2 import NSGA2, NSGA2Options
 from hnas_strategies.random_search import RandomSearch, RandomSearchOptions

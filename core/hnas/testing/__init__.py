@@ -1,18 +1,26 @@
 """What tests of a plugin need: a conformance class for each kind, and a space, a super-net and tasks in small.
 
 Subclass the class of your plugin's kind in a test file, say in `make` how one is made, and run pytest: the built-in
-plugins are held to the same tests. Of hnas, only this package is for tests; importing it imports neither torch nor
-pytest.
+plugins are held to the same tests. Importing this imports neither torch nor pytest.
 """
 
-from hnas.testing.backend_conformance import BackendConformance
-from hnas.testing.learner_conformance import LearnerConformance
-from hnas.testing.networks import CHAIN, RESIDUAL
-from hnas.testing.space_conformance import SpaceConformance
-from hnas.testing.strategy_conformance import StrategyConformance
-from hnas.testing.tasks_conformance import TasksConformance
-from hnas.testing.tiny_space import TinySpace
-from hnas.testing.tiny_tasks import TinyTasks
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from hnas_app.testing import (
+        CHAIN,
+        RESIDUAL,
+        BackendConformance,
+        LearnerConformance,
+        SpaceConformance,
+        StrategyConformance,
+        TasksConformance,
+        TinySpace,
+        TinyTasks,
+    )
 
 __all__ = [
     "CHAIN",
@@ -25,3 +33,10 @@ __all__ = [
     "TinySpace",
     "TinyTasks",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    # The classes drive the search loop and the configuration, so they are part of the application.
+    if name in __all__:
+        return getattr(import_module("hnas_app.testing"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -10,8 +10,8 @@ from attrs import evolve, frozen
 
 from hnas import DeviceError, DeviceInfo, HardwareBackend, Layer, Measurement, Metric, Rounds
 from hnas.cost import LayerCosts
-from hnas.dataflow import connects
-from hnas.devices import DeviceBook
+from hnas.toolkit.dataflow import connects
+from hnas.toolkit.devices import DeviceBook
 from hnas_backends.arm.binaries import Binary, binary
 from hnas_backends.arm.link_error import FINAL, LinkError
 from hnas_backends.arm.options import ArmOptions

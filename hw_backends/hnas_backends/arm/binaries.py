@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from attrs import frozen
 
 from hnas import DataError, DeviceError
-from hnas.files import write_bytes
-from hnas.home import home
+from hnas.toolkit.files import write_bytes
+from hnas.toolkit.home import home
 from hnas_backends.arm.options import Arch
 from hnas_backends.layerbench import digest
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from attrs import frozen
 
 from hnas import DeviceError
-from hnas.files import write_bytes, write_json
+from hnas.toolkit.files import write_bytes, write_json
 from hnas_backends.arm.binaries import FOLDER, SCHEMA
 from hnas_backends.arm.options import ARCHS, Arch
 from hnas_backends.layerbench import FLAGS, digest, write_sources

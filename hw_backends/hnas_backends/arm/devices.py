@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from hnas import ConfigError, DeviceError
-from hnas.devices import Device, DeviceKind, Plain
+from hnas.toolkit.devices import Device, DeviceKind, Plain
 from hnas_backends.arm import host_keys
 from hnas_backends.arm.options import ArmOptions
 from hnas_backends.arm.ssh import Target, check_address

@@ -12,7 +12,7 @@ from pathlib import Path
 from attrs import frozen
 
 from hnas import DeviceError
-from hnas.files import write_text
+from hnas.toolkit.files import write_text
 from hnas_backends.arm.link_error import link_error
 from hnas_backends.arm.ssh import CONNECT_S, Target, call, known_hosts, ssh_argv
 

@@ -19,8 +19,8 @@ from pathlib import Path
 from attrs import frozen
 
 from hnas import ConfigError, DeviceError
-from hnas.devices import Device
-from hnas.home import config_home
+from hnas.toolkit.devices import Device
+from hnas.toolkit.home import config_home
 from hnas_backends.arm.link_error import cause_of, link_error
 
 CONNECT_S = 10

@@ -7,8 +7,7 @@ from types import ModuleType
 from typing import Any
 
 from hnas import DeviceError, DeviceInfo, HardwareBackend, Layer, Measurement, Metric
-from hnas.cost import LayerCosts
-from hnas.cost_networks import sum_over_layers
+from hnas.cost import LayerCosts, sum_over_layers
 from hnas_backends.eyeriss.closed_form import gemm, total_cycles
 from hnas_backends.eyeriss.options import EyerissOptions
 

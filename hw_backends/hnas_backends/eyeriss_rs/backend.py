@@ -6,8 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from hnas import DeviceInfo, HardwareBackend, Layer, Measurement, Metric
-from hnas.cost import LayerCosts
-from hnas.cost_networks import sum_over_layers
+from hnas.cost import LayerCosts, sum_over_layers
 from hnas_backends.eyeriss_rs import chip
 from hnas_backends.eyeriss_rs.options import EyerissRSOptions
 from hnas_backends.eyeriss_rs.shape import OPS, shape_of

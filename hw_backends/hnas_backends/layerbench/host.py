@@ -15,7 +15,7 @@ from pathlib import Path
 from attrs import frozen
 
 from hnas import DeviceError
-from hnas.home import home
+from hnas.toolkit.home import home
 from hnas_backends.layerbench.sources import FLAGS, digest, write_sources
 
 TUNINGS = (("-march=native",), ("-mcpu=native",), ())

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from hnas import DeviceError, Layer
-from hnas.dataflow import dataflow
+from hnas.toolkit.dataflow import dataflow
 from hnas_backends.layerbench.rows import Checksums, Row
 from hnas_backends.layerbench.spec import network_spec
 

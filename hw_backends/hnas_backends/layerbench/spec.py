@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from hnas import DeviceError, Layer
-from hnas.dataflow import dataflow
 from hnas.errors import close_matches
+from hnas.toolkit.dataflow import dataflow
 
 OPS = (
     "conv2d", "linear", "norm", "max_pool", "avg_pool", "add",
@@ -43,7 +43,7 @@ def _is_adaptive(layer: Layer) -> bool:
 
 
 def network_spec(layers: Sequence[Layer]) -> str:
-    """Return what stands after the ID for a whole network, connected as `hnas.dataflow` says.
+    """Return what stands after the ID for a whole network, connected as `hnas.toolkit.dataflow` says.
 
     Raises `DeviceError` where the layers make no network.
     """

@@ -12,9 +12,9 @@ from attrs import frozen
 
 from hnas import ConfigError, DeviceError, DeviceInfo, HardwareBackend, Layer
 from hnas.cost import LayerCosts
-from hnas.rounds import combine
 from hnas.settings import setting
-from hnas.table_file import TableFile, read
+from hnas.toolkit.rounds import combine
+from hnas.toolkit.table_file import TableFile, read
 
 
 @frozen(kw_only=True)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from hnas import DeviceError, DeviceInfo, HardwareBackend, Layer, Measurement, Metric, Rounds
 from hnas.cost import LayerCosts
-from hnas.dataflow import connects
+from hnas.toolkit.dataflow import connects
 from hnas_backends.x86 import processor
 from hnas_backends.x86.options import X86Options
 from hnas_backends.x86.runtime import Runtime, make_runtime

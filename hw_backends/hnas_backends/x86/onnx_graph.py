@@ -14,8 +14,8 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from hnas import DeviceError, Layer
-from hnas.dataflow import dataflow
 from hnas.errors import close_matches
+from hnas.toolkit.dataflow import dataflow
 from hnas_backends.layerbench.oracle import cells, numbers
 
 OPSET = 17
@@ -30,7 +30,9 @@ OPS = ("conv2d", "linear", "norm", "max_pool", "avg_pool", "add", "relu6", *ACTI
 
 
 def graph(layers: Sequence[Layer]) -> bytes:
-    """Return a network of layers, connected as `hnas.dataflow` says, as an ONNX model: ``x`` (1, C, H, W) to ``y``.
+    """Return a network of layers as an ONNX model: ``x`` (1, C, H, W) to ``y``.
+
+    They are connected as `hnas.toolkit.dataflow` says.
 
     Raises `DeviceError` for an operation that is not known, and where the layers make no network.
     """

@@ -19,7 +19,7 @@ from typing import Any
 
 import torch
 
-from hnas.home import home
+from hnas.toolkit.home import home
 
 FLAGS = ("-O3", "-fopenmp-simd", "-fno-math-errno", "-fno-trapping-math", "-fPIC")
 VARIANTS = {torch.float32: (), torch.float64: ("-DDOUBLE", "-O1", "-fno-openmp-simd")}

@@ -25,8 +25,8 @@ from attrs import frozen
 from numpy.typing import NDArray
 
 from hnas.errors import DataError
-from hnas.files import write_bytes, write_json
-from hnas.home import home
+from hnas.toolkit.files import write_bytes, write_json
+from hnas.toolkit.home import home
 
 Images = NDArray[np.uint8]
 

@@ -11,9 +11,9 @@ from attrs import frozen
 
 from hnas.episode import EpisodeSpec
 from hnas.layer import Shape
-from hnas.remote_file import RemoteFile
 from hnas.settings import setting
 from hnas.task_source import Origin, Split
+from hnas.toolkit.remote_file import RemoteFile
 from hnas_plugins.tasks.augmentation_options import AugmentationOptions
 from hnas_plugins.tasks.cifar_files import ARCHIVE
 from hnas_plugins.tasks.cifar_reader import PER_CLASS, SIDE, Cifar100, read_cifar

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from hnas.home import home
+from hnas.toolkit.home import home
 
 
 def data_root(given: str, name: str) -> Path:

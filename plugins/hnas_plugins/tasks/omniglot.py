@@ -12,9 +12,9 @@ from attrs import frozen
 
 from hnas.episode import Episodes, EpisodeSpec
 from hnas.layer import Shape
-from hnas.remote_file import RemoteFile
 from hnas.settings import at_least_0, one_of, setting
 from hnas.task_source import SPLITS, Origin, Split
+from hnas.toolkit.remote_file import RemoteFile
 from hnas_plugins.tasks.array_cache import Images
 from hnas_plugins.tasks.data_root import data_root
 from hnas_plugins.tasks.drawn_source import DrawnSource

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from attrs import field, frozen, mutable
 
-from hnas.cores import usable_cores
 from hnas.errors import first_few
+from hnas.toolkit.cores import usable_cores
 from hnas_plugins.tasks.array_cache import Images
 
 if TYPE_CHECKING:

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from hnas.episode import Episodes, EpisodeSpec
 from hnas.errors import DataError
 from hnas.layer import Shape
-from hnas.pictures import PictureSource, PictureTask, Preparation
 from hnas.settings import one_of, positive, setting
 from hnas.task_source import Origin, Split
+from hnas.toolkit.pictures import PictureSource, PictureTask, Preparation
 from hnas_plugins.tasks.folder_inventory import shown
 from hnas_plugins.tasks.picture_decoding import Damaged, Picture, decode_into, named, read_file
 from hnas_plugins.tasks.pictures_folder import HINT, TaskFolder, read_task_folder, refuse
@@ -25,7 +25,7 @@ from hnas_plugins.tasks.sampling import assemble, draw_tasks
 
 @frozen(kw_only=True)
 class PicturesOptions:
-    """Options of `Pictures`. `hnas adapt --pictures` sets them all; see `hnas.pictures.Preparation`."""
+    """Options of `Pictures`. `hnas adapt --pictures` sets them all; see `hnas.toolkit.pictures.Preparation`."""
 
     root: str = setting("", "folder that holds a sub-folder of labelled pictures for each class; required")
     channels: int = setting(3, "1 for grey, 3 for colour", one_of(1, 3))

@@ -13,8 +13,8 @@ import pytest
 import torch
 
 from hnas import DataError, Episodes, EpisodeSpec
-from hnas.baseline import nearest_class_mean
 from hnas.task_source import SPLITS
+from hnas_app.training.baseline import nearest_class_mean
 from hnas_plugins.tasks import glyph_rendering
 from hnas_plugins.tasks.glyph_rendering import render
 from hnas_plugins.tasks.glyphs import Glyphs, GlyphsOptions

@@ -22,10 +22,10 @@ import torch.nn.functional as F
 from PIL import Image
 
 from hnas import DataError, EpisodeSpec
-from hnas.baseline import nearest_class_mean
 from hnas.episode import Episodes
 from hnas.task_source import SPLITS, Split
 from hnas.testing import TasksConformance
+from hnas_app.training.baseline import nearest_class_mean
 from hnas_plugins.tasks.mini_imagenet import MiniImageNet, MiniImageNetOptions
 from hnas_plugins.tasks.mini_imagenet_splits import classes
 

@@ -16,10 +16,10 @@ import torch
 from PIL import Image
 
 from hnas import DataError, EpisodeSpec
-from hnas.baseline import nearest_class_mean
-from hnas.remote_file import RemoteFile
 from hnas.task_source import SPLITS, Split
 from hnas.testing import TasksConformance
+from hnas.toolkit.remote_file import RemoteFile
+from hnas_app.training.baseline import nearest_class_mean
 from hnas_plugins.tasks.omniglot import Omniglot, OmniglotOptions
 from hnas_plugins.tasks.omniglot_inventory import FolderPart, ZipPart, take_inventory
 from hnas_plugins.tasks.omniglot_splits import FOLDERS, characters, random_split, vinyals_split

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hnas.cores import usable_cores
+from hnas.toolkit.cores import usable_cores
 from hnas_plugins.tasks import picture_decoding
 from hnas_plugins.tasks.picture_decoding import Damaged, Picture, Progress, decode_into, decode_picture, read_file
 
@@ -220,7 +220,7 @@ def test_an_error_of_the_source_ends_it():
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system binds no process to a core")
 def test_as_many_threads_as_cores_that_may_be_used():
     told = (
-        "import os; from hnas.executor import usable_cores\n"
+        "import os; from hnas_app.executors import usable_cores\n"
         "os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}); print(usable_cores())"
     )
     assert subprocess.run([sys.executable, "-c", told], capture_output=True, check=True, text=True).stdout == "1\n"

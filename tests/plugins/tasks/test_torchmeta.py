@@ -17,10 +17,10 @@ import pytest
 import torch
 
 from hnas import DataError, Episodes, EpisodeSpec, PluginError
-from hnas.executor import LocalProcesses
-from hnas.plugins import Registry
+from hnas.discovery import Registry
 from hnas.task_source import SPLITS
 from hnas.testing import TasksConformance
+from hnas_app.executors import LocalProcesses
 from hnas_plugins.tasks.torchmeta_adapter import MetaDatasetTasks, TorchmetaOptions, open_torchmeta
 from hnas_plugins.tasks.torchmeta_import import INSTALL, import_torchmeta
 

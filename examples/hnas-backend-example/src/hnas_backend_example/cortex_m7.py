@@ -12,11 +12,10 @@ from typing import Any
 from attrs import frozen
 
 from hnas import DeviceInfo, HardwareBackend, Layer, Measurement, Metric
-from hnas.cost import LayerCosts
-from hnas.cost_networks import sum_over_layers
-from hnas.dataflow import dataflow
+from hnas.cost import LayerCosts, sum_over_layers
 from hnas.layer import Shape
 from hnas.settings import at_least_0, positive, setting
+from hnas.toolkit.dataflow import dataflow
 
 BIAS_BYTES = 4
 COLUMN_BYTES = 2  # CMSIS-NN widens int8 to 16 bit for its dual multiply-accumulate

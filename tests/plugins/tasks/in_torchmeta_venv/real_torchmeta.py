@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from hnas import DataError, Episodes, EpisodeSpec
-from hnas.baseline import nearest_class_mean
-from hnas.executor import LocalProcesses
 from hnas.task_source import SPLITS, Split, TaskSource
+from hnas_app.executors import LocalProcesses
+from hnas_app.training.baseline import nearest_class_mean
 from hnas_plugins.tasks.omniglot_inventory import take_inventory
 from hnas_plugins.tasks.omniglot_splits import characters, vinyals_split
 from hnas_plugins.tasks.torchmeta_adapter import MetaDatasetTasks, TorchmetaOptions, open_torchmeta
@@ -170,7 +170,7 @@ print(sorted(before ^ set(vars(utils))))
 def test_importing_says_nothing_and_happens_at_first_use_only(drawn: Path):
     code = f"""
 import sys
-from hnas.executor import LocalProcesses
+from hnas_app.executors import LocalProcesses
 from hnas.task_source import SPLITS
 from hnas_plugins.tasks.torchmeta_adapter import TorchmetaOptions, open_torchmeta
 source = open_torchmeta(TorchmetaOptions(root={str(drawn)!r}))
@@ -309,7 +309,7 @@ def test_a_download_from_google_drive_is_refused_with_what_to_do():
 
 
 def hnas(*words: str | Path, folder: Path | None = None) -> str:
-    command = [sys.executable, "-c", "from hnas.cli import main; main()", *map(str, words)]
+    command = [sys.executable, "-c", "from hnas_app.cli import main; main()", *map(str, words)]
     plain = {**os.environ, "HNAS_ENGINE": "plain"}  # kernels that would take longer to compile than they save
     done = subprocess.run(command, capture_output=True, text=True, cwd=folder, env=plain)
     assert done.returncode == 0, done.stderr

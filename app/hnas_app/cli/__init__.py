@@ -1,0 +1,155 @@
+"""The command line: ``hnas``. One sub-command per file; none imports torch before it runs."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import typer
+import typer.main
+
+from hnas._version import __version__
+from hnas.errors import HnasError, close_matches
+from hnas_app.cli.commands import (
+    adapt,
+    calibrate,
+    config,
+    data,
+    devices,
+    export,
+    front,
+    meta_train,
+    plugins,
+    predict,
+    profile,
+    spaces,
+)
+from hnas_app.cli.commands import run as run_command
+from hnas_app.cli.commands import runs as runs_command
+from hnas_app.cli.invocation import Invocation
+from hnas_app.executors.this_rank import end, under_torchrun
+
+# Newer versions of typer hold a click of their own, older ones import it: either way typer exports one of its errors.
+_UsageError: Any = typer.BadParameter.__mro__[1]
+_GLOBAL = ("--debug", "--no-plugins")
+
+app = typer.Typer(
+    name="hnas",
+    help="Meta-train one super-net, measure a device once, adapt an architecture to any few-shot task in minutes.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command("run")(run_command.run)
+app.command("meta-train")(meta_train.meta_train)
+app.command("adapt")(adapt.adapt)
+app.command("retrain")(adapt.retrain)
+app.command("evaluate")(adapt.evaluate)
+app.command("export")(export.export)
+app.command("predict")(predict.predict)
+app.command("front")(front.front)
+app.command("runs")(runs_command.runs)
+app.add_typer(profile.app, name="profile")
+devices.app.command("calibrate")(calibrate.calibrate)
+app.add_typer(devices.app, name="devices")
+app.add_typer(spaces.app, name="spaces")
+app.add_typer(plugins.app, name="plugins")
+app.add_typer(data.app, name="data")
+app.add_typer(config.app, name="config")
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        print(f"hnas {__version__}")
+        raise typer.Exit()
+
+
+@app.callback()
+def _global_options(
+    ctx: typer.Context,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    no_plugins: Annotated[bool, typer.Option("--no-plugins", help="Load built-in plugins only.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version and exit.", is_eager=True, callback=_show_version)
+    ] = False,
+) -> None:
+    invocation: Invocation = ctx.obj
+    invocation.debug |= debug
+    invocation.no_plugins |= no_plugins
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the command line and exit with its code. What the ``hnas`` script and ``python -m hnas`` begin with."""
+    code = run(sys.argv[1:] if argv is None else argv)
+    if under_torchrun():
+        end(code)
+    sys.exit(code)
+
+
+def run(argv: Sequence[str]) -> int:
+    """Run one command and return its exit code; errors are told on standard error."""
+    # Threads that spin while they wait make a busy machine many times slower; read when torch is imported, later.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    invocation = Invocation(debug=os.environ.get("HNAS_DEBUG") == "1")
+    # Global flags work behind the command too, since "run again with --debug" is what an error asks for.
+    options = argv[: argv.index("--")] if "--" in argv else argv
+    first = [a for a in options if a in _GLOBAL]
+    rest = [a for a in options if a not in _GLOBAL] + list(argv[len(options) :])
+    try:
+        code = typer.main.get_command(app).main(
+            args=[*first, *rest], prog_name="hnas", standalone_mode=False, obj=invocation
+        )
+        if code == 130:
+            return _interrupted(invocation)
+        return code if isinstance(code, int) else 0
+    except (KeyboardInterrupt, typer.Abort):
+        return _interrupted(invocation)
+    except HnasError as error:
+        if invocation.debug:
+            traceback.print_exc()
+        return _tell(str(error), error.hint, error.exit_code)
+    except BrokenPipeError:
+        # The reader of our output left, as `head` does; nothing more can be said there.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except _UsageError as error:
+        return _usage(error)
+    except Exception as error:
+        if invocation.debug:
+            traceback.print_exc()
+            return 1
+        hint = "run again with --debug for the traceback"
+        return _tell(f"unexpected {type(error).__name__}: {error}", hint, 1)
+
+
+def _tell(message: str, hint: str | None, code: int) -> int:
+    print(f"error: {message}" + (f"\nhint: {hint}" if hint else ""), file=sys.stderr)
+    return code
+
+
+def _interrupted(invocation: Invocation) -> int:
+    hint = f"\nto go on: {invocation.resume}" if invocation.resume else ""
+    print(f"interrupted{hint}", file=sys.stderr)
+    return 130
+
+
+def _usage(error: Any) -> int:
+    """Tell a usage error, with the close match for an unknown flag or command."""
+    if not error.format_message().strip() or type(error).__name__ == "NoArgsIsHelpError":
+        print(error.format_message())
+        return 2
+    command = error.ctx.command_path if error.ctx else "hnas"
+    name = getattr(error, "option_name", None)
+    message = error.format_message().rstrip()
+    if name and type(error).__name__ == "NoSuchOption":
+        known = [o for p in error.ctx.command.params for o in p.opts] if error.ctx else []
+        message = f"unknown option {name!r} of `{command}`.{close_matches(name, known)}"
+    elif unknown := re.match(r"No such command '(.*?)'\.", message):
+        # Older versions of typer make no suggestion.
+        known = list(getattr(error.ctx.command, "commands", ())) if error.ctx else []
+        message = f"unknown command {unknown[1]!r} of `{command}`.{close_matches(unknown[1], known)}"
+    return _tell(message, f"`{command} --help` lists what there is", 2)

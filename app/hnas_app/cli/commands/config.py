@@ -1,0 +1,111 @@
+"""``hnas config``: write a configuration file, show the resolved one with each value's origin, check a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from hnas.errors import ConfigError
+from hnas_app.cli import options
+from hnas_app.cli.invocation import invocation
+from hnas_app.cli.output import print_json, say_next
+
+app = typer.Typer(help="Write, show and check configurations.", no_args_is_help=True)
+
+
+@app.command()
+def init(
+    ctx: typer.Context,
+    path: Annotated[Path, typer.Argument(help="The file to write.")] = Path("hnas.toml"),
+    preset: options.PresetOption = None,
+    space: options.SpaceOption = None,
+    learner: options.LearnerOption = None,
+    backend: options.BackendOption = None,
+    strategy: options.StrategyOption = None,
+    tasks: options.TasksOption = None,
+    set_: options.SetOption = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
+) -> None:
+    """Write a file with every key, its value and what it means."""
+    from hnas.toolkit.files import write_text
+    from hnas_app.config.dump import dump_toml, help_texts
+
+    if path.exists() and not force:
+        raise ConfigError(f"{path} exists already", hint="give another name, or --force to replace it")
+    chosen: dict[str, Any] = {
+        "space": space,
+        "learner": learner,
+        "backend": backend,
+        "strategy": strategy,
+        "tasks": tasks,
+    }
+    config = options.load(invocation(ctx), preset=preset, sets=set_, **chosen).config
+    if not path.parent.is_dir():
+        raise ConfigError(f"there is no folder {path.parent}")
+    write_text(path, dump_toml(config, comments=help_texts(config)))
+    print(f"wrote {path}")
+    say_next(f"hnas config check {path}")
+
+
+@app.command()
+def show(
+    ctx: typer.Context,
+    config: options.ConfigOption = None,
+    preset: options.PresetOption = None,
+    space: options.SpaceOption = None,
+    learner: options.LearnerOption = None,
+    backend: options.BackendOption = None,
+    strategy: options.StrategyOption = None,
+    tasks: options.TasksOption = None,
+    data_root: options.DataRootOption = None,
+    constraint: options.ConstraintOption = None,
+    seed: options.SeedOption = None,
+    workers: options.WorkersOption = None,
+    executor: options.ExecutorOption = None,
+    accelerator: options.AcceleratorOption = None,
+    run_dir: options.RunDirOption = None,
+    set_: options.SetOption = None,
+    as_json: options.JsonOption = False,
+) -> None:
+    """Show the resolved configuration, and where each value comes from."""
+    from hnas_app.config.dump import dump_toml, flatten
+
+    chosen: dict[str, Any] = {
+        "space": space,
+        "learner": learner,
+        "backend": backend,
+        "strategy": strategy,
+        "tasks": tasks,
+        "executor": executor,
+        "accelerator": accelerator,
+    }
+    numbers: dict[str, Any] = {"seed": seed, "workers": workers}
+    loaded = options.load(
+        invocation(ctx),
+        config=config,
+        preset=preset,
+        sets=set_,
+        constraint=constraint,
+        data_root=data_root,
+        run_dir=run_dir,
+        **chosen,
+        **numbers,
+    )
+    if as_json:
+        flat = flatten(loaded.config)
+        return print_json({k: {"value": v, "origin": loaded.origins.get(k, "default")} for k, v in flat.items()})
+    print(dump_toml(loaded.config, comments=loaded.origins), end="")
+    say_next("hnas config init, to write these keys to a file")
+
+
+@app.command()
+def check(
+    ctx: typer.Context, path: Annotated[Path, typer.Argument(help="The file to check.")] = Path("hnas.toml")
+) -> None:
+    """Check a file: all its mistakes are told at once."""
+    loaded = options.load(invocation(ctx), config=path)
+    chosen = loaded.config
+    print(f"{path} is right: {chosen.space.name} on {chosen.backend.name}, tasks {chosen.tasks.name}")
+    say_next(f"hnas run --config {path}")

@@ -1,0 +1,127 @@
+"""`hnas devices`: the user's boards by name. Add them, list them, check them, forget them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from hnas.discovery import Registry, resolve
+from hnas.errors import ConfigError, DeviceError
+from hnas.toolkit.devices import Device, DeviceBook, DeviceKind, Plain, check_name, taken
+from hnas_app.cli.invocation import invocation
+from hnas_app.cli.output import print_json, print_table, say_next
+
+app = typer.Typer(help="Name the devices that are measured, and check that they can be.", no_args_is_help=True)
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
+Name = Annotated[str, typer.Argument(help="A name of `hnas devices list`.")]
+
+
+@app.command()
+def add(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(help="What to call the device, such as pi4.")],
+    address: Annotated[str, typer.Argument(help="Where it is: USER@HOST, or a host of your ssh configuration.")],
+    backend: Annotated[str, typer.Option(help="The backend that measures it.")] = "arm",
+    host_key: Annotated[
+        str | None, typer.Option(help="The fingerprint that its host key must have, SHA256:…; then nothing is asked.")
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Trust the host key that is shown, without asking.")] = False,
+    ssh_config: Annotated[Path | None, typer.Option(help="ssh configuration to use in place of ~/.ssh/config.")] = None,
+    port: Annotated[int | None, typer.Option(min=1, max=65535, help="TCP port of its ssh server.")] = None,
+    identity: Annotated[Path | None, typer.Option(help="Private key to log in with.")] = None,
+) -> None:
+    """Learn a device: its host key is shown and, once you agree, kept under the name. Nobody logs in yet."""
+    check_name(name)
+    book = DeviceBook()
+    known = book.find(name)
+    if known is not None:
+        raise taken(known)
+    kind = _kind(invocation(context).registry, backend)
+    given = {
+        "host_key": host_key,
+        "ssh_config": None if ssh_config is None else str(ssh_config.expanduser().absolute()),
+        "port": port,
+        "identity": None if identity is None else str(identity.expanduser().absolute()),
+    }
+    flags: dict[str, Plain] = {k: v for k, v in given.items() if v is not None}
+    settings = kind.add(name, address, flags, _confirm(yes))
+    book.add(Device(name=name, backend=backend, settings=settings))
+    print(f"{name} is known now: {address}, measured by {backend}.")
+    say_next(f"hnas devices check {name}")
+
+
+@app.command("list")
+def list_command(as_json: Json = False) -> None:
+    """List the devices."""
+    devices = DeviceBook().all()
+    if as_json:
+        print_json([{"name": d.name, "backend": d.backend, "settings": dict(d.settings)} for d in devices])
+        return
+    if devices:
+        rows = [(d.name, d.backend, " ".join(f"{k}={v}" for k, v in sorted(d.settings.items()))) for d in devices]
+        print_table(("name", "backend", "settings"), rows)
+        say_next(f"hnas devices check {devices[0].name}")
+    else:
+        print("No device has a name yet.")
+        say_next("hnas devices add NAME USER@HOST")
+
+
+@app.command()
+def check(context: typer.Context, name: Name, as_json: Json = False) -> None:
+    """Connect to a device and say what it is and whether it can measure now."""
+    device = DeviceBook().get(name)
+    facts = dict(_kind(invocation(context).registry, device.backend).check(device))
+    if as_json:
+        print_json({"name": name, "backend": device.backend, **facts})
+        return
+    for key, value in facts.items():
+        for item in value if isinstance(value, list) else [value]:
+            print(f"{key}: {item}")
+    say_next(f"hnas profile --preset quick --backend {device.backend}:{name}")
+
+
+@app.command()
+def remove(context: typer.Context, name: Name, yes: Yes = False) -> None:
+    """Forget a device and its host key. What was measured on it stays in the cost table."""
+    book = DeviceBook()
+    device = book.get(name)
+    if not _confirm(yes)(f"Forget {name}?"):
+        raise DeviceError(f"{name} was kept")
+    _kind(invocation(context).registry, device.backend).remove(device)
+    book.remove(name)
+    print(f"{name} is forgotten.")
+    say_next("hnas devices list")
+
+
+def _kind(registry: Registry, backend: str) -> DeviceKind:
+    found = registry.get("backend", backend)
+    if not found.plugin.devices:
+        named = sorted(r.plugin.name for r in registry.list("backend") if r.plugin.devices)
+        raise ConfigError(
+            f"backend {backend!r} has no devices with names",
+            hint=f"those that have: {', '.join(named) or 'none is installed'}",
+        )
+    kind: Any = resolve(found.plugin.devices, found)
+    made: DeviceKind = kind()
+    return made
+
+
+def _confirm(yes: bool) -> Callable[[str], bool]:
+    """Return how a question is put: shown and taken as answered, or asked on the terminal."""
+
+    def ask(question: str) -> bool:
+        if yes:
+            print(question, "yes", file=sys.stderr)
+            return True
+        if not sys.stdin.isatty():
+            print(question, file=sys.stderr)
+            raise ConfigError("this needs an answer, and there is no terminal to ask", hint="answer by --yes")
+        return typer.confirm(question, err=True)
+
+    return ask

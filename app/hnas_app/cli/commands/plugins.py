@@ -1,0 +1,190 @@
+"""``hnas plugins``: what is installed, from which distribution, what could not be loaded, and what is wrong with it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from attrs import asdict
+
+from hnas.discovery import BUILT_IN, Failure, Registered, Registry, options_of
+from hnas.discovery.loading import normalised
+from hnas.errors import PluginError, close_matches
+from hnas_app.cli.commands.plugins_new import new_plugin
+from hnas_app.cli.invocation import Invocation, invocation
+from hnas_app.cli.options import JsonOption
+from hnas_app.cli.output import print_json, print_table, say_next
+
+if TYPE_CHECKING:
+    from hnas_app.plugin_tools.check import Finding
+
+app = typer.Typer(help="List, show, check and begin plugins.", no_args_is_help=True)
+app.command("new")(new_plugin)
+
+
+@app.command("list")
+def list_plugins(
+    ctx: typer.Context,
+    as_json: JsonOption = False,
+    failed: Annotated[
+        bool, typer.Option("--failed", help="List the plugins that could not be loaded, and why.")
+    ] = False,
+) -> None:
+    """List every plugin with its kind, the name to use, and its distribution."""
+    registry = _quiet(invocation(ctx)) if failed else invocation(ctx).registry
+    found = registry.list()
+    if failed:
+        failures = [asdict(f) for f in registry.failures]
+        if as_json:
+            return print_json(failures)
+        for f in failures:
+            print(f"{f['entry_point']} of {f['distribution']} {f['version']}: {f['cause']}")
+        if not failures:
+            print("no plugin failed to load")
+        return say_next(f"hnas plugins check {failures[0]['distribution']}" if failures else "hnas plugins list")
+    if as_json:
+        return print_json([_row(registry, r) for r in found])
+    print_table(
+        ("KIND", "NAME", "DISTRIBUTION", "SUMMARY"),
+        [(r.kind, registry.selector(r), f"{r.distribution} {r.version}", r.plugin.summary) for r in found],
+    )
+    say_next("hnas plugins show NAME")
+
+
+@app.command("show")
+def show_plugin(
+    ctx: typer.Context,
+    name: Annotated[str, typer.Argument(help="A plugin's name, or NAME@DISTRIBUTION.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Show where a plugin comes from, and its options with their defaults."""
+    registry = invocation(ctx).registry
+    matches, failures = _named(registry, name)
+    if not matches:
+        raise PluginError(f"{failures[0].distribution} {failures[0].version} failed to load: {failures[0].cause}")
+    shown = [{**_row(registry, r), "requires": list(r.plugin.requires), "options": _options(r)} for r in matches]
+    if as_json:
+        return print_json(shown)
+    for plugin in shown:
+        print(f"{plugin['kind']} {plugin['name']}: {plugin['summary']}")
+        print(f"from {plugin['distribution']} {plugin['version']}")
+        rows = [(f"  {plugin['kind']}.{o['name']}", o["type"], o["default"], o["help"]) for o in plugin["options"]]
+        if rows:
+            print_table(("OPTION", "TYPE", "DEFAULT", "MEANING"), rows)
+        else:
+            print("no options")
+    first = shown[0]
+    if first["options"]:
+        key = f"{first['kind']}.{first['options'][0]['name']}"
+        say_next(f"hnas config show --{first['kind']} {first['use']} --set {key}=VALUE")
+    else:
+        say_next("hnas plugins list")
+
+
+@app.command("check")
+def check_plugins(
+    ctx: typer.Context,
+    name: Annotated[
+        str | None,
+        typer.Argument(
+            help="A plugin, a distribution ('hnas' has the built-in ones), or ./file.py:Class; all third-party "
+            "plugins where it is left out."
+        ),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Check that plugins can be imported and made, that what they need is there, and that they fit their interface.
+
+    Exit code 4 where one fails. Warnings and hints are told and fail nothing.
+    """
+    from hnas_app.plugin_tools.check import Finding, check
+
+    registry = _quiet(invocation(ctx))
+    found = registry.list()
+    third_party = [r for r in found if r.distribution != BUILT_IN]
+    registered, failures = _named(registry, name) if name else (third_party, registry.failures)
+    results = [_result("entry point", f.entry_point, f, [Finding("failed", "load", f.cause)]) for f in failures]
+    results += [_result(r.kind, r.plugin.name, r, check(r, found)) for r in registered]
+    if as_json:
+        print_json(results)
+    for result in () if as_json else results:
+        whose = f"{result['distribution']} {result['version']}".strip()
+        print(f"{'passed' if result['passed'] else 'FAILED'}: {result['kind']} {result['name']} of {whose}")
+        for finding in result["findings"]:
+            print(f"  {finding['level']:<8} {finding['check']}: {finding['told']}")
+    if not results:
+        if not as_json:
+            print("no third-party plugin is installed")
+        return say_next(f"hnas plugins check {BUILT_IN}")
+    wrong = [f"{r['name']} of {r['distribution']}" for r in results if not r["passed"]]
+    if wrong:
+        raise PluginError(f"{len(wrong)} of {len(results)} checked plugins failed: {', '.join(wrong)}")
+    one = registered[0]
+    say_next("hnas plugins list" if len(registered) > 1 else f"hnas run --{one.kind} {registry.selector(one)}")
+
+
+def _quiet(call: Invocation) -> Registry:
+    """A registry that does not tell of failures, since the command lists them."""
+    return Registry(third_party=not call.no_plugins, strict=False, warn=lambda text: None)
+
+
+def _named(registry: Registry, name: str) -> tuple[list[Registered], list[Failure]]:
+    """Return the plugins and the failures that a user means. Raises `PluginError` where there are none."""
+    found = registry.list()
+    wanted, at, distribution = name.partition("@")
+    matches = [r for r in found if r.plugin.name == wanted and (not at or _same(r.distribution, distribution))]
+    matches = matches or [r for r in found if _same(r.distribution, name)]
+    failures = [f for f in registry.failures if name == f.entry_point or _same(f.distribution, name)]
+    if not matches and not failures and ":" in name:
+        from hnas.discovery.user_code import user_kind
+
+        matches = [registry.get(user_kind(name), name)]
+    if not matches and not failures:
+        names = sorted({r.plugin.name for r in found})
+        failed = "".join(f" ({f.distribution} {f.version} failed to load: {f.cause})" for f in registry.failures)
+        raise PluginError(f"unknown plugin {name!r}.{close_matches(wanted, names)} Known: {', '.join(names)}.{failed}")
+    return matches, failures
+
+
+def _same(distribution: str, other: str) -> bool:
+    return normalised(distribution) == normalised(other)
+
+
+def _result(kind: str, name: str, whose: Registered | Failure, findings: Sequence[Finding]) -> dict[str, Any]:
+    where = {"distribution": whose.distribution, "version": whose.version}
+    passed = all(f.level != "failed" for f in findings)
+    return {"kind": kind, "name": name, **where, "passed": passed, "findings": [asdict(f) for f in findings]}
+
+
+def _row(registry: Registry, registered: Registered) -> dict[str, Any]:
+    plugin = registered.plugin
+    where = {"distribution": registered.distribution, "version": registered.version}
+    return {
+        "kind": registered.kind,
+        "name": plugin.name,
+        "use": registry.selector(registered),
+        **where,
+        "api": plugin.api,
+        "summary": plugin.summary,
+    }
+
+
+def _options(registered: Registered) -> list[dict[str, Any]]:
+    from typing import get_type_hints
+
+    import attrs
+
+    from hnas_app.config.dump import toml_value
+    from hnas_app.config.values import describe
+
+    cls = options_of(registered)
+    hints = get_type_hints(cls)
+    rows = []
+    for f in attrs.fields(cls):
+        default = f.default.factory() if isinstance(f.default, attrs.Factory) else f.default  # type: ignore[arg-type]
+        shown = "required" if default is attrs.NOTHING else "" if default is None else toml_value(default, f.name)
+        rows.append(
+            {"name": f.name, "type": describe(hints[f.name]), "default": shown, "help": f.metadata.get("help", "")}
+        )
+    return rows

@@ -1,0 +1,135 @@
+"""``hnas spaces``: a search space's choices and size, and what one of its networks costs on paper."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from hnas.errors import ConfigError
+from hnas_app.cli import options
+from hnas_app.cli.invocation import Invocation, invocation
+from hnas_app.cli.output import print_json, print_table, say_next
+
+if TYPE_CHECKING:
+    from hnas.architecture import Architecture
+    from hnas.layer import Shape
+    from hnas.space import SearchSpace
+    from hnas_app.config.schema import LoadedConfig
+
+app = typer.Typer(help="Show search spaces and the networks in them.", no_args_is_help=True)
+
+
+@app.command()
+def show(
+    ctx: typer.Context,
+    name: Annotated[str, typer.Argument(help="A search space.")],
+    arch: Annotated[
+        str | None,
+        typer.Option(
+            "--arch", metavar="NETWORK", help="A reference network's name, genes as JSON, or 'choice=option,…'."
+        ),
+    ] = None,
+    input_: options.InputOption = None,
+    n_way: Annotated[int, typer.Option("--n-way", min=2, help="Classes of a task.")] = 5,
+    preset: options.PresetOption = None,
+    config: options.ConfigOption = None,
+    set_: options.SetOption = None,
+    as_json: options.JsonOption = False,
+) -> None:
+    """Show a space's size, and with --arch one network's parameters, MACs and layers.
+
+    A named reference network is shown under the options that its paper has, unless you set them.
+    """
+    shape = options.input_shape(input_ or "3x84x84")
+    call = invocation(ctx)
+    loaded = options.load(call, preset=preset or "none", config=config, sets=set_, space=name)
+    space, values = _space(call, loaded, arch, shape, n_way)
+    network = _architecture(space, arch) if arch is not None else None
+    record = _describe(space, values, network, shape, n_way)
+    if as_json:
+        return print_json(record)
+    _print(record)
+    if network is None and space.references():
+        say_next(f"hnas spaces show {name} --arch {next(iter(space.references()))}")
+    else:
+        say_next(f"hnas profile --space {name} --backend eyeriss --input {'x'.join(map(str, shape))} --json")
+
+
+def _space(
+    call: Invocation, loaded: LoadedConfig, arch: str | None, shape: Shape, n_way: int
+) -> tuple[SearchSpace, dict[str, Any]]:
+    """Construct the space, under a reference network's own options where the user set none; return these too."""
+    space: SearchSpace = options.create(call, loaded, "space")
+    values = dict(options.describe_options(loaded.config.space.options))
+    if arch not in space.references() or arch is None:
+        return space, values
+    own = space.reference_options(arch, shape, n_way)
+    overrides = {k: v for k, v in own.items() if not loaded.is_set_by_user(f"space.{k}")}
+    return options.create(call, loaded, "space", **overrides), values | overrides
+
+
+def _architecture(space: SearchSpace, text: str) -> Architecture:
+    from hnas.architecture import Architecture
+    from hnas_app.config.values import parse_text
+
+    if text.lstrip().startswith(("{", "[")):
+        try:
+            genes = json.loads(text)
+        except ValueError as cause:
+            raise ConfigError(f"--arch {text!r} is not JSON: {cause}") from cause
+        value = {"space": space.name, "genes": genes} if isinstance(genes, list) else genes
+        found = Architecture.from_json(value)
+        space.check(found)
+        return space.canonical(found)
+    if "=" in text:
+        pairs = [part.partition("=") for part in text.split(",")]
+        return space.architecture(**{k.strip(): parse_text(v.strip()) for k, _, v in pairs})
+    reference = space.reference(text)
+    assert reference is not None, "a name is either known or refused"
+    return reference
+
+
+def _describe(
+    space: SearchSpace, values: dict[str, Any], network: Architecture | None, shape: Shape, n_way: int
+) -> dict[str, Any]:
+    record: dict[str, Any] = {
+        "space": space.name,
+        "options": values,
+        "size_printed": space.size_printed(),
+        "size_true": space.size_true(),
+        "choices": {c.name: list(c.options) for c in space.choices},
+        "references": list(space.references()),
+    }
+    if network is not None:
+        layers = space.layers(network, shape, n_way)
+        record |= {
+            "input": list(shape),
+            "n_way": n_way,
+            "architecture": network.to_json(),
+            "network": space.options(network),
+            "params": sum(layer.params for layer in layers),
+            "macs": sum(layer.macs for layer in layers),
+            "layers": [
+                {**layer.to_json(), "key": layer.key, "params": layer.params, "macs": layer.macs} for layer in layers
+            ],
+        }
+    return record
+
+
+def _print(record: dict[str, Any]) -> None:
+    print(f"{record['space']}: {record['size_true']:,} distinct networks ({record['size_printed']:,} as papers count)")
+    print("options: " + ", ".join(f"{k}={v}" for k, v in record["options"].items()))
+    if "layers" not in record:
+        print_table(("CHOICE", "OPTIONS"), [(k, ", ".join(map(str, v))) for k, v in record["choices"].items()])
+        if record["references"]:
+            print("reference networks: " + ", ".join(record["references"]))
+        return
+    print("network: " + ", ".join(f"{k}={v}" for k, v in record["network"].items()))
+    print(f"{record['params']:,} parameters, {record['macs']:,} MACs on {'x'.join(map(str, record['input']))}")
+    rows = [
+        (x["op"], "x".join(map(str, x["in_shape"])), "x".join(map(str, x["out_shape"])), x["params"], x["macs"])
+        for x in record["layers"]
+    ]
+    print_table(("LAYER", "IN", "OUT", "PARAMS", "MACS"), rows)

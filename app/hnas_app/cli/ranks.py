@@ -1,0 +1,78 @@
+"""``torchrun … -m hnas meta-train``: the ranks join, rank 0 runs the command, the others follow it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hnas.errors import ConfigError
+from hnas_app.cli import options
+from hnas_app.cli.invocation import Invocation
+from hnas_app.executors.this_rank import own_accelerator, under_torchrun
+from hnas_app.runs.run_dir import NOT_RESULTS
+
+if TYPE_CHECKING:
+    from hnas_app.config.schema import Config
+    from hnas_app.executors import Executor
+
+
+@contextmanager
+def joined(config: Config, command: str, run_dir: Path | None) -> Iterator[Executor | None]:
+    """Yield the group of ranks that this process belongs to, or ``None`` where torchrun did not start it.
+
+    Returns when all ranks have come this far. Raises `ConfigError` for what ranks cannot do, and for ranks whose
+    settings differ.
+    """
+    if not under_torchrun():
+        yield None
+        return
+    from hnas_app.executors import RankGroup, executor
+
+    refuse_ranks(command)
+    if run_dir is None:
+        raise ConfigError(
+            "under torchrun meta-train needs --run-dir: a rank that is started again must find the checkpoints",
+            hint="give --run-dir a folder that all machines see",
+        )
+    if config.executor.startswith("ray"):
+        raise ConfigError("--executor ray and torchrun exclude each other", hint="leave --executor out")
+    device = own_accelerator(config.accelerator)
+    with RankGroup(executor(config.workers or 1, kind=config.executor), device) as group:
+        if not group.agree(_compared(config)):
+            raise ConfigError(
+                f"rank {group.rank} of {group.ranks} and others have different settings",
+                hint="start the same command on every machine, with a --run-dir that all of them see",
+            )
+        yield group
+
+
+def refuse_ranks(command: str) -> None:
+    """Raise `ConfigError` where torchrun started a command that is for one process."""
+    if under_torchrun() and command != "meta-train":
+        raise ConfigError(
+            f"torchrun is for meta-train; {command} is one process, which spreads its work itself",
+            hint=f"run `hnas {command}` without torchrun, with --executor ray for several machines",
+        )
+
+
+def follow(call: Invocation, run_dir: Path | None, **flags: Any) -> None:
+    """Meta-train as a rank that does not lead: compute with the others; write nothing, print nothing."""
+    from hnas_app.runs.session import setup_of
+    from hnas_app.training.meta_train import PHASE, meta_train
+
+    loaded = options.load(call, run_dir=run_dir, **flags)
+    with joined(loaded.config, "meta-train", run_dir) as group:
+        assert group is not None
+        assert run_dir is not None
+        setup = setup_of(loaded.config, call.registry)
+        folder = run_dir / "checkpoints" / PHASE
+        meta_train(setup, loaded.config.meta_train, group, folder=folder, emit=lambda event: None)
+
+
+def _compared(config: Config) -> str:
+    """Return the settings that results depend on; data, for one, may lie elsewhere on each machine."""
+    from hnas_app.config.dump import flatten
+
+    return "\n".join(f"{key} = {value!r}" for key, value in flatten(config).items() if key not in NOT_RESULTS)

@@ -1,0 +1,47 @@
+"""The mistakes in a configuration, from all sources, shown at once and in the order in which they were written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from attrs import define, field, frozen
+
+from hnas.errors import ConfigError
+from hnas_app.config.sources import Entry
+
+
+@frozen(order=True)
+class _Mistake:
+    layer: int
+    line: int
+    text: str = field(order=False)
+
+
+@define
+class Mistakes:
+    """What is wrong with a configuration, so far. Sources are numbered; later ones override earlier ones."""
+
+    file: Path | None
+    _found: list[_Mistake] = field(factory=list)
+
+    def __bool__(self) -> bool:
+        return bool(self._found)
+
+    def add(self, layer: int, text: str, line: int = 0) -> None:
+        self._found.append(_Mistake(layer, line, text))
+
+    def add_entry(self, layer: int, entry: Entry, text: str) -> None:
+        """Add what is wrong with an entry, with where it stands; its key is not said twice."""
+        key = ".".join(entry.keys)
+        named = "" if key in entry.where.removeprefix("--set ").split("=")[0] else f"{key}: "
+        self.add(layer, f"{entry.where}: {named}{text}", entry.line)
+
+    def listed(self) -> str:
+        """Return one line for each."""
+        return "\n".join(mistake.text for mistake in sorted(self._found))
+
+    def report(self) -> ConfigError:
+        """Return the error that tells all."""
+        where = f" ({self.file})" if self.file else ""
+        count = len(self._found)
+        return ConfigError(f"{count} mistake{'s' if count > 1 else ''} in the configuration{where}:\n{self.listed()}")

@@ -1,0 +1,242 @@
+"""Putting a configuration together: which plugins are chosen, and the value of each of their and our options."""
+
+from __future__ import annotations
+
+import difflib
+import typing
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import attrs
+from attrs import define, field, frozen
+
+from hnas.discovery import KINDS, Kind, Registry
+from hnas.errors import ConfigError, HnasError, PluginError, close_matches
+from hnas_app.config.mistakes import Mistakes
+from hnas_app.config.presets import PRESETS, applied
+from hnas_app.config.schema import Config, LoadedConfig, PluginChoice
+from hnas_app.config.sources import Entry
+from hnas_app.config.values import describe, read, read_text, sentence, validate
+from hnas_app.costs.limits import Constraint
+
+_FIELDS = {f.name: f for f in attrs.fields(Config)}
+_HINTS = typing.get_type_hints(Config)
+_SECTIONS = {name: hint for name, hint in _HINTS.items() if attrs.has(hint) and hint is not PluginChoice}
+_PLAIN = {name: f for name, f in _FIELDS.items() if name not in _SECTIONS and name not in KINDS}
+Fields = Mapping[str, "attrs.Attribute[Any]"]
+
+
+@frozen
+class _Chosen:
+    """A plugin by name, where that was said, and the one that each layer names itself: its table is meant for that."""
+
+    name: str
+    origin: str
+    own: list[str | None]
+
+
+@define
+class Resolver:
+    """Puts layers of entries together, the last one wins; collects what is wrong with them."""
+
+    registry: Registry
+    mistakes: Mistakes
+    origins: dict[str, str] = field(factory=dict)
+    notes: list[str] = field(factory=list)
+
+    def resolve(self, layers: list[list[Entry]]) -> LoadedConfig:
+        preset = self._preset(layers)
+        chosen = {kind: self._chosen(kind, preset, layers) for kind in KINDS}
+        entries = applied(preset, {choice.name.partition("@")[0].partition(":")[0] for choice in chosen.values()})
+        values = self._values("", _PLAIN, _HINTS, entries[""], layers)
+        for section, cls in _SECTIONS.items():
+            given = self._values(section, _fields(cls), typing.get_type_hints(cls), entries.get(section, {}), layers)
+            values[section] = self._make(section, cls, given)
+        for kind in KINDS:
+            values[kind] = self._plugin(kind, chosen[kind], entries.get(kind, {}), layers)
+        if self.mistakes:
+            raise self.mistakes.report()
+        return LoadedConfig(config=Config(**values), origins=self.origins, notes=tuple(self.notes))
+
+    def known(self, layer: int, entries: Sequence[Entry]) -> list[Entry]:
+        """Return the entries whose section exists, a plugin given by its name alone as ``<kind>.name``."""
+        kept = []
+        for entry in entries:
+            first, *rest = entry.keys
+            if first not in _FIELDS:
+                self.mistakes.add_entry(layer, entry, f"unknown key{_suggest(entry.keys)}")
+            elif first in KINDS and not rest and not isinstance(entry.value, str):
+                self.mistakes.add_entry(layer, entry, f"expected a plugin's name or a table, got {entry.value!r}")
+            elif first in KINDS and not rest:
+                kept.append(attrs.evolve(entry, keys=(first, "name")))
+            elif first in _SECTIONS and not rest:
+                self.mistakes.add_entry(
+                    layer, entry, f"expected a table, got {type(entry.value).__name__} {entry.value!r}"
+                )
+            elif rest and first not in _SECTIONS and first not in KINDS:
+                self.mistakes.add_entry(layer, entry, f"unknown key: {first!r} is a single value, not a table")
+            else:
+                kept.append(entry)
+        return kept
+
+    def _preset(self, layers: list[list[Entry]]) -> str:
+        name = str(_FIELDS["preset"].default)
+        for i, layer in enumerate(layers):
+            for entry in layer:
+                if entry.keys == ("preset",) and isinstance(entry.value, str):
+                    if entry.value in PRESETS:
+                        name = entry.value
+                    else:
+                        text = f"unknown preset {entry.value!r}.{close_matches(entry.value, PRESETS)}"
+                        self.mistakes.add_entry(i, entry, f"{text} Known: {', '.join(PRESETS)}")
+        return name
+
+    def _values(
+        self,
+        section: str,
+        fields: Fields,
+        hints: Mapping[str, Any],
+        preset: Mapping[str, tuple[Any, str]],
+        layers: list[list[Entry]],
+        default: str = "default",
+    ) -> dict[str, Any]:
+        """Return the values given for the fields of a section, read and checked; the last layer wins."""
+        dotted = {name: f"{section}.{name}" if section else name for name in fields}
+        self.origins.update({dotted[name]: default for name in fields})
+        values: dict[str, Any] = {}
+        for name, (value, origin) in preset.items():
+            values[name], self.origins[dotted[name]] = read(value, hints[name]), origin
+        for i, layer in enumerate(layers):
+            for entry in layer:
+                if (entry.keys[0] if len(entry.keys) == 2 else "") != section:
+                    continue
+                name = entry.keys[-1]
+                if name not in fields:
+                    if section:
+                        self.mistakes.add_entry(i, entry, f"unknown key{_suggest(entry.keys, list(fields))}")
+                    continue
+                try:
+                    value = (read_text if entry.text else read)(entry.value, hints[name])
+                    validate(fields[name], value)
+                    for limit in value if entry.keys == ("constraints",) else ():
+                        Constraint.parse(limit)
+                except (ValueError, ConfigError) as cause:
+                    self.mistakes.add_entry(i, entry, str(cause))
+                    continue
+                values[name], self.origins[dotted[name]] = value, entry.origin
+        return values
+
+    def _chosen(self, kind: Kind, preset: str, layers: list[list[Entry]]) -> _Chosen:
+        """Return the plugin of a kind that the last layer names."""
+        name, origin = getattr(Config(), kind).name, "default"
+        own: list[str | None] = []
+        if isinstance(named := PRESETS[preset].get(kind, {}).get("name"), str):
+            name, origin = named, f"preset {preset}"
+        for i, layer in enumerate(layers):
+            own.append(None)
+            for entry in layer:
+                if entry.keys != (kind, "name"):
+                    continue
+                try:
+                    name = own[i] = (read_text if entry.text else read)(entry.value, str)
+                    origin = entry.origin
+                except ValueError as cause:
+                    self.mistakes.add_entry(i, entry, str(cause))
+        return _Chosen(name, origin, own)
+
+    def _plugin(
+        self, kind: Kind, chosen: _Chosen, preset: Mapping[str, tuple[Any, str]], layers: list[list[Entry]]
+    ) -> Any:
+        name, origin, own = chosen.name, chosen.origin, chosen.own
+        device: str | None = None
+        try:
+            if kind == "backend":
+                name, device = self.registry.split_device(name)
+                own = [whose and self.registry.split_device(whose)[0] for whose in own]
+            registered = self.registry.get(kind, name)
+            cls = self.registry.options_class(kind, name)
+        except PluginError as cause:
+            if origin != "default":
+                others = f"\nother mistakes:\n{self.mistakes.listed()}" if self.mistakes else ""
+                raise PluginError(f"{origin}: {cause}{others}", hint=cause.hint) from cause
+            raise
+        hints = _plugin_hints(kind, name, cls)
+        meant = [
+            [e for e in layer if e.keys[0] == kind and e.keys[1] != "name" and self._is_meant(e, whose, name)]
+            for whose, layer in zip(own, layers, strict=True)
+        ]
+        lenient = _usable(preset, cls, hints)
+        values = self._values(kind, _fields(cls), hints, lenient, meant, default="plugin default")
+        self.origins[f"{kind}.name"] = origin
+        if device is not None:
+            self._name_device(name, device, origin, cls, values)
+        for f in _fields(cls).values():
+            if f.default is attrs.NOTHING and f.name not in values:
+                text = f"{kind}.{f.name}: missing: the {kind} {name!r} needs it, a value of {describe(hints[f.name])}"
+                self.mistakes.add(len(layers), text)
+        # A class from user code is recorded by its absolute path, so that a run can be resumed from any folder.
+        full_name = registered.plugin.name if ":" in registered.plugin.name else name
+        return PluginChoice(name=full_name, options=self._make(kind, cls, values))
+
+    def _name_device(self, name: str, device: str, origin: str, cls: type, values: dict[str, Any]) -> None:
+        """Take in what stands behind the colon of ``arm:pi4``, over whatever else names a device."""
+        if "device" not in _fields(cls):
+            self.mistakes.add(3, f"{origin}: {name!r} has no devices to choose from, got {device!r}")
+        elif not device:
+            self.mistakes.add(3, f"{origin}: expected the name of a device after '{name}:'")
+        else:
+            values["device"], self.origins["backend.device"] = device, origin
+
+    def _is_meant(self, entry: Entry, whose: str | None, chosen: str) -> bool:
+        if whose is None or whose == chosen:
+            return True
+        key = ".".join(entry.keys)
+        self.notes.append(f"{key} ({entry.origin}) was given for {whose!r} and is not used with {chosen!r}")
+        return False
+
+    def _make(self, section: str, cls: type, values: Mapping[str, Any]) -> Any:
+        if self.mistakes:
+            return None
+        try:
+            return cls(**{f.alias or f.name: values[f.name] for f in _fields(cls).values() if f.name in values})
+        except (ValueError, TypeError, HnasError) as cause:
+            self.mistakes.add(3, f"{section}: {sentence(cause, section, values)}")
+            return None
+
+
+def _plugin_hints(kind: Kind, name: str, cls: Any) -> dict[str, Any]:
+    if not attrs.has(cls):
+        raise PluginError(f"{kind} {name!r}: its options are {cls!r}, expected an attrs class")
+    try:
+        return typing.get_type_hints(cls)
+    except Exception as cause:
+        raise PluginError(f"{kind} {name!r}: the types of its options cannot be resolved: {cause}") from cause
+
+
+def _usable(preset: Mapping[str, tuple[Any, str]], cls: type, hints: Mapping[str, Any]) -> dict[str, tuple[Any, str]]:
+    """Return what of a preset a plugin has and accepts."""
+    usable = {}
+    fields = _fields(cls)
+    for key, (value, origin) in preset.items():
+        if key not in fields:
+            continue
+        try:
+            validate(fields[key], read(value, hints[key]))
+        except ValueError:
+            continue
+        usable[key] = (value, origin)
+    return usable
+
+
+def _fields(cls: Any) -> dict[str, attrs.Attribute[Any]]:
+    return {f.name: f for f in attrs.fields(cls) if f.init}
+
+
+def _suggest(keys: tuple[str, ...], siblings: Sequence[str] | None = None) -> str:
+    """Say what a key may have been meant for: a sibling, or the same word in another section."""
+    word, known = keys[-1], list(_FIELDS) if siblings is None else [f"{keys[0]}.{s}" for s in siblings]
+    guesses = difflib.get_close_matches(".".join(keys) if siblings is not None else keys[0], known, n=2, cutoff=0.7)
+    guesses = guesses or [f"{section}.{word}" for section, cls in _SECTIONS.items() if word in _fields(cls)]
+    if guesses:
+        return f"  -> did you mean {' or '.join(map(repr, guesses))}?"
+    return f"  -> known: {', '.join(known) or 'none'}"

@@ -1,0 +1,114 @@
+"""The sources of a configuration, each turned into entries of one form: file, environment, command line, arguments."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import attrs
+from attrs import frozen
+
+from hnas.discovery import KINDS
+from hnas.errors import ConfigError, close_matches
+from hnas_app.config.lines import KeyLines
+from hnas_app.config.schema import Config
+
+Keys = tuple[str, ...]
+"""``("seed",)`` or ``("search", "tasks")``."""
+
+PREFIX = "HNAS_"
+RESERVED = {"HOME", "DATA", "DEBUG", "STRICT_PLUGINS", "DISABLE_PLUGINS", "NO_PLUGINS"}
+"""Variables that are no configuration keys, without the prefix; so is everything that starts with ``REQUIRE_``."""
+FLAG_NAMES = {"constraints": "--constraint", "tasks.root": "--data-root"}
+"""Flags that are not spelt like the key they set."""
+
+
+@frozen(kw_only=True)
+class Entry:
+    """One value that a user gave. ``text`` says that a shell passed it, so its type is yet to be read."""
+
+    keys: Keys
+    value: Any
+    origin: str
+    """As ``config show`` tells it: ``hnas.toml line 6``, ``HNAS_SEED``, ``--seed``."""
+    where: str
+    """As a mistake begins: ``line 6``, ``HNAS_SEED``, ``--seed``."""
+    line: int = 0
+    text: bool = False
+
+
+def from_file(path: Path) -> list[Entry]:
+    """Read a TOML file. Raises `ConfigError` where it cannot be read or is not TOML."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as cause:
+        raise ConfigError(
+            f"cannot read the configuration {path}: {cause.strerror}", hint="`hnas config init` writes one"
+        ) from cause
+    except UnicodeDecodeError as cause:
+        raise ConfigError(f"the configuration {path} is not UTF-8 text: {cause}") from cause
+    try:
+        tree = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as cause:
+        raise ConfigError(f"the configuration {path} is not TOML: {cause}") from cause
+    lines = KeyLines(text)
+    entries = []
+    for keys, value in _leaves(tree):
+        line = lines.of(*keys)
+        entries.append(Entry(keys=keys, value=value, origin=f"{path} line {line}", where=f"line {line}", line=line))
+    return entries
+
+
+def from_environment(env: Mapping[str, str]) -> tuple[list[Entry], list[str]]:
+    """Read ``HNAS_SEED``, ``HNAS_SEARCH__TASKS`` and the like; return the entries, and names that look misspelt.
+
+    An unknown name that resembles no key is left alone: it may be a plugin's own.
+    """
+    entries, misspelt = [], []
+    sections = {f.name for f in attrs.fields(Config)}
+    for name in sorted(env):
+        rest = name.removeprefix(PREFIX)
+        if rest == name or not env[name] or rest in RESERVED or rest.startswith("REQUIRE_"):
+            continue
+        keys = tuple(rest.lower().split("__", 1))
+        if keys[0] in sections:
+            entries.append(Entry(keys=keys, value=env[name], origin=name, where=name, text=True))
+        elif guess := close_matches(keys[0], sections):
+            spelt = PREFIX + "__".join((guess.split("'")[1], *keys[1:])).upper()
+            misspelt.append(f"{name}: unknown key  -> did you mean '{spelt}'?")
+    return entries, misspelt
+
+
+def from_command_line(sets: Iterable[tuple[str, str]], flags: Mapping[str, Any]) -> list[Entry]:
+    """Read the flags that were given (``None`` and empty lists are not), then ``--set KEY=VALUE``."""
+    entries = []
+    for name, value in flags.items():
+        if value is not None and value != [] and value != ():
+            flag = FLAG_NAMES.get(name, f"--{name}")
+            entries.append(Entry(keys=_split(name), value=value, origin=flag, where=flag))
+    for name, value in sets:
+        where = f"--set {name}={value}"
+        entries.append(Entry(keys=_split(name), value=value, origin=where, where=where, text=True))
+    return entries
+
+
+def from_arguments(arguments: Mapping[str, Any]) -> list[Entry]:
+    """Read what a Python program passed: dotted keys, and values of their own type."""
+    return [Entry(keys=_split(k), value=v, origin=f"argument {k}", where=k) for k, v in arguments.items()]
+
+
+def _leaves(tree: Mapping[str, Any]) -> Iterator[tuple[Keys, Any]]:
+    sections = {f.name for f in attrs.fields(Config) if attrs.has(type(f.default))}
+    for key, value in tree.items():
+        if key in sections and isinstance(value, dict):
+            for inner, leaf in value.items():
+                yield (key, inner), leaf
+        else:
+            yield (key,), value
+
+
+def _split(name: str) -> Keys:
+    keys = tuple(name.split(".", 1))
+    return (keys[0], "name") if keys[0] in KINDS and len(keys) == 1 else keys

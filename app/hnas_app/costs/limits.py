@@ -1,0 +1,180 @@
+"""Constraints: upper limits on what a network may cost, such as ``latency<=3ms`` or ``params<=70K``."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
+
+from attrs import frozen
+
+from hnas.cost import MACS, PARAMS, Cost, Metric
+from hnas.cost.units import COUNT, ENERGY, SIZE, TIME, micro
+from hnas.errors import ConfigError, close_matches
+
+REFERENCE = "ref"
+"""The unit of a limit that is a multiple of the reference network's cost."""
+
+_EXAMPLE = "write METRIC<=NUMBER UNIT, such as 'latency<=3ms', 'params<=70K' or 'latency<=0.6ref'"
+_SHAPE = re.compile(r"\s*([^\s<>=!≤≥]+)\s*([<>=!≤≥]+)\s*(.*?)\s*")
+# Bounded digits: an exact fraction of '1e999999999' would fill the memory.
+_AMOUNT = re.compile(
+    r"(\d{1,18}(?:\.\d{1,18})?(?:[eE][+-]?\d{1,2})?)\s*((?:(?![eE][+-]?\d)[A-Za-z\u00b5\u03bc][A-Za-z0-9/]*)?)"
+)
+
+
+@frozen(kw_only=True)
+class Constraint:
+    """An upper limit as a user writes it; `resolve` turns it into a number in its metric's unit."""
+
+    metric: str
+    amount: Fraction
+    """The number exactly as written, so that ``params<=70.085K`` admits 70,085."""
+    unit: str
+    text: str
+
+    @classmethod
+    def parse_all(cls, texts: Sequence[str]) -> tuple[Constraint, ...]:
+        """Read several limits. Raises one `ConfigError` that tells of every text that cannot be read."""
+        found, mistakes = [], []
+        for text in texts:
+            try:
+                found.append(cls.parse(text))
+            except ConfigError as mistake:
+                mistakes.append(mistake)
+        if mistakes:
+            raise _all_of(mistakes)
+        return tuple(found)
+
+    @classmethod
+    def parse(cls, text: str) -> Constraint:
+        """Read ``latency<=3ms``. Raises `ConfigError` on anything that is not METRIC<=NUMBER UNIT."""
+        shape = _SHAPE.fullmatch(text)
+        if shape is None:
+            raise ConfigError(f"constraint {text!r} cannot be read", hint=_EXAMPLE)
+        metric, sign, right = shape.groups()
+        if sign != "<=":
+            why = (
+                "a limit is inclusive"
+                if sign in ("<", "≤", "=<")
+                else "a constraint is an upper limit, since every metric is a cost"
+            )
+            raise ConfigError(
+                f"constraint {text!r}: {sign!r} is not possible; {why}", hint=f"write '{metric}<={right}'"
+            )
+        amount = _AMOUNT.fullmatch(right)
+        if amount is None:
+            raise ConfigError(f"constraint {text!r}: {right!r} is not a number with a unit", hint=_EXAMPLE)
+        number = Fraction(amount[1])
+        if number <= 0:
+            raise ConfigError(f"constraint {text!r}: the limit is {right}, expected more than zero", hint=_EXAMPLE)
+        return cls(metric=metric, amount=number, unit=micro(amount[2]), text=f"{metric}<={right}")
+
+
+@frozen(kw_only=True)
+class Limit:
+    """A constraint on one of the metrics at hand. ``value`` is in the metric's own unit."""
+
+    metric: Metric
+    value: float
+    text: str
+
+    def ratio(self, cost: Cost) -> float:
+        """Return cost over limit: more than 1 exactly where the limit is violated, infinite for a cost that is NaN."""
+        seen = cost[self.metric.name]
+        if math.isnan(seen):
+            return math.inf
+        # The quotient of a cost just above the limit can round to 1.
+        return seen / self.value if seen <= self.value else max(seen / self.value, math.nextafter(1, 2))
+
+    def __str__(self) -> str:
+        unit = f" {self.metric.unit}" if self.metric.unit else ""
+        return f"{self.text} ({self.value:.6g}{unit})" if self.text.endswith(REFERENCE) else self.text
+
+
+def resolve(constraints: Sequence[Constraint], metrics: Sequence[Metric], reference: Cost | None) -> tuple[Limit, ...]:
+    """Turn constraints into limits on ``metrics``; ``reference`` is the cost of the space's reference network.
+
+    Raises one `ConfigError` that tells of every constraint that cannot be used.
+    """
+    limits, mistakes = [], []
+    for constraint in constraints:
+        try:
+            limits.append(_limit(constraint, metrics, reference))
+        except ConfigError as mistake:
+            mistakes.append(mistake)
+    if mistakes:
+        raise _all_of(mistakes)
+    return tuple(limits)
+
+
+def check_named(texts: Sequence[str], metrics: Sequence[Metric], *, has_reference: bool) -> None:
+    """Raise the `ConfigError` that `resolve` would raise for a metric or a unit, before anything is measured.
+
+    ``metrics`` are those of the device; without ``texts`` the default limit is checked.
+    """
+    known = (*metrics, PARAMS, MACS)
+    # Stands for the reference network, of which only the costs' names matter here.
+    reference = Cost(values={m.name: 1.0 for m in known}) if has_reference else None
+    resolve(Constraint.parse_all(texts or (default_constraint(known),)), known, reference)
+
+
+def split_limits(text: str) -> tuple[str, ...]:
+    """Split limits that are joined by commas, as one ``--constraint`` holds them; all of them must hold."""
+    return tuple(part.strip() for part in text.split(","))
+
+
+def default_constraint(metrics: Sequence[Metric]) -> str:
+    """Return the limit of a run that names none: 0.6 of the reference network's cost in the backend's first metric."""
+    return f"{metrics[0].name}<=0.6{REFERENCE}"
+
+
+def _limit(constraint: Constraint, metrics: Sequence[Metric], reference: Cost | None) -> Limit:
+    known = {m.name: m for m in metrics}
+    where = f"constraint {constraint.text!r}"
+    metric = known.get(constraint.metric)
+    if metric is None:
+        raise ConfigError(
+            f"{where}: unknown metric {constraint.metric!r}.{close_matches(constraint.metric, known)} "
+            f"The backend and the space give: {', '.join(known)}"
+        )
+    if constraint.unit == REFERENCE:
+        if reference is None:
+            raise ConfigError(
+                f"{where}: the space names no reference network to compare with",
+                hint=f"give the limit in a unit: {_names(_units(metric))}",
+            )
+        if metric.name not in reference.values:
+            raise ConfigError(f"{where}: the reference network has no cost in {metric.name}")
+        value = constraint.amount * Fraction(reference[metric.name])
+    else:
+        units = _units(metric)
+        if constraint.unit not in units:
+            seen = f"unit {constraint.unit!r} is not possible" if constraint.unit else "the unit is missing"
+            # Case decides between units ('mJ', 'MJ'), so it is not folded, only pointed out.
+            meant = [u for u in units if u and u.lower() == constraint.unit.lower()]
+            guess = f" Did you mean {meant[0]!r}?" if meant else ""
+            raise ConfigError(
+                f"{where}: {seen} for {metric.name}.{guess} Possible: {_names(units)}, "
+                f"or {REFERENCE!r} for a multiple of the reference network's cost"
+            )
+        value = constraint.amount * units[constraint.unit] / units[metric.unit]
+    if value <= 0:
+        raise ConfigError(f"{where}: the reference network's {metric.name} is {float(value):g}, expected more than 0")
+    return Limit(metric=metric, value=float(value), text=constraint.text)
+
+
+def _units(metric: Metric) -> Mapping[str, Fraction]:
+    """Return the units that a metric can be given in; a unit unknown here stands for itself only."""
+    found = (table for table in (TIME, ENERGY, SIZE, COUNT) if metric.unit in table)
+    return next(found, {metric.unit: Fraction(1)})
+
+
+def _all_of(mistakes: Sequence[ConfigError]) -> ConfigError:
+    hints = dict.fromkeys(m.hint for m in mistakes if m.hint)
+    return ConfigError("\n".join(map(str, mistakes)), hint="; ".join(hints) or None)
+
+
+def _names(units: Mapping[str, Fraction]) -> str:
+    return ", ".join(repr(u) if u else "a plain number" for u in units)

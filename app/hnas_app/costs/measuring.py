@@ -1,0 +1,168 @@
+"""A sitting with a device: rounds of blocks between anchors, each row saved as it comes, what drifted done again."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import groupby
+
+from attrs import define, field
+
+from hnas.backend import HardwareBackend
+from hnas.cost import DeviceInfo, LayerCosts
+from hnas.cost.rows import check_costs
+from hnas.errors import DeviceError, UnsteadyError
+from hnas.layer import Layer
+from hnas.seeds import Seeds
+from hnas.toolkit.faults import faults_of
+from hnas.toolkit.rounds import ONE, blocks
+
+Network = tuple[Layer, ...]
+"""The layers of a whole network, measured end to end."""
+Item = Layer | Network
+
+_END = object()
+SAVE_EVERY_S = 0.01
+"""How much measuring, in seconds, a kill may lose besides the layer in hand. A real device takes longer for one layer,
+so each of its rows is saved at once; 500 rows of a model are saved in a few transactions."""
+
+
+@define(kw_only=True)
+class Sitting:
+    """Measures items by key in the rounds that they lack.
+
+    ``save(rows, round)`` keeps rows for good, ``discard(keys, round)`` forgets them, ``tell`` says a sentence to the
+    user. Afterwards ``repeated`` counts the blocks that were measured again, ``unsteady`` those whose anchors still
+    differed at the last attempt, which were kept.
+    """
+
+    backend: HardwareBackend
+    info: DeviceInfo
+    items: Mapping[str, Item]
+    anchor: Layer | None
+    save: Callable[[Mapping[str, LayerCosts], int], None]
+    discard: Callable[[Sequence[str], int], None]
+    tell: Callable[[str], None]
+    seeds: Seeds
+    sleep: Callable[[float], None]
+    repeated: int = 0
+    unsteady: int = 0
+    _anchored: float | None = field(default=None, init=False)
+    """The anchor's last value, where nothing else has happened since: it closes one block and opens the next."""
+
+    def run(self, missing: Mapping[int, Sequence[str]]) -> None:
+        """Measure what is missing in each round. Raises `DeviceError`; what was measured before is kept."""
+        rounds = self.info.rounds or ONE
+        for nth, keys in missing.items():
+            for block in blocks(keys, rounds, self.seeds.numpy("profile", nth)):
+                self._block(nth, block)
+
+    def _block(self, nth: int, keys: Sequence[str]) -> None:
+        rounds = self.info.rounds or ONE
+        for left in reversed(range(rounds.attempts)):
+            try:
+                why = self._attempt(nth, keys)
+            except UnsteadyError as cause:
+                if not left:
+                    self.discard(keys, nth)
+                    raise
+                why = str(cause)
+            if why is None:
+                return
+            if not left:
+                self.unsteady += 1
+                return
+            self.discard(keys, nth)
+            self.repeated += 1
+            self._anchored = None
+            self.tell(f"{why}; {len(keys)} measurements are repeated in {rounds.cooling_s:g} s")
+            self.sleep(rounds.cooling_s)
+
+    def _attempt(self, nth: int, keys: Sequence[str]) -> str | None:
+        """Measure a block. Return why it cannot be trusted, or ``None``."""
+        rounds = self.info.rounds or ONE
+        anchored = self.anchor is not None and rounds.anchor_every > 0
+        before = (self._anchored or self._measure_anchor()) if anchored else None
+        with _Saver(lambda rows: self.save(rows, nth)) as saver:
+            for key, costs in self._measured(keys):
+                check_costs(self.info, key, costs)
+                saver.add(key, costs)
+        if before is None:
+            return None
+        after = self._anchored = self._measure_anchor()
+        if abs(after / before - 1) <= rounds.anchor_tolerance:
+            return None
+        return f"the anchor layer went from {before:.4g} to {after:.4g} {self.info.metrics[0].unit}"
+
+    def _measured(self, keys: Sequence[str]) -> Iterator[tuple[str, LayerCosts]]:
+        """Yield the costs of each item in order, neighbouring layers by one call of the backend."""
+        for is_layer, group in groupby(keys, key=lambda k: isinstance(self.items[k], Layer)):
+            run = list(group)
+            if is_layer:
+                layers = [self.items[k] for k in run]
+                yield from zip(run, in_step(self.info, self.backend, layers), strict=True)  # type: ignore[arg-type]
+                continue
+            for key in run:
+                with faults_of(f"the backend {self.info.backend} failed in measure_network() at {key}"):
+                    costs = self.backend.measure_network(self.items[key])  # type: ignore[arg-type]
+                if costs is None:
+                    raise DeviceError(
+                        f"{self.info.backend} cannot measure whole networks, so there is nothing to verify its table "
+                        "with",
+                        hint="leave --verify out",
+                    )
+                yield key, costs
+
+    def _measure_anchor(self) -> float:
+        assert self.anchor is not None
+        (costs,) = in_step(self.info, self.backend, [self.anchor])
+        check_costs(self.info, self.anchor.key, costs)
+        return costs[self.info.metrics[0].name].median
+
+
+class _Saver:
+    """Saves rows at once where they come slowly, and in batches where they do not; the last ones in any case."""
+
+    def __init__(self, save: Callable[[Mapping[str, LayerCosts]], None]) -> None:
+        self._save = save
+        self._rows: dict[str, LayerCosts] = {}
+        self._saved_at = time.monotonic()
+
+    def add(self, key: str, costs: LayerCosts) -> None:
+        self._rows[key] = costs
+        if time.monotonic() - self._saved_at >= SAVE_EVERY_S:
+            self._flush()
+            self._saved_at = time.monotonic()
+
+    def __enter__(self) -> _Saver:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._flush()  # also when interrupted, or when a later layer failed
+
+    def _flush(self) -> None:
+        rows, self._rows = self._rows, {}  # first: where saving fails it is not tried again on the way out
+        if rows:
+            self._save(rows)
+
+
+def in_step(info: DeviceInfo, backend: HardwareBackend, layers: Sequence[Layer]) -> Iterator[LayerCosts]:
+    """Measure layers and yield the costs of each.
+
+    Raises `DeviceError` where the backend yields too few or too many, and `PluginError` that names the layer where its
+    code fails.
+    """
+    with faults_of(f"the backend {info.backend} failed in measure()"):
+        answers = iter(backend.measure(layers))
+    for i, layer in enumerate(layers):
+        with faults_of(f"the backend {info.backend} failed at the layer {layer.key}"):
+            costs = next(answers, _END)
+        if costs is _END:
+            raise DeviceError(
+                f"{info.backend} yielded costs for {i} of {len(layers)} layers and stopped before {layer.key}"
+            )
+        yield costs  # type: ignore[misc]
+    with faults_of(f"the backend {info.backend} failed after the last of {len(layers)} layers"):
+        more = next(answers, _END)
+    if more is not _END:
+        raise DeviceError(f"{info.backend} yielded more costs than the {len(layers)} layers that it was asked for")

@@ -1,0 +1,120 @@
+"""Phase 2 for several devices: one slot for each, in turn on a slot, at the same time across slots."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing, nullcontext
+from typing import Any
+
+import attrs
+from attrs import frozen
+
+from hnas.backend import HardwareBackend
+from hnas.cost import CostTable
+from hnas.errors import DeviceError, HnasError
+from hnas.events import Event, Listener
+from hnas.layer import Shape
+from hnas.seeds import Seeds
+from hnas.space import SearchSpace
+from hnas_app.costs.profile import profile
+from hnas_app.costs.store import CostStore
+from hnas_app.executors import Executor, InProcess, Threads
+
+
+@frozen(kw_only=True)
+class _Plan:
+    """What all devices have in common."""
+
+    space: SearchSpace
+    input_shape: Shape
+    n_way: int
+    open_store: Callable[[], CostStore] | None
+    emit: Listener
+    verify: int
+    fresh: bool
+    seeds: Seeds
+
+
+def profile_devices(
+    backends: Mapping[str, HardwareBackend],
+    space: SearchSpace,
+    input_shape: Shape,
+    n_way: int,
+    *,
+    open_store: Callable[[], CostStore] | None,
+    emit: Listener,
+    verify: int = 0,
+    fresh: bool = False,
+    seeds: Seeds = Seeds(0),  # noqa: B008 - frozen
+) -> dict[str, CostTable]:
+    """Return what `profile` returns for each backend, by name; every backend is closed at the end.
+
+    Backends of one `HardwareBackend.slot` are measured one after the other, those of others meanwhile, in threads: they
+    mostly wait for their devices. Nothing else should run on this machine where one of them measures it. Events are of
+    phase ``profile NAME``. ``open_store`` opens the cost store, for each device anew.
+
+    A device that fails does not stop the others, whose rows are kept. Raises its error in the end; `DeviceError` that
+    names all where several failed.
+    """
+    telling, stopping = threading.Lock(), threading.Event()
+
+    def tell(event: Event) -> None:
+        if stopping.is_set():
+            raise _Stopped
+        with telling:
+            emit(event)
+
+    common = _Plan(
+        space=space, input_shape=input_shape, n_way=n_way, open_store=open_store, emit=tell,
+        verify=verify, fresh=fresh, seeds=seeds,
+    )  # fmt: skip
+    slots: dict[str, list[tuple[str, HardwareBackend]]] = {}
+    for name, backend in backends.items():
+        slots.setdefault(backend.slot(), []).append((name, backend))
+    with _executor(len(slots)) as executor:
+        try:
+            found = dict(pair for pairs in executor.map(_slot, [(common, s) for s in slots.values()]) for pair in pairs)
+        except BaseException:
+            stopping.set()  # the other threads end when they have saved a row
+            raise
+    failed = {name: error for name in backends if isinstance(error := found[name], HnasError)}
+    if len(failed) > 1:
+        told = "\n".join(f"{name}: {error}" for name, error in failed.items())
+        raise DeviceError(f"{len(failed)} of {len(backends)} devices failed:\n{told}", hint=_hint(failed.values()))
+    for error in failed.values():
+        raise error
+    return {name: found[name] for name in backends}
+
+
+class _Stopped(Exception):
+    """Ends a profile because another one was interrupted."""
+
+
+def _executor(slots: int) -> Executor:
+    return Threads(slots) if slots > 1 else InProcess()
+
+
+def _slot(values: Mapping[str, Any], item: tuple[_Plan, Sequence[tuple[str, HardwareBackend]]]) -> list[Any]:
+    """Run in a thread: profile the devices of a slot, one after the other."""
+    common, backends = item
+    return [(name, _profiled(common, name, backend)) for name, backend in backends]
+
+
+def _profiled(common: _Plan, name: str, backend: HardwareBackend) -> CostTable | HnasError:
+    def emit(event: Event) -> None:
+        common.emit(attrs.evolve(event, phase=f"{event.phase} {name}"))
+
+    try:
+        with closing(backend), common.open_store() if common.open_store else nullcontext() as store:
+            return profile(
+                backend, common.space, common.input_shape, common.n_way,
+                store=store, emit=emit,
+                verify=common.verify, fresh=common.fresh, seeds=common.seeds,
+            )  # fmt: skip
+    except HnasError as error:
+        return error
+
+
+def _hint(errors: Any) -> str | None:
+    return next((error.hint for error in errors if error.hint), None)

@@ -1,0 +1,52 @@
+"""A cost table as ``hnas profile`` shows it: the device, each layer, and what the reference networks cost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from hnas.cost import CostTable, Metric, priced
+from hnas.cost.rows import info_to_json
+from hnas.layer import Layer, Shape
+from hnas.space import SearchSpace
+
+
+def profile_json(table: CostTable, space: SearchSpace, input_shape: Shape, n_way: int) -> dict[str, Any]:
+    """Return a space's table as ``hnas profile --json`` prints it.
+
+    Costs stand under the metric's name with its unit (``latency_ms``, ``cycles``). ``layers`` are those that cost
+    something on the device, each with its fields; ``references`` the networks that the space names, with parameters and
+    multiply-accumulates, too: limits are chosen by them. Raises `DeviceError` for a layer that the table lacks.
+    """
+    references = {name: space.layers(arch, input_shape, n_way) for name, arch in space.references().items()}
+    return {
+        **info_to_json(table.info),
+        "check": dict(table.check),
+        "calibration": {name: list(line) for name, line in table.calibration.items()},
+        "layers": layers_json(table, space.distinct_layers(input_shape, n_way)),
+        "references": {name: _network(table, layers) for name, layers in references.items()},
+    }
+
+
+def layers_json(table: CostTable, layers: Iterable[Layer]) -> list[dict[str, Any]]:
+    """Return the layers that are not free on the device. Raises `DeviceError` for one that the table lacks."""
+    found = []
+    for layer in layers:
+        if priced(table.info, layer):
+            row = table.row(layer)
+            costs = _columns(table.info.metrics, {name: m.median for name, m in row.items()})
+            found.append({"layer": layer.to_json(), "key": layer.key, **costs})
+    return found
+
+
+def _network(table: CostTable, layers: Sequence[Layer]) -> dict[str, float]:
+    return _columns(table.metrics, table.cost(layers).values)
+
+
+def _columns(metrics: Sequence[Metric], costs: Mapping[str, float]) -> dict[str, float]:
+    columns: dict[str, float] = {}
+    for metric in metrics:
+        value = costs[metric.name]
+        whole = not metric.unit and float(value).is_integer()  # a plain count
+        columns[metric.column] = int(value) if whole else value
+    return columns

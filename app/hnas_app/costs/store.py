@@ -1,0 +1,183 @@
+"""The cost store: layers measured in earlier runs, kept in the user's cache.
+
+SQLite with ``journal_mode=DELETE`` and ``synchronous=FULL``: of the ways tried this one lost nothing that it had
+acknowledged, through kills and with several processes writing. Transactions start with ``BEGIN IMMEDIATE``: a deferred
+one fails with "database is locked" when it turns from reading to writing while another process does the same.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from hnas.cost import DeviceInfo, LayerCosts, Measurement
+from hnas.errors import DataError
+from hnas.toolkit.home import home
+from hnas.toolkit.table_file import RoundCosts
+
+SCHEMA = 2
+TIMEOUT_S = 30.0
+_CREATE = (
+    """
+CREATE TABLE sample (
+    backend TEXT NOT NULL, fingerprint TEXT NOT NULL, layer TEXT NOT NULL, metric TEXT NOT NULL, round INTEGER NOT NULL,
+    median REAL NOT NULL, mad REAL NOT NULL, n INTEGER NOT NULL, unit TEXT NOT NULL, samples TEXT NOT NULL,
+    PRIMARY KEY (backend, fingerprint, layer, metric, round)
+) WITHOUT ROWID
+""",
+    """
+CREATE TABLE device (
+    backend TEXT NOT NULL, fingerprint TEXT NOT NULL, info TEXT NOT NULL, calibration TEXT NOT NULL DEFAULT '{}',
+    PRIMARY KEY (backend, fingerprint)
+) WITHOUT ROWID
+""",
+)
+_FROM_1 = (
+    "INSERT INTO sample SELECT backend, fingerprint, layer, metric, 0, median, mad, n, unit, '[]' FROM cost",
+    "DROP TABLE cost",
+)
+"""Schema 1 had one round, and no raw samples."""
+_SAVE = """
+INSERT INTO sample VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT DO UPDATE SET
+    median = excluded.median, mad = excluded.mad, n = excluded.n, unit = excluded.unit, samples = excluded.samples
+"""
+_LOAD = "SELECT layer, round, metric, median, mad, n, unit, samples FROM sample WHERE backend = ? AND fingerprint = ?"
+_DISCARD = "DELETE FROM sample WHERE backend = ? AND fingerprint = ? AND layer = ? AND round = ?"
+_SAVE_DEVICE = """
+INSERT INTO device (backend, fingerprint, info) VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET info = excluded.info
+"""
+_SAVE_CALIBRATION = "UPDATE device SET calibration = ? WHERE backend = ? AND fingerprint = ?"
+_LOAD_CALIBRATION = "SELECT calibration FROM device WHERE backend = ? AND fingerprint = ?"
+
+
+class CostStore:
+    """Measurements by (backend, device fingerprint, layer key, metric, round), for several processes at once.
+
+    Without a path it is ``costs.sqlite3`` in `hnas.toolkit.home.home`. Every method raises `DataError` if the file
+    cannot be used: damaged, of a newer hnas, not writable, or held by another process for more than 30 s.
+    """
+
+    def __init__(self, path: Path | None = None) -> None:
+        self.path = home() / "costs.sqlite3" if path is None else path
+        with self._explained():
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._db = sqlite3.connect(self.path, timeout=TIMEOUT_S, isolation_level=None)
+        try:
+            with self._explained():
+                self._db.execute("PRAGMA journal_mode = DELETE")
+                self._db.execute("PRAGMA synchronous = FULL")
+            self._make_schema()
+        except BaseException:
+            self._db.close()
+            raise
+
+    def load(self, info: DeviceInfo) -> RoundCosts:
+        """Return everything known of the device: what each round measured of each layer."""
+        found: RoundCosts = {}
+        with self._explained():
+            for layer, nth, metric, median, mad, n, unit, samples in self._db.execute(_LOAD, _key(info)):
+                measured = Measurement(median=median, mad=mad, n=n, unit=unit, samples=tuple(json.loads(samples)))
+                found.setdefault(layer, {}).setdefault(nth, {})[metric] = measured
+        return found
+
+    def save(self, info: DeviceInfo, rows: Mapping[str, LayerCosts], round: int = 0) -> None:
+        """Write what a round measured, by layer key, over older rows, in one transaction: all of them, or none.
+
+        When it returns they are on the disk and survive a kill or a power cut. It takes milliseconds (two flushes of
+        the disk), whatever the number of rows.
+        """
+        with self._transaction():
+            self._db.executemany(_SAVE, _flat(info, rows, round))
+
+    def discard(self, info: DeviceInfo, layers: Iterable[str], round: int) -> None:
+        """Forget what a round measured of these layers: it cannot be trusted."""
+        with self._transaction():
+            self._db.executemany(_DISCARD, [(*_key(info), layer, round) for layer in layers])
+
+    def save_device(self, info: DeviceInfo, described: Mapping[str, Any]) -> None:
+        """Keep what was last seen of a device, as JSON, with its rows."""
+        with self._transaction():
+            self._db.execute(_SAVE_DEVICE, (*_key(info), json.dumps(described, sort_keys=True)))
+
+    def save_calibration(self, info: DeviceInfo, calibration: Mapping[str, Any]) -> None:
+        """Keep how sums over layers become latencies of whole networks, of a device that `save_device` has seen."""
+        with self._transaction():
+            self._db.execute(_SAVE_CALIBRATION, (json.dumps(calibration, sort_keys=True), *_key(info)))
+
+    def load_calibration(self, info: DeviceInfo) -> dict[str, Any]:
+        """Return what `save_calibration` was given last for the device, or nothing."""
+        with self._explained():
+            found = self._db.execute(_LOAD_CALIBRATION, _key(info)).fetchone()
+        return dict(json.loads(found[0])) if found else {}
+
+    def close(self) -> None:
+        """Close the file."""
+        self._db.close()
+
+    def __enter__(self) -> CostStore:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def _make_schema(self) -> None:
+        with self._transaction():  # immediate, so that of two processes that find a new file one makes the table
+            (version,) = self._db.execute("PRAGMA user_version").fetchone()
+            if version < SCHEMA:
+                for statement in (*_CREATE, *(_FROM_1 if version == 1 else ())):
+                    self._db.execute(statement)
+                self._db.execute(f"PRAGMA user_version = {SCHEMA}")
+        if version > SCHEMA:
+            raise DataError(
+                f"the cost store {self.path} has schema {version}, written by a newer hnas; this one knows {SCHEMA}",
+                hint="upgrade hnas, or set HNAS_HOME to another folder",
+            )
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        with self._explained():
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._db.execute("COMMIT")
+            finally:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Turn the errors of SQLite and of the file system into a `DataError` that says what to do."""
+        try:
+            yield
+        except sqlite3.Error as cause:
+            if not isinstance(cause, sqlite3.OperationalError) or cause.sqlite_errorcode == sqlite3.SQLITE_ERROR:
+                raise DataError(
+                    f"the cost store {self.path} is damaged, or not a cost store: {cause}",
+                    hint=f"move it away (mv {self.path} {self.path}.damaged) and run again; layers are then measured "
+                    "anew",
+                ) from cause
+            raise DataError(  # locked, full, read-only, cannot be opened: the file may be whole
+                f"cannot use the cost store {self.path}: {cause}",
+                hint="check that its folder is writable and its disk has space, and that no other process holds it for "
+                "more than 30 s; HNAS_HOME sets another folder",
+            ) from cause
+        except OSError as cause:
+            raise DataError(
+                f"cannot make the folder of the cost store {self.path}: {cause}", hint="HNAS_HOME sets another folder"
+            ) from cause
+
+
+def _key(info: DeviceInfo) -> tuple[str, str]:
+    return info.backend, info.fingerprint
+
+
+def _flat(info: DeviceInfo, rows: Mapping[str, LayerCosts], nth: int) -> Iterable[tuple[str | float | int, ...]]:
+    for layer, costs in rows.items():
+        for metric, m in costs.items():
+            yield *_key(info), layer, metric, nth, m.median, m.mad, m.n, m.unit, json.dumps(m.samples)

@@ -1,0 +1,43 @@
+"""A network that was adapted to one task, with its statistics fixed: what is exported."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from attrs import frozen
+
+from hnas.architecture import Architecture
+from hnas.episode import Episodes
+from hnas.learner import State
+from hnas.supernet import NormStats, Params, SuperNet
+from hnas_app.training.fixed_norm import support_statistics
+from hnas_app.training.setup.setup import Setup
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@frozen(kw_only=True, eq=False)
+class Classifier:
+    """Says of each image alone which class it is of: the others in a batch change nothing."""
+
+    supernet: SuperNet
+    arch: Architecture
+    params: Params
+    stats: NormStats
+
+    def logits(self, x: Tensor) -> Tensor:
+        """Return the logits (N, class) of images (N, C, H, W)."""
+        return self.supernet.forward(self.params, x, self.arch, stats=self.stats)
+
+
+def classifier(setup: Setup, state: State, arch: Architecture, task: Episodes) -> Classifier:
+    """Adapt ``arch`` to the support images of a task, a batch of one, and fix its statistics to theirs."""
+    adapted = setup.learner.adapt(setup.supernet, state, task.to(setup.accelerator), arch)
+    stats = support_statistics(setup.supernet, adapted, task.support_x.to(setup.accelerator), arch).of_task(0)
+    return Classifier(
+        supernet=setup.supernet,
+        arch=arch,
+        params={k: v[0].detach().cpu().contiguous() for k, v in adapted.items()},
+        stats=NormStats("apply", *({k: v.cpu() for k, v in part.items()} for part in (stats.mean, stats.var))),
+    )

@@ -1,0 +1,69 @@
+"""What an export leaves in a folder: the model, and the architecture as JSON."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from attrs import frozen
+
+from hnas._version import __version__
+from hnas.toolkit.files import write_json
+from hnas.toolkit.pictures import Preparation
+from hnas_app.export.classifier import Classifier
+from hnas_app.export.metadata import ModelMetadata
+from hnas_app.export.onnx_file import OnnxFile, write_onnx
+from hnas_app.training.setup.setup import Setup
+
+MODEL, ARCHITECTURE = "model.onnx", "architecture.json"
+
+
+@frozen(kw_only=True)
+class Subject:
+    """What is exported, in words: they stand in the model's metadata."""
+
+    classes: tuple[str, ...]
+    preparation: Preparation
+    weights: str
+    """``super-net`` or ``re-trained``, before they were adapted."""
+    task: str
+    """What they were adapted to."""
+
+
+def write_architecture(folder: Path, setup: Setup, network: Classifier, subject: Subject) -> Path:
+    """Write the architecture: its genes and options, and its layers as hardware sees them."""
+    space, arch = setup.space, network.arch
+    layers = space.layers(arch, subject.preparation.shape, len(subject.classes))
+    record: dict[str, Any] = {
+        "schema": 1,
+        "hnas": __version__,
+        **arch.to_json(),
+        "options": space.options(arch),
+        "input_shape": list(subject.preparation.shape),
+        "classes": list(subject.classes),
+        "params": sum(layer.params for layer in layers),
+        "macs": sum(layer.macs for layer in layers),
+        "layers": [layer.to_json() for layer in layers],
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / ARCHITECTURE
+    write_json(path, record)
+    return path
+
+
+def write_model(path: Path, setup: Setup, network: Classifier, subject: Subject) -> OnnxFile:
+    """Write the network as an ONNX model, and check it. Raises `ConfigError` without ``hnas[onnx]``."""
+    origin = {
+        "hnas": __version__,
+        "space": setup.space.name,
+        "weights": subject.weights,
+        "task": subject.task,
+        "normalised_by": "statistics of the labelled images, fixed",
+    }
+    metadata = ModelMetadata(
+        classes=subject.classes,
+        preparation=subject.preparation,
+        architecture=setup.space.options(network.arch),
+        origin=origin,
+    )
+    return write_onnx(network, path, metadata)

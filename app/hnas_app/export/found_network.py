@@ -1,0 +1,47 @@
+"""Get the network that a run found ready for use: its best weights, adapted to a task."""
+
+from __future__ import annotations
+
+from hnas.toolkit.pictures import PictureTask, Preparation
+from hnas_app.export.classifier import Classifier, classifier
+from hnas_app.export.files import Subject
+from hnas_app.own_task.choose import weights
+from hnas_app.runs.pipeline import Pipeline
+from hnas_app.training.checkpoint import load_latest
+from hnas_app.training.setup.fewer_classes import with_classes
+from hnas_app.training.setup.setup import Setup
+
+PURPOSE = "export-task"
+"""The stream whose first task is the example."""
+
+
+def found_network(phases: Pipeline, given: tuple[Preparation, PictureTask] | None) -> tuple[Setup, Classifier, Subject]:
+    """Adapt a run's network to the pictures given, or to an example: a task of the validation split."""
+    arch = phases.adapt().chosen.arch
+    alone = is_retrained(phases)
+    setup, state = weights(phases, arch, alone=alone)
+    if given is None:
+        preparation, classes = _prepared(phases), tuple(f"class {i + 1}" for i in range(setup.n_way))
+        task, episode = "an example: the first validation task", setup.episodes("validation", PURPOSE, [0], 1)
+    else:
+        preparation, pictures = given
+        setup, state = with_classes(setup, state, pictures.n_way)
+        classes, episode = pictures.classes, pictures.episodes()
+        task = f"{pictures.k_shot} pictures of each class"
+    subject = Subject(
+        classes=classes, preparation=preparation, weights="re-trained" if alone else "super-net", task=task
+    )
+    return setup, classifier(setup, state, arch, episode), subject
+
+
+def is_retrained(phases: Pipeline) -> bool:
+    """Tell whether the network that was found has been trained alone to its end."""
+    found = load_latest(phases.run.checkpoints / "retrain-found", "state")
+    config = phases.config.retrain
+    return found is not None and int(found[1]["iteration"]) >= config.epochs * config.iterations
+
+
+def _prepared(phases: Pipeline) -> Preparation:
+    """Return how pictures become images like those of the run's tasks."""
+    channels, height, width = phases.setup.image_shape
+    return Preparation(channels=channels, height=height, width=width, invert=phases.setup.tasks.inverted)

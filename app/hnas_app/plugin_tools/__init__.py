@@ -1,0 +1,1 @@
+"""Tools for authors of plugins: checks, and projects to start from."""

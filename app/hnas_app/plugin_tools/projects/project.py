@@ -1,0 +1,148 @@
+"""A project for one plugin: its names, and its files rendered from the templates beside this module."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from importlib.resources import files
+from pathlib import Path
+from string import Template
+
+from attrs import field, frozen
+
+import hnas
+from hnas.discovery import API, HOOK, Kind
+from hnas.errors import ConfigError
+from hnas_app.plugin_tools.check import PREFIX
+
+_NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
+_LONGEST = 40
+_ABOUT: dict[Kind, dict[str, str]] = {
+    "space": {
+        "what": "search space",
+        "summary": "three convolutions, each with a kernel and a width to choose",
+        "options": "space:Options",
+        "try_it": "hnas spaces show $name",
+    },
+    "learner": {
+        "what": "meta-learner",
+        "summary": "first-order MAML with a plain outer step",
+        "options": "options:Options",
+        "try_it": "hnas config show --learner $name",
+    },
+    "backend": {
+        "what": "hardware backend",
+        "summary": "a roofline model of a device that does not exist",
+        "options": "backend:$cls.Options",
+        "try_it": "hnas profile --backend $name",
+    },
+    "strategy": {
+        "what": "search strategy",
+        "summary": "regularised evolution",
+        "options": "strategy:Options",
+        "try_it": "hnas config show --strategy $name",
+    },
+    "tasks": {
+        "what": "task source",
+        "summary": "blobs drawn by numpy, without any data",
+        "options": "tasks:Options",
+        "try_it": "hnas data check $name",
+    },
+}
+"""What differs between the kinds beside their modules; ``options`` is where in the package the options class is."""
+
+_PLACE = {
+    "gitignore": ".gitignore",
+    "pyproject.toml": "pyproject.toml",
+    "README.md": "README.md",
+    "hooks.py": "src/$package/__init__.py",
+    "test.py": "tests/test_$module.py",
+}
+"""Where a template's file goes; all others go into the package."""
+
+
+def _plain(name: str) -> str:
+    return name.strip().replace("_", "-")
+
+
+@frozen(kw_only=True)
+class Project:
+    """The project of a plugin ``name`` of a kind. Underscores of the name become dashes. Raises `ConfigError`."""
+
+    kind: Kind
+    name: str = field(converter=_plain)
+
+    def __attrs_post_init__(self) -> None:
+        told = f"{self.kind} name {self.name!r}"
+        if self.name.startswith(PREFIX[self.kind]):
+            raise ConfigError(
+                f"{told} begins as its distribution will", hint=f"write {self.name[len(self._prefix) :]!r}"
+            )
+        if not _NAME.fullmatch(self.name) or len(self.name) > _LONGEST:
+            wanted = f"lower-case letters, digits and single dashes, a letter first, at most {_LONGEST}"
+            close = re.sub(r"[^a-z0-9]+", "-", self.name.lower()).strip("-0123456789")[:_LONGEST]
+            hint = f"such as {close!r}" if _NAME.fullmatch(close) else None
+            raise ConfigError(f"{told}: expected {wanted}", hint=hint)
+        if self.class_name in hnas.__all__:
+            raise ConfigError(f"{told}: its class would be called {self.class_name}, as the interface is")
+
+    @property
+    def _prefix(self) -> str:
+        return PREFIX[self.kind]
+
+    @property
+    def distribution(self) -> str:
+        """The distribution, and by default the folder: ``hnas-backend-my-board``."""
+        return self._prefix + self.name
+
+    @property
+    def package(self) -> str:
+        """The import package: ``hnas_backend_my_board``."""
+        return self.distribution.replace("-", "_")
+
+    @property
+    def class_name(self) -> str:
+        """The class: ``MyBoardBackend``."""
+        camel = "".join(part[0].upper() + part[1:] for part in self.name.split("-"))
+        return camel.removesuffix(self.kind.title()) + self.kind.title()
+
+    def files(self) -> Mapping[str, str]:
+        """Return the text of every file by its path in the project, sorted."""
+        names = {
+            "kind": self.kind,
+            "name": self.name,
+            "project": self.distribution,
+            "prefix": self._prefix,
+            "package": self.package,
+            "module": self.kind,
+            "cls": self.class_name,
+            "tested": ", ".join(sorted((self.class_name, "Options"))),
+            "hook": HOOK[self.kind],
+            "hnas": hnas.__version__,
+            "api": str(API),
+        }
+        names |= {key: Template(text).substitute(names) for key, text in _ABOUT[self.kind].items()}
+        rendered = {}
+        for folder in ("common", self.kind):
+            for template in (files("hnas_app.plugin_tools.projects") / "templates" / folder).iterdir():
+                name = template.name.removesuffix(".template")
+                place = Template(_PLACE.get(name, f"src/$package/{name}")).substitute(names)
+                rendered[place] = Template(template.read_text(encoding="utf-8")).substitute(names)
+        return dict(sorted(rendered.items()))
+
+    def write(self, folder: Path) -> list[Path]:
+        """Write the project into a folder that is not there yet, or is empty. Raises `ConfigError`; nothing is lost."""
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise ConfigError(
+                f"{folder} is there already, and nothing in it is overwritten", hint="choose another --out"
+            )
+        written = []
+        try:
+            for place, text in self.files().items():
+                path = folder / place
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(text, encoding="utf-8")
+                written.append(path)
+        except OSError as cause:
+            raise ConfigError(f"cannot write {folder}: {cause}", hint="choose another --out") from cause
+        return written

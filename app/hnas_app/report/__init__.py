@@ -1,0 +1,1 @@
+"""What a run ends with, to read: tables and pictures."""

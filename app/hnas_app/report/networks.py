@@ -1,0 +1,80 @@
+"""What a run ends with, to read: a table of networks, and the picture of the last population."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from hnas.architecture import Option
+from hnas.cost import MACS, PARAMS, Cost, Metric
+from hnas.strategy import Scored
+from hnas_app.fronts.dominance import nondominated
+from hnas_app.runs.results import NetworkResult, Results
+from hnas_app.search.adapt import Adaption
+
+
+def table(results: Results) -> tuple[list[str], list[list[str]]]:
+    """Return head and rows: each network's costs, and accuracy with super-net weights and trained alone."""
+    metrics = results.metrics
+    head = ["network", *(m.column for m in metrics), "zero-retrain", "re-trained"]
+    rows = [
+        [n.name, *(_amount(n.cost, m) for m in metrics), str(n.zero_retrain), str(n.retrained)]
+        for n in results.networks
+    ]
+    rows.append(["nearest class mean", *("" for _ in metrics), "", str(results.baseline)])
+    return head, rows
+
+
+def architecture(network: NetworkResult) -> str:
+    """Return a network in one line, its choices gathered by layer: ``1: kernel 3, scale 0.5, activation relu; …``."""
+    return describe(network.options)
+
+
+def describe(options: Mapping[str, Option]) -> str:
+    """Gather options such as ``kernel1`` by their number; those without one come first."""
+    whole, layers = [], {}  # type: list[str], dict[str, list[str]]
+    for name, option in options.items():
+        stem = name.rstrip("0123456789")
+        number = name[len(stem) :]
+        if number:
+            layers.setdefault(number, []).append(f"{stem} {option}")
+        else:
+            whole.append(f"{name} {option}")
+    return "; ".join([*whole, *(f"{number}: {', '.join(parts)}" for number, parts in layers.items())])
+
+
+def plot_population(adaption: Adaption, results: Results, metric: Metric, limit: float | None, path: Path) -> None:
+    """Draw cost against super-net accuracy of the last population, its Pareto front, and the networks tested."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6.4, 4.4), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    points = [(s.cost[metric.name], 100 * s.accuracy) for s in adaption.population]
+    axes.scatter([x for x, _ in points], [y for _, y in points], 14, alpha=0.5, label="last population")
+    front = pareto_front(adaption.population, metric)
+    axes.step(*zip(*[(s.cost[metric.name], 100 * s.accuracy) for s in front], strict=True), where="post", lw=1)
+    for network, marker in zip(results.networks, "*DsvP^", strict=False):
+        x, name = network.cost[metric.name], network.name
+        axes.scatter(x, 100 * network.zero_retrain.mean, 90, marker=marker, label=f"{name}, zero-retrain")
+        axes.scatter(x, 100 * network.retrained.mean, 90, color="k", marker=marker, label=f"{name}, re-trained")
+    if limit is not None:
+        axes.axvline(limit, color="k", lw=0.8, ls=":", label="limit")
+    axes.set_xlabel(metric.column.replace("_", " in "))
+    axes.set_ylabel("accuracy, %")
+    axes.legend(fontsize=7)
+    figure.savefig(path, dpi=150, metadata={"Software": None})
+
+
+def pareto_front(population: Sequence[Scored], metric: Metric) -> list[Scored]:
+    """Return the architectures that no other beats in both cost and accuracy, cheapest first."""
+    return [population[i] for i in nondominated([(s.cost[metric.name], -s.accuracy) for s in population])]
+
+
+def _amount(cost: Cost, metric: Metric) -> str:
+    value = cost[metric.name]
+    if metric in (PARAMS, MACS) or (not metric.unit and math.isfinite(value) and value == int(value)):
+        return f"{value:,.0f}"
+    return f"{value:.4g}"

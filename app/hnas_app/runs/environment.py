@@ -1,0 +1,60 @@
+"""What a run ran in: versions, processor, plugin distributions. Reads package records only, imports no package."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, entry_points, version
+from pathlib import Path
+from typing import Any
+
+from hnas._version import __version__
+from hnas.discovery import GROUP
+
+PACKAGES = ("torch", "numpy", "scalesim", "safetensors", "attrs", "cattrs", "pluggy", "matplotlib", "Pillow")
+THREADS = ("OMP_NUM_THREADS", "OMP_WAIT_POLICY", "MKL_NUM_THREADS")
+
+
+def environment() -> dict[str, Any]:
+    """Describe this process's environment, for a run's ``environment.json``."""
+    return {
+        "hnas": __version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "cpu": _cpu(),
+        "cores": os.cpu_count(),
+        "packages": {name: found for name in PACKAGES if (found := _version(name))},
+        "plugins": {p.dist.name: p.dist.version for p in entry_points(group=GROUP) if p.dist},
+        "threads": {name: os.environ[name] for name in THREADS if name in os.environ},
+    }
+
+
+def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """List the versions that differ between two environments: ``torch 2.12.0 -> 2.13.0``."""
+    old, new = _versions(before), _versions(now)
+    return [f"{k} {old.get(k, 'none')} -> {new.get(k, 'none')}" for k in sorted(old | new) if old.get(k) != new.get(k)]
+
+
+def _versions(described: Mapping[str, Any]) -> dict[str, str]:
+    single = {k: str(described.get(k)) for k in ("hnas", "python")}
+    return {**described.get("plugins", {}), **described.get("packages", {}), **single}
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _cpu() -> str:
+    if sys.platform == "linux":
+        try:
+            for line in Path("/proc/cpuinfo").read_text().splitlines():
+                if line.startswith(("model name", "Model")):
+                    return line.partition(":")[2].strip()
+        except OSError:
+            pass
+    return platform.processor() or platform.machine()

@@ -1,0 +1,257 @@
+"""A whole run: the phases in turn, each leaving its artefact in the run directory and taken up where it stopped."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from typing import Any, TypeVar
+
+from attrs import define, field
+
+from hnas_app.training.accuracy import Accuracy
+from hnas.architecture import Architecture
+from hnas.backend import HardwareBackend
+from hnas_app.config.schema import Config
+from hnas_app.costs.limits import Constraint, Limit, check_named, default_constraint, resolve
+from hnas.cost import Cost, Metric
+from hnas_app.costs.store import CostStore
+from hnas.cost import CostTable
+from hnas_app.costs.description import described
+from hnas.errors import ConfigError, DataError
+from hnas_app.search.evaluator import Evaluator
+from hnas.events import Event, Listener
+from hnas_app.executors import Executor
+from hnas_app.search.feasibility import Feasibility
+from hnas.toolkit.files import read_json, write_json
+from hnas.learner import State
+from hnas_app.search.adapt import Adaption, adapt
+from hnas_app.training.evaluate import evaluate, evaluate_baseline
+from hnas_app.training.meta_train import PHASE, meta_train
+from hnas_app.costs.profile import profile
+from hnas_app.training.retrain import retrain
+from hnas_app.runs.records import from_json, to_json
+from hnas_app.runs.results import NetworkResult, Results
+from hnas_app.runs.run_dir import RunDir
+from hnas_app.search.score_store import ScoreStore
+from hnas_app.search.trace import SearchTrace
+from hnas_app.training.setup.setup import Setup
+from hnas.strategy import SearchProblem, SearchStrategy
+
+T = TypeVar("T")
+
+
+@define(kw_only=True, eq=False, slots=False)
+class Pipeline:
+    """Runs the phases of one run directory. Each method returns its phase's result, doing whatever is still to do.
+
+    What a phase needs of an earlier one it takes from there, so any phase can be asked for. Nothing is done twice: a
+    finished phase is read from its artefact.
+    """
+
+    run: RunDir
+    config: Config
+    setup: Setup
+    strategy: SearchStrategy
+    open_backend: Callable[[], HardwareBackend]
+    executor: Executor
+    emit: Listener
+    _kept: dict[str, Any] = field(factory=dict, init=False)
+
+    # ---------------------------------------------------------------- the phases
+
+    def meta_train(self) -> State:
+        """Phase 1: return the super-net's learnt state."""
+        return self._once(
+            PHASE,
+            lambda: meta_train(
+                self.setup, self.config.meta_train, self.executor, folder=self.run.checkpoints / PHASE, emit=self.emit
+            ),
+        )
+
+    def profile(self) -> CostTable:
+        """Phase 2: return the device's cost table; the artefact is ``profile.json``."""
+        return self._once("profile", self._profile)
+
+    def adapt(self) -> Adaption:
+        """Phase 3: search under the constraints; artefacts are ``search.jsonl`` and ``adapt.json``."""
+        assert self.limits  # an unreachable limit is told before hours of training
+        self.meta_train()
+        return self._once("adapt", self._adapt)
+
+    def retrain(self) -> dict[str, tuple[Setup, State]]:
+        """Phase 4: train the chosen architecture, and the reference network with the same budget, each alone."""
+        networks = self.networks()
+        return self._once("retrain", lambda: {name: self._retrain(name, arch) for name, arch in networks.items()})
+
+    def evaluate(self) -> Results:
+        """Test every network on the same test tasks; the artefact is ``evaluate.json``, and `RunDir` holds the same."""
+        self.retrain()
+        return self._once("evaluate", self._evaluate)
+
+    # ---------------------------------------------------------------- what they share
+
+    @cached_property
+    def reference(self) -> tuple[str, Architecture] | None:
+        """The network to compare with, and to measure limits by: the configuration's, or the space's own."""
+        name: str | None = self.config.retrain.reference
+        if name in ("auto", "none"):
+            name = self.setup.space.default_reference(self.setup.image_shape)
+        arch = self.setup.space.reference(name) if name else None
+        return (name, arch) if name and arch else None
+
+    @cached_property
+    def limits(self) -> tuple[Limit, ...]:
+        """The constraints in the device's units; checked to be reachable."""
+        metrics = self.profile().metrics
+        texts = self._constraints(metrics)
+        reference = self.cost(self.reference[1]) if self.reference else None
+        limits = resolve(Constraint.parse_all(texts), metrics, reference)
+        Feasibility(self.setup.space, limits, self.cost).ensure_reachable()
+        return limits
+
+    def cost(self, arch: Architecture) -> Cost:
+        """Return what an architecture costs on the device; a table look-up."""
+        return self.profile().cost(self.setup.space.layers(arch, self.setup.image_shape, self.setup.n_way))
+
+    def search_problem(self, *counter: int) -> SearchProblem:
+        """Return what the strategy is to solve; ``counter`` tells the random numbers of a sweep's searches apart."""
+        feasibility = Feasibility(self.setup.space, self.limits, self.cost)
+        return SearchProblem(
+            space=self.setup.space,
+            feasible=feasibility.feasible,
+            cost=self.cost,
+            sample_feasible=feasibility.sample,
+            generator=self.setup.seeds.numpy("search", *counter),
+        )
+
+    def adapted(self, found: Adaption) -> None:
+        """Take over what a sweep found for this run, as its phase 3."""
+        write_json(self.run.path / "adapt.json", to_json(found))
+        self._kept["adapt"] = found
+        self.run.set_phase("adapt", "done")
+
+    def networks(self) -> dict[str, Architecture]:
+        """Return the networks to train and test: ``found``, and the reference network under its own name."""
+        found = {"found": self.adapt().chosen.arch}
+        if self.reference is not None and self.config.retrain.reference != "none":
+            found[self.reference[0]] = self.reference[1]
+        return found
+
+    # ---------------------------------------------------------------- how each is done
+
+    def _constraints(self, metrics: Sequence[Metric]) -> tuple[str, ...]:
+        if self.config.constraints:
+            return self.config.constraints
+        if self.reference is None:
+            raise ConfigError(
+                f"space {self.setup.space.name} has no reference network, so there is no default limit",
+                hint=f"give one, such as --constraint '{metrics[0].name}<=…{metrics[0].unit}'",
+            )
+        return (default_constraint(metrics),)
+
+    def _profile(self) -> CostTable:
+        path = self.run.path / "profile.json"
+        if self.run.is_done("profile") and path.is_file():
+            return CostTable.from_json(read_json(path))
+        backend, store = self.open_backend(), CostStore()
+        try:
+            metrics = described(backend).metrics
+            check_named(self._constraints(metrics), metrics, has_reference=self.reference is not None)
+            table = profile(
+                backend, self.setup.space, self.setup.image_shape, self.setup.n_way, store=store, emit=self.emit
+            )
+        finally:
+            store.close()
+            backend.close()
+        write_json(path, table.to_json())
+        return table
+
+    def _adapt(self) -> Adaption:
+        path = self.run.path / "adapt.json"
+        if self.run.is_done("adapt") and path.is_file():
+            return from_json(read_json(path), Adaption, str(path))
+        scores = ScoreStore(setup=self.setup, executor=self.executor, config=self.config.search)
+        evaluator = Evaluator(scores=scores, cost=self.cost)
+        problem = self.search_problem()
+        with SearchTrace(self.run.path / "search.jsonl") as trace:
+            found = adapt(self.strategy, problem, evaluator, self.meta_train(), trace=trace, emit=self.emit)
+        write_json(path, to_json(found))
+        return found
+
+    def _retrain(self, name: str, arch: Architecture) -> tuple[Setup, State]:
+        return retrain(
+            self.setup,
+            self.meta_train(),
+            arch,
+            self.config.retrain,
+            self.executor,
+            phase="retrain" if name == "found" else f"retrain {name}",
+            folder=self.run.checkpoints / f"retrain-{name}",
+            emit=self.emit,
+        )
+
+    def _evaluate(self) -> Results:
+        path = self.run.path / "evaluate.json"
+        if self.run.is_done("evaluate") and path.is_file():
+            return from_json(read_json(path), Results, str(path))
+        config = self.config.evaluate
+        rows: list[NetworkResult] = []
+        trained = self.retrain()
+        self.emit(Event(phase="evaluate", kind="start", total=2 * len(trained) + 1))
+        for name, (alone, state) in trained.items():
+            arch = alone.alone
+            assert arch is not None
+            accuracies = []
+            for setup, weights in ((self.setup, self.meta_train()), (alone, state)):
+                accuracies.append(evaluate(setup, weights, arch, config, self.executor))
+                done = 2 * len(rows) + len(accuracies)
+                values = {"network": name, "accuracy": accuracies[-1].mean}
+                self.emit(Event(phase="evaluate", kind="step", done=done, total=2 * len(trained) + 1, values=values))
+            rows.append(self._row(name, arch, *accuracies))
+        baseline = evaluate_baseline(self.setup, config)
+        results = Results(
+            networks=tuple(rows),
+            baseline=baseline,
+            metrics=self.profile().metrics,
+            limits=tuple(limit.text for limit in self.limits),
+            protocol=self._protocol(),
+        )
+        write_json(path, to_json(results))
+        self.run.update(results={"accuracy": rows[0].retrained.mean, **to_json(results)})
+        self.emit(Event(phase="evaluate", kind="end", values={"accuracy": rows[0].retrained.mean}))
+        return results
+
+    def _row(self, name: str, arch: Architecture, zero_retrain: Accuracy, retrained: Accuracy) -> NetworkResult:
+        return NetworkResult(
+            name=name,
+            arch=arch,
+            options=self.setup.space.options(arch),
+            cost=self.cost(arch),
+            zero_retrain=zero_retrain,
+            retrained=retrained,
+        )
+
+    def _protocol(self) -> str:
+        c = self.config
+        return (
+            f"{c.tasks.name}, {c.task.n_way}-way {c.task.k_shot}-shot, {c.evaluate.tasks} test tasks with "
+            f"{c.evaluate.n_query} query images per class, one model (no ensemble), seed {c.seed}; "
+            f"mean ± 95 % confidence interval over tasks"
+        )
+
+    def _once(self, phase: str, do: Callable[[], T]) -> T:
+        """Do a phase unless this process has done it, and keep its state in the run's record."""
+        if phase not in self._kept:
+            finished = self.run.is_done(phase)
+            if not finished:
+                self.run.set_phase(phase, "running")
+            try:
+                self._kept[phase] = do()
+            except (KeyboardInterrupt, DataError):
+                if not finished:
+                    self.run.set_phase(phase, "stopped")
+                raise
+            if not finished:
+                self.run.set_phase(phase, "done")
+        kept: T = self._kept[phase]
+        return kept

@@ -1,0 +1,37 @@
+"""What a run ends with: every network's costs and accuracies, beside the baseline."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from attrs import frozen
+
+from hnas_app.training.accuracy import Accuracy
+from hnas.architecture import Architecture, Option
+from hnas.cost import Cost, Metric
+
+
+@frozen(kw_only=True)
+class NetworkResult:
+    """One network: what it is, what it costs, and how well it does with super-net weights and trained alone."""
+
+    name: str
+    arch: Architecture
+    options: Mapping[str, Option]
+    cost: Cost
+    zero_retrain: Accuracy
+    retrained: Accuracy
+
+
+@frozen(kw_only=True)
+class Results:
+    """The result of a run. The first network is the one that was found."""
+
+    networks: tuple[NetworkResult, ...]
+    baseline: Accuracy
+    """Nearest class mean on raw pixels, over the same test tasks."""
+    metrics: tuple[Metric, ...]
+    limits: tuple[str, ...]
+    protocol: str
+    """How the accuracies were measured."""
+    schema: int = 1

@@ -1,0 +1,249 @@
+"""The run directory: what a run leaves on disk, and what lets it go on where it stopped."""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import shutil
+import time
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from attrs import frozen
+
+from hnas._version import __version__
+from hnas_app.runs.environment import changes, environment
+from hnas.errors import ConfigError, DataError
+from hnas.toolkit.files import read_json, write_json, write_text
+from hnas.toolkit.lock import folder_lock, is_locked
+from hnas.toolkit.json_lines import JsonLines
+
+if TYPE_CHECKING:
+    from hnas_app.config.schema import Config
+
+SCHEMA = 1
+PHASES = ("meta-train", "profile", "adapt", "retrain", "evaluate")
+PhaseState = Literal["running", "stopped", "done"]
+SWEEP = "sweep.json"
+"""What marks a folder as a sweep's: it holds a run directory for each pair of device and limits."""
+NOT_RESULTS = frozenset({"workers", "executor", "accelerator", "tasks.root"})
+"""Keys that a resumed run may change, because results do not depend on them."""
+
+
+@frozen
+class RunDir:
+    """A run's folder: ``run.json``, ``config.toml``, ``environment.json``, ``metrics.jsonl`` and artefacts."""
+
+    path: Path
+
+    @classmethod
+    def create(cls, config: Config, *, root: Path = Path("runs"), path: Path | None = None) -> RunDir:
+        """Make a new run directory: ``path``, or ``<root>/<time>-<space>-<backend>-<id>``. Raises `DataError`."""
+        from hnas_app.config.dump import dump_toml
+
+        run_id = secrets.token_hex(3)
+        if path is None:
+            parts = (time.strftime("%Y%m%d-%H%M%S"), slug(config.space.name), slug(config.backend.name), run_id)
+            path = root / "-".join(parts)
+        try:
+            (path / "checkpoints").mkdir(parents=True, exist_ok=True)
+        except OSError as cause:
+            raise DataError(f"cannot make the run directory {path}: {cause.strerror}") from cause
+        run = cls(path)
+        write_json(path / "environment.json", environment())
+        write_text(path / "config.toml", dump_toml(config))
+        record = {
+            "schema": SCHEMA,
+            "id": run_id,
+            "hnas": __version__,
+            "created": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+            "space": config.space.name,
+            "backend": config.backend.name,
+            "tasks": config.tasks.name,
+            "preset": config.preset,
+            "seed": config.seed,
+            "phases": {},
+        }
+        # Written last: a folder without it is not a run yet.
+        write_json(run.record_path, record)
+        return run
+
+    @classmethod
+    def open(cls, path: Path) -> RunDir:
+        """Open an existing run directory. Raises `DataError` where ``path`` is none."""
+        if not (path / "run.json").is_file():
+            raise DataError(f"{path} is not a run directory: it has no run.json", hint="`hnas runs` lists them")
+        run = cls(path)
+        run.record()
+        return run
+
+    @classmethod
+    def resume_or_create(cls, path: Path, config: Config) -> tuple[RunDir, list[str]]:
+        """Open ``path`` if it is a run directory of this configuration, make it if it is missing or empty.
+
+        Returns it with sentences for the user, such as a version that changed since. Raises `ConfigError` that lists
+        what differs, and `DataError` for a folder that holds something else.
+        """
+        if (path / "run.json").is_file():
+            run = cls.open(path)
+            return run, run.check_config(config) + run.environment_changes()
+        foreign = [p for p in path.iterdir() if p.name != "checkpoints"] if path.is_dir() else path.exists()
+        # What a kill between the first writes left behind is ours.
+        ours = {"environment.json", "config.toml", "checkpoints"}
+        if foreign is True or (foreign and any(p.name not in ours and not p.name.endswith(".tmp") for p in foreign)):
+            raise DataError(f"{path} is neither a run directory nor empty", hint="give --run-dir a new folder")
+        return cls.create(config, path=path), []
+
+    def branch(self, config: Config, *, path: Path | None = None) -> RunDir:
+        """Make a run of other settings beside this one (or at ``path``), which starts from a copy of its super-net.
+
+        So neither run needs the other. Where the file system has hard links, the copy takes no space: checkpoints are
+        replaced as a whole and never changed. Raises `DataError` where the super-net is not finished.
+        """
+        if not self.is_done("meta-train"):
+            raise DataError(
+                f"the super-net of {self.path} is not trained to its end, so no other run can start from it",
+                hint=f"finish it first: hnas meta-train --run-dir {self.path}",
+            )
+        beside = self.path.parent
+        root = beside.parent if is_sweep(beside) else beside  # a sweep's folder holds its own pairs only
+        new = self.create(config, root=root, path=path)
+        shutil.copytree(self.checkpoints / "meta-train", new.checkpoints / "meta-train", copy_function=_linked)
+        new.set_phase("meta-train", "done", copied_from=str(self.path))
+        return new
+
+    # ---------------------------------------------------------------- files
+
+    @property
+    def record_path(self) -> Path:
+        return self.path / "run.json"
+
+    @property
+    def config_path(self) -> Path:
+        return self.path / "config.toml"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.path / "checkpoints"
+
+    @property
+    def metrics(self) -> JsonLines:
+        return JsonLines(self.path / "metrics.jsonl")
+
+    @property
+    def search(self) -> JsonLines:
+        return JsonLines(self.path / "search.jsonl")
+
+    # ---------------------------------------------------------------- record
+
+    def record(self) -> dict[str, Any]:
+        """Return ``run.json``. Raises `DataError` where it is damaged or of a newer schema."""
+        record = read_json(self.record_path)
+        if not isinstance(record, dict) or not isinstance(record.get("phases"), dict):
+            raise DataError(f"{self.record_path} is damaged: expected an object with 'phases'")
+        if record.get("schema") != SCHEMA:
+            raise DataError(
+                f"{self.record_path} has schema {record.get('schema')!r}; this hnas reads {SCHEMA}", hint="upgrade hnas"
+            )
+        return record
+
+    def update(self, **values: Any) -> None:
+        """Set top-level keys of ``run.json``, such as ``results``; the file is replaced as a whole."""
+        write_json(self.record_path, {**self.record(), **values})
+
+    def phase(self, name: str) -> dict[str, Any]:
+        """Return what ``run.json`` holds of a phase: its ``state`` and whatever `set_phase` added; empty before it."""
+        return dict(self.record()["phases"].get(name, {}))
+
+    def is_done(self, phase: str) -> bool:
+        """Tell whether a phase has finished."""
+        return self.phase(phase).get("state") == "done"
+
+    def set_phase(self, name: str, state: PhaseState, **values: Any) -> None:
+        """Set the state of a phase, with further values for the record; times are kept by it."""
+        record = self.record()
+        phase = record["phases"].setdefault(name, {})
+        now = time.strftime("%Y-%m-%dT%H:%M:%S%z")
+        if state == "running":
+            phase.setdefault("started", now)
+        else:
+            phase["ended"] = now
+        phase.update(values, state=state)
+        write_json(self.record_path, record)
+
+    # ---------------------------------------------------------------- resume
+
+    def check_config(self, config: Config) -> list[str]:
+        """Compare ``config`` with the run's own. Raises `ConfigError` that lists every value which results depend on.
+
+        Returns a sentence for each other value that differs. An option that the run does not know came with a newer
+        version of hnas or of a plugin; at its default it is taken to do what was done before it was there.
+        """
+        import tomllib
+
+        from hnas_app.config.dump import at_default, dump_toml
+
+        try:
+            before = _flat(tomllib.loads(self.config_path.read_text(encoding="utf-8")))
+        except (OSError, ValueError) as cause:
+            raise DataError(f"{self.config_path} is missing or damaged: {cause}") from cause
+        now = _flat(tomllib.loads(dump_toml(config)))
+        keys = dict.fromkeys([*before, *now])
+        differs = {k: (before.get(k), now.get(k)) for k in keys if before.get(k) != now.get(k)}
+        new = {k for k in differs if k not in before} & at_default(config)
+        if wrong := {k: v for k, v in differs.items() if k not in NOT_RESULTS and k not in new}:
+            listed = "\n".join(f"{k}: {old!r} in the run, {new!r} now" for k, (old, new) in wrong.items())
+            raise ConfigError(
+                f"the configuration differs from that of the run {self.path}:\n{listed}",
+                hint="leave these settings out to go on with the run's own, or start a new run without --run-dir",
+            )
+        return [
+            f"{k} is new since the run began; it is {value!r}"
+            if k in new
+            else f"{k} is {value!r} now, {old!r} when the run began"
+            for k, (old, value) in differs.items()
+        ]
+
+    def environment_changes(self) -> list[str]:
+        """Return a sentence for what changed since the run began, where versions did."""
+        try:
+            before = read_json(self.path / "environment.json")
+        except DataError:
+            return []
+        changed = changes(before, environment())
+        return [f"versions changed since the run began: {', '.join(changed)}"] if changed else []
+
+    def lock(self) -> AbstractContextManager[None]:
+        """Keep other processes out of the directory. Raises `DataError` with the id of the process that is in it."""
+        return folder_lock(self.path, "the run directory")
+
+    def is_locked(self) -> bool:
+        """Tell whether a process is in the directory now."""
+        return is_locked(self.path)
+
+
+def is_sweep(folder: Path) -> bool:
+    """Tell whether a folder is a sweep's."""
+    return (folder / SWEEP).is_file()
+
+
+def _linked(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
+
+
+def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        flat.update(_flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value})
+    return flat
+
+
+def slug(name: str) -> str:
+    """Make a plugin's name fit for a folder: the class alone, where it is one of the user's code."""
+    return re.sub(r"[^A-Za-z0-9.+]+", "_", name.rpartition(":")[2]).strip("_")

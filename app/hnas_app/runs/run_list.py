@@ -1,0 +1,49 @@
+"""The runs under a folder, as ``hnas runs`` lists them; reads ``run.json`` only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from attrs import frozen
+
+from hnas.errors import DataError
+from hnas_app.runs.run_dir import SWEEP, RunDir
+
+
+@frozen(kw_only=True)
+class RunSummary:
+    """One line of ``hnas runs``."""
+
+    path: Path
+    created: str = ""
+    space: str = ""
+    backend: str = ""
+    tasks: str = ""
+    preset: str = ""
+    phases: Mapping[str, str]
+    """Phase to state, for the phases that began."""
+    accuracy: float | None = None
+    """``results.accuracy`` of ``run.json``, 0–1, once the run is evaluated."""
+    problem: str | None = None
+
+
+def list_runs(root: Path) -> list[RunSummary]:
+    """Return the runs under ``root``, newest last, those of sweeps too. A damaged one is listed with its problem."""
+    found = []
+    below_sweeps = [p for sweep in root.glob(f"*/{SWEEP}") for p in sweep.parent.glob("*/run.json")]
+    for path in sorted(p.parent for p in [*root.glob("*/run.json"), *below_sweeps]):
+        run = RunDir(path)
+        try:
+            record = run.record()
+        except DataError as cause:
+            found.append(RunSummary(path=path, phases={}, problem=str(cause)))
+            continue
+        states = {name: str(phase.get("state", "")) for name, phase in record["phases"].items()}
+        if "running" in states.values() and not run.is_locked():
+            # A killed process cannot take its word back.
+            states = {name: "stopped" if state == "running" else state for name, state in states.items()}
+        results = record.get("results") or {}
+        text = {k: str(record.get(k, "")) for k in ("created", "space", "backend", "tasks", "preset")}
+        found.append(RunSummary(path=path, phases=states, accuracy=results.get("accuracy"), **text))
+    return sorted(found, key=lambda r: r.created)

@@ -1,0 +1,79 @@
+"""Scores the candidates of a search: super-net weights, adapted to few-shot tasks, spread over workers.
+
+Four things spare work here and change no score: what was scored before is remembered (`ScoreStore`), a candidate that
+cannot be among the best is scored no further (`truncated`), the costliest networks go first so that workers end
+together, and (before all this, in the search) candidates that break a constraint are never scored at all.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+
+from attrs import define
+
+from hnas.architecture import Architecture
+from hnas.cost import Cost
+from hnas.strategy import Ask, Scored
+from hnas_app.search.rank import Rank, rank_of_first
+from hnas_app.search.score_store import ScoreStore
+from hnas_app.search.truncation import Scoring, TaskScore, truncated
+
+
+@define(kw_only=True, eq=False)
+class Evaluator:
+    """Scores architectures by their mean loss over validation tasks (Algorithm 1), for one device.
+
+    Iteration ``i`` draws ``config.tasks`` of the ``config.pool`` validation tasks, the same for all its architectures,
+    so that candidates are compared on common tasks; with ``config.slice = "fixed"`` every iteration has those of the
+    first. A score depends on seed, iteration and architecture only, so searches for several devices may have one store.
+
+    `iteration` and `finals` return scorings: `ScoreStore.settle` carries one of them to its end, or several together.
+    """
+
+    scores: ScoreStore
+    cost: Callable[[Architecture], Cost]
+
+    def __call__(self, iteration: int, ask: Ask) -> list[Scored]:
+        """Score what a strategy asked for in an iteration."""
+        return self.scores.run(self.iteration(iteration, ask))
+
+    def iteration(self, iteration: int, ask: Ask) -> Scoring[list[Scored]]:
+        """Score what a strategy asked for on the tasks of an iteration."""
+        return self.score(ask.architectures, self.slice(iteration), keep=ask.keep)
+
+    def slice(self, iteration: int) -> list[int]:
+        """Return the tasks of an iteration, by their index in the pool."""
+        config, seeds = self.scores.config, self.scores.setup.seeds
+        generator = seeds.numpy("search-slice", iteration if config.slice == "fresh" else 0)
+        tasks = generator.choice(config.pool, min(config.tasks, config.pool), replace=False)
+        return sorted(int(t) for t in tasks)
+
+    def finals(self, candidates: Sequence[Scored]) -> Scoring[tuple[list[Scored], Rank]]:
+        """Score the best candidates again on more tasks, best first; with how sure the first one's rank is."""
+        config, seeds = self.scores.config, self.scores.setup.seeds
+        best = sorted(candidates, key=lambda s: s.loss)[: config.finalists]
+        drawn = seeds.numpy("final-slice").permutation(config.pool)[: config.final_tasks]
+        tasks = sorted(int(t) for t in drawn)
+        finalists = yield from self.score([s.arch for s in best], tasks)
+        finalists = sorted(finalists, key=lambda s: s.loss)
+        losses = [[self.scores.known[s.arch, t].loss for t in tasks] for s in finalists]
+        return finalists, rank_of_first(losses, seeds.numpy("final-rank"))
+
+    def score(
+        self, architectures: Sequence[Architecture], tasks: Sequence[int], *, keep: int | None = None
+    ) -> Scoring[list[Scored]]:
+        """Score architectures on the same tasks of the pool; where only the best ``keep`` matter, others in part."""
+        setup = self.scores.setup
+        distinct = list(dict.fromkeys(architectures))
+        middle = sorted(distinct, key=setup.macs)[len(distinct) // 2]
+        few = setup.learner.tasks_at_once(setup.supernet, middle, setup.n_way * setup.k_shot)
+        found = yield from truncated(distinct, tasks, keep, few=few)
+        return [_summary(a, found[a], self.cost(a), len(tasks)) for a in architectures]
+
+
+def _summary(arch: Architecture, scores: Mapping[int, TaskScore], cost: Cost, n_tasks: int) -> Scored:
+    """Return mean loss and accuracy; of a candidate that was scored in part, a lower bound of the loss."""
+    loss = math.fsum(s.loss for s in scores.values()) / n_tasks
+    accuracy = math.fsum(s.accuracy for s in scores.values()) / len(scores)
+    return Scored(arch=arch, loss=loss, accuracy=accuracy, cost=cost, bound=len(scores) < n_tasks)

@@ -1,0 +1,151 @@
+"""What is known of a super-net's sub-networks: the score of each on each task, whoever asked for it first.
+
+A loss depends on the weights, the architecture and the task, not on the hardware nor on who asks. So several searches,
+for other devices and limits, share one store: what one of them had adapted, none adapts again.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import Any, TypeVar
+
+from attrs import define, field
+
+from hnas.architecture import Architecture
+from hnas.errors import DataError, PluginError
+from hnas.learner import State
+from hnas.toolkit.json_lines import JsonLines
+from hnas_app.config.schema import SearchConfig
+from hnas_app.executors import Executor
+from hnas_app.search.truncation import Scoring, TaskScore
+from hnas_app.training.accelerator import memory_explained
+from hnas_app.training.setup.setup import Setup
+from hnas_app.training.transfer import from_driver, to_workers
+
+T = TypeVar("T")
+
+PURPOSE = "search-tasks"
+"""The stream of validation tasks that candidates are scored on."""
+
+
+@define(kw_only=True, eq=False)
+class ScoreStore:
+    """Scores architectures on tasks of the pool with one super-net's weights, each pair of them once.
+
+    ``log`` keeps the scores on disk as they come, so that after a kill nothing is adapted again.
+    """
+
+    setup: Setup
+    executor: Executor
+    config: SearchConfig
+    log: JsonLines | None = None
+    known: dict[tuple[Architecture, int], TaskScore] = field(factory=dict, init=False)
+    """Every score so far, of these weights."""
+    spent: Counter[str] = field(factory=Counter, init=False)
+    """How many adaptions were run for whom: for the first who wanted it."""
+
+    def start(self, state: State) -> None:
+        """Send the workers what they need, and forget scores of other weights. ``log`` must be of these weights.
+
+        Raises `DataError` where the log is damaged.
+        """
+        self.known.clear()
+        self.spent.clear()
+        if self.log is not None:
+            self._recall(self.log)
+        self.setup.send(self.executor)
+        self.executor.put(state=to_workers(state))
+
+    def run(self, scoring: Scoring[T]) -> T:
+        """Carry one scoring to its end."""
+        return self.settle({"": scoring})[""]
+
+    def settle(
+        self, scorings: Mapping[str, Scoring[T]], proposed_by: Mapping[Architecture, str] | None = None
+    ) -> dict[str, T]:
+        """Carry several scorings to their ends together, and return their results by name.
+
+        They advance in rounds: what any of them wants next is adapted at once, what several want is adapted for all. It
+        counts for the one that proposed the architecture, if that is among them, else for the first. Rounds depend on
+        the scores alone, so the counts do too, after a resume as well.
+        """
+        owners = proposed_by or {}
+        results: dict[str, T] = {}
+        going = {name: (scoring, next(scoring)) for name, scoring in scorings.items()}
+        while going:
+            wanted: dict[Architecture, dict[int, str]] = {}
+            for name, (_, want) in going.items():
+                for arch, tasks in want.items():
+                    mine = wanted.setdefault(arch, {})
+                    for t in tasks:
+                        if t not in mine or owners.get(arch) == name:
+                            mine[t] = name
+            self._adapt(wanted)
+            for name, (scoring, want) in list(going.items()):
+                try:
+                    found = {a: {t: self.known[a, t] for t in ts} for a, ts in want.items()}
+                    going[name] = (scoring, scoring.send(found))
+                except StopIteration as end:
+                    results[name] = end.value
+                    del going[name]
+        return {name: results[name] for name in scorings}
+
+    def _adapt(self, wanted: Mapping[Architecture, Mapping[int, str]]) -> None:
+        """Adapt each architecture to those of its tasks that are not known yet. The costliest goes first."""
+        missing = {a: {t: who for t, who in ts.items() if (a, t) not in self.known} for a, ts in wanted.items()}
+        work = {a: self.setup.work(a) for a in missing if missing[a]}
+        order = sorted(work, key=lambda a: -work[a])
+        items = [(a, tuple(missing[a]), self.config.n_query, self.config.fitness) for a in order]
+        for i, scores in self.executor.map_unordered(_score, items):
+            arch = order[i]
+            self._learn(arch, missing[arch], scores)
+            if self.log is not None:
+                self.log.append(_to_json(arch, missing[arch], scores))
+
+    def _learn(self, arch: Architecture, owners: Mapping[int, str], scores: list[TaskScore]) -> None:
+        self.known |= {(arch, t): s for t, s in zip(owners, scores, strict=True)}
+        self.spent.update(owners.values())
+
+    def _recall(self, log: JsonLines) -> None:
+        for arch, owners, scores in _recorded(log):
+            self._learn(arch, owners, scores)
+
+
+def _to_json(arch: Architecture, owners: Mapping[int, str], scores: list[TaskScore]) -> dict[str, Any]:
+    """JSON has no infinity: it stands as text. Floats are written so that they read back to the last bit."""
+    return {
+        **arch.to_json(),
+        "tasks": list(owners),
+        "for": list(owners.values()),
+        "loss": [s.loss if math.isfinite(s.loss) else str(s.loss) for s in scores],
+        "accuracy": [s.accuracy for s in scores],
+    }
+
+
+def _recorded(log: JsonLines) -> Iterator[tuple[Architecture, dict[int, str], list[TaskScore]]]:
+    for line in log.read():
+        try:
+            owners = dict(zip(map(int, line["tasks"]), map(str, line["for"]), strict=True))
+            scores = [TaskScore(float(x), float(y)) for x, y in zip(line["loss"], line["accuracy"], strict=True)]
+            yield Architecture.from_json({"space": line["space"], "genes": line["genes"]}), owners, scores
+        except (KeyError, TypeError, ValueError) as cause:
+            raise DataError(
+                f"{log.path} is damaged or was edited: {type(cause).__name__}: {cause}",
+                hint="move the file away; what it held is then adapted again",
+            ) from cause
+
+
+def _score(values: Mapping[str, Any], item: Any) -> list[TaskScore]:
+    """Run in a worker: loss and accuracy of one architecture on each of some tasks of the pool."""
+    setup: Setup = values["setup"]
+    arch, tasks, n_query, fitness = item
+    episodes = setup.episodes("validation", PURPOSE, tasks, n_query)
+    state = from_driver(values["state"], setup)
+    with memory_explained(f"the networks of {len(tasks)} tasks", "search.n_query or learner.batch_below_gflop"):
+        scores = setup.learner.score(setup.supernet, state, episodes, arch, on=fitness)
+    pairs = list(zip(scores.loss.tolist(), scores.accuracy.tolist(), strict=True))
+    if any(loss < 0 for loss, _ in pairs):
+        raise PluginError(f"the learner scored a loss of {min(pairs)[0]}, expected none below 0: losers are left by it")
+    return [TaskScore(math.inf if math.isnan(loss) else loss, accuracy) for loss, accuracy in pairs]

@@ -1,0 +1,1 @@
+"""Searches for several devices and limits at once, which share what they learn."""

@@ -1,0 +1,159 @@
+"""A sweep at work: its pairs' run directories locked, their devices profiled, their searches in lock-step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hnas.errors import ConfigError, HnasError, InfeasibleError
+from hnas.toolkit.files import write_json
+from hnas.toolkit.json_lines import JsonLines
+from hnas_app.costs.description import described
+from hnas_app.costs.limits import check_named
+from hnas_app.runs.run_dir import RunDir
+from hnas_app.search.lockstep import PairSearch
+from hnas_app.sweeps.record import Found, SweepPair, SweepRecord
+
+if TYPE_CHECKING:
+    from hnas.discovery import Registry
+    from hnas.events import Event, Listener
+    from hnas_app.config.schema import Config
+    from hnas_app.runs.pipeline import Pipeline
+    from hnas_app.search.adapt import Adaption
+
+SCORES = "scores.jsonl"
+"""Every score of the sweep, as it came: after a kill nothing is adapted again."""
+
+
+@contextmanager
+def sweep_session(
+    folder: Path, configs: Mapping[str, Config], registry: Registry, *, emit: Listener, notify: Callable[[str], None]
+) -> Iterator[dict[str, Pipeline]]:
+    """Yield the pipeline of each pair by name, over one set-up and one set of workers; all stay locked meanwhile.
+
+    Events of a pair go to its ``metrics.jsonl``, and to ``emit`` but for those of its search. Raises what
+    `hnas_app.runs.session.session` raises.
+    """
+    from hnas_app.runs.session import pipeline_of, setup_of, workers_of
+
+    def tell(event: Event) -> None:
+        if event.phase != "adapt":
+            emit(event)
+
+    first = next(iter(configs.values()))
+    with ExitStack() as held:
+        held.enter_context(RunDir(folder).lock())
+        for name in configs:
+            held.enter_context(RunDir(folder / name).lock())
+        setup = setup_of(first, registry)
+        workers = held.enter_context(workers_of(first, notify))
+        yield {
+            name: pipeline_of(RunDir.open(folder / name), config, registry, setup, workers, tell)
+            for name, config in configs.items()
+        }
+
+
+def run_sweep(folder: Path, record: SweepRecord, pipelines: Mapping[str, Pipeline], *, emit: Listener) -> SweepRecord:
+    """Profile all devices, search for all pairs, and return the record with what was found; goes on where it stopped.
+
+    Raises `ConfigError` or `InfeasibleError` that tells of every pair whose limits cannot be used, before anything is
+    scored, and what the phases raise.
+    """
+    from hnas_app.search.adapt_all import adapt_all
+    from hnas_app.search.score_store import ScoreStore
+    from hnas_app.search.trace import SearchTrace
+
+    profile_once(list(pipelines.values()))
+    check_reachable(record.pairs, pipelines)
+    first = next(iter(pipelines.values()))
+    with ExitStack() as traces:
+        searches = []
+        for number, (name, phases) in enumerate(pipelines.items()):
+            trace = traces.enter_context(SearchTrace(phases.run.path / "search.jsonl"))
+            problem = phases.search_problem(number)
+            searches.append(
+                PairSearch(name=name, strategy=phases.strategy, problem=problem, trace=trace, emit=phases.emit)
+            )
+            phases.run.set_phase("adapt", "running")
+        log = JsonLines(folder / SCORES)
+        scores = ScoreStore(setup=first.setup, executor=first.executor, config=first.config.search, log=log)
+        found = adapt_all(searches, scores, first.meta_train(), emit=emit)
+    for name, adaption in found.items():
+        pipelines[name].adapted(adaption)
+    done = record.finished({n: _row(pipelines[n], adaption, scores.spent[n]) for n, adaption in found.items()})
+    done.write(folder)
+    return done
+
+
+def profile_once(pipelines: Sequence[Pipeline]) -> None:
+    """Profile each device, one after the other; pairs on the same device take the table over."""
+    tables: list[tuple[Any, Any]] = []
+    for phases in pipelines:
+        known = next((table for backend, table in tables if backend == phases.config.backend), None)
+        if known is not None and not phases.run.is_done("profile"):
+            write_json(phases.run.path / "profile.json", known.to_json())
+            phases.run.set_phase("profile", "done")
+        if known is None:
+            tables.append((phases.config.backend, phases.profile()))
+
+
+def check_pairs(pairs: Sequence[SweepPair], configs: Mapping[str, Config], registry: Registry) -> None:
+    """Raise `ConfigError` that tells of every pair with a limit that cannot be read, or whose metric or unit is wrong.
+
+    The devices are asked what they measure, and nothing is measured.
+    """
+    asked = {}
+    mistakes = []
+    for pair in pairs:
+        config = configs[pair.name]
+        if pair.backend not in asked:
+            device = registry.create("backend", config.backend.name, config.backend.options)
+            try:
+                metrics = described(device).metrics
+            finally:
+                device.close()
+            space = registry.create("space", config.space.name, config.space.options)
+            asked[pair.backend] = metrics, bool(space.references())
+        metrics, has_reference = asked[pair.backend]
+        try:
+            check_named(pair.constraints, metrics, has_reference=has_reference)
+        except ConfigError as mistake:
+            mistakes.append((pair, mistake))
+    if mistakes:
+        raise _together(ConfigError, pairs, mistakes)
+
+
+def check_reachable(pairs: Sequence[SweepPair], pipelines: Mapping[str, Pipeline]) -> None:
+    """Raise `InfeasibleError` that tells of every pair whose limits no architecture satisfies (or `ConfigError`)."""
+    mistakes: list[tuple[SweepPair, HnasError]] = []
+    for pair in pairs:
+        try:
+            _ = pipelines[pair.name].limits
+        except (ConfigError, InfeasibleError) as mistake:
+            mistakes.append((pair, mistake))
+    if mistakes:
+        wrong = any(isinstance(m, ConfigError) for _, m in mistakes)
+        raise _together(ConfigError if wrong else InfeasibleError, pairs, mistakes)
+
+
+def _together(
+    kind: type[HnasError], pairs: Sequence[SweepPair], mistakes: Sequence[tuple[SweepPair, HnasError]]
+) -> HnasError:
+    told = "\n".join(f"{pair}: {mistake}" for pair, mistake in mistakes)
+    hints = dict.fromkeys(m.hint if len(mistakes) == 1 else f"{pair}: {m.hint}" for pair, m in mistakes if m.hint)
+    return kind(f"{len(mistakes)} of {len(pairs)} pairs cannot be searched:\n{told}", hint="; ".join(hints) or None)
+
+
+def _row(phases: Pipeline, adaption: Adaption, evaluations: int) -> Found:
+    chosen = adaption.chosen
+    return Found(
+        arch=chosen.arch,
+        options=phases.setup.space.options(chosen.arch),
+        loss=chosen.loss,
+        accuracy=chosen.accuracy,
+        cost={m.column: chosen.cost[m.name] for m in phases.profile().metrics},
+        rank=adaption.rank,
+        evaluations=evaluations,
+    )

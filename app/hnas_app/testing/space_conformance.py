@@ -1,0 +1,165 @@
+"""What every search space has to hold; its super-net has tests of its own, which come along."""
+
+from __future__ import annotations
+
+import json
+import math
+
+from hnas.architecture import Architecture
+from hnas.errors import ConfigError, DeviceError
+from hnas.layer import Layer
+from hnas.space import SearchSpace
+from hnas.toolkit.dataflow import dataflow
+from hnas_app.testing.expectation import expect, sent_to_a_worker
+from hnas_app.testing.supernet_conformance import SuperNetConformance
+
+
+class SpaceConformance(SuperNetConformance):
+    """Tests of a space and of its super-net. Make a narrow one: a few channels are enough, and quick."""
+
+    # ---------------------------------------------------------------- choices and architectures
+
+    def test_choices_are_sound(self) -> None:
+        """Names are unique, and a choice depends on an unconditional one only: the core counts networks by that."""
+        space = self.make()
+        choices = {c.name: c for c in space.choices}
+        names = [c.name for c in space.choices]
+        expect(len(choices) == len(names) > 0, "choices with names of their own", names, "rename them")
+        expect(tuple(space.choices) == tuple(self.make().choices), "the same choices each time", names, "fix them")
+        for c in space.choices:
+            if c.needs is None:
+                continue
+            parent = choices.get(c.needs[0])
+            expect(parent is not None, f"the choice that {c.name} needs", c.needs[0], f"use one of {names}")
+            if parent is not None:
+                then = "let it need an unconditional choice; conditions are one level deep"
+                expect(parent.needs is None, f"{c.name} to need an unconditional choice", parent, then)
+                strange = set(c.needs[1]) - set(parent.options)
+                then = f"name options of {parent.name}"
+                expect(not strange, f"{c.name} to need options of {parent.name}", sorted(map(str, strange)), then)
+
+    def test_samples_are_members_and_repeat(self) -> None:
+        """A search draws them by the thousand, and again by the same seed when it is resumed."""
+        space = self.make()
+        for arch in self.architectures(space):
+            self._expect_member(space, arch, "what `sample`, `smallest` and `largest` return")
+        then = "draw all that is random from the generator, in a fixed order"
+        same = self.architectures(space) == self.architectures(self.make())
+        expect(same, "the same architectures from the same seed", "others", then)
+
+    def test_neighbours_and_mutants_are_members(self) -> None:
+        """Repair walks over neighbours, searches over mutants: each differs from where it came from."""
+        import numpy as np
+
+        space, generator = self.make(), np.random.default_rng(1)
+        then = "yield what differs in one active choice, in its canonical form"
+        for arch in self.architectures(space)[:4]:
+            near = [*space.neighbours(arch), *(space.mutate(arch, generator) for _ in range(4))]
+            for other in near:
+                self._expect_member(space, other, "a neighbour or mutant")
+                expect(other != arch, "a neighbour or mutant to be another architecture", space.options(other), then)
+
+    def test_architectures_survive_their_written_forms(self) -> None:
+        """As JSON in a run's records, and by the names of their options on the command line."""
+        space = self.make()
+        for arch in self.architectures(space):
+            back = Architecture.from_json(json.dumps(arch.to_json()))
+            expect(back == arch, f"{arch} from its JSON", back, "leave Architecture.to_json alone")
+            named = space.architecture(**space.options(arch))
+            then = "let `options` and `architecture` agree: neither needs to be overridden"
+            expect(named == arch, f"{arch} from its options", named, then)
+
+    def test_references_are_members(self) -> None:
+        """The network that limits such as ``latency<=0.6ref`` refer to."""
+        space = self.make()
+        for name, arch in space.references().items():
+            self._expect_member(space, arch, f"the reference network {name!r}")
+            options = space.reference_options(name, self.input_shape, self.n_way)
+            known = self.options and {a.name for a in getattr(self.options, "__attrs_attrs__", ())}
+            strange = set(options) - known if known else set()
+            expect(not strange, "reference_options to name options of the space", sorted(strange), "correct them")
+        default = space.default_reference(self.input_shape)
+        holds = default is None or default in space.references()
+        expect(holds, "default_reference to be one of the references", default, "name one of them, or return None")
+
+    # ---------------------------------------------------------------- layers
+
+    def test_layers_lead_from_the_image_to_the_logits(self) -> None:
+        """What hardware sees is a network that can be run: each layer takes what an earlier one gives."""
+        space = self.make()
+        for arch in self.architectures(space):
+            layers = self._layers(space, arch)
+            text = f"{space.options(arch)}: {[la.key for la in layers]}"
+            good = bool(layers) and all(isinstance(la, Layer) for la in layers)
+            expect(good, "a list of hnas.Layer", text, "return one for each operation of the forward pass")
+            ends = layers[0].in_shape == self.input_shape and math.prod(layers[-1].out_shape) == self.n_way
+            expect(ends, f"layers from {self.input_shape} to {self.n_way} logits", text, "check the first and last one")
+            try:
+                dataflow(layers)
+                seen = ""
+            except DeviceError as cause:
+                seen = str(cause)
+            expect(not seen, "layers that connect", seen, "see hnas.toolkit.dataflow for how branches are read")
+
+    def test_inactive_choices_change_no_layer(self) -> None:
+        """Two descriptions of one network must cost the same, or one of them would be searched in vain."""
+        space = self.make()
+        for arch in self.architectures(space):
+            actives = space.active(arch)
+            genes = [g if a else len(c.options) - 1 for g, a, c in zip(arch.genes, actives, space.choices, strict=True)]
+            other = Architecture(space.name, tuple(genes))
+            then = "use a choice where its `needs` holds only, or correct its `needs`"
+            same = self._layers(space, other) == self._layers(space, arch)
+            expect(same, f"the layers of {space.options(arch)} whatever the inactive choices", "others", then)
+            expect(space.canonical(other) == arch, "one canonical form", space.canonical(other), then)
+
+    def test_distinct_layers_are_all_there_are(self) -> None:
+        """A cost table holds these: a network with another layer could not be priced in the middle of a search."""
+        space = self.make()
+        distinct = space.distinct_layers(self.input_shape, self.n_way)
+        expect(
+            distinct == sorted(set(distinct)), "distinct layers sorted, each once", "not so", "return sorted(set(…))"
+        )
+        known = set(distinct)
+        for arch in self.architectures(space):
+            missing = [la.key for la in self._layers(space, arch) if la not in known]
+            then = "override `distinct_layers` where one choice hides whether another matters"
+            expect(not missing, f"the layers of {space.options(arch)} among the distinct ones", missing, then)
+
+    def test_impossible_images_are_a_configuration_error(self) -> None:
+        """Whoever names a wrong size must be told; nothing else may come out of it."""
+        space = self.make()
+        for shape, n_way in (((1, 1, 1), 2), ((0, 8, 8), 2), ((1, 8, 8), 0)):
+            try:
+                layers = space.layers(space.largest(), shape, n_way)
+                possible = min(*shape, n_way) > 0 and all(min(la.out_shape) > 0 for la in layers)
+                seen = "" if possible else f"layers {[la.key for la in layers]}"
+            except ConfigError:
+                seen = ""
+            except Exception as cause:
+                seen = f"{type(cause).__name__}: {cause}"
+            then = "raise hnas.ConfigError where a size is not positive, or the image too small for the network"
+            expect(not seen, f"layers or a ConfigError for images of {shape} in {n_way} classes", seen, then)
+
+    def test_can_be_sent_to_workers(self) -> None:
+        """Workers build the super-net themselves, from the space that they are sent."""
+        space = self.make()
+        received = sent_to_a_worker(space, "space")
+        same = tuple(received.choices) == tuple(space.choices) and all(
+            self._layers(received, arch) == self._layers(space, arch) for arch in self.architectures(space)
+        )
+        then = "keep all that decides about layers in attributes that are sent along"
+        expect(same, "the same choices and layers in a worker", "others", then)
+
+    # ---------------------------------------------------------------- inside
+
+    def _expect_member(self, space: SearchSpace, arch: Architecture, what: str) -> None:
+        __tracebackhide__ = True
+        try:
+            space.check(arch)
+            seen = ""
+        except ConfigError as cause:
+            seen = str(cause)
+        expect(not seen, f"{what} to be a member of the space", seen, "name the space, and a gene for each choice")
+        then = "pass it through `canonical`, which sets inactive genes to 0"
+        expect(space.canonical(arch) == arch, f"{what} in its canonical form", arch, then)

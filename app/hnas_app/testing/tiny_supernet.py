@@ -1,0 +1,101 @@
+"""The super-net of `TinySpace`: the plain forward pass, and nothing that makes it fast."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from hnas.architecture import Architecture
+from hnas.layer import Shape
+from hnas.supernet import NormStats, Params, Role, SuperNet
+
+if TYPE_CHECKING:
+    from hnas_app.testing.tiny_space import TinySpace
+
+_ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "relu": F.relu,
+    "elu": F.elu,
+    "selu": F.selu,
+    "sigmoid": torch.sigmoid,
+    "relu6": F.relu6,
+}
+
+
+class TinySuperNet(SuperNet):
+    """Share weights by the first channels and the centre of the largest kernel; a classifier for each depth.
+
+    The classifier reads the map without pooling it, so its features are (channels, height × width) of each depth.
+    """
+
+    def __init__(self, space: TinySpace, input_shape: Shape, n_way: int) -> None:
+        self._space = space
+        options = {c.name: c.options for c in space.choices}
+        channels, height, width = input_shape
+        self._shapes: dict[str, tuple[int, ...]] = {}
+        for i in options["depth"]:
+            kernel, widest = max(map(int, options[f"kernel{i}"])), max(map(int, options[f"width{i}"]))
+            height, width = -(-height // 2), -(-width // 2)
+            self._shapes[f"conv{i}.weight"] = (widest, channels, kernel, kernel)
+            own = ("norm{i}.weight", "norm{i}.bias") if space.norm else ("conv{i}.bias",)
+            self._shapes |= {name.format(i=i): (widest,) for name in own}
+            self._shapes[f"fc{i}.weight"] = (n_way, widest, height * width)
+            self._shapes[f"fc{i}.bias"] = (n_way,)
+            channels = widest
+
+    @property
+    def roles(self) -> Mapping[str, Role]:
+        return {name: "norm" if name.startswith("norm") else "weight" for name in self._shapes}
+
+    def init(self, generator: torch.Generator) -> Params:
+        """Draw weights with a variance of 2 over the fan-in (He et al., 2015); gamma 1, beta and biases 0."""
+        params = {}
+        for name, shape in self._shapes.items():
+            if len(shape) == 1:
+                params[name] = torch.ones(shape) if name.endswith(".weight") else torch.zeros(shape)
+            else:
+                scale = (2 / torch.Size(shape[1:]).numel()) ** 0.5
+                params[name] = scale * torch.randn(shape, generator=generator)
+        return params
+
+    def share(self, params: Params, arch: Architecture) -> Params:
+        picked, shared = self._space.options(arch), Params()
+        channels, depth = params["conv1.weight"].shape[-3], int(picked["depth"])
+        for i in range(1, depth + 1):
+            kernel, width = int(picked[f"kernel{i}"]), int(picked[f"width{i}"])
+            edge = (params[f"conv{i}.weight"].shape[-1] - kernel) // 2
+            centre = slice(edge, edge + kernel)
+            shared[f"conv{i}.weight"] = params[f"conv{i}.weight"][..., :width, :channels, centre, centre]
+            for name in (f"conv{i}.bias", f"norm{i}.weight", f"norm{i}.bias"):
+                if name in params:
+                    shared[name] = params[name][..., :width]
+            channels = width
+        shared[f"fc{depth}.weight"] = params[f"fc{depth}.weight"][..., :channels, :]
+        shared[f"fc{depth}.bias"] = params[f"fc{depth}.bias"]
+        return shared
+
+    def forward(self, shared: Params, x: Tensor, arch: Architecture, *, stats: NormStats | None = None) -> Tensor:
+        picked = self._space.options(arch)
+        depth = int(picked["depth"])
+        for i in range(1, depth + 1):
+            weight = shared[f"conv{i}.weight"]
+            x = F.conv2d(x, weight, shared.get(f"conv{i}.bias"), stride=2, padding=weight.shape[-1] // 2)
+            if self._space.norm:
+                x = _normalise(x, shared, f"norm{i}", stats)
+            x = _ACTIVATIONS[str(picked[f"act{i}"])](x)
+        return F.linear(x.flatten(1), shared[f"fc{depth}.weight"].flatten(1), shared[f"fc{depth}.bias"])
+
+
+def _normalise(x: Tensor, shared: Params, name: str, stats: NormStats | None) -> Tensor:
+    if stats is not None and stats.mode == "apply":
+        mean, var = stats.mean[name], stats.var[name]
+    else:
+        var, mean = torch.var_mean(x, dim=(0, 2, 3), correction=0)
+        if stats is not None:
+            stats.mean[name], stats.var[name] = mean.detach(), var.detach()
+    scale = shared[f"{name}.weight"] * (var + 1e-5).rsqrt()
+    shift = shared[f"{name}.bias"] - mean * scale
+    return x * scale[:, None, None] + shift[:, None, None]

@@ -1,0 +1,80 @@
+"""Adapted networks that classify one image at a time: normalised by fixed statistics, not by those of a batch.
+
+A network that was meta-trained with the statistics of each batch is tested, in the papers, with all query images of a
+task in one batch: what it says of one image depends on the others. Used on pictures as they come it has no such batch.
+Here the statistics are those of the support images after adaption, which stand in for the query's.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+from hnas.architecture import Architecture
+from hnas.episode import Episodes
+from hnas.learner import Gradient, MetaLearner, Progress, Scores, State
+from hnas.supernet import NormStats, Params, SuperNet
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+
+def support_statistics(supernet: SuperNet, adapted: Params, support_x: Tensor, arch: Architecture) -> NormStats:
+    """Return the statistics of each task's support images (T, N, C, H, W) in its adapted network, to normalise with."""
+    import torch
+
+    seen = NormStats("collect")
+    with torch.no_grad():
+        supernet.forward_tasks(adapted, support_x, arch, stats=seen)
+    return NormStats(
+        "apply", {k: v.detach() for k, v in seen.mean.items()}, {k: v.detach() for k, v in seen.var.items()}
+    )
+
+
+class FixedNorm(MetaLearner):
+    """Another meta-learner, whose adapted networks are scored with fixed statistics; all else is left to it."""
+
+    def __init__(self, learner: MetaLearner) -> None:
+        self._learner = learner
+
+    def init(self, supernet: SuperNet, generator: torch.Generator) -> State:
+        return self._learner.init(supernet, generator)
+
+    def gradient(
+        self, supernet: SuperNet, state: State, episodes: Episodes, arch: Architecture, progress: Progress
+    ) -> tuple[Gradient, Scores]:
+        return self._learner.gradient(supernet, state, episodes, arch, progress)
+
+    def update(self, state: State, gradient: Gradient, n_tasks: int, progress: Progress) -> None:
+        self._learner.update(state, gradient, n_tasks, progress)
+
+    def adapt(self, supernet: SuperNet, state: State, episodes: Episodes, arch: Architecture) -> Params:
+        return self._learner.adapt(supernet, state, episodes, arch)
+
+    def score(
+        self,
+        supernet: SuperNet,
+        state: State,
+        episodes: Episodes,
+        arch: Architecture,
+        *,
+        on: Literal["query", "support"] = "query",
+    ) -> Scores:
+        import torch
+        from torch.nn import functional as F
+
+        x, y = (episodes.query_x, episodes.query_y) if on == "query" else (episodes.support_x, episodes.support_y)
+        adapted = self.adapt(supernet, state, episodes, arch)
+        stats = support_statistics(supernet, adapted, episodes.support_x, arch)
+        with torch.no_grad():
+            logits = supernet.forward_tasks(adapted, x, arch, stats=stats).float()
+        losses = F.cross_entropy(logits.flatten(0, 1), y.flatten(), reduction="none").view(y.shape).mean(1)
+        return Scores(
+            loss=losses.where(losses.isfinite(), torch.inf), accuracy=(logits.argmax(-1) == y).float().mean(-1)
+        )
+
+    def tasks_at_once(self, supernet: SuperNet, arch: Architecture, n_support: int) -> int:
+        return self._learner.tasks_at_once(supernet, arch, n_support)
+
+    def options(self) -> dict[str, Any]:
+        return {**self._learner.options(), "fixed_norm": "support"}

@@ -1,0 +1,90 @@
+"""One iteration's meta-gradient: a meta-batch cut into parts for the workers, and their gradients added up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from itertools import accumulate, pairwise
+from typing import Any
+
+import attrs
+from attrs import frozen
+
+from hnas.architecture import Architecture
+from hnas.learner import Gradient, Progress, State
+from hnas_app.executors import Executor
+from hnas_app.training.accelerator import memory_explained
+from hnas_app.training.setup.setup import Setup
+from hnas_app.training.transfer import from_driver, to_workers
+
+
+@frozen(kw_only=True)
+class Part:
+    """Tasks of a meta-batch, by their index in it, on which one architecture is trained."""
+
+    arch: Architecture
+    tasks: range
+
+
+def cut(
+    architectures: Sequence[Architecture], tasks: int, workers: int, work: Callable[[Architecture], float]
+) -> list[Part]:
+    """Share ``tasks`` out among the architectures evenly, and cut them into parts of an even load; the longest first.
+
+    ``work`` is what one task of an architecture takes, in any unit. All tasks are laid in a line, which is cut where a
+    worker's share ends (McNaughton's rule): so an architecture's tasks, which are computed together, stay together as
+    far as an even load allows. With fewer tasks than architectures the last architectures get none.
+    """
+    n = min(len(architectures), tasks)
+    firsts = [tasks * i // n for i in range(n + 1)]
+    line = [arch for arch, (a, b) in zip(architectures, pairwise(firsts), strict=False) for _ in range(a, b)]
+    loads = {arch: work(arch) for arch in set(line)}
+    each = [loads[arch] for arch in line]
+    ends = list(accumulate(each))
+    shares = [int((end - one / 2) / ends[-1] * workers) for one, end in zip(each, ends, strict=True)]
+    edges = [i for i in range(1, tasks) if i in firsts or shares[i] != shares[i - 1]]
+    parts = [Part(arch=line[a], tasks=range(a, b)) for a, b in pairwise([0, *edges, tasks])]
+    return sorted(parts, key=lambda part: -sum(each[i] for i in part.tasks))
+
+
+def meta_gradient(
+    executor: Executor, state: State, parts: Sequence[Part], n_query: int, progress: Progress, phase: str
+) -> tuple[Gradient, list[tuple[float, float]]]:
+    """Return the sum of the meta-gradient over all tasks, and each part's mean query loss and accuracy."""
+    import torch
+
+    executor.put(state=to_workers(state))
+    items = [GradientItem(part, progress, n_query, f"{phase}-tasks") for part in parts]
+    sums, scores = executor.map_sum(gradient_part, items)
+    return {k: torch.from_numpy(v) for k, v in sums.items()}, [(loss, accuracy) for loss, accuracy in scores]
+
+
+@frozen
+class GradientItem:
+    """What a worker computes: a part of an iteration's meta-batch, whose tasks are those of the stream ``purpose``."""
+
+    part: Part
+    progress: Progress
+    n_query: int
+    purpose: str
+
+    @property
+    def place(self) -> int:
+        """Keeps a worker to about the same tasks, which it then draws ahead, see `Setup.prepare`."""
+        return self.part.tasks.start
+
+
+def gradient_part(values: Mapping[str, Any], item: GradientItem) -> tuple[dict[str, Any], tuple[float, float]]:
+    """Run in a worker: the meta-gradient over a part of the meta-batch, and the mean query loss and accuracy."""
+    setup: Setup = values["setup"]
+    part, progress, n_query, purpose = item.part, item.progress, item.n_query, item.purpose
+    episodes = setup.episodes("train", purpose, part.tasks, n_query, progress.iteration)
+    state = from_driver(values["state"], setup)
+    first = int(setup.seeds.numpy(f"{purpose}-noise", progress.iteration).integers(1 << 62))
+    progress = attrs.evolve(progress, noise=tuple(first + i for i in part.tasks))
+    with memory_explained(
+        f"the networks of {len(part.tasks)} tasks, {setup.n_way} x ({setup.k_shot} + {n_query}) images each",
+        "the phase's tasks or n_query, or learner.batch_below_gflop",
+    ):
+        gradient, scores = setup.learner.gradient(setup.supernet, state, episodes, part.arch, progress)
+        arrays = {k: v.detach().cpu().numpy() for k, v in gradient.items()}
+    return arrays, (scores.loss.mean().item(), scores.accuracy.mean().item())

@@ -1,0 +1,40 @@
+"""Phase 1: meta-train the super-net over sampled architectures (Section 3.1 of the paper)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from hnas.events import Listener
+from hnas.learner import State
+from hnas_app.config.schema import MetaTrainConfig
+from hnas_app.executors import Executor
+from hnas_app.training.outer_loop import TrainPlan, train
+from hnas_app.training.sampling.architectures import sampler_of
+from hnas_app.training.sampling.attention import Attention
+from hnas_app.training.setup.setup import Setup
+
+PHASE = "meta-train"
+
+
+def meta_train(setup: Setup, config: MetaTrainConfig, executor: Executor, *, folder: Path, emit: Listener) -> State:
+    """Return the super-net's learnt state; goes on from the last checkpoint in ``folder``."""
+    plan = TrainPlan(
+        epochs=config.epochs,
+        iterations=config.iterations,
+        tasks=config.tasks,
+        n_query=config.n_query,
+        validate_every=config.validate_every,
+        validate_tasks=config.validate_tasks,
+    )
+    attention = Attention(setup.space, config.temperature) if config.sampling == "attentive" else None
+    return train(
+        setup,
+        plan,
+        sampler_of(setup.space, config, setup.seeds, attention),
+        executor,
+        phase=PHASE,
+        folder=folder,
+        emit=emit,
+        start=lambda: setup.learner.init(setup.supernet, setup.seeds.torch("meta-train-init")),
+        attention=attention,
+    )

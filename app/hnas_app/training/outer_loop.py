@@ -1,0 +1,186 @@
+"""The outer loop: meta-training, of a super-net or of one architecture alone."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from attrs import frozen
+
+from hnas.architecture import Architecture
+from hnas.errors import DivergenceError
+from hnas.events import Event, Listener
+from hnas.learner import Progress, State
+from hnas.task_source import Split
+from hnas_app.executors import Executor
+from hnas_app.training.checkpoint import load_latest, save_checkpoint
+from hnas_app.training.meta_batch import Part, cut, meta_gradient
+from hnas_app.training.sampling.attention import Attention
+from hnas_app.training.setup.setup import Setup
+from hnas_app.training.transfer import from_driver, to_workers
+
+CHECKPOINT_SECONDS = 20.0
+REPORT_SECONDS = 0.5
+
+
+@frozen(kw_only=True)
+class TrainPlan:
+    """How long to train and on what: the outer loop's settings."""
+
+    epochs: int
+    iterations: int
+    tasks: int
+    n_query: int
+    validate_every: int = 5
+    validate_tasks: int = 100
+    rate_factor: float = 1.0
+
+
+Sampler = Callable[[Progress], Sequence[Architecture]]
+"""Which architectures an iteration trains; its tasks are shared out among them.
+
+Must depend on nothing but the progress and what the training's `Attention` has learnt.
+"""
+
+
+def train(
+    setup: Setup,
+    plan: TrainPlan,
+    sampler: Sampler,
+    executor: Executor,
+    *,
+    phase: str,
+    folder: Path,
+    emit: Listener,
+    start: Callable[[], State],
+    attention: Attention | None = None,
+) -> State:
+    """Meta-train until the plan is done, and return the learnt state.
+
+    Continues from the last good checkpoint in ``folder`` where there is one; else from ``start()``. The result is the
+    same either way, and does not depend on the number of workers beyond the order of float additions. ``attention``
+    learns each architecture's accuracy, and is kept in the checkpoints. Where several ranks train together, the one
+    that `Executor.leads` reads and writes them. Raises `DivergenceError` when the meta-loss is no longer a number.
+    """
+    total = plan.epochs * plan.iterations
+    found = None
+    if executor.leads:
+        found = load_latest(folder, "state", notify=lambda text: emit(Event(phase=phase, kind="note", text=text)))
+    state, saved_with = executor.from_leader(*(found or (start(), {"iteration": 0})))
+    first = int(saved_with["iteration"])
+    if attention and "attention" in saved_with:
+        attention.memory = saved_with["attention"]
+    if first >= total:
+        return state
+    emit(Event(phase=phase, kind="start", done=first, total=total))
+    setup.send(executor)
+
+    saved = reported = time.monotonic()
+    window: list[tuple[float, float]] = []
+    for iteration in range(first, total):
+        progress = Progress(
+            iteration=iteration,
+            iterations_per_epoch=plan.iterations,
+            epochs=plan.epochs,
+            rate_factor=plan.rate_factor,
+        )
+        parts = cut(sampler(progress), plan.tasks, executor.size, setup.work)
+        gradient, scores = meta_gradient(executor, state, parts, plan.n_query, progress, phase)
+        for part, (loss, _) in zip(parts, scores, strict=True):
+            if not math.isfinite(loss):
+                raise DivergenceError(
+                    f"{phase}: the meta-loss is {loss} at iteration {iteration}, with architecture "
+                    f"{setup.space.options(part.arch)}",
+                    hint=_anew(folder),
+                )
+        setup.learner.update(state, gradient, plan.tasks, progress)
+        if attention:
+            for arch, accuracy in _accuracies(parts, scores).items():
+                attention.learn(arch, accuracy)
+        window.append(_mean(parts, scores))
+        done, now = iteration + 1, time.monotonic()
+        if done % (plan.iterations * plan.validate_every) == 0 and done < total:
+            values = validate(setup, executor, state, arch=sampler(progress)[0], plan=plan, phase=phase)
+            emit(
+                Event(phase=phase, kind="step", done=done, total=total, values={"epoch": progress.epoch + 1, **values})
+            )
+        if executor.leads and (now - saved >= CHECKPOINT_SECONDS or done == total):
+            _refuse_diverged(state, phase, done, folder)
+            more = {"attention": attention.memory} if attention else {}
+            save_checkpoint(folder, f"state-{done:08d}", state, {"iteration": done, **more})
+            saved = now
+        if now - reported >= REPORT_SECONDS or done == total:
+            losses, accuracies = zip(*window, strict=True)
+            values = {"epoch": progress.epoch + 1, "loss": sum(losses) / len(window)}
+            values["accuracy"] = sum(accuracies) / len(window)
+            emit(Event(phase=phase, kind="step", done=done, total=total, values=values))
+            window, reported = [], now
+    emit(Event(phase=phase, kind="end", done=total, total=total))
+    return state
+
+
+def _accuracies(parts: Sequence[Part], scores: Sequence[tuple[float, float]]) -> dict[Architecture, float]:
+    """Return each architecture's mean accuracy over its tasks, however they were cut into parts."""
+    sums: dict[Architecture, tuple[float, int]] = {}
+    for part, (_, accuracy) in zip(parts, scores, strict=True):
+        total, n = sums.get(part.arch, (0.0, 0))
+        sums[part.arch] = (total + accuracy * len(part.tasks), n + len(part.tasks))
+    return {arch: total / n for arch, (total, n) in sums.items()}
+
+
+def _mean(parts: Sequence[Part], scores: Sequence[tuple[float, float]]) -> tuple[float, float]:
+    """Return the mean loss and accuracy over the tasks of all parts."""
+    n = sum(len(part.tasks) for part in parts)
+    loss, accuracy = (sum(s[i] * len(part.tasks) for part, s in zip(parts, scores, strict=True)) / n for i in (0, 1))
+    return loss, accuracy
+
+
+def _refuse_diverged(state: State, phase: str, done: int, folder: Path) -> None:
+    """Raise `DivergenceError` rather than save a state that is no longer finite: a meta-gradient overflowed."""
+    bad = [k for k, v in state.items() if not k.startswith("outer/") and not bool(v.isfinite().all())]
+    if bad:
+        more = f" and {len(bad) - 3} more" if len(bad) > 3 else ""
+        raise DivergenceError(
+            f"{phase}: after iteration {done - 1} these are no longer finite: {', '.join(bad[:3])}{more}",
+            hint=_anew(folder),
+        )
+
+
+def _anew(folder: Path) -> str:
+    saved = sorted(folder.glob("state-*.json"))
+    kept = f"the last good checkpoint is {saved[-1]}" if saved else f"no checkpoint was saved yet in {folder}"
+    return f"{kept}; lower learner.meta_lr or learner.inner_lr, or set learner.gradient_clamp, and train anew"
+
+
+def validate(
+    setup: Setup, executor: Executor, state: State, *, arch: Architecture, plan: TrainPlan, phase: str
+) -> dict[str, float]:
+    """Return loss and accuracy of ``arch`` on the validation tasks."""
+    losses, accuracies = score_tasks(
+        executor, state, arch, "validation", f"{phase}-validation", plan.validate_tasks, plan.n_query
+    )
+    n = len(losses)
+    return {"validation_loss": sum(losses) / n, "validation_accuracy": sum(accuracies) / n}
+
+
+def score_tasks(
+    executor: Executor, state: State, arch: Architecture, split: Split, purpose: str, n_tasks: int, n_query: int
+) -> tuple[list[float], list[float]]:
+    """Return loss and accuracy of ``arch`` on each of the first ``n_tasks`` tasks of a stream, spread over workers."""
+    chunk = 25
+    parts = [range(a, min(a + chunk, n_tasks)) for a in range(0, n_tasks, chunk)]
+    executor.put(scored=to_workers(state))
+    results = executor.map(_score_part, [(arch, split, purpose, part, n_query) for part in parts])
+    return [x for r in results for x in r[0]], [x for r in results for x in r[1]]
+
+
+def _score_part(values: Mapping[str, Any], item: Any) -> tuple[list[float], list[float]]:
+    """Run in a worker: score one architecture on some tasks."""
+    setup: Setup = values["setup"]
+    arch, split, purpose, tasks, n_query = item
+    episodes = setup.episodes(split, purpose, tasks, n_query)
+    scores = setup.learner.score(setup.supernet, from_driver(values["scored"], setup), episodes, arch)
+    return scores.loss.tolist(), scores.accuracy.tolist()

@@ -1,0 +1,47 @@
+"""Phase 4: train one architecture alone with the meta-learner's recipe, as the paper does with the one it found."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import attrs
+
+from hnas.architecture import Architecture
+from hnas.events import Listener
+from hnas.learner import State
+from hnas_app.config.schema import RetrainConfig
+from hnas_app.executors import Executor
+from hnas_app.training.outer_loop import TrainPlan, train
+from hnas_app.training.setup.setup import Setup
+from hnas_app.training.setup.subnet import warm_start
+
+
+def retrain(
+    setup: Setup,
+    supernet_state: State,
+    arch: Architecture,
+    config: RetrainConfig,
+    executor: Executor,
+    *,
+    phase: str,
+    folder: Path,
+    emit: Listener,
+) -> tuple[Setup, State]:
+    """Return a set-up for ``arch`` alone and its learnt state; goes on from the last checkpoint in ``folder``."""
+    alone = attrs.evolve(setup, alone=arch)
+
+    def start() -> State:
+        fresh = setup.learner.init(alone.supernet, setup.seeds.torch("retrain-init"))
+        if config.start == "scratch":
+            return fresh
+        return warm_start(setup.learner, setup.supernet, supernet_state, arch, fresh)
+
+    plan = TrainPlan(
+        epochs=config.epochs,
+        iterations=config.iterations,
+        tasks=config.tasks,
+        n_query=config.n_query,
+        rate_factor=config.rate_factor,
+    )
+    state = train(alone, plan, lambda _: (arch,), executor, phase=phase, folder=folder, emit=emit, start=start)
+    return alone, state

@@ -1,0 +1,1 @@
+"""Which architectures a meta-training iteration trains."""

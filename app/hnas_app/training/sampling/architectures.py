@@ -1,0 +1,91 @@
+"""Which architectures each meta-iteration trains: by Eq. 4 of the paper, uniformly, by attention, or a sandwich."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+
+import numpy as np
+
+from hnas.architecture import Architecture
+from hnas.learner import Progress
+from hnas.seeds import Seeds
+from hnas.space import SearchSpace
+from hnas_app.config.schema import MetaTrainConfig
+from hnas_app.training.outer_loop import Sampler
+from hnas_app.training.sampling.attention import Attention
+
+Draw = Callable[[np.random.Generator, Progress], Iterable[Architecture]]
+
+
+def sampler_of(
+    space: SearchSpace, config: MetaTrainConfig, seeds: Seeds, attention: Attention | None = None
+) -> Sampler:
+    """Return the sampler that the configuration names; it draws ``config.architectures`` for each iteration.
+
+    An architecture that is drawn twice comes once. ``attention`` is what `attentive` sampling draws by.
+    """
+    if config.sampling == "attentive":
+        assert attention is not None
+        draw = attentive(attention, config)
+    else:
+        draw = {"shrinking": progressive_shrinking, "uniform": uniform, "sandwich": sandwich}[config.sampling](
+            space, config
+        )
+
+    def sampler(progress: Progress) -> list[Architecture]:
+        return list(dict.fromkeys(draw(seeds.numpy(config.sampling, progress.iteration), progress)))
+
+    return sampler
+
+
+def largest_probability(config: MetaTrainConfig, epoch: int) -> float:
+    """Return p, the probability of training the largest architecture in ``epoch``.
+
+    ``p = p_e + (p_i - p_e) * exp(-a * (e - e_s) / (e_m - e_s))`` with p_i = 1, and p = 1 before e_s. The paper does not
+    give e_m and p_e; e_m is the number of epochs, p_e an option (0.2).
+    """
+    if epoch < config.shrink_start:
+        return 1.0
+    span = max(config.epochs - config.shrink_start, 1)
+    decay = math.exp(-config.shrink_decay * (epoch - config.shrink_start) / span)
+    return config.shrink_end + (1.0 - config.shrink_end) * decay
+
+
+def progressive_shrinking(space: SearchSpace, config: MetaTrainConfig) -> Draw:
+    """Draw by Eq. 4: each architecture is the largest with probability p, else a uniformly random one.
+
+    The paper draws one architecture for an iteration.
+    """
+    largest = space.largest()
+
+    def draw(generator: np.random.Generator, progress: Progress) -> Iterable[Architecture]:
+        p = largest_probability(config, progress.epoch)
+        for _ in range(config.architectures):
+            yield largest if generator.random() < p else space.sample(generator)
+
+    return draw
+
+
+def uniform(space: SearchSpace, config: MetaTrainConfig) -> Draw:
+    """Draw every architecture as `SearchSpace.sample` does, from the first iteration on."""
+    return lambda generator, _: (space.sample(generator) for _ in range(config.architectures))
+
+
+def attentive(attention: Attention, config: MetaTrainConfig) -> Draw:
+    """Draw options the more often, the better networks with them have been so far in this training."""
+    return lambda generator, _: (attention.draw(generator) for _ in range(config.architectures))
+
+
+def sandwich(space: SearchSpace, config: MetaTrainConfig) -> Draw:
+    """Draw by the sandwich rule: the largest architecture, the smallest, and uniformly random ones between.
+
+    Yu and Huang, "Universally Slimmable Networks", ICCV 2019. The smallest has each choice's smallest number.
+    """
+    ends = list(dict.fromkeys([space.largest(), space.smallest()]))
+
+    def draw(generator: np.random.Generator, _: Progress) -> Iterable[Architecture]:
+        between = [space.sample(generator) for _ in range(config.architectures - len(ends))]
+        return [*ends, *between][: config.architectures]
+
+    return draw

@@ -1,0 +1,1 @@
+"""What is trained: a space, a learner and tasks put together."""

@@ -1,0 +1,43 @@
+"""A super-net that serves fewer classes than it was trained for: the first outputs of its head."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import attrs
+
+from hnas.errors import ConfigError, DataError
+from hnas.learner import State
+from hnas_app.training.setup.setup import Setup
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def with_classes(setup: Setup, state: State, n_way: int) -> tuple[Setup, State]:
+    """Return the set-up for ``n_way`` classes, and of ``state``, a state of it, the part that it needs.
+
+    A super-net's tensors differ by the number of classes in its head alone, whose outputs stand in the order of the
+    labels; the first ``n_way`` are kept, and what the learner keeps of each. No space has to name its head: what a
+    fresh state of fewer classes is smaller in is cut. Raises `ConfigError` where more classes are asked for.
+    """
+    if n_way > setup.n_way:
+        raise ConfigError(
+            f"the super-net was trained for {setup.n_way} classes, {n_way} are asked for",
+            hint=f"train one for as many: hnas meta-train --set task.n_way={n_way}",
+        )
+    fewer = attrs.evolve(setup, n_way=n_way)
+    fresh = setup.learner.init(fewer.supernet, setup.seeds.torch("fewer-classes"))
+    return fewer, {name: _first(name, state, like) for name, like in fresh.items()}
+
+
+def _first(name: str, state: State, like: Tensor) -> Tensor:
+    """Return the first part of a tensor that has the shape of ``like``."""
+    known = state.get(name)
+    if known is None or known.dim() != like.dim() or any(a < b for a, b in zip(known.shape, like.shape, strict=True)):
+        found = "nothing" if known is None else f"a tensor of {tuple(known.shape)}"
+        raise DataError(
+            f"the super-net's checkpoint has {found} as {name}, expected at least {tuple(like.shape)}",
+            hint="it is of another space, learner or set of options",
+        )
+    return known[tuple(slice(n) for n in like.shape)].clone()

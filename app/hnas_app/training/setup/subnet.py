@@ -1,0 +1,92 @@
+"""One architecture of a super-net, as a network of its own: what is re-trained and tested."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from hnas.architecture import Architecture
+from hnas.learner import MetaLearner, State
+from hnas.supernet import NormStats, Params, Role, SuperNet
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+
+class SubNet(SuperNet):
+    """Wrap a super-net so that its parameters are those of one architecture only."""
+
+    def __init__(self, supernet: SuperNet, arch: Architecture, names: list[str]) -> None:
+        self._supernet, self._arch, self._names = supernet, arch, names
+        self.task_batched, self.rate_groups = supernet.task_batched, supernet.rate_groups
+
+    @property
+    def roles(self) -> Mapping[str, Role]:
+        roles = self._supernet.roles
+        return {k: roles[k] for k in self._names}
+
+    def init(self, generator: torch.Generator) -> Params:
+        shared = self._supernet.share(self._supernet.init(generator), self._arch)
+        return {k: shared[k].contiguous().clone() for k in self._names}
+
+    def share(self, params: Params, arch: Architecture) -> Params:
+        return params
+
+    def forward(self, shared: Params, x: Tensor, arch: Architecture, *, stats: NormStats | None = None) -> Tensor:
+        return self._supernet.forward(shared, x, self._arch, stats=stats)
+
+    def forward_tasks(self, shared: Params, x: Tensor, arch: Architecture, *, stats: NormStats | None = None) -> Tensor:
+        return self._supernet.forward_tasks(shared, x, self._arch, stats=stats)
+
+    def descend(
+        self,
+        weights: Params,
+        norms: Sequence[Params],
+        rates: Mapping[str, Tensor],
+        x: Tensor,
+        y: Tensor,
+        arch: Architecture,
+        *,
+        stats: Sequence[NormStats] | None = None,
+        gradients: dict[str, Tensor] | None = None,
+    ) -> Params:
+        return self._supernet.descend(weights, norms, rates, x, y, self._arch, stats=stats, gradients=gradients)
+
+    def with_drop_block(self, rate: float, generators: Sequence[torch.Generator]) -> SubNet:
+        return SubNet(self._supernet.with_drop_block(rate, generators), self._arch, self._names)
+
+    def rate_group(self, arch: Architecture) -> int:
+        return self._supernet.rate_group(self._arch)
+
+    def fan_ratios(self, arch: Architecture) -> Mapping[str, float]:
+        return self._supernet.fan_ratios(self._arch)
+
+    def macs(self, arch: Architecture) -> int:
+        return self._supernet.macs(self._arch)
+
+
+def subnet(supernet: SuperNet, arch: Architecture) -> SubNet:
+    """Return the network of ``arch`` alone."""
+    import torch
+
+    names = supernet.share(supernet.init(torch.Generator().manual_seed(0)), arch)
+    return SubNet(supernet, arch, list(names))
+
+
+def warm_start(learner: MetaLearner, supernet: SuperNet, state: State, arch: Architecture, fresh: State) -> State:
+    """Return ``fresh`` (a state of the architecture's own network) with what the super-net's ``state`` knows of it.
+
+    Of running statistics it takes the first channels, which are the architecture's. The outer optimiser starts anew.
+    """
+    inherited = supernet.share({k: state[f"params/{k}"] for k in supernet.roles}, arch)
+    known = {f"params/{k}": v for k, v in inherited.items()}
+    known |= {k: v for k, v in state.items() if not k.startswith(("params/", "outer/"))}
+    return {k: _first(known[k], v) if k in known else v for k, v in fresh.items()}
+
+
+def _first(known: Tensor, fresh: Tensor) -> Tensor:
+    """Return the first part of ``known`` that has the shape of ``fresh``; ``fresh`` where there is none."""
+    if known.dim() != fresh.dim() or any(a < b for a, b in zip(known.shape, fresh.shape, strict=True)):
+        return fresh
+    return known[tuple(slice(n) for n in fresh.shape)].clone()

@@ -1,0 +1,132 @@
+"""What a plugin says of itself: the kinds, the hook of each, and the descriptors that hooks return."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from typing import Any, Literal, get_args
+
+import pluggy
+from attrs import field, frozen, validators
+
+API = 1
+"""Counts up when an interface changes so that older plugins break, or newer ones need what older versions lack."""
+
+Kind = Literal["space", "learner", "backend", "strategy", "tasks"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+hookimpl = pluggy.HookimplMarker("hnas")
+_hookspec = pluggy.HookspecMarker("hnas")
+
+
+@frozen(kw_only=True)
+class Plugin:
+    """Describes one implementation of an interface. Returned by a hook; nothing is constructed or imported by it.
+
+    ``factory`` is called with an instance of ``options`` and returns the implementation. Both may be given as
+    ``"package.module:Name"`` and are then imported when used. ``options`` is an attrs class; its fields' ``metadata``
+    may hold ``help``. ``requires`` names the distributions that the implementation needs, such as ``"onnx>=1.16"``.
+    ``devices`` makes the `hnas.toolkit.devices.DeviceKind` of a backend whose devices have names.
+
+    Raises `TypeError` or `ValueError` for a field that can be no good.
+    """
+
+    name: str = field(validator=validators.and_(validators.instance_of(str), validators.min_len(1)))
+    summary: str = field(validator=validators.instance_of(str))
+    factory: Callable[[Any], Any] | str = field()
+    options: type | str = field()
+    api: int = field(default=API, validator=validators.and_(validators.instance_of(int), validators.ge(1)))
+    requires: tuple[str, ...] = field(
+        default=(),
+        validator=validators.deep_iterable(validators.instance_of(str), validators.instance_of((tuple, list))),
+    )
+    devices: Callable[[], Any] | str = ""
+
+    @factory.validator
+    @options.validator
+    def _can_be_resolved(self, attribute: Any, value: Any) -> None:
+        if isinstance(value, str):
+            module, _, name = value.partition(":")
+            if not all(part.isidentifier() for part in (*module.split("."), *name.split("."))):
+                raise ValueError(f"plugin {self.name!r}: {attribute.name}={value!r}, expected 'package.module:Name'")
+        elif not callable(value):
+            raise TypeError(
+                f"plugin {self.name!r}: {attribute.name}={value!r}, expected a class or 'package.module:Name'"
+            )
+
+
+class Hooks:
+    """The hook specifications. Each returns a list of descriptors and takes no argument."""
+
+    @_hookspec
+    def hnas_search_spaces(self) -> list[Plugin]:
+        """Return the search spaces; a factory makes a `SearchSpace`."""
+        raise NotImplementedError
+
+    @_hookspec
+    def hnas_meta_learners(self) -> list[Plugin]:
+        """Return the meta-learners; a factory makes a `MetaLearner`."""
+        raise NotImplementedError
+
+    @_hookspec
+    def hnas_backends(self) -> list[Plugin]:
+        """Return the hardware backends; a factory makes a `HardwareBackend`."""
+        raise NotImplementedError
+
+    @_hookspec
+    def hnas_search_strategies(self) -> list[Plugin]:
+        """Return the search strategies; a factory makes a `SearchStrategy`."""
+        raise NotImplementedError
+
+    @_hookspec
+    def hnas_task_sources(self) -> list[Plugin]:
+        """Return the task sources; a factory makes a `TaskSource`."""
+        raise NotImplementedError
+
+
+HOOK: dict[Kind, str] = {
+    "space": "hnas_search_spaces",
+    "learner": "hnas_meta_learners",
+    "backend": "hnas_backends",
+    "strategy": "hnas_search_strategies",
+    "tasks": "hnas_task_sources",
+}
+
+INTERFACE: dict[Kind, str] = {
+    "space": "hnas.space:SearchSpace",
+    "learner": "hnas.learner:MetaLearner",
+    "backend": "hnas.backend:HardwareBackend",
+    "strategy": "hnas.strategy:SearchStrategy",
+    "tasks": "hnas.task_source:TaskSource",
+}
+
+
+def interface(kind: Kind) -> type:
+    """Return the abstract class that implementations of a kind derive from."""
+    module, _, name = INTERFACE[kind].partition(":")
+    return getattr(importlib.import_module(module), name)  # type: ignore[no-any-return]
+
+
+@frozen(kw_only=True)
+class Registered:
+    """A descriptor and where it came from. ``module`` is the one that its entry point names; user code has none."""
+
+    kind: Kind
+    plugin: Plugin
+    distribution: str
+    version: str
+    module: str = ""
+
+    @property
+    def title(self) -> str:
+        """How messages name it: ``backend 'board' of hnas-backend-board 1.0``."""
+        return f"{self.kind} {self.plugin.name!r} of {self.distribution} {self.version}".rstrip()
+
+
+@frozen(kw_only=True)
+class Failure:
+    """An entry point that was left out, or a plugin of one, and why."""
+
+    entry_point: str
+    distribution: str
+    version: str
+    cause: str

@@ -1,0 +1,135 @@
+"""From an entry point to checked descriptors, and from one to what it describes; errors name whose they are."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import re
+import shlex
+from functools import reduce
+from importlib.metadata import EntryPoint
+from typing import Any
+
+import attrs
+import pluggy
+
+from hnas._version import __version__
+from hnas.discovery.descriptors import API, HOOK, KINDS, Hooks, Plugin, Registered, interface
+from hnas.errors import HnasError, PluginError, close_matches
+
+GROUP = "hnas"
+BUILT_IN = "hnas"
+"""The distribution whose plugins are built in."""
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
+
+
+def origin(point: EntryPoint) -> tuple[str, str]:
+    """Return the distribution of an entry point and its version."""
+    return (point.dist.name, point.dist.version) if point.dist else ("unknown", "0")
+
+
+def normalised(name: str) -> str:
+    """Return the one form of a distribution's name: case and the kind of separator make no difference (PEP 503)."""
+    return re.sub(r"[-_.]+", "-", name.strip()).lower()
+
+
+def read(point: EntryPoint) -> list[Registered]:
+    """Import an entry point and return its descriptors. Raises whatever is wrong with it, as that plugin's error."""
+    distribution, version = origin(point)
+    module = point.load()
+    manager = pluggy.PluginManager("hnas")
+    manager.add_hookspecs(Hooks)
+    manager.register(module, name=point.name)
+    implemented = [hook.name for hook in manager.get_hookcallers(module) or ()]
+    hooks = list(HOOK.values())
+    for name in implemented:
+        if name not in hooks:
+            raise PluginError(f"unknown hook {name!r}.{close_matches(name, hooks)} Hooks: {', '.join(hooks)}")
+    if not implemented:
+        raise PluginError(f"{point.value} has no function marked with @hnas.hookimpl.{_unmarked(module)}")
+    found: list[Registered] = []
+    for kind in KINDS:
+        caller = getattr(manager.hook, HOOK[kind])
+        answers = caller()
+        if len(answers) < len(caller.get_hookimpls()):  # pluggy drops None
+            raise TypeError(f"{HOOK[kind]} returned None, expected a list of hnas.Plugin descriptors")
+        for answer in answers:
+            if not isinstance(answer, list | tuple):
+                raise TypeError(f"{HOOK[kind]} returned {answer!r}, expected a list of hnas.Plugin descriptors")
+            for plugin in answer:
+                if not isinstance(plugin, Plugin):
+                    raise TypeError(f"{HOOK[kind]} returned {plugin!r}, expected hnas.Plugin descriptors")
+                if not _NAME.fullmatch(plugin.name):
+                    raise ValueError(f"{kind} {plugin.name!r}: a name has letters, digits and . _ + - only")
+                if any(r.kind == kind and r.plugin.name == plugin.name for r in found):
+                    raise ValueError(f"{HOOK[kind]} returned {plugin.name!r} twice")
+                found.append(
+                    Registered(
+                        kind=kind, plugin=plugin, distribution=distribution, version=version, module=point.module
+                    )
+                )
+    return found
+
+
+def _unmarked(module: Any) -> str:
+    """Name the functions that look as if they were meant to be hooks."""
+    names = [n for n, f in vars(module).items() if n.startswith("hnas_") and inspect.isfunction(f)]
+    return f" It has {', '.join(names)} without it." if names else ""
+
+
+def refusal(registered: Registered) -> str | None:
+    """Say why a plugin cannot be used with this version of hnas, or return ``None``."""
+    if registered.plugin.api <= API:
+        return None
+    return f"{registered.title} needs plugin api {registered.plugin.api}; hnas {__version__} offers {API}"
+
+
+def cause_text(cause: BaseException) -> str:
+    """Say in a line what went wrong; errors that were raised on purpose need no class name."""
+    if isinstance(cause, HnasError):
+        return str(cause)
+    return f"{type(cause).__name__}: {' '.join(str(cause).split())}".removesuffix(": ")
+
+
+def resolve(target: Any, registered: Registered) -> Any:
+    """Import ``"package.module:Name"``, or ``:Name.Inner``; return anything else as it is.
+
+    Raises `PluginError`, with what to install.
+    """
+    if not isinstance(target, str):
+        return target
+    module, _, name = target.partition(":")
+    try:
+        return reduce(getattr, name.split("."), importlib.import_module(module))
+    except HnasError:
+        raise
+    except Exception as cause:
+        needs = shlex.join(registered.plugin.requires)
+        raise PluginError(
+            f"{registered.title}: cannot import {target!r}: {cause_text(cause)}",
+            hint=f"pip install {needs}" if needs and isinstance(cause, ImportError) else None,
+        ) from cause
+
+
+def options_of(registered: Registered) -> type:
+    """Return the attrs class of a plugin's options. Raises `PluginError`."""
+    options = resolve(registered.plugin.options, registered)
+    if not (isinstance(options, type) and attrs.has(options)):
+        raise PluginError(f"{registered.title}: its options are {options!r}, expected an attrs class")
+    return options
+
+
+def construct(registered: Registered, options: Any = None) -> Any:
+    """Construct a plugin with an instance of its options class (its defaults where ``None``). Raises `PluginError`."""
+    factory, cls = resolve(registered.plugin.factory, registered), options_of(registered)
+    try:
+        made = factory(cls() if options is None else options)
+    except HnasError:
+        raise
+    except Exception as cause:
+        raise PluginError(f"{registered.title} cannot be constructed: {cause_text(cause)}") from cause
+    expected = interface(registered.kind)
+    if not isinstance(made, expected):
+        raise PluginError(f"{registered.title}: its factory made {made!r}, expected a hnas.{expected.__name__}")
+    return made

@@ -1,0 +1,96 @@
+"""Implementations in a user's own code, named by ``./file.py:Class`` or ``package.module:Class``."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import attrs
+
+from hnas.discovery.descriptors import KINDS, Kind, Plugin, interface
+from hnas.errors import PluginError, close_matches
+
+USER_CODE = "user code"
+"""Stands where a plugin's distribution would."""
+
+
+@attrs.frozen
+class NoOptions:
+    """The options of a class that declares none."""
+
+
+def user_plugin(kind: Kind, reference: str) -> Plugin:
+    """Describe the class that ``reference`` names as a plugin.
+
+    The class implements the kind's interface. It may declare ``Options``, an attrs class, and is then constructed with
+    an instance of it, else with nothing. A relative file is taken from the working folder, and the plugin is named by
+    the absolute one. Raises `PluginError`.
+    """
+    module, name, full_name = _named(reference)
+    cls = getattr(module, name, None)
+    expected = interface(kind)
+    if not (inspect.isclass(cls) and issubclass(cls, expected)):
+        classes = {n: c for n, c in vars(module).items() if inspect.isclass(c) and c is not expected}
+        known = [n for n, c in classes.items() if issubclass(c, expected)]
+        seen = "there is no such class" if cls is None else f"{name} is not a subclass of hnas.{expected.__name__}"
+        listed = f" It has: {', '.join(known)}." if known else ""
+        raise PluginError(f"{kind} {reference!r}: {seen}.{close_matches(name, known)}{listed}")
+    if missing := sorted(getattr(cls, "__abstractmethods__", ())):
+        raise PluginError(f"{kind} {reference!r}: {name} does not implement {', '.join(missing)}")
+    options = getattr(cls, "Options", NoOptions)
+    if not attrs.has(options):
+        raise PluginError(f"{kind} {reference!r}: {name}.Options is {options!r}, expected an attrs class")
+    factory: Any = (lambda _: cls()) if options is NoOptions else cls
+    summary = (inspect.getdoc(cls) or "").partition("\n")[0]
+    return Plugin(name=full_name, summary=summary, factory=factory, options=options)
+
+
+def user_kind(reference: str) -> Kind:
+    """Return the kind of plugin that the class is which ``reference`` names. Raises `PluginError`."""
+    module, name, _ = _named(reference)
+    cls = getattr(module, name, None)
+    for kind in KINDS:
+        if inspect.isclass(cls) and issubclass(cls, interface(kind)):
+            return kind
+    known = ", ".join(f"hnas.{interface(kind).__name__}" for kind in KINDS)
+    classes = [n for n, c in vars(module).items() if inspect.isclass(c)]
+    seen = "there is no such class" if cls is None else f"{name} is a subclass of none of {known}"
+    raise PluginError(f"{reference!r}: {seen}.{close_matches(name, classes)}")
+
+
+def _named(reference: str) -> tuple[ModuleType, str, str]:
+    """Import what stands before the colon; return the module, the class's name, and the reference from any folder."""
+    where, _, name = reference.rpartition(":")
+    if where.endswith(".py"):
+        path = Path(where).expanduser().resolve()
+        return _from_file(path, reference), name, f"{path}:{name}"
+    return _import(where, Path.cwd(), reference), name, reference
+
+
+def _from_file(path: Path, reference: str) -> ModuleType:
+    """Import a file by its own name, its folder last on the path: worker processes inherit both."""
+    if not path.is_file():
+        raise PluginError(f"{reference!r}: there is no file {path}")
+    module = _import(path.stem, path.parent, reference)
+    if Path(str(module.__file__)).resolve() != path:
+        raise PluginError(
+            f"{reference!r}: a module {path.stem!r} is already there, {module.__file__}", hint="rename your file"
+        )
+    return module
+
+
+def _import(name: str, folder: Path, reference: str) -> ModuleType:
+    # Last, so that nothing installed is shadowed.
+    if str(folder) not in sys.path:
+        sys.path.append(str(folder))
+    try:
+        return importlib.import_module(name)
+    except Exception as cause:
+        raise PluginError(
+            f"{reference!r}: cannot import {name!r}: {type(cause).__name__}: {cause}",
+            hint="give package.module:Class, importable from the working folder, or ./file.py:Class",
+        ) from cause

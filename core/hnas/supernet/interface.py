@@ -1,0 +1,150 @@
+"""The interface SuperNet: one set of weights for every architecture of a space."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Literal
+
+from hnas.architecture import Architecture
+from hnas.errors import ConfigError
+from hnas.supernet.norm_stats import NormStats
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+Params = dict[str, "Tensor"]
+Role = Literal["weight", "norm", "meta"]
+"""``weight``: adapted in the inner loop. ``norm``: gamma and beta of a batch normalisation, kept per step by MAML++.
+``meta``: used by `SuperNet.share` alone, learnt in the outer loop only."""
+
+
+class SuperNet(ABC):
+    """The network of a search space, as pure functions over a flat dictionary of named tensors.
+
+    It holds no weights itself, so that meta-learners can differentiate through updated ones.
+    """
+
+    task_batched: bool = False
+    """Whether `forward_tasks` is a real batched path, rather than the default loop."""
+
+    largest: Architecture | None = None
+    """The architecture whose weights all others share parts of, where there is one: a teacher for them."""
+
+    @property
+    @abstractmethod
+    def roles(self) -> Mapping[str, Role]:
+        """The parameters' names, in order, and what each is for."""
+
+    @abstractmethod
+    def init(self, generator: torch.Generator) -> Params:
+        """Draw the initial weights of the whole super-net, float32 on the CPU."""
+
+    @abstractmethod
+    def share(self, params: Params, arch: Architecture) -> Params:
+        """Return the sub-network's part of ``params``: differentiable views, for the names that ``arch`` uses.
+
+        Tensors may carry leading dimensions (steps of `norm` parameters); slicing must leave those alone.
+        """
+
+    @abstractmethod
+    def forward(self, shared: Params, x: Tensor, arch: Architecture, *, stats: NormStats | None = None) -> Tensor:
+        """Return the logits (N, n_way) of images ``x`` (N, C, H, W) with the weights that `share` returned.
+
+        Normalisation is by the statistics of this batch unless ``stats`` says otherwise. Must be twice differentiable
+        by autograd in ``shared``.
+        """
+
+    def descend(
+        self,
+        weights: Params,
+        norms: Sequence[Params],
+        rates: Mapping[str, Tensor],
+        x: Tensor,
+        y: Tensor,
+        arch: Architecture,
+        *,
+        stats: Sequence[NormStats] | None = None,
+        gradients: dict[str, Tensor] | None = None,
+    ) -> Params:
+        """Return each task's weights (T, …) after gradient descent on its support set, without a graph.
+
+        All tasks start from ``weights``, the sub-network's parameters of role ``weight``. Step ``i`` goes down the mean
+        cross-entropy of images ``x`` (T, N, C, H, W) with labels ``y`` (T, N), normalising with the parameters
+        ``norms[i]`` (and the statistics ``stats[i]``, where given), at the learning rates ``rates[name][i]``. Into
+        ``gradients`` goes each step's gradient by name, (steps, T, …). Adaption, which needs no meta-gradient, is this,
+        and the inner loop of first-order training. The default is autograd; a space may override it with something
+        faster that agrees.
+        """
+        import torch
+        from torch.nn import functional as F
+
+        def expand(params: Params) -> Params:
+            return {k: v.detach().expand(len(x), *v.shape) for k, v in params.items()}
+
+        adapted = expand(weights)
+        kept: dict[str, list[Tensor]] = {k: [] for k in weights}
+        for i, norm in enumerate(norms):
+            with torch.enable_grad():
+                leaves = {k: v.requires_grad_() for k, v in adapted.items()}
+                logits = self.forward_tasks(leaves | expand(norm), x, arch, stats=stats[i] if stats else None)
+                loss = F.cross_entropy(logits.flatten(0, 1), y.flatten(), reduction="sum") / y.shape[1]
+                found = torch.autograd.grad(loss, list(leaves.values()))
+            if gradients is not None:
+                for name, gradient in zip(leaves, found, strict=True):
+                    kept[name].append(gradient)
+            steps = zip(adapted.items(), found, strict=True)
+            adapted = {k: torch.addcmul(w.detach(), g, rates[k][i].detach(), value=-1) for (k, w), g in steps}
+        if gradients is not None:
+            gradients |= {k: torch.stack(v) for k, v in kept.items()}
+        return adapted
+
+    def with_drop_block(self, rate: float, generators: Sequence[torch.Generator]) -> SuperNet:
+        """Return this super-net as it is in training with DropBlock (Ghiasi et al., NeurIPS 2018).
+
+        Its passes set blocks of features to 0, a share ``rate`` of them, as each task's generator (on the CPU) says: as
+        many as `forward_tasks` and `descend` are given tasks, one for `forward`. Raises `ConfigError` where a space has
+        none, as by default.
+        """
+        raise ConfigError(
+            f"{type(self).__name__} has no DropBlock", hint="set learner.drop_block=0, or use a space that has it"
+        )
+
+    rate_groups: int = 1
+    """How many groups of sub-networks a learner should keep learning rates of their own for; see `rate_group`."""
+
+    def rate_group(self, arch: Architecture) -> int:
+        """Return the group of an architecture, from 0."""
+        return 0
+
+    def fan_ratios(self, arch: Architecture) -> Mapping[str, float]:
+        """Return the fan-in of the sub-network's layers over that of a network of middle size, by parameter.
+
+        The weights of a narrow network and those of a wide one are parts of the same tensors, so one inner rate moves
+        their outputs unequally far; a learner may scale it. Parameters left out count as 1. None by default.
+        """
+        return {}
+
+    def macs(self, arch: Architecture) -> int:
+        """Return the multiply-accumulates of one image's forward pass; lets a learner tell small networks from large.
+
+        Needed only where `task_batched`.
+        """
+        raise NotImplementedError(f"{type(self).__name__} sets task_batched but does not implement macs")
+
+    def forward_tasks(self, shared: Params, x: Tensor, arch: Architecture, *, stats: NormStats | None = None) -> Tensor:
+        """Return the logits (T, N, n_way) of ``x`` (T, N, C, H, W), where every parameter has a leading dimension T.
+
+        Must agree with `forward` of each task alone. The default is a loop; a space may override it with something
+        faster and set `task_batched`.
+        """
+        import torch
+
+        logits = []
+        for t in range(x.shape[0]):
+            one = None if stats is None else stats.of_task(t)
+            logits.append(self.forward({k: v[t] for k, v in shared.items()}, x[t], arch, stats=one))
+            if one is not None and stats is not None and stats.mode == "collect":
+                stats.append_task(one)
+        return torch.stack(logits)

@@ -1,0 +1,167 @@
+"""Named devices: what the user told hnas about them, kept as configuration, and how a backend learns one."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from attrs import Attribute, Factory, field, frozen
+
+from hnas.errors import ConfigError, DataError, DeviceError, close_matches
+from hnas.toolkit.files import read_json, write_json
+from hnas.toolkit.home import config_home
+
+SCHEMA = 1
+NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
+Plain = str | int | float | bool
+"""What a device's settings may hold."""
+
+
+def check_name(name: str) -> str:
+    """Return ``name`` if it may name a device. Raises `ConfigError`."""
+    if not NAME.fullmatch(name):
+        raise ConfigError(
+            f"{name!r} cannot name a device: a name begins with a letter or digit and goes on with those, '-' and '_'",
+            hint="use lower-case letters, such as 'pi4' or 'kitchen-zero'",
+        )
+    return name
+
+
+def _valid_name(instance: Any, attribute: Attribute[str], value: str) -> None:
+    check_name(value)
+
+
+def _plain(instance: Any, attribute: Attribute[Any], value: Mapping[str, Any]) -> None:
+    for key, held in value.items():
+        if not isinstance(key, str) or not isinstance(held, Plain):
+            raise ConfigError(f"setting {key!r} of device {instance.name!r} is {held!r}: expected text or a number")
+
+
+@frozen(kw_only=True)
+class Device:
+    """A device by its name: which backend measures it, and that backend's settings for it."""
+
+    name: str = field(validator=_valid_name)
+    backend: str
+    settings: Mapping[str, Plain] = field(default=Factory(dict), validator=_plain)
+
+
+class DeviceKind(ABC):
+    """How the devices of one backend are learnt, checked and forgotten.
+
+    `Plugin.devices` names it; it is made without arguments and called by `hnas devices`. What `add` returns is kept,
+    and handed to the others in a `Device`.
+    """
+
+    @abstractmethod
+    def add(
+        self, name: str, address: str, settings: Mapping[str, Plain], confirm: Callable[[str], bool]
+    ) -> Mapping[str, Plain]:
+        """Learn a device and return the settings to keep.
+
+        ``settings`` are the user's flags, without those not given. ``confirm`` shows a question and returns the user's
+        answer. Raises `DeviceError` where the device cannot be reached or the user said no, and `ConfigError` for an
+        address or a setting that makes no sense here.
+        """
+
+    @abstractmethod
+    def check(self, device: Device) -> Mapping[str, Any]:
+        """Connect, and return what was seen of the device, as JSON. Raises `DeviceError` where it cannot measure."""
+
+    @abstractmethod
+    def remove(self, device: Device) -> None:
+        """Forget what `add` kept elsewhere. The device itself is not asked; it may be gone."""
+
+
+@frozen
+class DeviceBook:
+    """The named devices: ``devices.json`` in `config_home`, or the file given."""
+
+    path: Path = Factory(lambda: config_home() / "devices.json")
+
+    def all(self) -> list[Device]:
+        """Return every device, by name. Raises `DataError` where the file is damaged or of a newer hnas."""
+        return [devices[name] for devices in [self._read()] for name in sorted(devices)]
+
+    def find(self, name: str) -> Device | None:
+        """Return the device, or ``None``."""
+        return self._read().get(name)
+
+    def get(self, name: str) -> Device:
+        """Return the device. Raises `DeviceError` with close matches."""
+        devices = self._read()
+        if name not in devices:
+            known = ", ".join(sorted(devices)) or "none"
+            raise DeviceError(
+                f"unknown device {name!r}.{close_matches(name, devices)} Known: {known}.",
+                hint="`hnas devices list` shows them; add one: "
+                f"hnas devices add {name if NAME.fullmatch(name) else 'NAME'} USER@HOST",
+            )
+        return devices[name]
+
+    def add(self, device: Device, *, replace: bool = False) -> None:
+        """Keep a device. Raises `ConfigError` where the name is taken, unless ``replace``."""
+        with self._locked():
+            devices = self._read()
+            if device.name in devices and not replace:
+                raise taken(devices[device.name])
+            self._write({**devices, device.name: device})
+
+    def remove(self, name: str) -> None:
+        """Forget a device; one that is not there is no error."""
+        with self._locked():
+            devices = self._read()
+            if devices.pop(name, None) is not None:
+                self._write(devices)
+
+    def _read(self) -> dict[str, Device]:
+        if not self.path.exists():
+            return {}
+        content = read_json(self.path)
+        try:
+            if content["schema"] > SCHEMA:
+                raise DataError(
+                    f"{self.path} has schema {content['schema']}; this hnas reads up to {SCHEMA}",
+                    hint="upgrade it: pip install --upgrade hnas",
+                )
+            devices = [
+                Device(name=n, backend=d["backend"], settings=d["settings"]) for n, d in content["devices"].items()
+            ]
+        except (AttributeError, KeyError, TypeError, ConfigError) as cause:
+            raise DataError(
+                f"{self.path} is damaged: {type(cause).__name__}: {cause}",
+                hint="mend it, or move it away and add the devices again",
+            ) from cause
+        return {d.name: d for d in devices}
+
+    def _write(self, devices: Mapping[str, Device]) -> None:
+        entries = {n: {"backend": d.backend, "settings": dict(d.settings)} for n, d in sorted(devices.items())}
+        write_json(self.path, {"schema": SCHEMA, "devices": entries})
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Let one process at a time read, change and write the file; the lock goes away with its holder."""
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            handle = os.open(self.path.with_name(f".{self.path.name}.lock"), os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError as cause:
+            raise DataError(f"cannot write {self.path}: {cause.strerror}") from cause
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(handle)
+
+
+def taken(device: Device) -> ConfigError:
+    """Return the error for a name that another device has."""
+    return ConfigError(
+        f"device {device.name!r} exists already (backend {device.backend})",
+        hint=f"take another name, or forget that one first: hnas devices remove {device.name}",
+    )

@@ -1,0 +1,214 @@
+"""Commands that read: plugins, spaces, config and runs; what they print, as text and as JSON, and what comes next."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from hnas.discovery import Registry
+from hnas_app.cli import run
+from hnas_app.config.load import load_config
+from hnas_app.runs.run_dir import RunDir
+
+
+@pytest.fixture
+def hnas(capsys, tmp_path, monkeypatch):
+    """Run a command that must succeed, in an empty folder; return what it printed on each stream."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*command: str) -> tuple[str, str]:
+        code = run(command)
+        told = capsys.readouterr()
+        assert code == 0, told.err
+        return told.out, told.err
+
+    return call
+
+
+@pytest.fixture
+def as_json(hnas):
+    def call(*command: str):
+        out, err = hnas(*command, "--json")
+        assert "next:" not in out + err
+        return json.loads(out)
+
+    return call
+
+
+# ---------------------------------------------------------------- spaces
+
+
+def test_the_reference_network_has_the_papers_size(as_json):
+    """Golden numbers of the MAML++ network on Mini-ImageNet: 70.09K parameters and 57.38M MACs in the paper."""
+    found = as_json("spaces", "show", "vgg9", "--arch", "maml++", "--input", "3x84x84", "--n-way", "5")
+    assert (found["params"], found["macs"]) == (70085, 57382512)
+    assert (found["size_printed"], found["size_true"]) == (1008189504, 254063754)
+    assert found["options"]["downsample"] == "pool"
+    assert sum(layer["params"] for layer in found["layers"]) == 70085
+    conv = found["layers"][0]
+    assert (conv["op"], conv["in_shape"], conv["out_shape"], conv["kernel"]) == ("conv2d", [3, 84, 84], [48, 84, 84], 3)
+    assert conv["key"].startswith("conv2d-3x84x84-48x84x84-k3s1")
+
+
+def test_what_a_user_sets_wins_over_the_reference_networks_own_options(as_json):
+    command = ("spaces", "show", "vgg9", "--arch", "maml++", "--input", "3x84x84")
+    found = as_json(*command, "--set", "space.downsample=stride")
+    assert found["options"]["downsample"] == "stride"
+    assert found["params"] == 70085
+    assert found["macs"] < 57382512 / 3
+
+
+@pytest.mark.parametrize(
+    ("switches", "size"),
+    [(["space.ge=false"], 111150), (["space.anl=false"], 252047376), ([], 254063754)],
+)
+def test_the_switches_of_table_2_change_the_size(as_json, switches, size):
+    sets = [part for switch in switches for part in ("--set", switch)]
+    assert as_json("spaces", "show", "vgg9", *sets)["size_true"] == size
+
+
+def test_a_network_may_be_given_by_genes_or_by_choices(as_json):
+    command = ("spaces", "show", "vgg9", "--input", "1x28x28", "--arch")
+    by_name = as_json(*command, "maml++-omniglot", "--set", "space.downsample=stride", "--set", "space.pool=1")
+    by_record = as_json(*command, json.dumps(by_name["architecture"]))
+    by_genes = as_json(*command, json.dumps(by_name["architecture"]["genes"]))
+    by_choice = as_json(*command, ",".join(f"{k}={v}" for k, v in by_name["network"].items()))
+    assert by_record["layers"] == by_genes["layers"] == by_choice["layers"] == by_name["layers"]
+
+
+@pytest.mark.parametrize(
+    "arch", ["[1,2", "[99]", '{"space": "other", "genes": [0]}', "kernel1=4", "kernle1=3", "maml+"]
+)
+def test_a_network_that_is_not_in_the_space_is_refused(arch, capsys):
+    assert run(["spaces", "show", "vgg9", "--arch", arch]) == 3
+    assert capsys.readouterr().err.startswith("error: ")
+
+
+def test_text_shows_numbers_and_the_next_command(hnas):
+    out, err = hnas("spaces", "show", "vgg9", "--arch", "maml++", "--input", "3x84x84")
+    assert "70,085 parameters, 57,382,512 MACs" in out
+    assert err.splitlines()[-1].startswith("next: hnas profile --space vgg9")
+    out, err = hnas("spaces", "show", "vgg9")
+    assert "254,063,754 distinct networks" in out
+    assert "maml++" in out
+    assert err.splitlines()[-1] == "next: hnas spaces show vgg9 --arch maml++"
+
+
+# ---------------------------------------------------------------- plugins
+
+
+def test_plugins_are_listed_with_their_distribution(as_json, hnas):
+    found = {(p["kind"], p["name"]): p for p in as_json("plugins", "list")}
+    expected = {("space", "vgg9"), ("learner", "maml++"), ("learner", "maml"), ("backend", "eyeriss")}
+    assert expected | {("strategy", "genetic"), ("strategy", "random"), ("tasks", "glyphs")} <= set(found)
+    assert found["space", "vgg9"]["distribution"] == "hnas"
+    out, err = hnas("plugins", "list")
+    assert "vgg9" in out
+    assert err.splitlines()[-1] == "next: hnas plugins show NAME"
+
+
+def test_failed_plugins_are_listed_with_their_cause(as_json, hnas, make_distribution):
+    make_distribution("hnas-backend-broken", "raise RuntimeError('no cable')", version="0.3")
+    (failure,) = as_json("plugins", "list", "--failed")
+    assert failure["distribution"] == "hnas-backend-broken"
+    assert failure["cause"] == "RuntimeError: no cable"
+    out, _ = hnas("plugins", "list", "--failed")
+    assert "hnas-backend-broken 0.3: RuntimeError: no cable" in out
+
+
+def test_a_plugins_options_are_shown_with_type_default_and_help(as_json, hnas):
+    (found,) = as_json("plugins", "show", "vgg9")
+    options = {o["name"]: o for o in found["options"]}
+    assert (options["base_width"]["type"], options["base_width"]["default"]) == ("int", "64")
+    assert options["downsample"]["type"] == "one of 'stride', 'pool'"
+    assert all(o["help"] for o in found["options"])
+    out, err = hnas("plugins", "show", "vgg9")
+    assert "space.downsample" in out
+    assert "next: hnas config show --space vgg9" in err
+
+
+# ---------------------------------------------------------------- config
+
+
+def test_a_file_that_init_writes_is_right_and_says_the_same(hnas, as_json):
+    out, err = hnas("config", "init", "--preset", "small", "--set", "seed=7")
+    assert out == "wrote hnas.toml\n"
+    assert err.splitlines()[-1] == "next: hnas config check hnas.toml"
+    text = Path("hnas.toml").read_text()
+    assert "# classes in a task" in text
+    assert tomllib.loads(text)["seed"] == 7
+    assert "hnas.toml is right" in hnas("config", "check")[0]
+    registry = Registry(third_party=False)
+    written = load_config(registry, file="hnas.toml", env={}).config
+    assert written == load_config(registry, preset="small", sets=[("seed", "7")], env={}).config
+    assert run(["config", "init"]) == 3  # never over a file that is there
+    hnas("config", "init", "--force")
+    assert tomllib.loads(Path("hnas.toml").read_text())["seed"] == 0
+
+
+def test_show_tells_the_origin_of_each_value(as_json, hnas, monkeypatch):
+    Path("own.toml").write_text("[task]\nk_shot = 5\n")
+    monkeypatch.setenv("HNAS_WORKERS", "1")
+    command = ("config", "show", "--config", "own.toml", "--seed", "3", "--set", "space.pool=5")
+    found = as_json(*command, "--constraint", "params<=70K", "--data-root", "/data", "--tasks", "omniglot")
+    assert found["seed"] == {"value": 3, "origin": "--seed"}
+    assert found["workers"] == {"value": 1, "origin": "HNAS_WORKERS"}
+    assert found["task.k_shot"] == {"value": 5, "origin": "own.toml line 2"}
+    assert found["space.pool"] == {"value": 5, "origin": "--set space.pool=5"}
+    assert found["constraints"] == {"value": ["params<=70K"], "origin": "--constraint"}
+    assert found["tasks.root"] == {"value": "/data", "origin": "--data-root"}
+    assert found["space.base_width"]["origin"] == "preset quick"
+    assert found["space.ge"]["origin"] == "plugin default"
+    assert found["task.n_way"]["origin"] == "default"
+    out, err = hnas(*command)
+    assert "seed = 3  # --seed" in out
+    assert tomllib.loads(out)["task"]["k_shot"] == 5
+    assert err.splitlines()[-1].startswith("next: ")
+
+
+def test_options_for_another_plugin_are_noted(hnas):
+    Path("own.toml").write_text('[strategy]\nname = "genetic"\nmutations = 3\n')
+    _, err = hnas("config", "show", "--config", "own.toml", "--strategy", "random")
+    assert "note: strategy.mutations (own.toml line 3) was given for 'genetic' and is not used with 'random'" in err
+
+
+def test_all_mistakes_of_a_file_are_shown_at_once(capsys, tmp_path):
+    path = tmp_path / "bad.toml"
+    path.write_text('backnd = "eyeriss"\n[search]\ntasks = "100"\n')
+    assert run(["config", "check", str(path)]) == 3
+    assert capsys.readouterr().err.splitlines() == [
+        f"error: 2 mistakes in the configuration ({path}):",
+        "line 1: backnd: unknown key  -> did you mean 'backend'?",
+        "line 3: search.tasks: expected int, got str '100'",
+    ]
+
+
+def test_a_run_directory_gives_its_own_settings(as_json, tmp_path):
+    config = load_config(Registry(third_party=False), env={}, sets=[("seed", "9")]).config
+    made = RunDir.create(config, path=tmp_path / "run")
+    found = as_json("config", "show", "--run-dir", str(made.path))
+    assert found["seed"] == {"value": 9, "origin": f"{made.config_path} line 2"}
+
+
+# ---------------------------------------------------------------- runs
+
+
+def test_runs_are_listed_with_their_state(as_json, hnas, tmp_path):
+    out, err = hnas("runs")
+    assert out == "no runs in runs/\n"
+    assert err.startswith("next: hnas run ")
+    config = load_config(Registry(third_party=False), env={}).config
+    made = RunDir.create(config, root=Path("runs"))
+    made.set_phase("meta-train", "done")
+    made.set_phase("profile", "running")
+    out, err = hnas("runs")
+    assert "profile stopped" in out
+    assert "1/5" in out
+    assert err == f"next: hnas run --run-dir {made.path}\n"
+    (found,) = as_json("runs")
+    assert found["phases"] == {"meta-train": "done", "profile": "stopped"}
+    made.record_path.write_text("{")
+    assert "damaged" in hnas("runs")[0]

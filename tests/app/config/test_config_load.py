@@ -1,0 +1,279 @@
+"""From files, environment and flags to one configuration: order, strictness, and every mistake at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import attrs
+import pytest
+
+from hnas.discovery import KINDS, Registry
+from hnas.errors import ConfigError, PluginError
+from hnas_app.config.load import load_config
+from hnas_app.config.presets import PRESETS
+from hnas_app.config.schema import Config, PluginChoice
+from hnas_app.config.values import read, read_text
+
+WIDTH = PRESETS["quick"]["space"]["base_width"]
+
+
+@pytest.fixture
+def toml(tmp_path: Path):
+    def write(text: str) -> Path:
+        path = tmp_path / "hnas.toml"
+        path.write_text(text)
+        return path
+
+    return write
+
+
+def load(registry: Registry, **given):
+    return load_config(registry, **{"env": {}, **given})
+
+
+def mistakes(registry: Registry, **given) -> list[str]:
+    with pytest.raises(ConfigError) as error:
+        load(registry, **given)
+    assert error.value.exit_code == 3
+    return str(error.value).splitlines()[1:]
+
+
+# ---------------------------------------------------------------- order and origin
+
+
+def test_each_source_wins_over_the_one_before(toy_registry, toml):
+    """Flags over environment over file over preset over defaults, and each value's origin is told."""
+    path = toml("seed = 2\nworkers = 2\n[task]\nn_way = 2\nk_shot = 2\n")
+    loaded = load(
+        toy_registry,
+        preset="quick",
+        file=path,
+        env={"HNAS_SEED": "3", "HNAS_TASK__N_WAY": "3"},
+        sets=[("task.n_way", "5")],
+        flags={"seed": 4},
+    )
+    config = loaded.config
+    assert (config.seed, config.workers, config.task.n_way, config.task.k_shot) == (4, 2, 5, 2)
+    assert config.meta_train.epochs == PRESETS["quick"]["meta_train"]["epochs"]
+    assert loaded.origins["seed"] == "--seed"
+    assert loaded.origins["task.n_way"] == "--set task.n_way=5"
+    assert loaded.origins["task.k_shot"] == f"{path} line 5"
+    assert loaded.origins["meta_train.epochs"] == "preset quick"
+    assert loaded.origins["meta_train.shrink_decay"] == "default"
+    assert loaded.origins["space.downsample"] == "plugin default"
+
+
+def test_the_environment_alone(toy_registry):
+    env = {
+        "HNAS_SPACE": "deep",
+        "HNAS_SPACE__DEPTH": "7",
+        "HNAS_META_TRAIN__EPOCHS": "9",
+        "HNAS_CONSTRAINTS": "params<=1K,macs<=1M",
+    }
+    config = load(toy_registry, env=env).config
+    assert (config.space.name, config.space.options.depth, config.meta_train.epochs) == ("deep", 7, 9)
+    assert config.constraints == ("params<=1K", "macs<=1M")
+
+
+def test_variables_that_are_no_keys_are_passed_over(toy_registry):
+    env = dict.fromkeys(("HNAS_HOME", "HNAS_DATA", "HNAS_STRICT_PLUGINS", "HNAS_REQUIRE_DATA", "HNAS_DEBUG"), "1")
+    assert load(toy_registry, env={**env, "HNAS_MYBOARD_PORT": "7", "HNAS_SEED": ""}).config.seed == 0
+
+
+def test_a_preset_may_be_chosen_by_any_source(toy_registry, toml):
+    epochs = PRESETS["small"]["meta_train"]["epochs"]
+    path = toml('preset = "small"\n')
+    assert load(toy_registry, file=path).config.meta_train.epochs == epochs
+    assert load(toy_registry, env={"HNAS_PRESET": "small"}).config.meta_train.epochs == epochs
+    assert load(toy_registry, file=path, preset="none").config.meta_train == Config().meta_train
+
+
+def test_text_from_a_shell_is_read_by_the_type_that_is_wanted(toy_registry):
+    """A folder called 2024 is a text, though it looks like a number."""
+    options = load(toy_registry, sets=[("tasks.root", "2024"), ("tasks.scales", "[1, 2.5]")]).config.tasks.options
+    assert (options.root, options.scales) == ("2024", (1.0, 2.5))
+
+
+# ---------------------------------------------------------------- plugins
+
+
+def test_a_plugin_is_named_by_its_table_or_by_a_text_alone(toy_registry, toml):
+    assert load(toy_registry, file=toml('space = "deep"\n')).config.space.name == "deep"
+    assert load(toy_registry, file=toml('[space]\nname = "deep"\ndepth = 2\n')).config.space.options.depth == 2
+
+
+def test_a_preset_applies_where_the_plugin_has_the_option(toy_registry):
+    """A third-party space without `base_width` must work with every preset."""
+    assert load(toy_registry, preset="quick").config.space.options.base_width == WIDTH
+    loaded = load(toy_registry, preset="quick", flags={"space": "deep"})
+    assert loaded.config.space.options.depth == 3
+
+
+def test_a_presets_table_for_a_plugin_applies_where_that_is_chosen(toy_registry, monkeypatch):
+    """Budgets of any phase may depend on any plugin; the user's own settings still win, and the origin is told."""
+    table = {"space": {"base_width": 7, "vgg9": {"base_width": 9}}, "meta_train": {"epochs": 3, "deep": {"epochs": 4}}}
+    monkeypatch.setitem(PRESETS, "quick", table)
+    plain = load(toy_registry, preset="quick")
+    assert (plain.config.space.options.base_width, plain.config.meta_train.epochs) == (9, 3)
+    assert plain.origins["space.base_width"] == "preset quick for vgg9"
+    assert not plain.is_set_by_user("space.base_width")
+    assert load(toy_registry, preset="quick", flags={"space": "deep"}).config.meta_train.epochs == 4
+    assert load(toy_registry, preset="quick", sets=[("space.base_width", "5")]).config.space.options.base_width == 5
+
+
+def test_a_users_option_that_the_plugin_lacks_is_a_mistake(toy_registry):
+    found = mistakes(toy_registry, flags={"space": "deep"}, sets=[("space.base_width", "16")])
+    assert found == ["--set space.base_width=16: unknown key  -> known: space.depth"]
+
+
+def test_options_that_a_file_gives_for_another_plugin_do_not_leak(toy_registry, toml):
+    """`[space] name = "deep"` in a file and --space on the command line: the table was not meant for that space."""
+    path = toml('[space]\nname = "deep"\ndepth = 9\n')
+    loaded = load(toy_registry, file=path, flags={"space": "vgg9"})
+    assert loaded.config.space.options.base_width == WIDTH
+    assert loaded.notes == (f"space.depth ({path} line 3) was given for 'deep' and is not used with 'vgg9'",)
+
+
+def test_an_unknown_plugin_is_a_plugin_error_with_its_place_and_the_other_mistakes(toy_registry, toml):
+    path = toml('seed = "x"\nspace = "vg9"\n')
+    with pytest.raises(PluginError, match=r"line 2: unknown space 'vg9'.*Did you mean 'vgg9'") as error:
+        load(toy_registry, file=path)
+    assert error.value.exit_code == 4
+    assert "line 1: seed: expected int, got str 'x'" in str(error.value)
+
+
+def test_a_required_option_is_asked_for(make_distribution, make_registry, toy_registry):
+    source = (
+        "from attrs import frozen\nfrom hnas import Plugin, hookimpl\n\n"
+        "@frozen(kw_only=True)\nclass Options:\n    host: str\n\n"
+        "@hookimpl\ndef hnas_backends():\n    return [Plugin(name='ssh', summary='', factory=int, options=Options)]\n"
+    )
+    make_distribution("hnas-backend-ssh", source)
+    found = mistakes(make_registry(), flags={"backend": "ssh"})
+    assert found == ["backend.host: missing: the backend 'ssh' needs it, a value of str"]
+
+
+def test_a_class_in_user_code_is_recorded_by_its_absolute_path(toy_registry, tmp_path, monkeypatch):
+    (tmp_path / "own_space_for_config.py").write_text(
+        "from attrs import frozen\nfrom hnas import SearchSpace\n\nclass Own(SearchSpace):\n"
+        "    name = 'own'\n    choices = ()\n    @frozen\n    class Options:\n        size: int = 1\n"
+        "    def layers(self, arch, input_shape, n_way): return []\n    def supernet(self, input_shape, n_way): ...\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    given = {"flags": {"space": "./own_space_for_config.py:Own"}, "sets": [("space.size", "4")]}
+    chosen = load(toy_registry, **given).config.space
+    assert chosen.name == f"{tmp_path / 'own_space_for_config.py'}:Own"
+    assert chosen.options.size == 4
+
+
+# ---------------------------------------------------------------- mistakes
+
+
+def test_every_mistake_of_every_source_is_shown_at_once_in_order(toy_registry, toml):
+    path = toml(
+        "\n"
+        'backnd = "eyeriss"\n'
+        "epochs = 3\n"
+        'constraints = ["latency<1ms"]\n'
+        "[search]\n"
+        'tasks = "100"\n'
+        'fitness = "qery"\n'
+        "pool = true\n"
+        "[space]\n"
+        'downsample = "pol"\n'
+        "base_width = 0\n"
+        "[retrain]\n"
+        "epochs = -3\n"
+        "[unknown_table]\n"
+    )
+    found = mistakes(toy_registry, file=path, env={"HNAS_SEEDD": "1"}, sets=[("seed", "x")], flags={"workers": -1})
+    assert found == [
+        "line 2: backnd: unknown key  -> did you mean 'backend'?",
+        "line 3: epochs: unknown key  -> did you mean 'meta_train.epochs' or 'retrain.epochs'?",
+        found[2],
+        "line 6: search.tasks: expected int, got str '100'",
+        "line 7: search.fitness: expected one of 'query', 'support', got 'qery'  -> did you mean 'query'?",
+        "line 8: search.pool: expected int, got bool True",
+        "line 10: space.downsample: expected one of 'stride', 'pool', got 'pol'  -> did you mean 'pool'?",
+        "line 11: space.base_width: must be > 0, got 0",
+        "line 13: retrain.epochs: must be > 0, got -3",
+        f"line 14: unknown_table: unknown key  -> known: {', '.join(f.name for f in attrs.fields(Config))}",
+        "HNAS_SEEDD: unknown key  -> did you mean 'HNAS_SEED'?",
+        "--workers: must be >= 0, got -1",
+        "--set seed=x: expected int, got str 'x'",
+    ]
+    assert found[2].startswith("line 4: constraints: constraint 'latency<1ms'")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[search]\npoool = 1\n", "line 2: search.poool: unknown key  -> did you mean 'search.pool'?"),
+        ("search = 3\n", "line 1: search: expected a table, got int 3"),
+        ("space = 3\n", "line 1: space: expected a plugin's name or a table, got 3"),
+        ("[seed]\nx = 1\n", "line 1: seed: expected int, got table {'x': 1}"),
+        ("constraints = [1]\n", "line 1: constraints: expected list of str, got list [1]"),
+        ('constraints = "params<=1K"\n', "line 1: constraints: expected list of str, got str 'params<=1K'"),
+        ("meta_train = {epochs = 1.5}\n", "line 1: meta_train.epochs: expected int, got float 1.5"),
+        ("meta_train.epochs = true\n", "line 1: meta_train.epochs: expected int, got bool True"),
+        (
+            'preset = "quik"\n',
+            "line 1: preset: unknown preset 'quik'. Did you mean 'quick'? Known: none, quick, small, paper",
+        ),
+        ("[space]\nname = 1\n", "line 2: space.name: expected str, got int 1"),
+    ],
+)
+def test_a_mistake_in_a_file_is_told_with_its_line(toy_registry, toml, text, message):
+    assert mistakes(toy_registry, file=toml(text)) == [message]
+
+
+def test_lines_are_right_below_strings_that_look_like_keys(toy_registry, toml):
+    path = toml('# seed = 1\n[tasks]\nroot = """\nscales = 1\n"""\n\nscales = 3 # not this one: seed = 2\n')
+    # The scan finds `scales = 1` in the text first: known, and no worse than a line that is too early.
+    (found,) = mistakes(toy_registry, file=path)
+    assert found.endswith("tasks.scales: expected list of float, got int 3")
+
+
+def test_a_file_that_is_missing_or_no_toml(toy_registry, toml, tmp_path):
+    with pytest.raises(ConfigError, match=r"cannot read the configuration .*none\.toml: No such file"):
+        load(toy_registry, file=tmp_path / "none.toml")
+    with pytest.raises(ConfigError, match=r"is not TOML: .*line 2"):
+        load(toy_registry, file=toml("seed = 1\nworkers =\n"))
+
+
+def test_an_int_is_a_float_but_nothing_else_is_converted(toy_registry):
+    assert load(toy_registry, sets=[("meta_train.shrink_decay", "5")]).config.meta_train.shrink_decay == 5.0
+    for text in ("true", "x", "[5]"):
+        with pytest.raises(ConfigError, match="expected float"):
+            load(toy_registry, sets=[("meta_train.shrink_decay", text)])
+
+
+def test_truth_may_be_written_as_in_toml_or_as_in_python():
+    for text, value in {"true": True, "True": True, "false": False, "False": False}.items():
+        assert read_text(text, bool) is value
+    assert read_text("True", str) == "True"
+    with pytest.raises(ValueError, match="expected bool"):
+        read_text("TRUE", bool)
+
+
+# ---------------------------------------------------------------- presets
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_every_key_of_a_preset_means_something(preset):
+    """A preset's plugin options are passed over where they do not fit, so a misspelt one would do nothing."""
+    registry = Registry(third_party=False)
+    loaded = load(registry, preset=preset)
+    built_in = {kind: [found.plugin.name for found in registry.list(kind)] for kind in KINDS}
+    for section, table in PRESETS[preset].items():
+        for key, value in table.items() if isinstance(table, dict) else ():
+            if isinstance(value, dict):
+                kind = next(kind for kind, names in built_in.items() if key in names)
+                special = getattr(load(registry, preset=preset, flags={kind: key}).config, section)
+                known = attrs.fields_dict(type(special.options if isinstance(special, PluginChoice) else special))
+                assert set(value) <= set(known)
+                continue
+            where = getattr(loaded.config, section)
+            options = where.options if isinstance(where, PluginChoice) else where
+            field = attrs.fields_dict(type(options))[key]
+            assert read(value, field.type if isinstance(field.type, type) else type(value)) == getattr(options, key)

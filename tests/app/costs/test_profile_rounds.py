@@ -1,0 +1,241 @@
+"""Phase 2 on a noisy device: shuffled rounds, anchors, blocks done again, and whole networks that prove the table."""
+
+import attrs
+import numpy as np
+import pytest
+
+from hnas import (
+    Choice,
+    DeviceError,
+    DeviceInfo,
+    HardwareBackend,
+    Layer,
+    Measurement,
+    Metric,
+    Rounds,
+    SearchSpace,
+    UnsteadyError,
+)
+from hnas.seeds import Seeds
+from hnas_app.costs.description import described
+from hnas_app.costs.profile import plan, profile
+from hnas_app.costs.store import CostStore
+
+
+class Convolutions(SearchSpace):
+    """Two convolutions of ten widths each: 100 distinct layers, 100 networks."""
+
+    name = "convolutions"
+    choices = tuple(Choice(name=f"width{i}", options=tuple(range(1, 11))) for i in (1, 2))
+
+    def layers(self, arch, input_shape, n_way):
+        shape, layers = input_shape, []
+        for gene in arch.genes:
+            out = (gene + 1, *input_shape[1:])
+            layers.append(Layer(op="conv2d", in_shape=shape, out_shape=out, kernel=3, padding=1))
+            shape = out
+        return layers
+
+    def supernet(self, input_shape, n_way):
+        raise AssertionError("profiling needs no network")
+
+
+SPACE, SHAPE, N_WAY = Convolutions(), (3, 4, 4), 5
+TRUE_MS = {layer.key: layer.macs * 1e-3 + 0.05 for layer in SPACE.distinct_layers(SHAPE, N_WAY)}
+N = len(TRUE_MS)
+THREE = Rounds(count=3)
+
+
+class Board(HardwareBackend):
+    """A device whose clock changes: ``speed(n)`` multiplies the time of its n-th measurement."""
+
+    def __init__(self, *, rounds=THREE, speed=lambda n: 1.0, throttled=lambda n: False, stop_at=None):
+        self.asked, self.networks, self._rounds = [], [], rounds
+        self._speed, self._throttled, self._stop_at = speed, throttled, stop_at
+
+    def describe(self):
+        metrics = (Metric(name="latency", unit="ms"),)
+        return DeviceInfo(backend="board", device="Board", runtime="1", metrics=metrics, rounds=self._rounds)
+
+    def measure(self, layers):
+        for layer in layers:
+            n = len(self.asked)
+            if n == self._stop_at:
+                raise KeyboardInterrupt
+            if self._throttled(n):
+                self.asked.append(layer.key)
+                raise UnsteadyError("throttled at 83 degrees")
+            self.asked.append(layer.key)
+            yield self._costs(TRUE_MS[layer.key] * self._speed(n))
+
+    def measure_network(self, layers):
+        self.networks.append(tuple(layers))
+        return self._costs(1.25 * sum(TRUE_MS[layer.key] for layer in layers) + 0.5)
+
+    def _costs(self, ms):
+        return {"latency": Measurement.of([ms, 0.99 * ms, 1.01 * ms], "ms")}
+
+
+def run(backend, store=None, **options):
+    events, slept = [], []
+    table = profile(backend, SPACE, SHAPE, N_WAY, store=store, emit=events.append, sleep=slept.append, **options)
+    return table, events, slept
+
+
+@pytest.fixture
+def store(tmp_path):
+    with CostStore(tmp_path / "costs.sqlite3") as opened:
+        yield opened
+
+
+def of_the_table(table):
+    return {key: row["latency"].median for key, row in table.rows.items()}
+
+
+def test_each_round_measures_every_layer_in_an_order_of_its_own():
+    """Drift falls on the same layers in every round, so that the median cannot take it off."""
+    backend = Board(rounds=Rounds(count=3, anchor_every=0))
+    table, _, _ = run(backend)
+    rounds = [backend.asked[i : i + N] for i in range(0, 3 * N, N)]
+    assert [sorted(r) for r in rounds] == 3 * [sorted(TRUE_MS)]
+    assert len({tuple(r) for r in rounds}) == 3
+    assert of_the_table(table) == pytest.approx(TRUE_MS)
+    again = Board(rounds=Rounds(count=3, anchor_every=0))
+    run(again)
+    assert again.asked == backend.asked, "the order comes from the seed alone"
+
+
+def test_the_median_over_rounds_takes_off_one_bad_round():
+    """One slow hour of a shared machine stays in the table."""
+    table, _, _ = run(Board(rounds=Rounds(count=3, anchor_every=0), speed=lambda n: 1.7 if N <= n < 2 * N else 1.0))
+    assert of_the_table(table) == pytest.approx(TRUE_MS)
+    assert table.check["rounds"]["typical_spread"] == pytest.approx(0.7)
+
+
+def test_a_block_whose_anchor_moved_is_measured_again_after_cooling(store):
+    """The device slows down in mid-round, and 25 layers look twice as costly as they are."""
+    backend = Board(rounds=Rounds(count=1, anchor_every=25, cooling_s=7), speed=lambda n: 2.0 if 40 <= n < 60 else 1.0)
+    table, events, slept = run(backend, store)
+    assert of_the_table(table) == pytest.approx(TRUE_MS)
+    assert set(slept) == {7}
+    assert table.check["rounds"]["blocks_repeated"] == len(slept) >= 1
+    assert table.check["rounds"]["blocks_unsteady"] == 0
+    assert next(e.text for e in events if e.kind == "note").startswith("the anchor layer went from ")
+    assert {key: r[0]["latency"].median for key, r in store.load(table.info).items()} == of_the_table(table)
+
+
+def test_a_device_that_never_settles_is_told_and_not_measured_for_ever():
+    """An endless loop on a busy machine; or a table that hides that nothing was steady."""
+    backend = Board(rounds=Rounds(count=1, anchor_every=25, attempts=2), speed=lambda n: 1.3 ** (n % 7))
+    table, _, slept = run(backend)
+    assert table.check["rounds"]["blocks_unsteady"] >= 1
+    assert len(slept) <= 5
+    assert len(table.rows) == N
+
+
+def test_what_a_throttled_device_measured_is_discarded_and_done_again(store):
+    """Rows measured at half the clock stay in the store."""
+    table, _, slept = run(Board(throttled=lambda n: n == 30), store)
+    assert of_the_table(table) == pytest.approx(TRUE_MS)
+    assert len(slept) == 1
+
+
+def test_a_device_that_stays_throttled_is_an_error_and_leaves_no_row_of_that_block(store):
+    """Half-trusted rows are reused by the next profile."""
+    backend = Board(throttled=lambda n: n >= 30)
+    with pytest.raises(DeviceError, match="83 degrees"):
+        run(backend, store)
+    assert len(store.load(described(backend))) == 25
+
+
+def test_an_interrupted_round_repeats_at_most_the_layer_in_hand(store):
+    """A profile of hours on a slow board starts its round again after Ctrl-C."""
+    for _ in range(4):
+        with pytest.raises(KeyboardInterrupt):
+            run(Board(stop_at=60), store)
+    backend = Board()
+    table, events, _ = run(backend, store)
+    done = events[0].done
+    assert done >= 4 * (60 - 4), "all but the anchors, at most four in sixty"
+    (anchor,) = {key for key in backend.asked if backend.asked.count(key) > 3}
+    asked = [key for key in backend.asked if key != anchor]
+    assert 3 * N - done - 3 <= len(asked) <= 3 * N - done, "nothing that was known, but for the anchor"
+    assert of_the_table(table) == pytest.approx(TRUE_MS)
+
+
+def test_fewer_rounds_than_known_measure_nothing_and_more_only_what_is_missing(store):
+    """Asking for a fourth round measures the three known ones again."""
+    run(Board(rounds=Rounds(count=3, anchor_every=0)), store)
+    fewer, more = (Board(rounds=Rounds(count=n, anchor_every=0)) for n in (2, 4))
+    run(fewer, store)
+    run(more, store)
+    assert fewer.asked == []
+    assert sorted(more.asked) == sorted(TRUE_MS)
+
+
+def test_networks_are_measured_among_the_layers_and_compared_with_their_sums():
+    """All layers first and all networks later: drift between the two looks like an error of the table."""
+    backend = Board(rounds=Rounds(count=3, anchor_every=0))
+    table, _, _ = run(backend, verify=12)
+    found = table.check["verified"]
+    assert len(backend.networks) == 3 * len(set(backend.networks))
+    assert found["networks"] == len(set(backend.networks))
+    assert found["metric"] == "latency_ms"
+    truth, sums = np.array(found["measured"]), np.array(found["estimated"])
+    assert truth == pytest.approx(1.25 * sums + 0.5)
+    assert found["mape"] == pytest.approx(100 * np.mean(abs(sums / truth - 1)))
+    assert found["tau"] == 1.0
+
+
+def test_verifying_a_known_table_measures_only_networks(store):
+    """Proving a table costs as much as making it."""
+    run(Board(), store)
+    backend = Board()
+    run(backend, store, verify=5)
+    assert set(backend.asked) == {plan(backend, SPACE, SHAPE, N_WAY, store=store).anchor.key}
+    assert len(backend.networks) >= 12
+    again = Board()
+    run(again, store, verify=5)
+    assert (again.asked, again.networks) == ([], [])
+
+
+def test_a_calibration_holds_for_its_space_and_image_size_only(store):
+    """A line fitted on one space changes the estimates of another."""
+
+    class Sized(Board):
+        def measure(self, layers):
+            return (self._costs(layer.macs * 1e-3 + 0.05) for layer in layers)
+
+    run(Board(), store)
+    store.save_calibration(described(Board()), {"convolutions 3x4x4": {"latency": [1.25, 0.5]}})
+    table, _, _ = run(Board(), store, verify=8)
+    assert table.check["verified"]["calibrated"]["mape"] == pytest.approx(0, abs=1e-9)
+    assert table.check["verified"]["mape"] > 10
+    smaller = profile(Sized(), SPACE, (2, 4, 4), N_WAY, store=store, emit=lambda event: None, sleep=lambda s: None)
+    assert smaller.calibration == {}
+
+
+def test_a_backend_that_cannot_measure_networks_says_so():
+    """`--verify` on a backend without it ends in a traceback, or reports an agreement of nothing."""
+
+    class LayersOnly(Board):
+        def measure_network(self, layers):
+            return None
+
+    with pytest.raises(DeviceError, match="cannot measure whole networks"):
+        run(LayersOnly(), verify=2)
+
+
+def test_a_plan_asks_the_device_for_nothing_and_knows_what_is_missing(store):
+    """`--dry-run` measures; or tells a time for what is known already."""
+    rounds = Rounds(count=3, layer_s=0.5)
+    backend = Board(rounds=rounds)
+    assert plan(backend, SPACE, SHAPE, N_WAY, store=store).expected_s == pytest.approx(0.5 * 3 * N)
+    with pytest.raises(KeyboardInterrupt):
+        run(Board(stop_at=80), store)
+    found = plan(backend, SPACE, SHAPE, N_WAY, store=store, verify=4, seeds=Seeds(1))
+    assert backend.asked == []
+    known = sum(map(len, found.known.values()))
+    assert known > 70
+    assert found.expected_s == pytest.approx(0.5 * (3 * N - known + 3 * len(found.networks)))
+    assert attrs.evolve(found, known={}).expected_s > found.expected_s

@@ -1,0 +1,113 @@
+"""Exported models: what onnxruntime says of them is what torch says, and a model that differs is not passed on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import attrs
+import numpy as np
+import pytest
+import torch
+from tiny_tasks import tiny_setup
+
+from hnas.errors import ConfigError, DataError, HnasError
+from hnas.toolkit.pictures import Preparation
+from hnas_app.export import onnx_file, onnx_session
+from hnas_app.export.classifier import Classifier, classifier
+from hnas_app.export.metadata import ModelMetadata
+from hnas_app.export.onnx_file import OPSET, write_onnx
+from hnas_app.export.onnx_session import OnnxModel
+
+PREPARATION = Preparation(channels=1, height=8, width=8, invert=True)
+METADATA = ModelMetadata(
+    classes=("Äpfel", "Birnen, grün", "\n"), preparation=PREPARATION, architecture={"depth": 2}, origin={"hnas": "1"}
+)
+
+
+def network() -> Classifier:
+    setup = tiny_setup()
+    state = setup.learner.init(setup.supernet, torch.Generator().manual_seed(0))
+    kinds = {"activation1": "relu6", "activation2": "selu", "activation3": "sigmoid", "activation4": "leakyrelu"}
+    arch = setup.space.architecture(depth=4, kernel1=1, kernel2=3, kernel3=5, kernel4=3, **kinds)
+    return classifier(setup, state, arch, setup.episodes("test", "t", [0], 1))
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Classifier]:
+    """A model with every kernel, four activations and names that are no plain words."""
+    path, made = tmp_path_factory.mktemp("models") / "model.onnx", network()
+    written = write_onnx(made, path, METADATA)
+    assert (written.opset, written.difference < 1e-4, written.bytes) == (OPSET, True, path.stat().st_size)
+    return path, made
+
+
+def test_it_says_what_torch_says_of_one_image_and_of_many(exported: tuple[Path, Classifier]) -> None:
+    path, made = exported
+    x = torch.rand(7, 1, 8, 8, generator=torch.Generator().manual_seed(3))
+    model, expected = OnnxModel.open(path), made.logits(x).detach().numpy()
+    assert np.abs(model.logits(x.numpy()) - expected).max() < 1e-4
+    alone = np.concatenate([model.logits(one[None].numpy()) for one in x])
+    assert np.abs(alone - expected).max() < 1e-4
+    shares = np.exp(expected[0]) / np.exp(expected[0]).sum()
+    assert np.allclose(model.probabilities(x[0].numpy()), shares, atol=1e-5)
+
+
+def test_names_and_preparation_come_back_as_they_were(exported: tuple[Path, Classifier]) -> None:
+    assert OnnxModel.open(exported[0]).metadata == METADATA
+
+
+def test_the_opset_is_the_one_that_is_stated(exported: tuple[Path, Classifier]) -> None:
+    import onnx
+
+    model = onnx.load(exported[0])
+    onnx.checker.check_model(model, full_check=True)
+    assert [(o.domain, o.version) for o in model.opset_import if o.domain == ""] == [("", OPSET)]
+
+
+def test_a_model_that_says_something_else_is_refused(exported: tuple[Path, Classifier]) -> None:
+    path, made = exported
+    other = attrs.evolve(made, params={k: v * 1.01 for k, v in made.params.items()})
+    with pytest.raises(HnasError, match="does not say what torch says: a logit differs by"):
+        onnx_file._difference(other, path, METADATA)
+
+
+def test_metadata_that_do_not_fit_the_model_are_refused(exported: tuple[Path, Classifier], tmp_path: Path) -> None:
+    """A file edited by hand would name the wrong class, or fail in onnxruntime with a riddle."""
+    import onnx
+
+    for field, value in (("classes", '["a", "b"]'), ("preparation", PREPARATION.to_json())):
+        model = onnx.load(exported[0])
+        for entry in model.metadata_props:
+            if entry.key == f"hnas.{field}":
+                entry.value = value if isinstance(value, str) else '{"channels":3,"height":8,"width":8,"invert":true}'
+        onnx.save(model, tmp_path / "edited.onnx")
+        with pytest.raises(DataError, match="its metadata do not fit it"):
+            _ = OnnxModel.open(tmp_path / "edited.onnx").metadata
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "told"),
+    [
+        ("hnas.classes", '["one"]', "expected the names of its classes"),
+        ("hnas.classes", "not JSON", "its metadata are damaged"),
+        ("hnas.schema", "2", "this hnas reads 1"),
+        ("hnas.preparation", '{"channels": 2, "height": 8, "width": 8, "invert": true}', "not how hnas prepares"),
+        ("hnas.preparation", '{"channels": 1}', "not how hnas prepares"),
+    ],
+)
+def test_damaged_metadata_are_told(key: str, text: str, told: str) -> None:
+    with pytest.raises(DataError, match=told):
+        ModelMetadata.from_texts({**METADATA.to_texts(), key: text}, Path("m.onnx"))
+
+
+def test_without_the_packages_it_is_said_how_to_get_them(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Before a search of minutes, not after it."""
+    monkeypatch.setattr(onnx_file, "NEEDED", ("onnx", "a_package_that_is_not_there"))
+    assert not onnx_file.has_onnx()
+    with pytest.raises(ConfigError, match="needs a_package_that_is_not_there") as told:
+        write_onnx(network(), tmp_path / "m.onnx", METADATA)
+    assert told.value.hint == "pip install 'hnas[onnx]'"
+    assert list(tmp_path.iterdir()) == []
+    monkeypatch.setitem(__import__("sys").modules, "onnxruntime", None)
+    with pytest.raises(ConfigError, match="cannot be imported"):
+        onnx_session.onnxruntime()

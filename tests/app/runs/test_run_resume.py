@@ -1,0 +1,111 @@
+"""`hnas run`, killed in each phase and run again: the result is that of a run which nobody touched."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+TINY = {
+    "space.base_width": 4,
+    "task.n_way": 2,
+    "strategy.population": 8,
+    "strategy.iterations": 4,
+    "learner.inner_steps": 2,
+    "learner.first_order_epochs": 1,
+    "meta_train.epochs": 2,
+    "meta_train.iterations": 20,
+    "meta_train.tasks": 2,
+    "meta_train.shrink_start": 1,
+    "meta_train.validate_every": 2,
+    "search.tasks": 3,
+    "search.pool": 10,
+    "search.final_tasks": 5,
+    "retrain.epochs": 2,
+    "retrain.iterations": 20,
+    "retrain.tasks": 2,
+    "evaluate.tasks": 60,
+}
+# A checkpoint after every iteration: the kill falls between two of them, not before the first.
+PROGRAM = """
+import hnas_app.training.outer_loop as t
+from hnas_app.cli import main
+
+t.CHECKPOINT_SECONDS = t.REPORT_SECONDS = 0
+main()
+"""
+
+
+def start(run: Path) -> subprocess.Popen[str]:
+    settings = [part for key, value in TINY.items() for part in ("--set", f"{key}={value}")]
+    command = [sys.executable, "-c", PROGRAM, "run", "--preset", "none", "--workers", "1", "--run-dir", str(run)]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    return subprocess.Popen([*command, *settings], text=True, **pipes)  # type: ignore[call-overload, no-any-return]
+
+
+def finish(run: Path) -> dict[str, Any]:
+    process = start(run)
+    _, errors = process.communicate(timeout=300)
+    assert process.returncode == 0, errors
+    result: dict[str, Any] = json.loads((run / "evaluate.json").read_text())
+    return result
+
+
+def wait_for(run: Path, phase: str, kind: str, process: subprocess.Popen[str], count: int) -> None:
+    """Wait until a phase has told ``count`` events of a kind."""
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and process.poll() is None:
+        lines = (run / "metrics.jsonl").read_text().splitlines() if (run / "metrics.jsonl").exists() else []
+        told = [json.loads(line) for line in lines if line.endswith("}")]
+        if sum(t["phase"] == phase and t["kind"] == kind for t in told) >= count:
+            return
+        time.sleep(0.005)
+    raise AssertionError(f"the run ended (code {process.poll()}) before {phase} told {count} events of kind {kind}")
+
+
+@pytest.fixture(scope="module")
+def untouched(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    return finish(tmp_path_factory.mktemp("runs") / "untouched")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("phase", "kind", "count"),
+    [
+        ("profile", "start", 1),
+        ("meta-train", "step", 9),
+        ("adapt", "step", 2),
+        ("retrain", "step", 9),
+        ("evaluate", "step", 1),
+    ],
+)
+def test_a_run_killed_in_any_phase_ends_as_if_it_had_not_been(
+    phase: str, kind: str, count: int, tmp_path: Path, untouched: dict[str, Any]
+) -> None:
+    """A resume that repeats, skips or reorders anything changes a weight, and with it a number of the result."""
+    process = start(tmp_path / "run")
+    wait_for(tmp_path / "run", phase, kind, process, count)
+    process.kill()
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
+    assert not (tmp_path / "run" / "evaluate.json").exists()
+    assert finish(tmp_path / "run") == untouched
+
+
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_says_how_to_go_on(sent: int, tmp_path: Path) -> None:
+    """A user who stops a run must not have to find out how to continue it; nor a batch system's log reader."""
+    process = start(tmp_path / "run")
+    wait_for(tmp_path / "run", "meta-train", "step", process, 2)
+    os.kill(process.pid, sent)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert f"to go on: hnas run --run-dir {tmp_path / 'run'}" in errors
+    assert "Traceback" not in errors

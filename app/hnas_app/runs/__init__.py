@@ -1,0 +1,1 @@
+"""A run: its directory, its phases in turn, and what it leaves."""

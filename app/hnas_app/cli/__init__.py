@@ -1,4 +1,4 @@
-"""The command line: ``hnas``. One sub-command per file; none imports torch before it runs."""
+"""The command line: ``hnas``. One command a file, imported when it is used; none imports torch before it runs."""
 
 from __future__ import annotations
 
@@ -12,25 +12,10 @@ from typing import Annotated, Any
 import typer
 import typer.main
 
-from hnas._version import __version__
+from hnas import __version__
 from hnas.errors import HnasError, close_matches
-from hnas_app.cli.commands import (
-    adapt,
-    calibrate,
-    config,
-    data,
-    devices,
-    export,
-    front,
-    meta_train,
-    plugins,
-    predict,
-    profile,
-    spaces,
-)
-from hnas_app.cli.commands import run as run_command
-from hnas_app.cli.commands import runs as runs_command
 from hnas_app.cli.invocation import Invocation
+from hnas_app.cli.lazy_commands import LazyGroup
 from hnas_app.executors.this_rank import end, under_torchrun
 
 # Newer versions of typer hold a click of their own, older ones import it: either way typer exports one of its errors.
@@ -39,27 +24,13 @@ _GLOBAL = ("--debug", "--no-plugins")
 
 app = typer.Typer(
     name="hnas",
+    cls=LazyGroup,
+    rich_markup_mode=None,
     help="Meta-train one super-net, measure a device once, adapt an architecture to any few-shot task in minutes.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-app.command("run")(run_command.run)
-app.command("meta-train")(meta_train.meta_train)
-app.command("adapt")(adapt.adapt)
-app.command("retrain")(adapt.retrain)
-app.command("evaluate")(adapt.evaluate)
-app.command("export")(export.export)
-app.command("predict")(predict.predict)
-app.command("front")(front.front)
-app.command("runs")(runs_command.runs)
-app.add_typer(profile.app, name="profile")
-devices.app.command("calibrate")(calibrate.calibrate)
-app.add_typer(devices.app, name="devices")
-app.add_typer(spaces.app, name="spaces")
-app.add_typer(plugins.app, name="plugins")
-app.add_typer(data.app, name="data")
-app.add_typer(config.app, name="config")
 
 
 def _show_version(wanted: bool) -> None:

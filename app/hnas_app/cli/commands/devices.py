@@ -12,6 +12,7 @@ import typer
 from hnas.discovery import Registry, resolve
 from hnas.errors import ConfigError, DeviceError
 from hnas.toolkit.devices import Device, DeviceBook, DeviceKind, Plain, check_name, taken
+from hnas_app.cli.commands.calibrate import calibrate
 from hnas_app.cli.invocation import invocation
 from hnas_app.cli.output import print_json, print_table, say_next
 
@@ -125,3 +126,6 @@ def _confirm(yes: bool) -> Callable[[str], bool]:
         return typer.confirm(question, err=True)
 
     return ask
+
+
+app.command("calibrate")(calibrate)

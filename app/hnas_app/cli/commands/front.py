@@ -36,7 +36,7 @@ def front(
     data_root: options.DataRootOption = None,
     as_json: options.JsonOption = False,
 ) -> None:
-    """Compare what runs found on common tasks: fronts by strategy, with hypervolume, and the reference networks.
+    """Compare what runs found on common tasks: fronts by strategy, hypervolumes, the reference networks.
 
     The runs must share one super-net. On each device, the candidates of each strategy's runs make one front.
     """

@@ -1,0 +1,83 @@
+"""The commands by name: each is imported when it is used, so that ``hnas --help`` imports none of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, MutableMapping
+from importlib import import_module
+from typing import Any
+
+import typer
+import typer.main
+from typer.core import TyperGroup
+
+COMMANDS = {
+    "run": "Meta-train a super-net, measure the device, search under the limits, re-train what was found and test it.",
+    "meta-train": "Meta-train a super-net; the run directory then serves any device and limit.",
+    "adapt": "Search the architecture for a device and limits with the run's super-net.",
+    "retrain": "Train the network that was found, and the reference network, alone; does what is still to do before.",
+    "evaluate": "Test the run's networks on the test tasks and print the result; does what is still to do before.",
+    "export": "Write the network that a run found as an ONNX model and as JSON.",
+    "predict": "Classify pictures with an exported model: class and probability of each.",
+    "front": "Compare what runs found on common tasks: fronts by strategy, hypervolumes, the reference networks.",
+    "runs": "List the runs: state of each phase, and accuracy once evaluated.",
+    "profile": "Measure every distinct layer of a space on a device, or take it from the cost store.",
+    "devices": "Name the devices that are measured, and check that they can be.",
+    "spaces": "Show search spaces and the networks in them.",
+    "plugins": "List, show, check and begin plugins.",
+    "data": "List, fetch and check the data sets that tasks are drawn from.",
+    "config": "Write, show and check configurations.",
+}
+"""Each command and what it does in a line, as ``hnas --help`` shows them: the first line of its own help."""
+PLACES = {"retrain": "adapt:retrain", "evaluate": "adapt:evaluate"}
+"""Where a command is, if not in the module of its name: as a function of that name, or as ``app``, its sub-commands."""
+
+
+class LazyCommands(MutableMapping[str, Any]):
+    """Commands by name, each imported when it is asked for."""
+
+    def __init__(self) -> None:
+        self._made: dict[str, Any] = {}
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in COMMANDS:
+            raise KeyError(name)
+        if name not in self._made:
+            self._made[name] = _load(name)
+        return self._made[name]
+
+    def __setitem__(self, name: str, command: Any) -> None:
+        self._made[name] = command
+
+    def __delitem__(self, name: str) -> None:
+        del self._made[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(COMMANDS)
+
+    def __len__(self) -> int:
+        return len(COMMANDS)
+
+
+class LazyGroup(TyperGroup):
+    """The command ``hnas``. Its help is plain text: to import what draws boxes takes longer than all else together."""
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        self.commands = LazyCommands()
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Write the names and what each does, without importing any."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+def _load(name: str) -> Any:
+    """Import a command: a function of its module, or the module's own ``app`` of sub-commands."""
+    module, _, function = PLACES.get(name, f"{name.replace('-', '_')}:{name.replace('-', '_')}").partition(":")
+    found = import_module(f"hnas_app.cli.commands.{module}")
+    outer = typer.Typer(add_completion=False)
+    if hasattr(found, "app"):
+        outer.add_typer(found.app, name=name)
+    else:
+        outer.command(name)(getattr(found, function))
+    return typer.main.get_group(outer).commands[name]

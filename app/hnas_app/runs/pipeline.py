@@ -8,34 +8,33 @@ from typing import Any, TypeVar
 
 from attrs import define, field
 
-from hnas_app.training.accuracy import Accuracy
 from hnas.architecture import Architecture
 from hnas.backend import HardwareBackend
-from hnas_app.config.schema import Config
-from hnas_app.costs.limits import Constraint, Limit, check_named, default_constraint, resolve
-from hnas.cost import Cost, Metric
-from hnas_app.costs.store import CostStore
-from hnas.cost import CostTable
-from hnas_app.costs.description import described
+from hnas.cost import Cost, CostTable, Metric
 from hnas.errors import ConfigError, DataError
-from hnas_app.search.evaluator import Evaluator
 from hnas.events import Event, Listener
-from hnas_app.executors import Executor
-from hnas_app.search.feasibility import Feasibility
-from hnas.toolkit.files import read_json, write_json
 from hnas.learner import State
-from hnas_app.search.adapt import Adaption, adapt
-from hnas_app.training.evaluate import evaluate, evaluate_baseline
-from hnas_app.training.meta_train import PHASE, meta_train
+from hnas.strategy import SearchProblem, SearchStrategy
+from hnas.toolkit.files import read_json, write_json
+from hnas_app.config.schema import Config
+from hnas_app.costs.description import described
+from hnas_app.costs.limits import Constraint, Limit, check_named, default_constraint, resolve
 from hnas_app.costs.profile import profile
-from hnas_app.training.retrain import retrain
+from hnas_app.costs.store import CostStore
+from hnas_app.executors import Executor
 from hnas_app.runs.records import from_json, to_json
 from hnas_app.runs.results import NetworkResult, Results
 from hnas_app.runs.run_dir import RunDir
+from hnas_app.search.adapt import Adaption, adapt
+from hnas_app.search.evaluator import Evaluator
+from hnas_app.search.feasibility import Feasibility
 from hnas_app.search.score_store import ScoreStore
 from hnas_app.search.trace import SearchTrace
+from hnas_app.training.accuracy import Accuracy
+from hnas_app.training.evaluate import evaluate, evaluate_baseline
+from hnas_app.training.meta_train import PHASE, meta_train
+from hnas_app.training.retrain import retrain
 from hnas_app.training.setup.setup import Setup
-from hnas.strategy import SearchProblem, SearchStrategy
 
 T = TypeVar("T")
 

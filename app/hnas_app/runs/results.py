@@ -6,9 +6,9 @@ from collections.abc import Mapping
 
 from attrs import frozen
 
-from hnas_app.training.accuracy import Accuracy
 from hnas.architecture import Architecture, Option
 from hnas.cost import Cost, Metric
+from hnas_app.training.accuracy import Accuracy
 
 
 @frozen(kw_only=True)

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from attrs import frozen
 
-from hnas._version import __version__
-from hnas_app.runs.environment import changes, environment
+from hnas import __version__
 from hnas.errors import ConfigError, DataError
 from hnas.toolkit.files import read_json, write_json, write_text
-from hnas.toolkit.lock import folder_lock, is_locked
 from hnas.toolkit.json_lines import JsonLines
+from hnas.toolkit.lock import folder_lock, is_locked
+from hnas_app.runs.environment import changes, environment
 
 if TYPE_CHECKING:
     from hnas_app.config.schema import Config

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 from hnas_app.executors.this_rank import own_accelerator
 
 if TYPE_CHECKING:
-    from hnas_app.config.schema import Config
+    from hnas.discovery import Kind, Registry
     from hnas.events import Listener
+    from hnas_app.config.schema import Config
     from hnas_app.executors import Executor
     from hnas_app.runs.pipeline import Pipeline
-    from hnas.discovery import Kind, Registry
     from hnas_app.runs.run_dir import RunDir
     from hnas_app.training.setup.setup import Setup
 
@@ -75,8 +75,8 @@ def pipeline_of(
     run: RunDir, config: Config, registry: Registry, setup: Setup, executor: Executor, emit: Listener
 ) -> Pipeline:
     """Construct a run's strategy, and its backend when it is needed; events go to ``metrics.jsonl`` as well."""
-    from hnas_app.trackers.terminal import MetricsListener, fan_out
     from hnas_app.runs.pipeline import Pipeline
+    from hnas_app.trackers.terminal import MetricsListener, fan_out
 
     return Pipeline(
         run=run,

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from hnas.cost.values import DeviceInfo, LayerCosts, Measurement
 from hnas.layer import Layer
 
-if TYPE_CHECKING:
-    from hnas.backend import HardwareBackend
+
+class Pricer(Protocol):
+    """The part of a `HardwareBackend` that says what single layers cost."""
+
+    def describe(self) -> DeviceInfo: ...
+
+    def measure(self, layers: Sequence[Layer]) -> Iterable[LayerCosts]: ...
+
 
 COMBINED: dict[str, Callable[[Iterable[float]], float]] = {"sum": sum, "max": max}
 """How the layers of a network combine, by `Metric.combine`."""
@@ -20,7 +26,7 @@ def priced(info: DeviceInfo, layer: Layer) -> bool:
     return info.ops is None or layer.op in info.ops
 
 
-def sum_over_layers(backend: HardwareBackend, layers: Sequence[Layer]) -> LayerCosts:
+def sum_over_layers(backend: Pricer, layers: Sequence[Layer]) -> LayerCosts:
     """Return what a network costs where layers run one after another and nothing else costs anything.
 
     That is `HardwareBackend.measure_network` of a model; a real device measures the network itself.

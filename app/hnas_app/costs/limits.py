@@ -165,10 +165,10 @@ def _limit(constraint: Constraint, metrics: Sequence[Metric], reference: Cost | 
     return Limit(metric=metric, value=float(value), text=constraint.text)
 
 
-def _units(metric: Metric) -> Mapping[str, Fraction]:
+def _units(metric: Metric) -> Mapping[str, int]:
     """Return the units that a metric can be given in; a unit unknown here stands for itself only."""
     found = (table for table in (TIME, ENERGY, SIZE, COUNT) if metric.unit in table)
-    return next(found, {metric.unit: Fraction(1)})
+    return next(found, {metric.unit: 1})
 
 
 def _all_of(mistakes: Sequence[ConfigError]) -> ConfigError:
@@ -176,5 +176,5 @@ def _all_of(mistakes: Sequence[ConfigError]) -> ConfigError:
     return ConfigError("\n".join(map(str, mistakes)), hint="; ".join(hints) or None)
 
 
-def _names(units: Mapping[str, Fraction]) -> str:
+def _names(units: Mapping[str, int]) -> str:
     return ", ".join(repr(u) if u else "a plain number" for u in units)

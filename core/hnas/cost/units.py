@@ -1,13 +1,11 @@
-"""The units that limits know, by kind, each with its size in the kind's base unit: s, J, B or one."""
+"""The units that limits know, by kind, each as a multiple of the kind's smallest one: whole numbers, so exact."""
 
 from __future__ import annotations
 
-from fractions import Fraction
-
-TIME = {"ns": Fraction(1, 10**9), "us": Fraction(1, 10**6), "ms": Fraction(1, 1000), "s": Fraction(1)}
-ENERGY = {"nJ": Fraction(1, 10**9), "uJ": Fraction(1, 10**6), "mJ": Fraction(1, 1000), "J": Fraction(1)}
-SIZE = {k: Fraction(n) for k, n in {"B": 1, "KB": 10**3, "MB": 10**6, "KiB": 2**10, "MiB": 2**20}.items()}
-COUNT = {"": Fraction(1), "K": Fraction(10**3), "M": Fraction(10**6), "G": Fraction(10**9)}
+TIME = {"ns": 1, "us": 10**3, "ms": 10**6, "s": 10**9}
+ENERGY = {"nJ": 1, "uJ": 10**3, "mJ": 10**6, "J": 10**9}
+SIZE = {"B": 1, "KB": 10**3, "MB": 10**6, "KiB": 2**10, "MiB": 2**20}
+COUNT = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9}
 _NAMED = {u.casefold(): u for u in (*TIME, *ENERGY, *SIZE)}
 
 

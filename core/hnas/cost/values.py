@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from statistics import median
 from typing import Any, Literal
 
 from attrs import Attribute, Factory, field, frozen
@@ -127,6 +126,8 @@ class Measurement:
     @classmethod
     def of(cls, samples: Sequence[float], unit: str) -> Measurement:
         """Summarise samples, at least one."""
+        from statistics import median
+
         middle = median(samples)
         spread = median([abs(s - middle) for s in samples])
         return cls(median=middle, mad=spread, n=len(samples), unit=unit, samples=tuple(samples))

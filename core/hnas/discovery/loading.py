@@ -7,8 +7,7 @@ import inspect
 import re
 import shlex
 from functools import reduce
-from importlib.metadata import EntryPoint
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import pluggy
@@ -16,6 +15,9 @@ import pluggy
 from hnas._version import __version__
 from hnas.discovery.descriptors import API, HOOK, KINDS, Hooks, Plugin, Registered, interface
 from hnas.errors import HnasError, PluginError, close_matches
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 GROUP = "hnas"
 BUILT_IN = "hnas"

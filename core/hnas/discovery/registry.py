@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterable
-from importlib.metadata import EntryPoint, entry_points
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hnas.discovery.descriptors import Failure, Kind, Registered
 from hnas.discovery.loading import BUILT_IN, GROUP, cause_text, construct, normalised, options_of, origin, read, refusal
 from hnas.discovery.objects import is_object, object_plugin
 from hnas.errors import PluginError, close_matches
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 
 class Registry:
@@ -37,7 +39,7 @@ class Registry:
         self._third_party = third_party
         self._strict = os.environ.get("HNAS_STRICT_PLUGINS") == "1" if strict is None else strict
         self._warn = warn or (lambda text: print(text, file=sys.stderr))
-        found = entry_points(group=GROUP) if points is None else points
+        found = _entry_points() if points is None else points
         self._waiting = sorted(
             (p for p in found if (third_party or _built_in(p)) and not self._is_disabled(p.name, origin(p)[0])),
             key=lambda p: (not _built_in(p), origin(p)[0], p.name),
@@ -200,6 +202,12 @@ def _matching(registered: Iterable[Registered], kind: Kind, name: str) -> list[R
         and r.plugin.name == wanted
         and (not at or normalised(r.distribution) == normalised(distribution))
     ]
+
+
+def _entry_points() -> Iterable[EntryPoint]:
+    from importlib.metadata import entry_points  # it takes as long as all of hnas
+
+    return entry_points(group=GROUP)
 
 
 def _built_in(point: EntryPoint) -> bool:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import re
+import subprocess
+import sys
+import tomllib
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -90,3 +93,59 @@ def test_a_class_of_attrs_shows_what_it_is_made_with(required_module):
     shown = [(p.name, str(p.annotation), p.default, p.kind.value) for p in parameters]
     assert shown[:2] == [("median", "float", None, "keyword-only"), ("mad", "float", "0.0", "keyword-only")]
     assert {p.name: p.default for p in cost["DeviceInfo"].parameters}["settings"] == "..."
+
+
+PATHS = re.compile(r"`((?:core|plugins|hw_backends|search_strategies|app|tests|docs)/[\w./-]*)`")
+
+
+def test_every_path_in_the_architecture_exists():
+    """A reader who looks for something follows them."""
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    paths = PATHS.findall(page)
+    assert len(paths) > 15
+    assert [path for path in paths if not (ROOT / path).exists()] == []
+
+
+def test_every_question_in_the_architecture_has_one_answer():
+    """Twelve questions, each answered by one path, none twice."""
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8").partition("## Where would I look for")[2]
+    questions = [line for line in page.splitlines() if line.startswith("| Where ")]
+    answers = [PATHS.findall(line) for line in questions]
+    assert len(questions) == 12
+    assert {len(answer) for answer in answers} == {1}
+    assert len({answer[0] for answer in answers}) == 12
+
+
+@pytest.mark.parametrize("package", ["core/hnas", "app/hnas_app"])
+def test_the_architecture_names_every_room(package):
+    """A folder that is missing from the picture would not be found."""
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    rooms = {path.parent.name for path in (ROOT / package).glob("*/*.py")}
+    assert {room for room in rooms if not re.search(rf"\b{room}\b", page)} == set()
+
+
+TOWNCRIER = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["towncrier"]
+FRAGMENTS = sorted(
+    p for p in (ROOT / "changelog.d").iterdir() if p.name not in {"README.md", Path(TOWNCRIER["template"]).name}
+)
+
+
+def test_every_fragment_of_the_changelog_can_be_read():
+    """A fragment with another name would be left out of the next release, silently."""
+    kinds = {kind["directory"] for kind in TOWNCRIER["type"]}
+    assert kinds == {"added", "changed", "removed", "fixed"}
+    names = re.compile(rf"(?:\d+|\+)[\w.-]*\.(?:{'|'.join(kinds)})\.md")
+    assert [p.name for p in FRAGMENTS if not names.fullmatch(p.name)] == []
+    assert [p.name for p in FRAGMENTS if not p.read_text(encoding="utf-8").strip()] == []
+
+
+def test_the_next_release_has_every_fragment(required_module):
+    """`towncrier build` puts each below its kind, behind the mark in CHANGELOG.md."""
+    required_module("towncrier")
+    command = [sys.executable, "-m", "towncrier", "build", "--draft", "--version", "0"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    for fragment in FRAGMENTS:
+        first = fragment.read_text(encoding="utf-8").split()[:3]
+        assert " ".join(first) in " ".join(done.stdout.split()), fragment.name
+    assert TOWNCRIER["start_string"] in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")

@@ -64,11 +64,16 @@ COMMANDS = snippets("console")
 HNAS_COMMANDS = [c for c in COMMANDS if c.text.startswith("hnas ")]
 
 
-def test_the_readme_has_commands_to_hold():
+def test_the_documents_have_commands_to_hold():
     """A change of the blocks' form would silently leave nothing to test."""
-    readme = [c for c in HNAS_COMMANDS if c.page == "README.md"]
-    assert len([c for c in readme if not c.parse_only]) > 10
-    assert len([c for c in readme if c.parse_only]) > 5
+    pages = [c for c in HNAS_COMMANDS if c.page in {"README.md", "docs/commands.md", "docs/configuration.md"}]
+    assert len([c for c in pages if not c.parse_only]) > 10
+    assert len([c for c in pages if c.parse_only]) > 5
+
+
+def test_the_readme_is_short():
+    """Reference belongs into docs/."""
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 160
 
 
 @pytest.fixture(scope="module")

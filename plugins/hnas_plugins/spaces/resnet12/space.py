@@ -10,7 +10,7 @@ from attrs import frozen, validators
 from hnas import Architecture, Choice, Layer, SearchSpace
 from hnas.layer import Shape
 from hnas.settings import one_of, positive, setting
-from hnas_plugins.spaces.conv_layers import (
+from hnas_plugins.spaces.blocks.conv_layers import (
     ACTIVATIONS,
     KERNELS,
     ConvBlock,
@@ -21,7 +21,7 @@ from hnas_plugins.spaces.conv_layers import (
 )
 
 if TYPE_CHECKING:
-    from hnas_plugins.spaces.resnet12_supernet import ResNet12SuperNet
+    from hnas_plugins.spaces.resnet12.supernet import ResNet12SuperNet
 
 BLOCKS = 4
 CONVOLUTIONS = 3
@@ -165,7 +165,7 @@ class ResNet12(SearchSpace):
         return sorted(found)
 
     def supernet(self, input_shape: Shape, n_way: int) -> ResNet12SuperNet:
-        from hnas_plugins.spaces.resnet12_supernet import ResNet12SuperNet  # it imports torch
+        from hnas_plugins.spaces.resnet12.supernet import ResNet12SuperNet  # it imports torch
 
         return ResNet12SuperNet(self, input_shape, n_way)
 

@@ -10,7 +10,7 @@ from attrs import frozen, validators
 from hnas import Architecture, Choice, Layer, SearchSpace
 from hnas.layer import Shape
 from hnas.settings import one_of, positive, setting
-from hnas_plugins.spaces.conv_layers import (
+from hnas_plugins.spaces.blocks.conv_layers import (
     ACTIVATIONS,
     KERNELS,
     ConvBlock,
@@ -22,7 +22,7 @@ from hnas_plugins.spaces.conv_layers import (
 )
 
 if TYPE_CHECKING:
-    from hnas_plugins.spaces.vgg9_supernet import VGG9SuperNet
+    from hnas_plugins.spaces.vgg9.supernet import VGG9SuperNet
 
 DEPTH = 4
 SCALES = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 2.25)
@@ -132,7 +132,7 @@ class VGG9(SearchSpace):
         return sorted(found)
 
     def supernet(self, input_shape: Shape, n_way: int) -> VGG9SuperNet:
-        from hnas_plugins.spaces.vgg9_supernet import VGG9SuperNet  # it imports torch
+        from hnas_plugins.spaces.vgg9.supernet import VGG9SuperNet  # it imports torch
 
         return VGG9SuperNet(self, input_shape, n_way)
 

@@ -14,10 +14,10 @@ from hnas.layer import Shape
 from hnas.supernet import Params, Role
 from hnas_plugins.engine import blocks as engine
 from hnas_plugins.engine.descent import Unit, descend_by_name
-from hnas_plugins.spaces import passes
-from hnas_plugins.spaces.blocks import centre
-from hnas_plugins.spaces.conv_layers import ACTIVATIONS, KERNELS, ConvBlock, check_task
-from hnas_plugins.spaces.vgg9 import DEPTH, VGG9
+from hnas_plugins.spaces.blocks import passes
+from hnas_plugins.spaces.blocks.conv_layers import ACTIVATIONS, KERNELS, ConvBlock, check_task
+from hnas_plugins.spaces.blocks.plain import centre
+from hnas_plugins.spaces.vgg9.space import DEPTH, VGG9
 
 
 class VGG9SuperNet(SuperNet):

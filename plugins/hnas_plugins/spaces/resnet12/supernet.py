@@ -15,12 +15,12 @@ from hnas.layer import Shape
 from hnas.supernet import Params, Role
 from hnas_plugins.engine import blocks as engine
 from hnas_plugins.engine.descent import Unit, descend_by_name
-from hnas_plugins.spaces import passes
-from hnas_plugins.spaces.blocks import ACTIVATIONS, centre
-from hnas_plugins.spaces.conv_layers import ACTIVATIONS as NAMES
-from hnas_plugins.spaces.conv_layers import KERNELS, check_task
-from hnas_plugins.spaces.drop_block import DropBlock
-from hnas_plugins.spaces.resnet12 import BLOCKS, CONVOLUTIONS, ResidualBlock, ResNet12
+from hnas_plugins.spaces.blocks import passes
+from hnas_plugins.spaces.blocks.conv_layers import ACTIVATIONS as NAMES
+from hnas_plugins.spaces.blocks.conv_layers import KERNELS, check_task
+from hnas_plugins.spaces.blocks.drop_block import DropBlock
+from hnas_plugins.spaces.blocks.plain import ACTIVATIONS, centre
+from hnas_plugins.spaces.resnet12.space import BLOCKS, CONVOLUTIONS, ResidualBlock, ResNet12
 
 
 class ResNet12SuperNet(SuperNet):

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from hnas_plugins.spaces.blocks.conv_layers import ACTIVATIONS, KERNELS
-from hnas_plugins.spaces.vgg9.space import SCALES, VGG9, VGG9Options
+from hnas_plugins.spaces.vgg9 import VGG9, VGG9Options
+from hnas_plugins.spaces.vgg9.geometry import SCALES
 
 LEAD = (2,)
 """A leading dimension, as of the inner steps, which sharing must leave alone."""

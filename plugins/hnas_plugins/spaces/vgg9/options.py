@@ -1,0 +1,38 @@
+"""Options of the VGG9 space."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from attrs import frozen, validators
+
+from hnas.settings import one_of, positive, setting
+
+
+@frozen(kw_only=True)
+class VGG9Options:
+    """Options of the space. Each changes what its networks are, so results are compared under equal options only."""
+
+    base_width: int = setting(64, "channels of a layer at scale 1", positive)
+    ge: bool = setting(True, "global expansion: search the layers' widths", validators.instance_of(bool))
+    anl: bool = setting(True, "adaptive number of layers: search the depth, 1 to 4", validators.instance_of(bool))
+    pool: int = setting(1, "n of the n×n average pooling before the classifier; the paper's is 5 for 84×84", positive)
+    downsample: Literal["stride", "pool"] = setting(
+        "stride",
+        "what halves the maps: convolutions of stride 2, or 2×2 max-pooling as in MAML++",
+        one_of("stride", "pool"),
+    )
+    heads: Literal["shared", "depth"] = setting(
+        "shared", "classifiers of the super-net: one, or one for each depth", one_of("shared", "depth")
+    )
+    norms: Literal["shared", "kernel", "width", "activation", "sum"] = setting(
+        "shared",
+        "scale and shift of the super-net's normalisations: one for each layer, one for each option of a choice, or "
+        "the sum of those of all three",
+        one_of("shared", "kernel", "width", "activation", "sum"),
+    )
+    kernels: Literal["crop", "transform", "own"] = setting(
+        "crop",
+        "small kernels of the super-net: the centre of the large ones, that through a learned matrix, or their own",
+        one_of("crop", "transform", "own"),
+    )

@@ -140,9 +140,9 @@ def tune(options: argparse.Namespace) -> None:
         setup, state = phases.setup, phases.meta_train()
     reference = setup.space.references()[REFERENCE]
     plan = attrs.evolve(PLAN, epochs=1, iterations=options.iterations, validate_every=1)
-    options_of = setup.learner.options() | {"meta_lr": 2e-3, "first_order_epochs": 0}
+    options_of = attrs.evolve(phases.config.learner.options, meta_lr=2e-3, first_order_epochs=0)
     for name, prefixes in TUNED.items():
-        tuned = attrs.evolve(setup, learner=Tuner(MAMLPlusPlusOptions(**options_of), prefixes))
+        tuned = attrs.evolve(setup, learner=Tuner(options_of, prefixes))
         start = {k: torch.zeros_like(v) if k.startswith("outer/") else v.clone() for k, v in state.items()}
         found = trained(tuned, plan, lambda _: (reference,), start)
         row = {"run": options.run.name, "tuned": name, "iterations": options.iterations, **found}

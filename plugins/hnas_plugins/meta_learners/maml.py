@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Literal
 
-import attrs
 import torch
 from torch import Tensor
 
@@ -34,9 +33,6 @@ class MAML(MetaLearner):
         self._options = options
         self._batching = Batching(options)
         self._replay = Replay()
-
-    def options(self) -> dict[str, Any]:
-        return attrs.asdict(self._options)
 
     def init(self, supernet: SuperNet, generator: torch.Generator) -> State:
         o = self._options

@@ -45,8 +45,7 @@ class MAML(MetaLearner):
                 value = value.expand(o.inner_steps, *value.shape).clone()
             state[f"params/{name}"] = value
             if roles[name] == "weight":
-                groups = (supernet.rate_groups,) if o.rates_by_group else ()
-                state[f"lslr/{name}"] = torch.full((*groups, o.inner_steps), o.inner_lr)
+                state[f"lslr/{name}"] = torch.full((o.inner_steps,), o.inner_lr)
             elif roles[name] == "norm" and o.per_step_statistics:
                 layer = name.rpartition(".")[0]
                 shape = (o.inner_steps + 1, value.shape[-1])

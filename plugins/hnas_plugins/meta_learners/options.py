@@ -30,9 +30,6 @@ class MAMLPlusPlusOptions:
         "convolutions by its square root, or in proportion",
         one_of("none", "head", "sqrt", "linear"),
     )
-    rates_by_group: bool = setting(
-        False, "learn inner rates for each group of sub-networks that the space names, such as those of a depth"
-    )
     rates_lr_factor: float = setting(
         1.0, "outer learning rate of the learned inner rates, as a multiple of meta_lr", positive
     )

@@ -35,7 +35,6 @@ class ResNet12SuperNet(SuperNet):
     """
 
     task_batched = True
-    rate_groups = BLOCKS
 
     def __init__(self, space: SearchSpace, geometry: Geometry, input_shape: Shape, n_way: int) -> None:
         check_task(space.name, input_shape, n_way)
@@ -111,9 +110,6 @@ class ResNet12SuperNet(SuperNet):
                 channels = c.width
         shared["fc.weight"], shared["fc.bias"] = params["fc.weight"][..., :channels, :], params["fc.bias"]
         return shared
-
-    def rate_group(self, arch: Architecture) -> int:
-        return len(self._geometry.blocks(arch)) - 1
 
     def fan_ratios(self, arch: Architecture) -> Mapping[str, float]:
         """Return the ratio of each layer's fan-in to that of the reference network (3×3, scale 1)."""

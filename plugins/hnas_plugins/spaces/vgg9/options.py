@@ -22,17 +22,13 @@ class VGG9Options:
         "what halves the maps: convolutions of stride 2, or 2×2 max-pooling as in MAML++",
         one_of("stride", "pool"),
     )
-    heads: Literal["shared", "depth"] = setting(
-        "shared", "classifiers of the super-net: one, or one for each depth", one_of("shared", "depth")
-    )
-    norms: Literal["shared", "kernel", "width", "activation", "sum"] = setting(
+    norms: Literal["shared", "activation"] = setting(
         "shared",
-        "scale and shift of the super-net's normalisations: one for each layer, one for each option of a choice, or "
-        "the sum of those of all three",
-        one_of("shared", "kernel", "width", "activation", "sum"),
+        "scale and shift of the super-net's normalisations: one for each layer, or one for each activation",
+        one_of("shared", "activation"),
     )
-    kernels: Literal["crop", "transform", "own"] = setting(
+    kernels: Literal["crop", "transform"] = setting(
         "crop",
-        "small kernels of the super-net: the centre of the large ones, that through a learned matrix, or their own",
-        one_of("crop", "transform", "own"),
+        "small kernels of the super-net: the centre of the large ones, or that through a learned matrix",
+        one_of("crop", "transform"),
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from attrs import frozen, validators
 
 from hnas.settings import at_least_0, fraction, one_of, positive, setting
@@ -10,6 +12,8 @@ from hnas.settings import at_least_0, fraction, one_of, positive, setting
 @frozen(kw_only=True)
 class MAMLPlusPlusOptions:
     """MAML++ (Antoniou et al., ICLR 2019). The defaults are the paper's settings for Omniglot."""
+
+    REMOVED: ClassVar = {"rates_by_group": (True,)}
 
     inner_steps: int = setting(5, "gradient steps of the inner loop", positive)
     inner_lr: float = setting(0.1, "learning rate of the inner loop, the initial one with learned rates", positive)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from attrs import frozen, validators
 
@@ -12,6 +12,8 @@ from hnas.settings import one_of, positive, setting
 @frozen(kw_only=True)
 class VGG9Options:
     """Options of the space. Each changes what its networks are, so results are compared under equal options only."""
+
+    REMOVED: ClassVar = {"heads": ("depth",), "norms": ("kernel", "width", "sum"), "kernels": ("own",)}
 
     base_width: int = setting(64, "channels of a layer at scale 1", positive)
     ge: bool = setting(True, "global expansion: search the layers' widths", validators.instance_of(bool))

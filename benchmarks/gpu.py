@@ -28,8 +28,8 @@ from meta_step import Case, disagreement, learner_of
 from plain_loop import Start, adapt
 from torch import Tensor
 
-from hnas_plugins.spaces import blocks
-from hnas_plugins.spaces.grouped_convolution import grouped_convolution
+from hnas_plugins.spaces.blocks import plain as blocks
+from hnas_plugins.spaces.blocks.grouped_convolution import grouped_convolution
 
 LIMIT = 1e-6
 ORDERS = ("second", "first", "score")

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from hnas import Architecture, Episodes
 from hnas.learner import State
-from hnas_plugins.spaces.conv_layers import ConvBlock
+from hnas_plugins.spaces.blocks.conv_layers import ConvBlock
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": F.relu,

@@ -6,9 +6,9 @@ hnas run --preset quick --learner ./examples/custom_learner.py:Reptile
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
-from attrs import asdict, frozen
+from attrs import frozen
 
 from hnas import Architecture, Episodes, MetaLearner, Progress, Scores, SuperNet
 from hnas.learner import Gradient, State
@@ -33,9 +33,6 @@ class Reptile(MetaLearner):
 
     def __init__(self, options: Options) -> None:
         self._options = options
-
-    def options(self) -> dict[str, Any]:
-        return asdict(self._options)
 
     def init(self, supernet: SuperNet, generator: torch.Generator) -> State:
         """All that is learnt are the super-net's own parameters."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from attrs import frozen
 
@@ -112,7 +112,3 @@ class MetaLearner(ABC):
         A search that scores candidates in part goes on by as many.
         """
         return 1
-
-    def options(self) -> dict[str, Any]:
-        """Return the settings that results depend on, for the run's record."""
-        return {}

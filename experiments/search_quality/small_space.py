@@ -7,7 +7,7 @@ from itertools import product
 
 from hnas import Architecture, Choice, Layer, SearchSpace, SuperNet
 from hnas.layer import Shape
-from hnas_plugins.spaces.conv_layers import ACTIVATIONS
+from hnas_plugins.spaces.blocks.conv_layers import ACTIVATIONS
 from hnas_plugins.spaces.vgg9 import VGG9, VGG9Options
 
 BASE_WIDTH = 8

@@ -58,8 +58,6 @@ class Narrowing:
     """What a super-net is trained on: ``left`` are the options that remain of each kind of choice."""
 
     left: Mapping[str, tuple[object, ...]] = attrs.field(factory=dict)
-    same_kernel: bool = False
-    """All layers of a network have one kernel size."""
     space: Mapping[str, object] = attrs.field(factory=dict)
     iterations: int = PLAN.iterations
     """In each epoch."""
@@ -74,8 +72,6 @@ NARROWED = {
     "kernel-a-third": Narrowing(left={"kernel": (3,)}, iterations=PLAN.iterations // 3),
     "kernel-3-or-5": Narrowing(left={"kernel": (3, 5)}),
     "kernel-1-or-3": Narrowing(left={"kernel": (1, 3)}),
-    "own-kernels": Narrowing(space={"kernels": "own"}),
-    "own-kernels-same": Narrowing(space={"kernels": "own"}, same_kernel=True),
     "transform": Narrowing(space={"kernels": "transform"}),
 }
 TUNED: dict[str, tuple[str, ...]] = {
@@ -106,13 +102,11 @@ def narrowed(space: SearchSpace, narrowing: Narrowing, setup: Setup) -> Sampler:
     """Return a uniform sampler of the architectures that a narrowing leaves."""
 
     def one(generator: np.random.Generator) -> Architecture:
-        picked: dict[str, int] = {}
+        genes = []
         for choice in space.choices:
             kind = choice.name.rstrip("1234")
             allowed = narrowing.left.get(kind, choice.options)
-            gene = choice.options.index(allowed[int(generator.integers(len(allowed)))])  # type: ignore[arg-type]
-            picked[choice.name] = picked.get("kernel1", gene) if narrowing.same_kernel and kind == "kernel" else gene
-        genes = picked.values()
+            genes.append(choice.options.index(allowed[int(generator.integers(len(allowed)))]))  # type: ignore[arg-type]
         return space.canonical(Architecture(space.name, tuple(genes)))
 
     def sampler(progress: Any) -> list[Architecture]:
@@ -140,9 +134,9 @@ def tune(options: argparse.Namespace) -> None:
         setup, state = phases.setup, phases.meta_train()
     reference = setup.space.references()[REFERENCE]
     plan = attrs.evolve(PLAN, epochs=1, iterations=options.iterations, validate_every=1)
-    options_of = setup.learner.options() | {"meta_lr": 2e-3, "first_order_epochs": 0}
+    options_of = attrs.evolve(phases.config.learner.options, meta_lr=2e-3, first_order_epochs=0)
     for name, prefixes in TUNED.items():
-        tuned = attrs.evolve(setup, learner=Tuner(MAMLPlusPlusOptions(**options_of), prefixes))
+        tuned = attrs.evolve(setup, learner=Tuner(options_of, prefixes))
         start = {k: torch.zeros_like(v) if k.startswith("outer/") else v.clone() for k, v in state.items()}
         found = trained(tuned, plan, lambda _: (reference,), start)
         row = {"run": options.run.name, "tuned": name, "iterations": options.iterations, **found}

@@ -42,7 +42,7 @@ TOGETHER = {
     "learner.rate_scaling": "linear",
     "space.norms": "activation",
 }
-VARIANTS: dict[str, tuple[str, dict[str, object]]] = {
+VARIANTS: dict[str, tuple[str, dict[str, object] | None]] = {
     "uniform": ("one uniformly random architecture a meta-batch", {}),
     "paper": (
         "Eq. 4 of the paper, its shares of the training",
@@ -58,14 +58,14 @@ VARIANTS: dict[str, tuple[str, dict[str, object]]] = {
     "rates-head": ("inner rate of the classifier over its fan-in", {**FOUR, "learner.rate_scaling": "head"}),
     "rates-sqrt": ("also those of convolutions by the root of theirs", {**FOUR, "learner.rate_scaling": "sqrt"}),
     "rates-linear": ("also those of convolutions in proportion", {**FOUR, "learner.rate_scaling": "linear"}),
-    "rates-depth": ("inner rates learnt for each depth", {**FOUR, "learner.rates_by_group": "true"}),
-    "heads": ("a classifier for each depth", {**FOUR, "space.heads": "depth"}),
-    "norms-kernel": ("gamma and beta for each kernel size", {**FOUR, "space.norms": "kernel"}),
-    "norms-width": ("gamma and beta for each width", {**FOUR, "space.norms": "width"}),
+    "rates-depth": ("inner rates learnt for each depth", None),
+    "heads": ("a classifier for each depth", None),
+    "norms-kernel": ("gamma and beta for each kernel size", None),
+    "norms-width": ("gamma and beta for each width", None),
     "norms-activation": ("gamma and beta for each activation", {**FOUR, "space.norms": "activation"}),
-    "norms-sum": ("gamma and beta as a sum of three: of kernel, width, activation", {**FOUR, "space.norms": "sum"}),
+    "norms-sum": ("gamma and beta as a sum of three: of kernel, width, activation", None),
     "transform": ("kernel transform (OFA, Cai et al., ICLR 2020)", {**FOUR, "space.kernels": "transform"}),
-    "own-kernels": ("weights of their own for each kernel size", {**FOUR, "space.kernels": "own"}),
+    "own-kernels": ("weights of their own for each kernel size", None),
     "rate-2e-3": ("meta learning rate 2e-3", {**FOUR, "learner.meta_lr": 2e-3}),
     "rate-1e-3": ("meta learning rate 1e-3", {**FOUR, "learner.meta_lr": 1e-3}),
     "rates-slow": ("inner rates learnt at a tenth of the meta learning rate", {**FOUR, "learner.rates_lr_factor": 0.1}),
@@ -81,6 +81,7 @@ VARIANTS: dict[str, tuple[str, dict[str, object]]] = {
     ),
     "clamp": ("meta-gradient clamped to 0.1", {**FOUR, "learner.gradient_clamp": 0.1}),
 }
+"""What it is, and its settings; ``None`` for the row of a removed option, which cannot be measured again."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -95,12 +96,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.data_root is None or options.runs is None:
         parser.error("--data-root and --runs are needed to train")
     for name in options.names or VARIANTS:
-        measure(name, options.runs / name, options.data_root)
+        if VARIANTS[name][1] is not None:
+            measure(name, options.runs / name, options.data_root)
+        elif options.names:
+            parser.error(f"the option of {name} was removed")
 
 
 def measure(name: str, run: Path, data_root: str) -> None:
     idea, changes = VARIANTS[name]
-    settings = {**BASE, **changes}
+    settings = {**BASE, **(changes or {})}
     sets = [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
     hnas = [str(Path(sys.executable).with_name("hnas")), "meta-train", "--preset", "none", "--tasks", "omniglot"]
     began = time.perf_counter()

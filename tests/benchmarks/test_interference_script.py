@@ -53,12 +53,6 @@ def test_only_the_options_that_are_left_are_drawn(interference: Any, name: str, 
     assert len(set().union(*(of_kind(o, "activation") for o in found))) == 6  # the other choices stay free
 
 
-def test_one_kernel_size_for_all_layers(interference: Any) -> None:
-    found = drawn(interference, "own-kernels-same")
-    assert {len(of_kind(o, "kernel")) for o in found} == {1}
-    assert set().union(*(of_kind(o, "kernel") for o in found)) == {1, 3, 5}
-
-
 def test_only_the_named_parameters_go_on_being_trained(interference: Any) -> None:
     """What `tune` says about a part of the super-net would be wrong if others moved too."""
     options = MAMLPlusPlusOptions(meta_lr=0.1)

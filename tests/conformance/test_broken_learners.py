@@ -68,11 +68,6 @@ class HoldsALambda(Learner):
         self.schedule = lambda progress: 1.0
 
 
-class UnrecordableOptions(Learner):
-    def options(self) -> Any:
-        return {"rate": torch.ones(())}
-
-
 class TouchesTheState(Learner):
     def gradient(self, supernet: Any, state: Any, *given: Any) -> Any:
         found = super().gradient(supernet, state, *given)
@@ -136,7 +131,6 @@ BROKEN = {
     RemembersItsSteps: "test_state_survives_its_file",
     HidesARate: "test_workers_do_without_the_outer_state",
     HoldsALambda: "test_can_be_sent_to_workers",
-    UnrecordableOptions: "test_can_be_sent_to_workers",
     TouchesTheState: "test_gradient_is_finite_and_changes_nothing",
     Averages: "test_gradient_is_a_sum_over_tasks",
     Climbs: "test_loss_falls",

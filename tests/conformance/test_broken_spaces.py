@@ -31,7 +31,7 @@ class Space(TinySpace):
         super().__init__(depth=2, widths=(2, 4), norm=True)
 
     def supernet(self, input_shape: Any, n_way: int) -> TinySuperNet:
-        return self.net(self, input_shape, n_way)
+        return self.net(self, input_shape, n_way, norm=self.norm)
 
 
 # ---------------------------------------------------------------- spaces

@@ -27,9 +27,9 @@ class TestMAMLPlusPlus(LearnerConformance):
 
 
 class TestMAMLPlusPlusOnTheFastPath(TestMAMLPlusPlus):
-    """The built-in super-nets compute tasks in batches, with kernels of their own, by groups of learning rates."""
+    """The built-in super-nets compute tasks in batches, with kernels of their own."""
 
-    @pytest.fixture(autouse=True, params=[{}, {"rates_by_group": True}, {"statistics": "running"}])
+    @pytest.fixture(autouse=True, params=[{}, {"statistics": "running"}])
     def _given(self, request: pytest.FixtureRequest) -> None:
         self.given = request.param
 

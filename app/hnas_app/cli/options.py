@@ -98,6 +98,7 @@ def load(
     run_dir: Path | None = None,
     device: str | None = None,
     quiet: bool = False,
+    only_read: bool = False,
     **flags: Any,
 ) -> LoadedConfig:
     """Resolve the options of a command; ``flags`` are top-level keys such as ``space``, ``seed`` or ``workers``.
@@ -116,6 +117,7 @@ def load(
         preset=preset,
         file=config,
         run_dir=run_dir,
+        only_read=only_read,
         sets=[split_set(text) for text in sets or ()],
         flags={**flags, "tasks.root": data_root, "backend.device": device, "constraints": limits},
     )

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 SAME_RESULTS = ("workers", "executor", "accelerator", "data_root")
 """Flags that a further phase of a run may be given, because its results do not depend on them."""
 
+ONLY_READ = ("export",)
+"""Commands that may be given a run with removed options, see `load_config`."""
+
 
 @contextmanager
 def started(call: Invocation, command: str, run_dir: Path | None, **flags: Any) -> Iterator[Pipeline]:
@@ -43,7 +46,7 @@ def started(call: Invocation, command: str, run_dir: Path | None, **flags: Any) 
 def continued(call: Invocation, command: str, path: Path, **flags: Any) -> Iterator[Pipeline]:
     """Yield the pipeline of a run for a further phase; of a new run beside it where ``flags`` are not its settings."""
     refuse_ranks(command)
-    run, loaded = _finished_run(call, path, **flags)
+    run, loaded = _finished_run(call, path, command in ONLY_READ, **flags)
     with _pipeline(call, loaded, run, resume=f"hnas {command} {run.path}") as phases:
         yield phases
 
@@ -76,7 +79,7 @@ def load_checked(call: Invocation, **flags: Any) -> LoadedConfig:
     return loaded
 
 
-def _finished_run(call: Invocation, path: Path, **flags: Any) -> tuple[RunDir, LoadedConfig]:
+def _finished_run(call: Invocation, path: Path, only_read: bool, **flags: Any) -> tuple[RunDir, LoadedConfig]:
     """Open a run directory for a further phase. Flags that differ from its settings make a new run beside it.
 
     Raises `ConfigError` where it is the environment that differs: no new run was asked for then.
@@ -87,11 +90,11 @@ def _finished_run(call: Invocation, path: Path, **flags: Any) -> tuple[RunDir, L
             f"{path} belongs to a sweep that is not finished: the searches of its pairs go on together",
             hint=f"finish the sweep first: hnas adapt {path.parent}",
         )
-    own = options.load(call, config=run.config_path)
+    own = options.load(call, config=run.config_path, only_read=only_read)
     given = {k: v for k, v in flags.items() if v is not None and v != [] and k not in SAME_RESULTS}
-    loaded = load_checked(call, config=run.config_path, **flags)
+    loaded = load_checked(call, config=run.config_path, only_read=only_read, **flags)
     if not given or loaded.config == own.config:
-        run.check_config(loaded.config)
+        run.check_config(loaded.config, only_read=only_read)
         return run, loaded
     new = run.branch(loaded.config)
     note(f"the settings differ from those of {path}; a new run, {new.path}, starts from its super-net")

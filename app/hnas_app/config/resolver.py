@@ -14,9 +14,10 @@ from hnas.discovery import KINDS, Kind, Registry
 from hnas.errors import ConfigError, HnasError, PluginError, close_matches
 from hnas_app.config.mistakes import Mistakes
 from hnas_app.config.presets import PRESETS, applied
+from hnas_app.config.removed import removed_of
 from hnas_app.config.schema import Config, LoadedConfig, PluginChoice
 from hnas_app.config.sources import Entry
-from hnas_app.config.values import describe, read, read_text, sentence, validate
+from hnas_app.config.values import describe, parse_text, read, read_text, sentence, validate
 from hnas_app.costs.limits import Constraint
 
 _FIELDS = {f.name: f for f in attrs.fields(Config)}
@@ -41,6 +42,7 @@ class Resolver:
 
     registry: Registry
     mistakes: Mistakes
+    only_read: bool = False
     origins: dict[str, str] = field(factory=dict)
     notes: list[str] = field(factory=list)
 
@@ -165,6 +167,7 @@ class Resolver:
             [e for e in layer if e.keys[0] == kind and e.keys[1] != "name" and self._is_meant(e, whose, name)]
             for whose, layer in zip(own, layers, strict=True)
         ]
+        meant = [[e for e in layer if not self._is_removed(i, e, cls, hints)] for i, layer in enumerate(meant)]
         lenient = _usable(preset, cls, hints)
         values = self._values(kind, _fields(cls), hints, lenient, meant, default="plugin default")
         self.origins[f"{kind}.name"] = origin
@@ -193,6 +196,21 @@ class Resolver:
         key = ".".join(entry.keys)
         self.notes.append(f"{key} ({entry.origin}) was given for {whose!r} and is not used with {chosen!r}")
         return False
+
+    def _is_removed(self, layer: int, entry: Entry, cls: type, hints: Mapping[str, Any]) -> bool:
+        """Tell whether an option is gone, or has a value that is: a mistake unless a run recorded what is done now."""
+        name, gone = entry.keys[1], entry.keys[1] not in _fields(cls)
+        values = removed_of(cls).get(name)
+        value = parse_text(entry.value) if entry.text else entry.value
+        if values is None or (not gone and value not in values):
+            return False
+        if not entry.recorded:
+            text = "this option was removed" if gone else f"{value!r} was removed, expected {describe(hints[name])}"
+            self.mistakes.add_entry(layer, entry, text)
+        elif value in values and not self.only_read:
+            text = f"{value!r} was removed, so this run can be shown, but not gone on with"
+            self.mistakes.add_entry(layer, entry, text)
+        return True
 
     def _make(self, section: str, cls: type, values: Mapping[str, Any]) -> Any:
         if self.mistakes:

@@ -37,6 +37,8 @@ class Entry:
     """As a mistake begins: ``line 6``, ``HNAS_SEED``, ``--seed``."""
     line: int = 0
     text: bool = False
+    recorded: bool = False
+    """Whether it stands in the ``config.toml`` of a run, which an earlier version may have written."""
 
 
 def from_file(path: Path) -> list[Entry]:
@@ -53,11 +55,12 @@ def from_file(path: Path) -> list[Entry]:
         tree = tomllib.loads(text)
     except tomllib.TOMLDecodeError as cause:
         raise ConfigError(f"the configuration {path} is not TOML: {cause}") from cause
-    lines = KeyLines(text)
+    lines, recorded = KeyLines(text), path.name == "config.toml" and path.with_name("run.json").is_file()
     entries = []
     for keys, value in _leaves(tree):
         line = lines.of(*keys)
-        entries.append(Entry(keys=keys, value=value, origin=f"{path} line {line}", where=f"line {line}", line=line))
+        origin, where = f"{path} line {line}", f"line {line}"
+        entries.append(Entry(keys=keys, value=value, origin=origin, where=where, line=line, recorded=recorded))
     return entries
 
 

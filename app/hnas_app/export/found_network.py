@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from hnas.errors import ConfigError
+from hnas.learner import State
 from hnas.toolkit.pictures import PictureTask, Preparation
 from hnas_app.export.classifier import Classifier, classifier
 from hnas_app.export.files import Subject
@@ -20,6 +22,7 @@ def found_network(phases: Pipeline, given: tuple[Preparation, PictureTask] | Non
     arch = phases.adapt().chosen.arch
     alone = is_retrained(phases)
     setup, state = weights(phases, arch, alone=alone)
+    _check_removed(phases, setup, state)
     if given is None:
         preparation, classes = _prepared(phases), tuple(f"class {i + 1}" for i in range(setup.n_way))
         task, episode = "an example: the first validation task", setup.episodes("validation", PURPOSE, [0], 1)
@@ -32,6 +35,21 @@ def found_network(phases: Pipeline, given: tuple[Preparation, PictureTask] | Non
         classes=classes, preparation=preparation, weights="re-trained" if alone else "super-net", task=task
     )
     return setup, classifier(setup, state, arch, episode), subject
+
+
+def _check_removed(phases: Pipeline, setup: Setup, state: State) -> None:
+    """Raise `ConfigError` unless the weights are those of a network alone that removed options left no trace in."""
+    removed = phases.run.removed(phases.config)
+    if not removed:
+        return
+    fresh = setup.learner.init(setup.supernet, setup.seeds.torch("removed"))
+    if setup.alone is None or {k: v.shape for k, v in fresh.items()} != {k: v.shape for k, v in state.items()}:
+        told = ", ".join(f"{k}={v!r}" for k, v in removed.items())
+        raise ConfigError(
+            f"the {'super-net' if setup.alone is None else 're-trained'} weights of {phases.run.path} cannot be "
+            f"exported: {told} was removed",
+            hint="use the version of hnas that wrote the run",
+        )
 
 
 def is_retrained(phases: Pipeline) -> bool:

@@ -103,7 +103,7 @@ def check_one_supernet(runs: Sequence[FinishedRun]) -> None:
             differs.append(f"{run.path}: its super-net is another one (checksum {run.weights[:12]}…)")
         for section in SHARED:
             a, b = (_without(r.config.get(section, {}), ELSEWHERE) for r in (first, run))
-            keys = [k for k in dict.fromkeys([*a, *b]) if a.get(k) != b.get(k)]
+            keys = [k for k in a if k in b and a[k] != b[k]]  # another version's run has options that one lacks
             differs += [f"{run.path}: {section}.{k} is {b.get(k)!r}, not {a.get(k)!r}" for k in keys]
     if differs:
         told = "\n".join(differs)

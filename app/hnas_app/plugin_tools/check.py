@@ -160,7 +160,8 @@ def _factory(registered: Registered, options: Any, made: list[Any]) -> Iterator[
 
 def _interface(registered: Registered, made: Any) -> Iterator[tuple[Level, str]]:
     try:
-        yield from ((level, told) for level, told in CHECKS[registered.kind](made))
+        check = CHECKS.get(registered.kind)
+        yield from check(made) if check else ()
         if registered.kind == "space" and registered.module and made.name != registered.plugin.name:
             yield "warning", f"its space calls itself {made.name!r}, not {registered.plugin.name!r}"
     except PluginError:

@@ -176,26 +176,29 @@ class RunDir:
 
     # ---------------------------------------------------------------- resume
 
-    def check_config(self, config: Config) -> list[str]:
+    def check_config(self, config: Config, *, only_read: bool = False) -> list[str]:
         """Compare ``config`` with the run's own. Raises `ConfigError` that lists every value which results depend on.
 
         Returns a sentence for each other value that differs. An option that the run does not know came with a newer
-        version of hnas or of a plugin; at its default it is taken to do what was done before it was there.
+        version of hnas or of a plugin; at its default it is taken to do what was done before it was there. Removed
+        options are passed over as by `load_config`.
         """
         import tomllib
 
         from hnas_app.config.dump import at_default, dump_toml
+        from hnas_app.config.removed import removed_in
 
-        try:
-            before = _flat(tomllib.loads(self.config_path.read_text(encoding="utf-8")))
-        except (OSError, ValueError) as cause:
-            raise DataError(f"{self.config_path} is missing or damaged: {cause}") from cause
+        before, removed = self._flat_config(), self.removed(config)
         now = _flat(tomllib.loads(dump_toml(config)))
-        keys = dict.fromkeys([*before, *now])
+        passed = {k for k in removed_in(config) if (only_read if k in removed else k not in now)}
+        keys = [k for k in dict.fromkeys([*before, *now]) if k not in passed]
         differs = {k: (before.get(k), now.get(k)) for k in keys if before.get(k) != now.get(k)}
         new = {k for k in differs if k not in before} & at_default(config)
         if wrong := {k: v for k, v in differs.items() if k not in NOT_RESULTS and k not in new}:
-            listed = "\n".join(f"{k}: {old!r} in the run, {new!r} now" for k, (old, new) in wrong.items())
+            listed = "\n".join(
+                f"{k}: {old!r} in the run, {'removed since' if k in removed else f'{new!r} now'}"
+                for k, (old, new) in wrong.items()
+            )
             raise ConfigError(
                 f"the configuration differs from that of the run {self.path}:\n{listed}",
                 hint="leave these settings out to go on with the run's own, or start a new run without --run-dir",
@@ -206,6 +209,21 @@ class RunDir:
             else f"{k} is {value!r} now, {old!r} when the run began"
             for k, (old, value) in differs.items()
         ]
+
+    def removed(self, config: Config) -> dict[str, Any]:
+        """Return the run's values, by dotted key, that the options of the plugins in ``config`` no longer have."""
+        from hnas_app.config.removed import removed_in
+
+        before = self._flat_config()
+        return {k: before[k] for k, values in removed_in(config).items() if before.get(k) in values}
+
+    def _flat_config(self) -> dict[str, Any]:
+        import tomllib
+
+        try:
+            return _flat(tomllib.loads(self.config_path.read_text(encoding="utf-8")))
+        except (OSError, ValueError) as cause:
+            raise DataError(f"{self.config_path} is missing or damaged: {cause}") from cause
 
     def environment_changes(self) -> list[str]:
         """Return a sentence for what changed since the run began, where versions did."""

@@ -74,7 +74,7 @@ class TinySpace(SearchSpace):
     def supernet(self, input_shape: Shape, n_way: int) -> TinySuperNet:
         from hnas_app.testing.tiny_supernet import TinySuperNet  # it imports torch
 
-        return TinySuperNet(self, input_shape, n_way)
+        return TinySuperNet(self, input_shape, n_way, norm=self.norm)
 
     def everything(self) -> list[Architecture]:
         """Return every distinct architecture, by enumeration."""

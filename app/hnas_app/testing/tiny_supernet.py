@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -11,10 +10,8 @@ from torch.nn import functional as F
 
 from hnas.architecture import Architecture
 from hnas.layer import Shape
+from hnas.space import SearchSpace
 from hnas.supernet import NormStats, Params, Role, SuperNet
-
-if TYPE_CHECKING:
-    from hnas_app.testing.tiny_space import TinySpace
 
 _ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": F.relu,
@@ -28,11 +25,12 @@ _ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 class TinySuperNet(SuperNet):
     """Share weights by the first channels and the centre of the largest kernel; a classifier for each depth.
 
-    The classifier reads the map without pooling it, so its features are (channels, height × width) of each depth.
+    The classifier reads the map without pooling it, so its features are (channels, height × width) of each depth. With
+    ``norm`` a batch normalisation follows each convolution.
     """
 
-    def __init__(self, space: TinySpace, input_shape: Shape, n_way: int) -> None:
-        self._space = space
+    def __init__(self, space: SearchSpace, input_shape: Shape, n_way: int, *, norm: bool = False) -> None:
+        self._space, self._has_norm = space, norm
         options = {c.name: c.options for c in space.choices}
         channels, height, width = input_shape
         self._shapes: dict[str, tuple[int, ...]] = {}
@@ -40,7 +38,7 @@ class TinySuperNet(SuperNet):
             kernel, widest = max(map(int, options[f"kernel{i}"])), max(map(int, options[f"width{i}"]))
             height, width = -(-height // 2), -(-width // 2)
             self._shapes[f"conv{i}.weight"] = (widest, channels, kernel, kernel)
-            own = ("norm{i}.weight", "norm{i}.bias") if space.norm else ("conv{i}.bias",)
+            own = ("norm{i}.weight", "norm{i}.bias") if norm else ("conv{i}.bias",)
             self._shapes |= {name.format(i=i): (widest,) for name in own}
             self._shapes[f"fc{i}.weight"] = (n_way, widest, height * width)
             self._shapes[f"fc{i}.bias"] = (n_way,)
@@ -83,7 +81,7 @@ class TinySuperNet(SuperNet):
         for i in range(1, depth + 1):
             weight = shared[f"conv{i}.weight"]
             x = F.conv2d(x, weight, shared.get(f"conv{i}.bias"), stride=2, padding=weight.shape[-1] // 2)
-            if self._space.norm:
+            if self._has_norm:
                 x = _normalise(x, shared, f"norm{i}", stats)
             x = _ACTIVATIONS[str(picked[f"act{i}"])](x)
         return F.linear(x.flatten(1), shared[f"fc{depth}.weight"].flatten(1), shared[f"fc{depth}.bias"])

@@ -7,7 +7,7 @@ Here the statistics are those of the support images after adaption, which stand 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from hnas.architecture import Architecture
 from hnas.episode import Episodes
@@ -75,6 +75,3 @@ class FixedNorm(MetaLearner):
 
     def tasks_at_once(self, supernet: SuperNet, arch: Architecture, n_support: int) -> int:
         return self._learner.tasks_at_once(supernet, arch, n_support)
-
-    def options(self) -> dict[str, Any]:
-        return {**self._learner.options(), "fixed_norm": "support"}

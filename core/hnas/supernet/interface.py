@@ -111,13 +111,6 @@ class SuperNet(ABC):
             f"{type(self).__name__} has no DropBlock", hint="set learner.drop_block=0, or use a space that has it"
         )
 
-    rate_groups: int = 1
-    """How many groups of sub-networks a learner should keep learning rates of their own for; see `rate_group`."""
-
-    def rate_group(self, arch: Architecture) -> int:
-        """Return the group of an architecture, from 0."""
-        return 0
-
     def fan_ratios(self, arch: Architecture) -> Mapping[str, float]:
         """Return the fan-in of the sub-network's layers over that of a network of middle size, by parameter.
 

@@ -1,4 +1,4 @@
-"""The blocks of `hnas_plugins.spaces.blocks` on the fast path: the same functions, channels-last and tasks first."""
+"""The plain blocks, `hnas_plugins.spaces.blocks.plain`, on the fast path: channels-last and tasks first."""
 
 from __future__ import annotations
 

@@ -30,10 +30,8 @@ class Leaves:
         power = {"none": (0.0, 0.0), "head": (0.0, -1.0), "sqrt": (0.5, -1.0), "linear": (1.0, -1.0)}
         conv, head = power[options.rate_scaling]
         self._scales = {k: fans.get(k, 1.0) ** (conv if v.dim() == 4 else head) for k, v in weights.items()}
-        self._group = (supernet.rate_group(arch),) if options.rates_by_group else ()
         rates = {
-            k: (state[f"lslr/{k}"].detach()[self._group] * self._scales[k]).requires_grad_(options.learned_rates)
-            for k in weights
+            k: (state[f"lslr/{k}"].detach() * self._scales[k]).requires_grad_(options.learned_rates) for k in weights
         }
         per_step = options.per_step_norm
         norms = [{k: v[s] if per_step else v for k, v in norm.items()} for s in range(options.inner_steps)]
@@ -59,8 +57,7 @@ class Leaves:
         found = {f"params/{k}": g for k, g in zip(self._full, full, strict=True) if g is not None}
         for k, v in self._rates.items():
             if v.grad is not None:
-                found[f"lslr/{k}"] = torch.zeros_like(self._state[f"lslr/{k}"])
-                found[f"lslr/{k}"][self._group] = v.grad * self._scales[k]
+                found[f"lslr/{k}"] = v.grad * self._scales[k]
         return found | self._sums
 
     def add_first_order(self, ends: Params, steps: Params) -> None:

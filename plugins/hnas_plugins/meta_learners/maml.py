@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Literal
 
-import attrs
 import torch
 from torch import Tensor
 
@@ -35,9 +34,6 @@ class MAML(MetaLearner):
         self._batching = Batching(options)
         self._replay = Replay()
 
-    def options(self) -> dict[str, Any]:
-        return attrs.asdict(self._options)
-
     def init(self, supernet: SuperNet, generator: torch.Generator) -> State:
         o = self._options
         if o.drop_block:
@@ -49,8 +45,7 @@ class MAML(MetaLearner):
                 value = value.expand(o.inner_steps, *value.shape).clone()
             state[f"params/{name}"] = value
             if roles[name] == "weight":
-                groups = (supernet.rate_groups,) if o.rates_by_group else ()
-                state[f"lslr/{name}"] = torch.full((*groups, o.inner_steps), o.inner_lr)
+                state[f"lslr/{name}"] = torch.full((o.inner_steps,), o.inner_lr)
             elif roles[name] == "norm" and o.per_step_statistics:
                 layer = name.rpartition(".")[0]
                 shape = (o.inner_steps + 1, value.shape[-1])

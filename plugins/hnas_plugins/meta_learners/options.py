@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from attrs import frozen, validators
 
 from hnas.settings import at_least_0, fraction, one_of, positive, setting
@@ -10,6 +12,8 @@ from hnas.settings import at_least_0, fraction, one_of, positive, setting
 @frozen(kw_only=True)
 class MAMLPlusPlusOptions:
     """MAML++ (Antoniou et al., ICLR 2019). The defaults are the paper's settings for Omniglot."""
+
+    REMOVED: ClassVar = {"rates_by_group": (True,)}
 
     inner_steps: int = setting(5, "gradient steps of the inner loop", positive)
     inner_lr: float = setting(0.1, "learning rate of the inner loop, the initial one with learned rates", positive)
@@ -29,9 +33,6 @@ class MAMLPlusPlusOptions:
         "scale the inner rates by the fan-in of each sub-network's layers: not, of the classifier, also of "
         "convolutions by its square root, or in proportion",
         one_of("none", "head", "sqrt", "linear"),
-    )
-    rates_by_group: bool = setting(
-        False, "learn inner rates for each group of sub-networks that the space names, such as those of a depth"
     )
     rates_lr_factor: float = setting(
         1.0, "outer learning rate of the learned inner rates, as a multiple of meta_lr", positive

@@ -9,13 +9,13 @@ def hnas_search_spaces() -> list[Plugin]:
         Plugin(
             name="vgg9",
             summary="4 convolutions: kernel, channel scale and activation of each, and depth (Table 7)",
-            factory="hnas_plugins.spaces.vgg9:VGG9",
-            options="hnas_plugins.spaces.vgg9:VGG9Options",
+            factory="hnas_plugins.spaces.vgg9.space:VGG9",
+            options="hnas_plugins.spaces.vgg9.options:VGG9Options",
         ),
         Plugin(
             name="resnet12",
             summary="4 residual blocks: kernel, channel scale and activation of 12 convolutions (Table 8)",
-            factory="hnas_plugins.spaces.resnet12:ResNet12",
-            options="hnas_plugins.spaces.resnet12:ResNet12Options",
+            factory="hnas_plugins.spaces.resnet12.space:ResNet12",
+            options="hnas_plugins.spaces.resnet12.options:ResNet12Options",
         ),
     ]

@@ -277,3 +277,21 @@ def test_every_key_of_a_preset_means_something(preset):
             options = where.options if isinstance(where, PluginChoice) else where
             field = attrs.fields_dict(type(options))[key]
             assert read(value, field.type if isinstance(field.type, type) else type(value)) == getattr(options, key)
+
+
+# ---------------------------------------------------------------- removed options
+
+
+def test_a_removed_option_of_the_users_is_a_mistake_that_says_so(toml):
+    path = toml('[space]\nheads = "shared"\nkernels = "own"\n[learner]\nrates_by_group = false\n')
+    given = {"env": {"HNAS_SPACE__HEADS": "shared"}, "sets": [("space.norms", "sum"), ("learner.rates_by_group", "x")]}
+    registry = Registry(third_party=False)
+    assert mistakes(registry, file=path, **given, arguments={"space.heads": "depth"}) == [
+        "line 2: space.heads: this option was removed",
+        "line 3: space.kernels: 'own' was removed, expected one of 'crop', 'transform'",
+        "line 5: learner.rates_by_group: this option was removed",
+        "HNAS_SPACE__HEADS: space.heads: this option was removed",
+        "--set space.norms=sum: 'sum' was removed, expected one of 'shared', 'activation'",
+        "space.heads: this option was removed",
+        "--set learner.rates_by_group=x: this option was removed",
+    ]

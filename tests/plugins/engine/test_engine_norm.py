@@ -9,7 +9,7 @@ from torch.autograd import gradcheck, gradgradcheck
 from torch.nn import functional as F
 
 from hnas_plugins.engine.norm import ACTIVATION_CODES, norm_activation
-from hnas_plugins.spaces.conv_layers import ACTIVATIONS
+from hnas_plugins.spaces.blocks.conv_layers import ACTIVATIONS
 
 pytestmark = pytest.mark.usefixtures("kernels")
 OWN = {

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from hnas_plugins.spaces import blocks
-from hnas_plugins.spaces.grouped_convolution import grouped_convolution
+from hnas_plugins.spaces.blocks import plain as blocks
+from hnas_plugins.spaces.blocks.grouped_convolution import grouped_convolution
 
 
 def test_a_whole_meta_gradient_with_it(make_problem, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""What helps sub-networks to share weights: inner rates scaled by fan-in or kept by group, and distillation."""
+"""What helps sub-networks to share weights: inner rates scaled by fan-in, and distillation."""
 
 import attrs
 import pytest
@@ -31,28 +31,6 @@ def test_scaled_rates_are_other_rates(make_problem, way, scaling, power, first_o
     for name, value in expected.items():
         torch.testing.assert_close(found[name], value * factors.get(name.removeprefix("lslr/"), 1.0))
     assert any(abs(f - 1) > 0.1 for f in factors.values()) or scaling == "head"
-
-
-@pytest.mark.parametrize("first_order_epochs", [0, 5])
-def test_each_depth_has_rates_of_its_own(make_problem, way, first_order_epochs):
-    """The network has three layers: the third row of four is used and learnt, the others are not."""
-    grouped = make_problem(rates_by_group=True, first_order_epochs=first_order_epochs, **way)
-    plain = make_problem(first_order_epochs=first_order_epochs, **way)
-    plain.episodes = grouped.episodes
-    for name, value in grouped.state.items():
-        rate = name.startswith("lslr/")
-        assert value.shape == (4, 3) or not rate
-        plain.state[name] = value[2].clone() if rate else value
-    found, scores = grouped.gradient()
-    expected, plain_scores = plain.gradient()
-    torch.testing.assert_close(scores.loss, plain_scores.loss)
-    assert found.keys() == expected.keys()
-    for name, value in expected.items():
-        if name.startswith("lslr/"):
-            torch.testing.assert_close(found[name][2], value)
-            assert not found[name][[0, 1, 3]].any()
-        else:
-            torch.testing.assert_close(found[name], value)
 
 
 def test_inner_rates_may_be_learnt_more_slowly(make_problem):

@@ -5,8 +5,8 @@ import torch
 from torch import nn
 
 from hnas import NormStats
-from hnas_plugins.spaces import blocks
-from hnas_plugins.spaces.conv_layers import ACTIVATIONS
+from hnas_plugins.spaces.blocks import plain as blocks
+from hnas_plugins.spaces.blocks.conv_layers import ACTIVATIONS
 
 T, N, C, OUT = 3, 4, 2, 5
 

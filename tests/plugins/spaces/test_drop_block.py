@@ -10,7 +10,7 @@ from supernet_checks import stacked_case
 from hnas import ConfigError, Episodes, Progress
 from hnas_plugins.meta_learners.maml import MAML
 from hnas_plugins.meta_learners.options import MAMLPlusPlusOptions
-from hnas_plugins.spaces.drop_block import SIZE, DropBlock
+from hnas_plugins.spaces.blocks.drop_block import SIZE, DropBlock
 from hnas_plugins.spaces.resnet12 import ResNet12, ResNet12Options
 from hnas_plugins.spaces.vgg9 import VGG9
 

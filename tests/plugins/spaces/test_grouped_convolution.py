@@ -7,7 +7,7 @@ import torch
 from torch.autograd import gradcheck, gradgradcheck
 from torch.nn import functional as F
 
-from hnas_plugins.spaces.grouped_convolution import grouped_convolution
+from hnas_plugins.spaces.blocks.grouped_convolution import grouped_convolution
 
 TASKS = 3
 
@@ -38,7 +38,7 @@ def test_a_gradient_that_nobody_wants_is_not_computed(monkeypatch: pytest.Monkey
     def unwanted(*arguments: object) -> None:
         pytest.fail("computed a gradient of the images")
 
-    monkeypatch.setattr("hnas_plugins.spaces.grouped_convolution.conv2d_input", unwanted)
+    monkeypatch.setattr("hnas_plugins.spaces.blocks.grouped_convolution.conv2d_input", unwanted)
     x, weight = drawn(3)
     y = grouped_convolution(x.detach(), weight, 1)
     (found,) = torch.autograd.grad(y.square().sum(), weight, create_graph=True)

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from hnas import ConfigError
-from hnas_plugins.spaces.resnet12 import SCALES, ResNet12, ResNet12Options
+from hnas_plugins.spaces.resnet12 import ResNet12, ResNet12Options
+from hnas_plugins.spaces.resnet12.geometry import SCALES
 
 MINI = (3, 84, 84)
 CIFAR = (3, 32, 32)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from supernet_checks import MODULES, check_batched_tasks, check_statistics, count_macs, random_params, stacked_case
 from torch import nn
 
-from hnas_plugins.spaces.conv_layers import ACTIVATIONS
+from hnas_plugins.spaces.blocks.conv_layers import ACTIVATIONS
 from hnas_plugins.spaces.resnet12 import ResNet12, ResNet12Options
 
 

@@ -58,7 +58,7 @@ def export(
     if not opened.is_done("adapt"):
         raise DataError(f"{run} has found no network yet", hint=f"search for one: hnas adapt {run}")
     call = invocation(ctx)
-    loaded = options.load(call, config=opened.config_path)
+    loaded = options.load(call, config=opened.config_path, only_read=True)
     if pictures is None and (recorded := recorded_pictures(run)):
         pictures, invert = recorded[0], recorded[1] if invert is None else invert
     given = read_task(call, loaded, opened, pictures, invert) if pictures else None

@@ -19,7 +19,7 @@ class SubNet(SuperNet):
 
     def __init__(self, supernet: SuperNet, arch: Architecture, names: list[str]) -> None:
         self._supernet, self._arch, self._names = supernet, arch, names
-        self.task_batched, self.rate_groups = supernet.task_batched, supernet.rate_groups
+        self.task_batched = supernet.task_batched
 
     @property
     def roles(self) -> Mapping[str, Role]:
@@ -55,9 +55,6 @@ class SubNet(SuperNet):
 
     def with_drop_block(self, rate: float, generators: Sequence[torch.Generator]) -> SubNet:
         return SubNet(self._supernet.with_drop_block(rate, generators), self._arch, self._names)
-
-    def rate_group(self, arch: Architecture) -> int:
-        return self._supernet.rate_group(self._arch)
 
     def fan_ratios(self, arch: Architecture) -> Mapping[str, float]:
         return self._supernet.fan_ratios(self._arch)

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from hnas import NormStats
-from hnas_plugins.spaces.grouped_convolution import grouped_convolution
+from hnas_plugins.spaces.blocks.grouped_convolution import grouped_convolution
 
 EPS = 1e-5
 """Added to the variance by a batch normalisation."""

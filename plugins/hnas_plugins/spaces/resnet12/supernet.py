@@ -10,17 +10,17 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from hnas import Architecture, NormStats, SuperNet
+from hnas import Architecture, NormStats, SearchSpace, SuperNet
 from hnas.layer import Shape
 from hnas.supernet import Params, Role
 from hnas_plugins.engine import blocks as engine
 from hnas_plugins.engine.descent import Unit, descend_by_name
-from hnas_plugins.spaces import passes
-from hnas_plugins.spaces.blocks import ACTIVATIONS, centre
-from hnas_plugins.spaces.conv_layers import ACTIVATIONS as NAMES
-from hnas_plugins.spaces.conv_layers import KERNELS, check_task
-from hnas_plugins.spaces.drop_block import DropBlock
-from hnas_plugins.spaces.resnet12 import BLOCKS, CONVOLUTIONS, ResidualBlock, ResNet12
+from hnas_plugins.spaces.blocks import passes
+from hnas_plugins.spaces.blocks.conv_layers import ACTIVATIONS as NAMES
+from hnas_plugins.spaces.blocks.conv_layers import KERNELS, check_task
+from hnas_plugins.spaces.blocks.drop_block import DropBlock
+from hnas_plugins.spaces.blocks.plain import ACTIVATIONS, centre
+from hnas_plugins.spaces.resnet12.geometry import BLOCKS, CONVOLUTIONS, Geometry, ResidualBlock
 
 
 class ResNet12SuperNet(SuperNet):
@@ -35,27 +35,26 @@ class ResNet12SuperNet(SuperNet):
     """
 
     task_batched = True
-    rate_groups = BLOCKS
 
-    def __init__(self, space: ResNet12, input_shape: Shape, n_way: int) -> None:
+    def __init__(self, space: SearchSpace, geometry: Geometry, input_shape: Shape, n_way: int) -> None:
         check_task(space.name, input_shape, n_way)
         engine.prepare()
-        self._space = space
+        self._space, self._geometry = space, geometry
         self.largest = space.largest()
         self._task = (input_shape, n_way)
-        self._pool = space.settings.pool
+        self._pool = geometry.options.pool
         self._drop: DropBlock | None = None
-        self._by_activation = space.settings.norms == "activation"
+        self._by_activation = geometry.options.norms == "activation"
         self._shapes: dict[str, tuple[int, ...]] = {}
         self._fans: dict[str, tuple[int, int]] = {}
         """Of each convolution in the reference network: fan-in and fan-out."""
         channels, base = input_shape[0], input_shape[0]
         for b in range(BLOCKS):
-            own = space.base(b)
-            widest = max(space.widths(b, CONVOLUTIONS - 1))
+            own = geometry.base(b)
+            widest = max(geometry.widths(b, CONVOLUTIONS - 1))
             self._add(f"{b + 1}_short", widest, channels, 1, (base, own))
             for i in range(CONVOLUTIONS):
-                width = max(space.widths(b, i))
+                width = max(geometry.widths(b, i))
                 self._add(f"{b + 1}_{i + 1}", width, channels, max(KERNELS), (9 * base, 9 * own))
                 channels, base = width, own
         self._fans["fc.weight"] = (base * self._pool**2, n_way)
@@ -104,7 +103,7 @@ class ResNet12SuperNet(SuperNet):
                     rows = rows[..., NAMES.index(activation), :]
                 shared[f"norm{name}.{part}"] = rows[..., :width]
 
-        for b, block in enumerate(self._space.blocks(arch), 1):
+        for b, block in enumerate(self._geometry.blocks(arch), 1):
             take(f"{b}_short", block.width, channels, 1, block.convolutions[-1].activation)
             for i, c in enumerate(block.convolutions, 1):
                 take(f"{b}_{i}", c.width, channels, c.kernel, c.activation)
@@ -112,14 +111,11 @@ class ResNet12SuperNet(SuperNet):
         shared["fc.weight"], shared["fc.bias"] = params["fc.weight"][..., :channels, :], params["fc.bias"]
         return shared
 
-    def rate_group(self, arch: Architecture) -> int:
-        return len(self._space.blocks(arch)) - 1
-
     def fan_ratios(self, arch: Architecture) -> Mapping[str, float]:
         """Return the ratio of each layer's fan-in to that of the reference network (3×3, scale 1)."""
         (channels, _, _), _ = self._task
         ratios = {}
-        for b, block in enumerate(self._space.blocks(arch), 1):
+        for b, block in enumerate(self._geometry.blocks(arch), 1):
             ratios[f"conv{b}_short.weight"] = channels / self._fans[f"conv{b}_short.weight"][0]
             for i, c in enumerate(block.convolutions, 1):
                 ratios[f"conv{b}_{i}.weight"] = c.kernel**2 * channels / self._fans[f"conv{b}_{i}.weight"][0]
@@ -150,7 +146,7 @@ class ResNet12SuperNet(SuperNet):
         if self._drop is not None or not engine.usable(x, stats[0] if stats else None):
             return super().descend(weights, norms, rates, x, y, arch, stats=stats, gradients=gradients)
         units: dict[str, Unit] = {}
-        for b, block in enumerate(self._space.blocks(arch), 1):
+        for b, block in enumerate(self._geometry.blocks(arch), 1):
             given = len(units) - 1  # what the block reads: the last unit of the one before, or the images
             for i, c in enumerate(block.convolutions, 1):
                 activation = None if i == CONVOLUTIONS else c.activation
@@ -179,7 +175,7 @@ class ResNet12SuperNet(SuperNet):
                 stats=stats,
             )
 
-        for b, block in enumerate(self._space.blocks(arch), 1):
+        for b, block in enumerate(self._geometry.blocks(arch), 1):
             x = self._residual(convolve, x, b, block)
             if self._drop is not None and b > BLOCKS - 2:
                 x = x * self._drop.mask(x, tasks_first=block_of is engine.conv_norm_activation)

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
-
-from attrs import frozen, validators
+from typing import TYPE_CHECKING, Any
 
 from hnas import Architecture, Choice, Layer, SearchSpace
 from hnas.layer import Shape
-from hnas.settings import one_of, positive, setting
-from hnas_plugins.spaces.conv_layers import (
+from hnas_plugins.spaces.blocks.conv_layers import (
     ACTIVATIONS,
     KERNELS,
     ConvBlock,
@@ -20,41 +17,11 @@ from hnas_plugins.spaces.conv_layers import (
     halving_layer,
     head_layers,
 )
+from hnas_plugins.spaces.vgg9.geometry import DEPTH, SCALES, Geometry
+from hnas_plugins.spaces.vgg9.options import VGG9Options
 
 if TYPE_CHECKING:
-    from hnas_plugins.spaces.vgg9_supernet import VGG9SuperNet
-
-DEPTH = 4
-SCALES = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 2.25)
-
-
-@frozen(kw_only=True)
-class VGG9Options:
-    """Options of the space. Each changes what its networks are, so results are compared under equal options only."""
-
-    base_width: int = setting(64, "channels of a layer at scale 1", positive)
-    ge: bool = setting(True, "global expansion: search the layers' widths", validators.instance_of(bool))
-    anl: bool = setting(True, "adaptive number of layers: search the depth, 1 to 4", validators.instance_of(bool))
-    pool: int = setting(1, "n of the n×n average pooling before the classifier; the paper's is 5 for 84×84", positive)
-    downsample: Literal["stride", "pool"] = setting(
-        "stride",
-        "what halves the maps: convolutions of stride 2, or 2×2 max-pooling as in MAML++",
-        one_of("stride", "pool"),
-    )
-    heads: Literal["shared", "depth"] = setting(
-        "shared", "classifiers of the super-net: one, or one for each depth", one_of("shared", "depth")
-    )
-    norms: Literal["shared", "kernel", "width", "activation", "sum"] = setting(
-        "shared",
-        "scale and shift of the super-net's normalisations: one for each layer, one for each option of a choice, or "
-        "the sum of those of all three",
-        one_of("shared", "kernel", "width", "activation", "sum"),
-    )
-    kernels: Literal["crop", "transform", "own"] = setting(
-        "crop",
-        "small kernels of the super-net: the centre of the large ones, that through a learned matrix, or their own",
-        one_of("crop", "transform", "own"),
-    )
+    from hnas_plugins.spaces.vgg9.supernet import VGG9SuperNet
 
 
 class VGG9(SearchSpace):
@@ -76,8 +43,8 @@ class VGG9(SearchSpace):
                 choices.append(Choice(name=f"scale{i}", options=SCALES, needs=needs))
             choices.append(Choice(name=f"activation{i}", options=ACTIVATIONS, needs=needs))
         self._choices = tuple(choices)
-        scales = SCALES if self.settings.ge else (1.0,)
-        self.widths = tuple(max(1, round(self.settings.base_width * scale)) for scale in scales)
+        self._geometry = Geometry(self.settings)
+        self.widths = self._geometry.widths
 
     @property
     def choices(self) -> Sequence[Choice]:
@@ -85,16 +52,7 @@ class VGG9(SearchSpace):
 
     def blocks(self, arch: Architecture) -> tuple[ConvBlock, ...]:
         """Return the convolution blocks that ``arch`` has, input side first."""
-        genes = iter(arch.genes)
-        depth = next(genes) + 1 if self.settings.anl else DEPTH
-        return tuple(
-            ConvBlock(
-                kernel=KERNELS[next(genes)],
-                width=self.widths[next(genes) if self.settings.ge else 0],
-                activation=ACTIVATIONS[next(genes)],
-            )
-            for _ in range(depth)
-        )
+        return self._geometry.blocks(arch)
 
     def layers(self, arch: Architecture, input_shape: Shape, n_way: int) -> Sequence[Layer]:
         """Return the layers of ``arch``.
@@ -132,9 +90,9 @@ class VGG9(SearchSpace):
         return sorted(found)
 
     def supernet(self, input_shape: Shape, n_way: int) -> VGG9SuperNet:
-        from hnas_plugins.spaces.vgg9_supernet import VGG9SuperNet  # it imports torch
+        from hnas_plugins.spaces.vgg9.supernet import VGG9SuperNet  # it imports torch
 
-        return VGG9SuperNet(self, input_shape, n_way)
+        return VGG9SuperNet(self, self._geometry, input_shape, n_way)
 
     def references(self) -> Mapping[str, Architecture]:
         """Return the networks of MAML and MAML++: four 3×3 layers with ReLU, as the paper compares with.

@@ -9,7 +9,7 @@ from torch import Tensor
 from hnas import NormStats
 from hnas.supernet import Params
 from hnas_plugins.engine import blocks as engine
-from hnas_plugins.spaces.blocks import (
+from hnas_plugins.spaces.blocks.plain import (
     conv_norm_activation,
     conv_norm_activation_tasks,
     group_tasks,

@@ -9,15 +9,15 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from hnas import Architecture, NormStats, SuperNet
+from hnas import Architecture, NormStats, SearchSpace, SuperNet
 from hnas.layer import Shape
 from hnas.supernet import Params, Role
 from hnas_plugins.engine import blocks as engine
 from hnas_plugins.engine.descent import Unit, descend_by_name
-from hnas_plugins.spaces import passes
-from hnas_plugins.spaces.blocks import centre
-from hnas_plugins.spaces.conv_layers import ACTIVATIONS, KERNELS, ConvBlock, check_task
-from hnas_plugins.spaces.vgg9 import DEPTH, VGG9
+from hnas_plugins.spaces.blocks import passes
+from hnas_plugins.spaces.blocks.conv_layers import ACTIVATIONS, KERNELS, check_task
+from hnas_plugins.spaces.blocks.plain import centre
+from hnas_plugins.spaces.vgg9.geometry import DEPTH, Geometry
 
 
 class VGG9SuperNet(SuperNet):
@@ -32,42 +32,34 @@ class VGG9SuperNet(SuperNet):
     """
 
     task_batched = True
-    rate_groups = DEPTH
 
-    def __init__(self, space: VGG9, input_shape: Shape, n_way: int) -> None:
+    def __init__(self, space: SearchSpace, geometry: Geometry, input_shape: Shape, n_way: int) -> None:
         check_task(space.name, input_shape, n_way)
         engine.prepare()
-        self._space = space
+        self._space, self._geometry = space, geometry
+        options = geometry.options
         self.largest = space.largest()
         self._task = (input_shape, n_way)
-        self._pool = space.settings.pool
+        self._pool = options.pool
         self._halving = {
-            "stride": 2 if space.settings.downsample == "stride" else 1,
-            "max_pool": space.settings.downsample == "pool",
+            "stride": 2 if options.downsample == "stride" else 1,
+            "max_pool": options.downsample == "pool",
         }
-        options = space.settings
-        sizes = {"kernel": len(KERNELS), "width": len(space.widths), "activation": len(ACTIVATIONS)}
-        norm = () if options.norms == "shared" else (sizes.get(options.norms, sum(sizes.values())),)
-        heads = (DEPTH,) if options.heads == "depth" else ()
-        widest, positions = max(space.widths), self._pool**2
+        norm = (len(ACTIVATIONS),) if options.norms == "activation" else ()
+        widest, positions = max(geometry.widths), self._pool**2
         self._shapes: dict[str, tuple[int, ...]] = {}
         channels = input_shape[0]
         for i in range(1, DEPTH + 1):
-            for kernel in sorted(KERNELS if options.kernels == "own" else KERNELS[-1:], reverse=True):
-                self._shapes[self._conv(i, kernel)] = (widest, channels, kernel, kernel)
+            self._shapes[f"conv{i}.weight"] = (widest, channels, KERNELS[-1], KERNELS[-1])
             if options.kernels == "transform":
                 self._shapes[f"conv{i}.to3"] = (9, 9)
             self._shapes[f"norm{i}.weight"] = self._shapes[f"norm{i}.bias"] = (*norm, widest)
             channels = widest
-        self._shapes |= {"fc.weight": (*heads, n_way, widest, positions), "fc.bias": (*heads, n_way)}
+        self._shapes |= {"fc.weight": (n_way, widest, positions), "fc.bias": (n_way,)}
 
     @property
     def roles(self) -> Mapping[str, Role]:
         return {n: "norm" if n.startswith("norm") else "meta" if n.endswith("to3") else "weight" for n in self._shapes}
-
-    def _conv(self, i: int, kernel: int) -> str:
-        own = self._space.settings.kernels == "own" and kernel != max(KERNELS)
-        return f"conv{i}.k{kernel}" if own else f"conv{i}.weight"
 
     def init(self, generator: torch.Generator) -> Params:
         """Draw as the MAML++ authors' code does: Xavier-uniform weights, biases 0, gamma 1 and beta 0.
@@ -81,7 +73,7 @@ class VGG9SuperNet(SuperNet):
             if name.endswith(".bias"):
                 params[name] = torch.zeros(shape)
             elif name.startswith("norm"):
-                params[name] = torch.ones(shape) / (3 if self._space.settings.norms == "sum" else 1)
+                params[name] = torch.ones(shape)
             elif name.endswith("to3"):
                 params[name] = torch.eye(9)
             else:
@@ -90,7 +82,7 @@ class VGG9SuperNet(SuperNet):
         return params
 
     def _xavier_bound(self, name: str, shape: tuple[int, ...]) -> float:
-        base = self._space.settings.base_width
+        base = self._geometry.options.base_width
         if name == "fc.weight":
             return math.sqrt(6 / (base * shape[-1] + shape[-3]))
         fan_in = shape[1] if name.startswith("conv1.") else base
@@ -103,46 +95,27 @@ class VGG9SuperNet(SuperNet):
         """Return views of ``params``: the super-net's, or those of any network that has as much of each tensor."""
         shared = {}
         channels = params["conv1.weight"].shape[-3]
-        blocks = self._space.blocks(arch)
-        for i, block in enumerate(blocks, 1):
-            weight = params[self._conv(i, block.kernel)][..., : block.width, :channels, :, :]
-            if self._space.settings.kernels == "transform" and block.kernel < 5:
+        for i, block in enumerate(self._geometry.blocks(arch), 1):
+            weight = params[f"conv{i}.weight"][..., : block.width, :channels, :, :]
+            if self._geometry.options.kernels == "transform" and block.kernel < 5:
                 inner = weight[..., 1:4, 1:4]
                 weight = (inner.flatten(-2) @ params[f"conv{i}.to3"].unsqueeze(-3)).view(inner.shape)
             shared[f"conv{i}.weight"] = centre(weight, block.kernel)
-            for part in ("weight", "bias"):
-                shared[f"norm{i}.{part}"] = self._norm(params[f"norm{i}.{part}"][..., : block.width], block)
+            for name in (f"norm{i}.weight", f"norm{i}.bias"):
+                rows = params[name]
+                if self._geometry.options.norms == "activation":
+                    rows = rows[..., ACTIVATIONS.index(block.activation), :]
+                shared[name] = rows[..., : block.width]
             channels = block.width
-        weight, bias = params["fc.weight"], params["fc.bias"]
-        if self._space.settings.heads == "depth":
-            weight, bias = weight[..., len(blocks) - 1, :, :, :], bias[..., len(blocks) - 1, :]
-        shared["fc.weight"], shared["fc.bias"] = weight[..., :channels, :], bias
+        shared["fc.weight"], shared["fc.bias"] = params["fc.weight"][..., :channels, :], params["fc.bias"]
         return shared
-
-    def _norm(self, rows: Tensor, block: ConvBlock) -> Tensor:
-        kernel, activation = KERNELS.index(block.kernel), ACTIVATIONS.index(block.activation)
-        width = self._space.widths.index(block.width)
-        match self._space.settings.norms:
-            case "shared":
-                return rows
-            case "kernel":
-                return rows[..., kernel, :]
-            case "width":
-                return rows[..., width, :]
-            case "activation":
-                return rows[..., activation, :]
-        first = len(KERNELS) + len(self._space.widths)
-        return rows[..., kernel, :] + rows[..., len(KERNELS) + width, :] + rows[..., first + activation, :]
-
-    def rate_group(self, arch: Architecture) -> int:
-        return len(self._space.blocks(arch)) - 1
 
     def fan_ratios(self, arch: Architecture) -> Mapping[str, float]:
         """Return the ratio of each layer's fan-in to that of the reference network (3×3, base width)."""
         (channels, _, _), _ = self._task
-        base = self._space.settings.base_width
+        base = self._geometry.options.base_width
         scales = {}
-        for i, block in enumerate(self._space.blocks(arch), 1):
+        for i, block in enumerate(self._geometry.blocks(arch), 1):
             scales[f"conv{i}.weight"] = block.kernel**2 * channels / (9 * (channels if i == 1 else base))
             channels = block.width
         return scales | {"fc.weight": channels / base}
@@ -173,7 +146,7 @@ class VGG9SuperNet(SuperNet):
         stride, pooled = self._halving["stride"], bool(self._halving["max_pool"])
         units = {
             str(i): Unit(kernel=b.kernel, activation=b.activation, stride=stride, max_pool=pooled)
-            for i, b in enumerate(self._space.blocks(arch), 1)
+            for i, b in enumerate(self._geometry.blocks(arch), 1)
         }
         return descend_by_name(units, weights, norms, rates, x, y, self._pool, stats=stats, gradients=gradients)
 
@@ -181,7 +154,7 @@ class VGG9SuperNet(SuperNet):
         self, arch: Architecture, block_of: Callable[..., Tensor], shared: Params, x: Tensor, stats: NormStats | None
     ) -> Tensor:
         """Return the last feature map."""
-        for i, block in enumerate(self._space.blocks(arch), 1):
+        for i, block in enumerate(self._geometry.blocks(arch), 1):
             x = block_of(
                 x,
                 shared[f"conv{i}.weight"],

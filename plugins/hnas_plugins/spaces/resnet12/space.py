@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
-
-from attrs import frozen, validators
+from typing import TYPE_CHECKING, Any
 
 from hnas import Architecture, Choice, Layer, SearchSpace
 from hnas.layer import Shape
-from hnas.settings import one_of, positive, setting
-from hnas_plugins.spaces.conv_layers import (
+from hnas_plugins.spaces.blocks.conv_layers import (
     ACTIVATIONS,
     KERNELS,
     ConvBlock,
@@ -19,47 +16,11 @@ from hnas_plugins.spaces.conv_layers import (
     conv_layers,
     head_layers,
 )
+from hnas_plugins.spaces.resnet12.geometry import BLOCKS, CONVOLUTIONS, SCALES, Geometry, ResidualBlock
+from hnas_plugins.spaces.resnet12.options import ResNet12Options
 
 if TYPE_CHECKING:
-    from hnas_plugins.spaces.resnet12_supernet import ResNet12SuperNet
-
-BLOCKS = 4
-CONVOLUTIONS = 3
-"""Of each block; the first has stride 2."""
-SCALES = (0.25, 0.5, 1.0, 1.5, 1.75, 2.0)
-WIDENING = (1, 2, 4, 8)
-"""Channels of each block over those of the first, at scale 1: 32, 64, 128 and 256 in the paper."""
-
-
-@frozen(kw_only=True)
-class ResNet12Options:
-    """Options of the space. Each changes what its networks are, so results are compared under equal options only."""
-
-    base_width: int = setting(
-        32, "channels of the first block at scale 1; the others have 2, 4 and 8 times as many", positive
-    )
-    ge: bool = setting(True, "global expansion: search the widths between blocks, too", validators.instance_of(bool))
-    anl: bool = setting(
-        False, "adaptive number of layers: search how many blocks there are, 1 to 4", validators.instance_of(bool)
-    )
-    pool: int = setting(1, "n of the n×n average pooling before the classifier; the paper's is 5 for 84×84", positive)
-    norms: Literal["shared", "activation"] = setting(
-        "shared",
-        "scale and shift of the super-net's normalisations: one for each layer, or one for each activation",
-        one_of("shared", "activation"),
-    )
-
-
-@frozen(kw_only=True)
-class ResidualBlock:
-    """Three convolutions, of which the last one's activation follows the addition of a 1×1 shortcut."""
-
-    convolutions: tuple[ConvBlock, ...]
-
-    @property
-    def width(self) -> int:
-        """Channels of the block's output, and of its shortcut."""
-        return self.convolutions[-1].width
+    from hnas_plugins.spaces.resnet12.supernet import ResNet12SuperNet
 
 
 class ResNet12(SearchSpace):
@@ -76,12 +37,13 @@ class ResNet12(SearchSpace):
 
     def __init__(self, options: ResNet12Options | None = None) -> None:
         self.settings = options or ResNet12Options()
+        self._geometry = Geometry(self.settings)
         choices = [Choice(name="blocks", options=tuple(range(1, BLOCKS + 1)))] if self.settings.anl else []
         for b in range(1, BLOCKS + 1):
             needs = ("blocks", tuple(range(b, BLOCKS + 1))) if self.settings.anl and b > 1 else None
             for i in range(1, CONVOLUTIONS + 1):
                 choices.append(Choice(name=f"kernel{b}_{i}", options=KERNELS, needs=needs))
-                if self._searches_width(i):
+                if self._geometry.searches_width(i):
                     choices.append(Choice(name=f"scale{b}_{i}", options=SCALES, needs=needs))
                 choices.append(Choice(name=f"activation{b}_{i}", options=ACTIVATIONS, needs=needs))
         self._choices = tuple(choices)
@@ -90,32 +52,9 @@ class ResNet12(SearchSpace):
     def choices(self) -> Sequence[Choice]:
         return self._choices
 
-    def base(self, block: int) -> int:
-        """Return the channels of a block, counted from 0, at scale 1."""
-        return self.settings.base_width * WIDENING[block]
-
-    def widths(self, block: int, convolution: int) -> tuple[int, ...]:
-        """Return the widths that a convolution, both counted from 0, may have."""
-        scales = SCALES if self._searches_width(convolution + 1) else (1.0,)
-        return tuple(max(1, round(self.base(block) * scale)) for scale in scales)
-
     def blocks(self, arch: Architecture) -> tuple[ResidualBlock, ...]:
         """Return the blocks that ``arch`` has, input side first."""
-        genes = iter(arch.genes)
-        count = next(genes) + 1 if self.settings.anl else BLOCKS
-        return tuple(
-            ResidualBlock(
-                convolutions=tuple(
-                    ConvBlock(
-                        kernel=KERNELS[next(genes)],
-                        width=self.widths(b, i)[next(genes) if self._searches_width(i + 1) else 0],
-                        activation=ACTIVATIONS[next(genes)],
-                    )
-                    for i in range(CONVOLUTIONS)
-                )
-            )
-            for b in range(count)
-        )
+        return self._geometry.blocks(arch)
 
     def layers(self, arch: Architecture, input_shape: Shape, n_way: int) -> Sequence[Layer]:
         """Return the layers of ``arch``; a block's shortcut stands before its ``add``.
@@ -151,7 +90,7 @@ class ResNet12(SearchSpace):
             for i in range(CONVOLUTIONS):
                 given = set()
                 for shape in shapes:
-                    for block in all_blocks(self.widths(b, i)):
+                    for block in all_blocks(self._geometry.widths(b, i)):
                         layers = conv_layers(shape, block, 1 if i else 2)
                         found.update(layers)
                         given.add(layers[-1].out_shape)
@@ -165,9 +104,9 @@ class ResNet12(SearchSpace):
         return sorted(found)
 
     def supernet(self, input_shape: Shape, n_way: int) -> ResNet12SuperNet:
-        from hnas_plugins.spaces.resnet12_supernet import ResNet12SuperNet  # it imports torch
+        from hnas_plugins.spaces.resnet12.supernet import ResNet12SuperNet  # it imports torch
 
-        return ResNet12SuperNet(self, input_shape, n_way)
+        return ResNet12SuperNet(self, self._geometry, input_shape, n_way)
 
     def references(self) -> Mapping[str, Architecture]:
         """Return the network of Table 8's base widths, all kernels 3×3, with ReLU."""
@@ -175,17 +114,13 @@ class ResNet12(SearchSpace):
         for b in range(1, BLOCKS + 1):
             for i in range(1, CONVOLUTIONS + 1):
                 picked |= {f"kernel{b}_{i}": 3, f"activation{b}_{i}": "relu"}
-                if self._searches_width(i):
+                if self._geometry.searches_width(i):
                     picked[f"scale{b}_{i}"] = 1.0
         return {"resnet12": self.architecture(**picked)}
 
     def reference_options(self, name: str, input_shape: Shape, n_way: int) -> dict[str, Any]:
         """Return the paper's pooling: to 5×5 for images of 84×84 pixels, to 1×1 for those of Omniglot."""
         return {"pool": 5 if input_shape[1] > 32 else 1}
-
-    def _searches_width(self, convolution: int) -> bool:
-        """Tell whether the width of a convolution, counted from 1, is searched: at a block's edge with GE only."""
-        return self.settings.ge or convolution < CONVOLUTIONS
 
 
 def shortcut_layers(in_shape: Shape, width: int) -> tuple[Layer, Layer]:

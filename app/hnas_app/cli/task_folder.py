@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hnas.errors import ConfigError
+from hnas.toolkit.codec import to_json
 from hnas.toolkit.pictures import SOURCE, PictureSource, Preparation
 from hnas_app.cli import options
 from hnas_app.cli.invocation import Invocation
@@ -24,7 +25,7 @@ HALF = 0.5
 def picture_source(registry: Registry, preparation: Preparation, root: Path | None = None) -> PictureSource:
     """Return what reads pictures as ``preparation`` says."""
     make = registry.options_class("tasks", SOURCE)
-    source: PictureSource = registry.create("tasks", SOURCE, make(root=str(root or ""), **preparation.to_json()))
+    source: PictureSource = registry.create("tasks", SOURCE, make(root=str(root or ""), **to_json(preparation)))
     return source
 
 

@@ -5,15 +5,18 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+
+from attrs import frozen
 
 from hnas.architecture import Architecture
 from hnas.cost import Cost
 from hnas.errors import DataError
 from hnas.strategy import Ask, Scored
+from hnas.toolkit.codec import from_json, to_json
 
 SCHEMA = 1
 
@@ -69,7 +72,10 @@ class SearchTrace:
         """Write the scores of the next iteration to disk, as a whole line or not at all. Raises `DataError`."""
         if iteration != len(self._iterations):
             raise ValueError(f"{self._path} holds {len(self._iterations)} iterations; {iteration} is not the next")
-        line = json.dumps(_to_json(iteration, ask, scored), separators=(",", ":"), allow_nan=False).encode() + b"\n"
+        line = (
+            json.dumps(to_json(_Line.of(iteration, ask, scored)), separators=(",", ":"), allow_nan=False).encode()
+            + b"\n"
+        )
         try:
             if os.write(self._file, line) != len(line):
                 raise OSError("the line was written in part only; is the disk full?")
@@ -96,8 +102,11 @@ class SearchTrace:
                     break
                 record = cause
             try:
-                iterations.append(_from_json(record, number))
-            except (ValueError, KeyError, TypeError, DataError) as cause:
+                found = from_json(record, _Line, "the line")
+                if found.iteration != number:
+                    raise ValueError(f"iteration {found.iteration}")
+                iterations.append((found.scored(), found.keep))
+            except (ValueError, DataError) as cause:
                 raise DataError(
                     f"{self._path}, line {number + 1}: not the record of iteration {number}: {cause}",
                     hint="the file is damaged or was edited; move it away to search again from the start",
@@ -112,54 +121,43 @@ class SearchTrace:
         )
 
 
-def _to_json(iteration: int, ask: Ask, scored: Sequence[Scored]) -> dict[str, Any]:
-    metrics = list(scored[0].cost.values)
-    return {
-        "schema": SCHEMA,
-        "iteration": iteration,
-        "keep": ask.keep,
-        "space": scored[0].arch.space,
-        "genes": [s.arch.genes for s in scored],
-        "loss": [_number(s.loss) for s in scored],
-        "accuracy": [_number(s.accuracy) for s in scored],
-        "bound": [s.bound for s in scored],
-        "cost": {m: [_number(s.cost[m]) for s in scored] for m in metrics},
-    }
+@frozen(kw_only=True)
+class _Line:
+    """An iteration: what was asked, and each architecture's scores and costs, by column."""
 
+    schema: int = SCHEMA
+    iteration: int
+    keep: int | None
+    space: str
+    genes: tuple[tuple[int, ...], ...]
+    loss: tuple[float, ...]
+    accuracy: tuple[float, ...]
+    bound: tuple[bool, ...]
+    cost: Mapping[str, tuple[float, ...]]
 
-def _from_json(line: Any, iteration: int) -> tuple[list[Scored], int | None]:
-    if not isinstance(line, dict):
-        raise ValueError(f"expected a JSON object, got {line!r}")
-    if line["schema"] != SCHEMA:
-        raise ValueError(f"schema {line['schema']!r}, expected {SCHEMA}")
-    if line["iteration"] != iteration:
-        raise ValueError(f"iteration {line['iteration']!r}")
-    if not (line["keep"] is None or type(line["keep"]) is int):
-        raise ValueError(f"keep is {line['keep']!r}")
-    costs = [dict(zip(line["cost"], map(_float, c), strict=True)) for c in zip(*line["cost"].values(), strict=True)]
-    rows = zip(line["genes"], line["loss"], line["accuracy"], line["bound"], costs, strict=True)
-    scored = [
-        Scored(
-            arch=Architecture.from_json({"space": line["space"], "genes": genes}),
-            loss=_float(loss),
-            accuracy=_float(accuracy),
-            cost=Cost(values=cost),
-            bound=bool(bound),
+    @classmethod
+    def of(cls, iteration: int, ask: Ask, scored: Sequence[Scored]) -> _Line:
+        return cls(
+            iteration=iteration,
+            keep=ask.keep,
+            space=scored[0].arch.space,
+            genes=tuple(s.arch.genes for s in scored),
+            loss=tuple(float(s.loss) for s in scored),
+            accuracy=tuple(float(s.accuracy) for s in scored),
+            bound=tuple(s.bound for s in scored),
+            cost={m: tuple(float(s.cost[m]) for s in scored) for m in scored[0].cost.values},
         )
-        for genes, loss, accuracy, bound, cost in rows
-    ]
-    if not scored:
-        raise ValueError("no architecture")
-    return scored, line["keep"]
 
-
-def _number(value: float) -> float | str:
-    """JSON has no infinity: it stands as text. Floats are written so that they read back to the last bit."""
-    return float(value) if math.isfinite(value) else str(float(value))
-
-
-def _float(value: float | str) -> float:
-    number = float(value)
-    if math.isnan(number):
-        raise ValueError("a score that is not a number")
-    return number
+    def scored(self) -> list[Scored]:
+        """Return the scores. Raises `ValueError` if they are none, or not numbers."""
+        if any(map(math.isnan, chain(self.loss, self.accuracy, *self.cost.values()))):
+            raise ValueError("a score that is not a number")
+        costs = [dict(zip(self.cost, c, strict=True)) for c in zip(*self.cost.values(), strict=True)]
+        rows = zip(self.genes, self.loss, self.accuracy, self.bound, costs, strict=True)
+        found = [
+            Scored(arch=Architecture(self.space, genes), loss=x, accuracy=y, cost=Cost(values=cost), bound=bound)
+            for genes, x, y, bound, cost in rows
+        ]
+        if not found:
+            raise ValueError("no architecture")
+        return found

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hnas.errors import ConfigError, HnasError, InfeasibleError
-from hnas.toolkit.files import write_json
+from hnas.toolkit.codec import save
 from hnas.toolkit.json_lines import JsonLines
 from hnas_app.costs.description import described
 from hnas_app.costs.limits import check_named
@@ -93,7 +93,7 @@ def profile_once(pipelines: Sequence[Pipeline]) -> None:
     for phases in pipelines:
         known = next((table for backend, table in tables if backend == phases.config.backend), None)
         if known is not None and not phases.run.is_done("profile"):
-            write_json(phases.run.path / "profile.json", known.to_json())
+            save(phases.run.path / "profile.json", known)
             phases.run.set_phase("profile", "done")
         if known is None:
             tables.append((phases.config.backend, phases.profile()))

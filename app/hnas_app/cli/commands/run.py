@@ -65,8 +65,8 @@ def run(
 
 def show_results(phases: Pipeline, *, as_json: bool) -> None:
     """Test the networks (doing what is still to do before) and print the result; draw the last population."""
+    from hnas.toolkit.codec import to_json
     from hnas_app.report import networks as report
-    from hnas_app.runs.records import to_json
 
     results, adaption = phases.evaluate(), phases.adapt()
     metric = results.metrics[0]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
@@ -16,6 +14,7 @@ from attrs import Attribute, Factory, field, frozen
 from hnas.errors import ConfigError, DataError, DeviceError, close_matches
 from hnas.toolkit.codec import load, save
 from hnas.toolkit.home import config_home
+from hnas.toolkit.lock import file_lock
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 Plain = str | int | float | bool
@@ -151,14 +150,10 @@ class DeviceBook:
         """Let one process at a time read, change and write the file; the lock goes away with its holder."""
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            handle = os.open(self.path.with_name(f".{self.path.name}.lock"), os.O_RDWR | os.O_CREAT, 0o600)
+            with file_lock(self.path.with_name(f".{self.path.name}.lock"), mode=0o600):
+                yield
         except OSError as cause:
             raise DataError(f"cannot write {self.path}: {cause.strerror}") from cause
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(handle)
 
 
 def taken(device: Device) -> ConfigError:

@@ -172,8 +172,8 @@ class Pipeline:
         scores = ScoreStore(setup=self.setup, executor=self.executor, config=self.config.search)
         evaluator = Evaluator(scores=scores, cost=self.cost)
         problem = self.search_problem()
-        with SearchTrace(self.run.path / "search.jsonl") as trace:
-            found = adapt(self.strategy, problem, evaluator, self.meta_train(), trace=trace, emit=self.emit)
+        trace = SearchTrace(self.run.path / "search.jsonl")
+        found = adapt(self.strategy, problem, evaluator, self.meta_train(), trace=trace, emit=self.emit)
         save(path, found)
         return found
 

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import math
-import os
 from collections.abc import Mapping, Sequence
 from itertools import chain
 from pathlib import Path
-from types import TracebackType
 
 from attrs import frozen
 
@@ -17,41 +14,29 @@ from hnas.cost import Cost
 from hnas.errors import DataError
 from hnas.strategy import Ask, Scored
 from hnas.toolkit.codec import from_json, to_json
+from hnas.toolkit.json_lines import JsonLines
 
 SCHEMA = 1
+_DAMAGED = "the file is damaged or was edited; move it away to search again from the start"
 
 
 class SearchTrace:
-    """Reads the iterations that a file holds, and appends to it. Use it as a context manager, or `close` it.
+    """Reads the iterations that a file holds, and appends to it.
 
     A last line that was cut short, by a kill or a power cut, is dropped from the file; other damage is a `DataError`.
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
-        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+        self._log = JsonLines(path, compact=True)
         try:
-            self._iterations, self._end = self._read(path.read_bytes())
-            os.ftruncate(self._file, self._end)
-        except BaseException:
-            self.close()
-            raise
-
-    def __enter__(self) -> SearchTrace:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self.close()
+            values = self._log.recover()
+        except DataError as cause:
+            raise DataError(str(cause), hint=_DAMAGED) from cause
+        self._iterations = [self._read(value, i) for i, value in enumerate(values)]
 
     def __len__(self) -> int:
         """Return the number of iterations on record."""
         return len(self._iterations)
-
-    def close(self) -> None:
-        """Close the file. What was appended is on disk already."""
-        if self._file >= 0:
-            os.close(self._file)
-            self._file = -1
 
     def recorded(self, iteration: int, ask: Ask) -> list[Scored] | None:
         """Return the scores on record for exactly what is asked, or ``None`` where the iteration is yet to be scored.
@@ -71,52 +56,31 @@ class SearchTrace:
     def append(self, iteration: int, ask: Ask, scored: Sequence[Scored]) -> None:
         """Write the scores of the next iteration to disk, as a whole line or not at all. Raises `DataError`."""
         if iteration != len(self._iterations):
-            raise ValueError(f"{self._path} holds {len(self._iterations)} iterations; {iteration} is not the next")
-        line = (
-            json.dumps(to_json(_Line.of(iteration, ask, scored)), separators=(",", ":"), allow_nan=False).encode()
-            + b"\n"
-        )
+            raise ValueError(f"{self._log.path} holds {len(self._iterations)} iterations; {iteration} is not the next")
         try:
-            if os.write(self._file, line) != len(line):
-                raise OSError("the line was written in part only; is the disk full?")
-            os.fdatasync(self._file)
-        except OSError as cause:
-            os.ftruncate(self._file, self._end)
+            self._log.append(to_json(_Line.of(iteration, ask, scored)), sync=True)
+        except DataError as cause:
             raise DataError(
-                f"{self._path}: cannot record iteration {iteration}: {cause}",
+                f"cannot record iteration {iteration}: {cause}",
                 hint="the iterations before are safe; make room and run the same command with --run-dir again",
             ) from cause
-        self._end += len(line)
         self._iterations.append((list(scored), ask.keep))
 
-    def _read(self, data: bytes) -> tuple[list[tuple[list[Scored], int | None]], int]:
-        """Return the iterations in ``data`` and the length of their lines."""
-        iterations: list[tuple[list[Scored], int | None]] = []
-        end = 0
-        lines = data.splitlines(keepends=True)
-        for number, line in enumerate(lines):
-            try:
-                record = json.loads(line if line.endswith(b"\n") else b"cut short")
-            except ValueError as cause:
-                if number == len(lines) - 1:
-                    break
-                record = cause
-            try:
-                found = from_json(record, _Line, "the line")
-                if found.iteration != number:
-                    raise ValueError(f"iteration {found.iteration}")
-                iterations.append((found.scored(), found.keep))
-            except (ValueError, DataError) as cause:
-                raise DataError(
-                    f"{self._path}, line {number + 1}: not the record of iteration {number}: {cause}",
-                    hint="the file is damaged or was edited; move it away to search again from the start",
-                ) from cause
-            end += len(line)
-        return iterations, end
+    def _read(self, value: object, iteration: int) -> tuple[list[Scored], int | None]:
+        try:
+            line = from_json(value, _Line, "the line")
+            if line.iteration != iteration:
+                raise ValueError(f"iteration {line.iteration}")
+            return line.scored(), line.keep
+        except (ValueError, DataError) as cause:
+            raise DataError(
+                f"{self._log.path}, line {iteration + 1}: not the record of iteration {iteration}: {cause}",
+                hint=_DAMAGED,
+            ) from cause
 
     def _other(self, iteration: int, why: str) -> DataError:
         return DataError(
-            f"{self._path}, line {iteration + 1}: the search on record cannot go on: {why}",
+            f"{self._log.path}, line {iteration + 1}: the search on record cannot go on: {why}",
             hint="it was made with other settings, or edited; move the file away to search again from the start",
         )
 

@@ -101,8 +101,8 @@ def run(
 ) -> tuple[list[Scored], list[int], list[Event], Walk]:
     """Search with a trace; return the result, the iterations that were evaluated, the events and the strategy."""
     evaluate, events, strategy = Evaluator(problem, stop_at), list[Event](), strategy or Walk()
-    with SearchTrace(path) as trace:
-        result = search(strategy, problem, evaluate, trace=trace, emit=events.append)
+    trace = SearchTrace(path)
+    result = search(strategy, problem, evaluate, trace=trace, emit=events.append)
     return result, evaluate.calls, events, strategy
 
 

@@ -77,7 +77,7 @@ def show_results(phases: Pipeline, *, as_json: bool) -> None:
         return print_json(to_json(results))
     print()
     for network in results.networks:
-        print(f"{network.name}: {report.architecture(network)}")
+        print(f"{network.name}: {report.describe(network.options)}")
     print()
     print_table(*report.table(results))
     if adaption.rank is not None:

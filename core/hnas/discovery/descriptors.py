@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Literal, get_args
 
 import pluggy
@@ -25,7 +25,8 @@ class Plugin:
     ``factory`` is called with an instance of ``options`` and returns the implementation. Both may be given as
     ``"package.module:Name"`` and are then imported when used. ``options`` is an attrs class; its fields' ``metadata``
     may hold ``help``. ``requires`` names the distributions that the implementation needs, such as ``"onnx>=1.16"``.
-    ``devices`` makes the `hnas.toolkit.devices.DeviceKind` of a backend whose devices have names.
+    ``devices`` makes the `hnas.toolkit.devices.DeviceKind` of a backend whose devices have names. ``presets`` says what
+    a preset is when this plugin is chosen, as preset → section → key → value; it may be given by name, too.
 
     Raises `TypeError` or `ValueError` for a field that can be no good.
     """
@@ -40,6 +41,7 @@ class Plugin:
         validator=validators.deep_iterable(validators.instance_of(str), validators.instance_of((tuple, list))),
     )
     devices: Callable[[], Any] | str = ""
+    presets: Mapping[str, Mapping[str, Mapping[str, Any]]] | str = field(default="", hash=False)
 
     @factory.validator
     @options.validator

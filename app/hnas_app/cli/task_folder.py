@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from hnas.errors import ConfigError
 from hnas.toolkit.codec import to_json
-from hnas.toolkit.pictures import SOURCE, PictureSource, Preparation
+from hnas.toolkit.pictures import PictureSource, Preparation
 from hnas_app.cli import options
 from hnas_app.cli.invocation import Invocation
 from hnas_app.cli.output import note
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from hnas.toolkit.pictures import PictureTask
     from hnas_app.config.schema import LoadedConfig
 
+SOURCE = "pictures"
+"""The task source that reads them."""
 HALF = 0.5
 """The mean of an image's edge that divides bright paper from dark."""
 

@@ -18,9 +18,6 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-SOURCE = "pictures"
-"""The task source that reads them."""
-
 
 @frozen(kw_only=True)
 class Preparation:

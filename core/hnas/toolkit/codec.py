@@ -118,7 +118,7 @@ def _is_plain(kind: Any) -> bool:
 
 
 def _any_of(value: Any, union: Any) -> Any:
-    if type(value) not in get_args(union):
+    if not isinstance(value, get_args(union)):
         raise _wrong("text or a number", value)
     return value
 

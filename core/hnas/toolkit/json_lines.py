@@ -41,23 +41,7 @@ class JsonLines:
         try:
             handle = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o666)
             try:
-                alone = lock(handle, wait=True)
-                size = os.lseek(handle, 0, os.SEEK_END)
-                end = _end(handle, size)
-                if end < size and alone:
-                    os.ftruncate(handle, end)
-                elif end < size:
-                    line = _TORN + line
-                try:
-                    if os.write(handle, line) != len(line):
-                        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-                    if sync:
-                        # fdatasync is missing on macOS, where fsync does.
-                        getattr(os, "fdatasync", os.fsync)(handle)
-                except OSError:
-                    if alone:
-                        os.ftruncate(handle, end)
-                    raise
+                _add(handle, line, sync)
             finally:
                 os.close(handle)
         except OSError as cause:
@@ -101,13 +85,23 @@ class JsonLines:
             start += len(line) + 1
 
 
-def _end(handle: int, size: int) -> int:
-    """Return where the last whole line ends."""
-    end = size
-    while end:
-        start = max(0, end - 65536)
-        found = os.pread(handle, end - start, start).rfind(b"\n")
-        if found >= 0:
-            return start + found + 1
-        end = start
-    return 0
+def _add(handle: int, line: bytes, sync: bool) -> None:
+    """Write a line behind the last whole one, or nothing."""
+    alone = lock(handle, wait=True)
+    end = size = os.lseek(handle, 0, os.SEEK_END)
+    if size and os.pread(handle, 1, size - 1) != b"\n":
+        if alone:
+            end = os.pread(handle, size, 0).rfind(b"\n") + 1
+            os.ftruncate(handle, end)
+        else:
+            line = _TORN + line
+    try:
+        if os.write(handle, line) != len(line):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        if sync:
+            # fdatasync is missing on macOS, where fsync does.
+            getattr(os, "fdatasync", os.fsync)(handle)
+    except OSError:
+        if alone:
+            os.ftruncate(handle, end)
+        raise

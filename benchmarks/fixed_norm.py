@@ -28,8 +28,8 @@ from hnas.discovery import Registry
 from hnas.learner import State
 from hnas.seeds import Seeds
 from hnas.supernet import Params
+from hnas.toolkit.codec import load
 from hnas_app.config.load import load_config
-from hnas_app.runs.records import from_json
 from hnas_app.search.adapt import Adaption
 from hnas_app.training.accuracy import Accuracy
 from hnas_app.training.checkpoint import load_latest
@@ -57,7 +57,7 @@ def networks(run: Path) -> Iterator[tuple[str, Setup, State, Architecture]]:
     if name := space.default_reference(setup.image_shape):
         archs[name] = space.references()[name]
     if (found := run / "adapt.json").is_file():
-        archs["found"] = from_json(json.loads(found.read_text()), Adaption, str(found)).chosen.arch
+        archs["found"] = load(found, Adaption).chosen.arch
     for name, arch in archs.items():
         if state := load_latest(run / "checkpoints" / "meta-train", "state"):
             yield f"{name}, super-net", setup, state[0], arch

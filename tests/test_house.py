@@ -18,6 +18,8 @@ from pathlib import Path
 
 import pytest
 
+from hnas.discovery import Registry
+
 ROOT = Path(__file__).resolve().parents[1]
 ROOTS = {
     "hnas": ROOT / "core",
@@ -127,6 +129,26 @@ def test_the_application_has_layers():
             other = module.partition(".")[2].partition(".")[0]
             if module.startswith("hnas_app.") and LAYERS.index(other) < own:
                 wrong.append(f"{where(path)}: {module}")
+    assert wrong == []
+
+
+BUILT_INS = {r.plugin.name for r in Registry(third_party=False).list()}
+ORDINARY = {"folder", "pictures", "random", "table"}
+"""Names of built-in plugins that are words of the language, too: sentences and variables may have them."""
+
+
+def test_the_core_names_no_built_in_plugin():
+    """Built-in plugins are plugins like any other; docstrings may name them, as they do papers."""
+    words = re.compile(rf"(?<![\w-])({'|'.join(map(re.escape, BUILT_INS - ORDINARY))})(?![\w-])")
+    wrong = []
+    for path in sorted(ROOTS["hnas"].rglob("*.py")):
+        docs = {id(n.value) for n in ast.walk(tree(path)) if isinstance(n, ast.Expr)}
+        for node in ast.walk(tree(path)):
+            text = node.value if isinstance(node, ast.Constant) and id(node) not in docs else None
+            if isinstance(text, str) and (text in BUILT_INS or words.search(text)):
+                wrong.append(f"{where(path, node)}: {text!r}")
+            names = {getattr(node, key, None) for key in ("id", "attr", "name", "arg")}
+            wrong += [f"{where(path, node)}: {name}" for name in names & (BUILT_INS - ORDINARY)]
     assert wrong == []
 
 

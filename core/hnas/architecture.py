@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
-from typing import Any
-
 from attrs import frozen
-
-from hnas.errors import DataError
 
 Option = int | float | str
 """What a choice offers: a kernel size, a channel scale, the name of an activation."""
@@ -38,21 +32,3 @@ class Architecture:
 
     space: str
     genes: tuple[int, ...]
-
-    def to_json(self) -> dict[str, Any]:
-        """Return ``{"space": …, "genes": […]}``; `from_json` reads it back."""
-        return {"space": self.space, "genes": list(self.genes)}
-
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any] | str) -> Architecture:
-        """Read what `to_json` wrote, as a mapping or as JSON text. Raises `DataError` on anything else."""
-        try:
-            data = json.loads(value) if isinstance(value, str) else value
-            space, genes = data["space"], data["genes"]
-            if isinstance(space, str) and isinstance(genes, Sequence) and all(type(g) is int for g in genes):
-                return cls(space, tuple(genes))
-        except (ValueError, KeyError, TypeError):
-            pass
-        raise DataError(
-            f"not an architecture: {value!r}; expected an object with 'space' (a name) and 'genes' (whole numbers)"
-        )

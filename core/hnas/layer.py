@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from attrs import asdict, frozen
+from attrs import frozen
 
 Shape = tuple[int, int, int]
 """Channels, height, width."""
@@ -48,7 +46,3 @@ class Layer:
             return 0
         channels, height, width = self.out_shape
         return self.kernel**2 * self.in_shape[0] // self.groups * channels * height * width
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the fields as a JSON object."""
-        return asdict(self)

@@ -28,8 +28,8 @@ from sitting import Log, Networks, Timed, measure
 
 from hnas import Architecture, HnasError, Registry, SearchSpace, Seeds
 from hnas.cost import CostTable
-from hnas.cost.rows import info_to_json
 from hnas.layer import Shape
+from hnas.toolkit.codec import to_json
 from hnas.toolkit.files import write_text
 from hnas.toolkit.json_lines import JsonLines
 from hnas.toolkit.rounds import combine, typical_spread
@@ -103,7 +103,7 @@ def experiment(options: argparse.Namespace) -> dict[str, Any]:
         "experiment": "table3",
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "asked": _identity(options, config, todo) | {"train": options.train, "minutes": options.minutes},
-        "device": info_to_json(todo.info),
+        "device": to_json(todo.info),
         "conditions": dict(todo.info.conditions),
         "environment": environment(),
         "note": options.note,

@@ -54,8 +54,6 @@ def test_what_is_added_is_found_again(book):
     with pytest.raises(ConfigError, match="'pi4' exists already") as error:
         book.add(device("pi4"))
     assert "hnas devices remove pi4" in str(error.value.hint)
-    book.add(device("pi4"), replace=True)
-    assert "port" not in book.get("pi4").settings
     book.remove("pi4")
     book.remove("pi4")
     assert [d.name for d in book.all()] == ["a-board"]

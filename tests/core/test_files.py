@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import multiprocessing
 import resource
@@ -70,6 +71,43 @@ def test_a_line_that_did_not_fit_is_refused_and_the_next_one_is_whole(tmp_path):
         lines.append({"text": "x" * 200})
     lines.append({"n": 2})
     assert list(lines.read()) == [{"n": 1}, {"n": 2}]
+
+
+def test_a_line_that_did_not_fit_leaves_nothing(tmp_path):
+    lines = JsonLines(tmp_path / "search.jsonl", compact=True)
+    lines.append({"n": 1})
+    with file_size_limit(100), pytest.raises(DataError, match="MiB are free"):
+        lines.append({"text": "x" * 200})
+    assert lines.path.read_bytes() == b'{"n":1}\n'
+    lines.append({"n": 2}, sync=True)
+    assert lines.recover() == [{"n": 1}, {"n": 2}]
+
+
+def test_a_torn_line_is_kept_and_ended_where_there_are_no_locks(tmp_path, monkeypatch):
+    """It could be the line in the making of another writer, so nothing of it may be cut off."""
+
+    def no_locks(*_):
+        raise OSError(errno.ENOLCK, "no locks available")
+
+    monkeypatch.setattr("hnas.toolkit.lock.fcntl.flock", no_locks)
+    lines = JsonLines(tmp_path / "metrics.jsonl")
+    lines.path.write_bytes(b'{"n": 1}\n{"n": 2}')
+    lines.append({"n": 3})
+    assert lines.path.read_bytes() == b'{"n": 1}\n{"n": 2} <torn>\n{"n": 3}\n'
+    assert list(lines.read()) == lines.recover() == [{"n": 1}, {"n": 3}]
+
+
+def test_what_one_writer_recovers(tmp_path):
+    """A last line of zeros, as a power cut leaves it, goes; damage before the last line is refused and left."""
+    lines = JsonLines(tmp_path / "search.jsonl")
+    lines.path.write_bytes(b'{"n": 1}\n' + bytes(9) + b"\n")
+    assert lines.recover() == [{"n": 1}]
+    assert lines.path.read_bytes() == b'{"n": 1}\n'
+    damaged = b'{"n": 1\n{"n": 2}\n'
+    lines.path.write_bytes(damaged)
+    with pytest.raises(DataError, match="line 1: not JSON"):
+        lines.recover()
+    assert lines.path.read_bytes() == damaged
 
 
 def test_a_missing_file_has_no_lines(tmp_path):

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hnas import Architecture, Choice, ConfigError, SearchSpace
+from hnas.toolkit.codec import from_json, to_json
 
 
 class AnySpace(SearchSpace):
@@ -101,7 +102,7 @@ def test_neighbours_are_all_that_differ_in_one_active_choice(space: AnySpace, se
 def test_options_and_json_name_the_same_architecture(space: AnySpace, seed: int) -> None:
     arch = space.sample(np.random.default_rng(seed))
     assert space.architecture(**space.options(arch)) == arch
-    assert Architecture.from_json(arch.to_json()) == arch
+    assert from_json(to_json(arch), Architecture, "a test") == arch
 
 
 def test_sampling_and_mutation_reach_every_architecture(make_tiny_space: Any) -> None:

@@ -67,7 +67,8 @@ def name_device(own_home: Path) -> Callable[..., str]:
 
     def add(client: Client, name: str = "board") -> str:
         settings = ArmDevices().add(name, client.alias, client.flags, lambda question: False)
-        DeviceBook().add(Device(name=name, backend="arm", settings=settings), replace=True)
+        DeviceBook().remove(name)
+        DeviceBook().add(Device(name=name, backend="arm", settings=settings))
         return name
 
     return add

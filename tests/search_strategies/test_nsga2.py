@@ -99,11 +99,12 @@ def test_a_search_is_replayed_from_its_trace(tiny_space: Any, tmp_path: Path) ->
             raise KeyboardInterrupt
         return noise(iteration, arch)
 
-    with SearchTrace(tmp_path / "search.jsonl") as trace, pytest.raises(KeyboardInterrupt):
+    trace = SearchTrace(tmp_path / "search.jsonl")
+    with pytest.raises(KeyboardInterrupt):
         run(NSGA2(options), problem_of(tiny_space, 500, seed=1), stopped, trace)
-    with SearchTrace(tmp_path / "search.jsonl") as trace:
-        assert len(trace) == 3
-        rest, end = run(NSGA2(options), problem_of(tiny_space, 500, seed=1), noise, trace)
+    trace = SearchTrace(tmp_path / "search.jsonl")
+    assert len(trace) == 3
+    rest, end = run(NSGA2(options), problem_of(tiny_space, 500, seed=1), noise, trace)
     assert (rest, end) == (whole[3:], told[3:])
 
 

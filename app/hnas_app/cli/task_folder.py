@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hnas.errors import ConfigError
-from hnas.toolkit.pictures import SOURCE, PictureSource, Preparation
+from hnas.toolkit.codec import to_json
+from hnas.toolkit.pictures import PictureSource, Preparation
 from hnas_app.cli import options
 from hnas_app.cli.invocation import Invocation
 from hnas_app.cli.output import note
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from hnas.toolkit.pictures import PictureTask
     from hnas_app.config.schema import LoadedConfig
 
+SOURCE = "pictures"
+"""The task source that reads them."""
 HALF = 0.5
 """The mean of an image's edge that divides bright paper from dark."""
 
@@ -24,7 +27,7 @@ HALF = 0.5
 def picture_source(registry: Registry, preparation: Preparation, root: Path | None = None) -> PictureSource:
     """Return what reads pictures as ``preparation`` says."""
     make = registry.options_class("tasks", SOURCE)
-    source: PictureSource = registry.create("tasks", SOURCE, make(root=str(root or ""), **preparation.to_json()))
+    source: PictureSource = registry.create("tasks", SOURCE, make(root=str(root or ""), **to_json(preparation)))
     return source
 
 

@@ -10,10 +10,11 @@ from typing import Any
 import attrs
 from attrs import define, field, frozen
 
-from hnas.discovery import KINDS, Kind, Registry
+from hnas.discovery import KINDS, Kind, Registered, Registry
 from hnas.errors import ConfigError, HnasError, PluginError, close_matches
 from hnas_app.config.mistakes import Mistakes
-from hnas_app.config.presets import PRESETS, applied
+from hnas_app.config.plugin_presets import applied
+from hnas_app.config.presets import PRESETS
 from hnas_app.config.removed import removed_of
 from hnas_app.config.schema import Config, LoadedConfig, PluginChoice
 from hnas_app.config.sources import Entry
@@ -36,6 +37,15 @@ class _Chosen:
     own: list[str | None]
 
 
+@frozen
+class _Found:
+    """A plugin without what stands behind its colon, or why there is none."""
+
+    name: str
+    device: str | None
+    plugin: Registered | PluginError
+
+
 @define
 class Resolver:
     """Puts layers of entries together, the last one wins; collects what is wrong with them."""
@@ -49,13 +59,14 @@ class Resolver:
     def resolve(self, layers: list[list[Entry]]) -> LoadedConfig:
         preset = self._preset(layers)
         chosen = {kind: self._chosen(kind, preset, layers) for kind in KINDS}
-        entries = applied(preset, {choice.name.partition("@")[0].partition(":")[0] for choice in chosen.values()})
+        found = {kind: self._find(kind, chosen[kind].name) for kind in KINDS}
+        entries = applied(preset, (f.plugin for f in found.values() if isinstance(f.plugin, Registered)))
         values = self._values("", _PLAIN, _HINTS, entries[""], layers)
         for section, cls in _SECTIONS.items():
             given = self._values(section, _fields(cls), typing.get_type_hints(cls), entries.get(section, {}), layers)
             values[section] = self._make(section, cls, given)
         for kind in KINDS:
-            values[kind] = self._plugin(kind, chosen[kind], entries.get(kind, {}), layers)
+            values[kind] = self._plugin(kind, chosen[kind], found[kind], entries.get(kind, {}), layers)
         if self.mistakes:
             raise self.mistakes.report()
         return LoadedConfig(config=Config(**values), origins=self.origins, notes=tuple(self.notes))
@@ -146,16 +157,31 @@ class Resolver:
                     self.mistakes.add_entry(i, entry, str(cause))
         return _Chosen(name, origin, own)
 
-    def _plugin(
-        self, kind: Kind, chosen: _Chosen, preset: Mapping[str, tuple[Any, str]], layers: list[list[Entry]]
-    ) -> Any:
-        name, origin, own = chosen.name, chosen.origin, chosen.own
+    def _find(self, kind: Kind, name: str) -> _Found:
+        """Look for a plugin. `_plugin` raises what is wrong, after the mistakes in other sections are known."""
         device: str | None = None
         try:
             if kind == "backend":
                 name, device = self.registry.split_device(name)
+            return _Found(name, device, self.registry.get(kind, name))
+        except PluginError as cause:
+            return _Found(name, device, cause)
+
+    def _plugin(
+        self,
+        kind: Kind,
+        chosen: _Chosen,
+        found: _Found,
+        preset: Mapping[str, tuple[Any, str]],
+        layers: list[list[Entry]],
+    ) -> Any:
+        name, device, registered = found.name, found.device, found.plugin
+        origin, own = chosen.origin, chosen.own
+        try:
+            if isinstance(registered, PluginError):
+                raise registered
+            if kind == "backend":
                 own = [whose and self.registry.split_device(whose)[0] for whose in own]
-            registered = self.registry.get(kind, name)
             cls = self.registry.options_class(kind, name)
         except PluginError as cause:
             if origin != "default":

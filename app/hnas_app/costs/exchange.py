@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from hnas.cost import DeviceInfo
-from hnas.cost.rows import info_to_json
 from hnas.errors import DeviceError
+from hnas.toolkit.codec import to_json
 from hnas.toolkit.table_file import TableFile
 from hnas_app.costs.store import CostStore
 
@@ -25,7 +25,7 @@ def from_store(store: CostStore, info: DeviceInfo) -> TableFile:
 def into_store(store: CostStore, file: TableFile) -> int:
     """Add what the store lacks, and return how many rows that were. Rows that are there already stay as they are."""
     known = store.load(file.info)
-    store.save_device(file.info, info_to_json(file.info))
+    store.save_device(file.info, to_json(file.info))
     by_round: dict[int, dict[str, Any]] = {}
     for key, rounds in file.rows.items():
         for nth, costs in rounds.items():

@@ -12,12 +12,13 @@ from attrs import frozen
 
 from hnas.backend import HardwareBackend
 from hnas.cost import CostTable, DeviceInfo, LayerCosts, priced
-from hnas.cost.rows import check_costs, info_to_json
+from hnas.cost.rows import check_costs
 from hnas.errors import DeviceError
 from hnas.events import Event, Listener
 from hnas.layer import Layer, Shape
 from hnas.seeds import Seeds
 from hnas.space import SearchSpace
+from hnas.toolkit.codec import to_json
 from hnas.toolkit.faults import faults_of
 from hnas.toolkit.rounds import ONE, combine, typical_spread
 from hnas.toolkit.table_file import RoundCosts
@@ -106,7 +107,7 @@ def profile(
     if store is not None:
         if fresh:  # before the first measurement: else a profile that is interrupted leaves old rows among new ones
             _forget(store, info, todo.items, scope(space, input_shape))
-        store.save_device(info, info_to_json(info))
+        store.save_device(info, to_json(info))
     missing = todo.missing
     total = sum(map(len, missing.values())) + sum(map(len, found.values()))
     lacking = {key for keys in missing.values() for key in keys}

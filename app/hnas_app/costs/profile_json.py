@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from hnas.cost import CostTable, Metric, priced
-from hnas.cost.rows import info_to_json
 from hnas.layer import Layer, Shape
 from hnas.space import SearchSpace
+from hnas.toolkit.codec import to_json
 
 
 def profile_json(table: CostTable, space: SearchSpace, input_shape: Shape, n_way: int) -> dict[str, Any]:
@@ -20,7 +20,7 @@ def profile_json(table: CostTable, space: SearchSpace, input_shape: Shape, n_way
     """
     references = {name: space.layers(arch, input_shape, n_way) for name, arch in space.references().items()}
     return {
-        **info_to_json(table.info),
+        **to_json(table.info),
         "check": dict(table.check),
         "calibration": {name: list(line) for name, line in table.calibration.items()},
         "layers": layers_json(table, space.distinct_layers(input_shape, n_way)),
@@ -35,7 +35,7 @@ def layers_json(table: CostTable, layers: Iterable[Layer]) -> list[dict[str, Any
         if priced(table.info, layer):
             row = table.row(layer)
             costs = _columns(table.info.metrics, {name: m.median for name, m in row.items()})
-            found.append({"layer": layer.to_json(), "key": layer.key, **costs})
+            found.append({"layer": to_json(layer), "key": layer.key, **costs})
     return found
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from attrs import frozen
 
 from hnas import __version__
+from hnas.toolkit.codec import to_json
 from hnas.toolkit.files import write_json
 from hnas.toolkit.pictures import Preparation
 from hnas_app.export.classifier import Classifier
@@ -37,13 +38,13 @@ def write_architecture(folder: Path, setup: Setup, network: Classifier, subject:
     record: dict[str, Any] = {
         "schema": 1,
         "hnas": __version__,
-        **arch.to_json(),
+        **to_json(arch),
         "options": space.options(arch),
         "input_shape": list(subject.preparation.shape),
         "classes": list(subject.classes),
         "params": sum(layer.params for layer in layers),
         "macs": sum(layer.macs for layer in layers),
-        "layers": [layer.to_json() for layer in layers],
+        "layers": to_json(layers),
     }
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / ARCHITECTURE

@@ -10,21 +10,27 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from attrs import frozen
+from attrs import Attribute, field, fields_dict, frozen
 
 from hnas.architecture import Option
 from hnas.errors import DataError
+from hnas.toolkit.codec import from_json, to_json
 from hnas.toolkit.pictures import Preparation
 
 SCHEMA = 1
-_KEYS = ("hnas.schema", "hnas.classes", "hnas.preparation", "hnas.architecture", "hnas.origin")
+
+
+def _classes(metadata: ModelMetadata, attribute: Attribute[tuple[str, ...]], names: tuple[str, ...]) -> None:
+    if len(names) < 2:
+        raise ValueError(f"expected the names of its classes, got {names!r}")
 
 
 @frozen(kw_only=True)
 class ModelMetadata:
     """All that is needed to use a model: output ``i`` belongs to ``classes[i]``."""
 
-    classes: tuple[str, ...]
+    schema: int = SCHEMA
+    classes: tuple[str, ...] = field(validator=_classes)
     preparation: Preparation
     architecture: Mapping[str, Option]
     """The options of the network, by choice."""
@@ -33,31 +39,19 @@ class ModelMetadata:
 
     def to_texts(self) -> dict[str, str]:
         """Return what goes into a model's metadata."""
-        values = (SCHEMA, list(self.classes), self.preparation.to_json(), dict(self.architecture), dict(self.origin))
-        return {key: json.dumps(v, ensure_ascii=False) for key, v in zip(_KEYS, values, strict=True)}
+        return {f"hnas.{key}": json.dumps(v, ensure_ascii=False) for key, v in to_json(self).items()}
 
     @classmethod
     def from_texts(cls, texts: Mapping[str, str], path: Path) -> ModelMetadata:
         """Read what `to_texts` wrote into the model ``path``. Raises `DataError` where hnas did not make it."""
-        missing = [key for key in _KEYS if key not in texts]
+        missing = [f"hnas.{key}" for key in fields_dict(cls) if f"hnas.{key}" not in texts]
         if missing:
             raise DataError(
                 f"{path} is an ONNX model, but none that hnas exported: its metadata have no {missing[0]}",
                 hint="`hnas adapt RUN --pictures DIR --export model.onnx` makes one",
             )
         try:
-            schema, classes, preparation, architecture, origin = (json.loads(texts[key]) for key in _KEYS)
+            values = {key: json.loads(texts[f"hnas.{key}"]) for key in fields_dict(cls)}
         except ValueError as cause:
             raise DataError(f"{path}: its metadata are damaged: {cause}") from cause
-        if schema != SCHEMA:
-            raise DataError(f"{path} has schema {schema!r}; this hnas reads {SCHEMA}", hint="upgrade hnas")
-        if not (isinstance(classes, list) and len(classes) > 1 and all(isinstance(c, str) for c in classes)):
-            raise DataError(f"{path}: its metadata are damaged: expected the names of its classes, got {classes!r}")
-        if not all(isinstance(part, dict) for part in (preparation, architecture, origin)):
-            raise DataError(f"{path}: its metadata are damaged: expected tables")
-        return cls(
-            classes=tuple(classes),
-            preparation=Preparation.from_json(preparation, str(path)),
-            architecture=architecture,
-            origin=origin,
-        )
+        return from_json(values, cls, str(path), hint="export it again with this version of hnas")

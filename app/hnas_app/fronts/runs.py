@@ -12,9 +12,9 @@ from attrs import frozen
 from hnas.architecture import Architecture
 from hnas.cost import CostTable, Metric
 from hnas.errors import ConfigError, DataError, close_matches
+from hnas.toolkit.codec import load
 from hnas.toolkit.files import read_json
 from hnas_app.fronts.dominance import nondominated
-from hnas_app.runs.records import from_json
 from hnas_app.runs.run_dir import RunDir, is_sweep
 from hnas_app.search.adapt import Adaption
 
@@ -81,12 +81,11 @@ def read_run(path: Path) -> FinishedRun:
         config = tomllib.loads(run.config_path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as cause:
         raise DataError(f"{run.config_path} is missing or damaged: {cause}") from cause
-    adapted = path / "adapt.json"
     return FinishedRun(
         path=path,
         config=config,
-        table=CostTable.from_json(read_json(path / "profile.json")),
-        adaption=from_json(read_json(adapted), Adaption, str(adapted)),
+        table=load(path / "profile.json", CostTable, hint="run `hnas profile` to make it again"),
+        adaption=load(path / "adapt.json", Adaption),
         weights=_weights(run),
     )
 

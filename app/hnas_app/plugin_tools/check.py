@@ -47,6 +47,7 @@ def check(registered: Registered, others: Sequence[Registered] = ()) -> list[Fin
     options: list[Any] = []
     found += _guarded("options", lambda: _options(registered, options))
     made: list[Any] = []
+    found += _guarded("presets", lambda: _presets(registered))
     if options:
         found += _guarded("factory", lambda: _factory(registered, options[0], made))
     if made:
@@ -145,6 +146,13 @@ def _options(registered: Registered, made: list[Any]) -> Iterator[tuple[Level, s
             yield "hint", f"{f.name} has no help; hnas.settings.setting gives it one"
     made.append(options)
     yield "ok", f"{len(attrs.fields(cls))} options, each with a default"
+
+
+def _presets(registered: Registered) -> Iterator[tuple[Level, str]]:
+    from hnas_app.config.plugin_presets import presets_of
+
+    if presets := presets_of(registered):
+        yield "ok", f"has a table for {', '.join(presets)}"
 
 
 def _factory(registered: Registered, options: Any, made: list[Any]) -> Iterator[tuple[Level, str]]:

@@ -10,7 +10,7 @@ from hnas.architecture import Option
 from hnas.cost import MACS, PARAMS, Cost, Metric
 from hnas.strategy import Scored
 from hnas_app.fronts.dominance import nondominated
-from hnas_app.runs.results import NetworkResult, Results
+from hnas_app.runs.results import Results
 from hnas_app.search.adapt import Adaption
 
 
@@ -24,11 +24,6 @@ def table(results: Results) -> tuple[list[str], list[list[str]]]:
     ]
     rows.append(["nearest class mean", *("" for _ in metrics), "", str(results.baseline)])
     return head, rows
-
-
-def architecture(network: NetworkResult) -> str:
-    """Return a network in one line, its choices gathered by layer: ``1: kernel 3, scale 0.5, activation relu; …``."""
-    return describe(network.options)
 
 
 def describe(options: Mapping[str, Option]) -> str:

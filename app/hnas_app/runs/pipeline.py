@@ -15,14 +15,13 @@ from hnas.errors import ConfigError, DataError
 from hnas.events import Event, Listener
 from hnas.learner import State
 from hnas.strategy import SearchProblem, SearchStrategy
-from hnas.toolkit.files import read_json, write_json
+from hnas.toolkit.codec import load, save, to_json
 from hnas_app.config.schema import Config
 from hnas_app.costs.description import described
 from hnas_app.costs.limits import Constraint, Limit, check_named, default_constraint, resolve
 from hnas_app.costs.profile import profile
 from hnas_app.costs.store import CostStore
 from hnas_app.executors import Executor
-from hnas_app.runs.records import from_json, to_json
 from hnas_app.runs.results import NetworkResult, Results
 from hnas_app.runs.run_dir import RunDir
 from hnas_app.search.adapt import Adaption, adapt
@@ -125,7 +124,7 @@ class Pipeline:
 
     def adapted(self, found: Adaption) -> None:
         """Take over what a sweep found for this run, as its phase 3."""
-        write_json(self.run.path / "adapt.json", to_json(found))
+        save(self.run.path / "adapt.json", found)
         self._kept["adapt"] = found
         self.run.set_phase("adapt", "done")
 
@@ -151,7 +150,7 @@ class Pipeline:
     def _profile(self) -> CostTable:
         path = self.run.path / "profile.json"
         if self.run.is_done("profile") and path.is_file():
-            return CostTable.from_json(read_json(path))
+            return load(path, CostTable, hint="run `hnas profile` to make it again")
         backend, store = self.open_backend(), CostStore()
         try:
             metrics = described(backend).metrics
@@ -162,19 +161,19 @@ class Pipeline:
         finally:
             store.close()
             backend.close()
-        write_json(path, table.to_json())
+        save(path, table)
         return table
 
     def _adapt(self) -> Adaption:
         path = self.run.path / "adapt.json"
         if self.run.is_done("adapt") and path.is_file():
-            return from_json(read_json(path), Adaption, str(path))
+            return load(path, Adaption)
         scores = ScoreStore(setup=self.setup, executor=self.executor, config=self.config.search)
         evaluator = Evaluator(scores=scores, cost=self.cost)
         problem = self.search_problem()
-        with SearchTrace(self.run.path / "search.jsonl") as trace:
-            found = adapt(self.strategy, problem, evaluator, self.meta_train(), trace=trace, emit=self.emit)
-        write_json(path, to_json(found))
+        trace = SearchTrace(self.run.path / "search.jsonl")
+        found = adapt(self.strategy, problem, evaluator, self.meta_train(), trace=trace, emit=self.emit)
+        save(path, found)
         return found
 
     def _retrain(self, name: str, arch: Architecture) -> tuple[Setup, State]:
@@ -192,7 +191,7 @@ class Pipeline:
     def _evaluate(self) -> Results:
         path = self.run.path / "evaluate.json"
         if self.run.is_done("evaluate") and path.is_file():
-            return from_json(read_json(path), Results, str(path))
+            return load(path, Results)
         config = self.config.evaluate
         rows: list[NetworkResult] = []
         trained = self.retrain()
@@ -215,7 +214,7 @@ class Pipeline:
             limits=tuple(limit.text for limit in self.limits),
             protocol=self._protocol(),
         )
-        write_json(path, to_json(results))
+        save(path, results)
         self.run.update(results={"accuracy": rows[0].retrained.mean, **to_json(results)})
         self.emit(Event(phase="evaluate", kind="end", values={"accuracy": rows[0].retrained.mean}))
         return results

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, TypeVar
 
-from attrs import define, field
+from attrs import define, field, frozen
 
 from hnas.architecture import Architecture
-from hnas.errors import DataError, PluginError
+from hnas.errors import PluginError
 from hnas.learner import State
+from hnas.toolkit.codec import from_json, to_json
 from hnas.toolkit.json_lines import JsonLines
 from hnas_app.config.schema import SearchConfig
 from hnas_app.executors import Executor
@@ -102,39 +103,44 @@ class ScoreStore:
             arch = order[i]
             self._learn(arch, missing[arch], scores)
             if self.log is not None:
-                self.log.append(_to_json(arch, missing[arch], scores))
+                self.log.append(_line(arch, missing[arch], scores))
 
     def _learn(self, arch: Architecture, owners: Mapping[int, str], scores: list[TaskScore]) -> None:
         self.known |= {(arch, t): s for t, s in zip(owners, scores, strict=True)}
         self.spent.update(owners.values())
 
     def _recall(self, log: JsonLines) -> None:
-        for arch, owners, scores in _recorded(log):
-            self._learn(arch, owners, scores)
+        for value in log.read():
+            line = _read(value, log)
+            owners = dict(zip(line.tasks, line.owners, strict=True))
+            self._learn(Architecture(line.space, line.genes), owners, list(map(TaskScore, line.loss, line.accuracy)))
 
 
-def _to_json(arch: Architecture, owners: Mapping[int, str], scores: list[TaskScore]) -> dict[str, Any]:
-    """JSON has no infinity: it stands as text. Floats are written so that they read back to the last bit."""
-    return {
-        **arch.to_json(),
-        "tasks": list(owners),
-        "for": list(owners.values()),
-        "loss": [s.loss if math.isfinite(s.loss) else str(s.loss) for s in scores],
-        "accuracy": [s.accuracy for s in scores],
-    }
+@frozen(kw_only=True)
+class _Line:
+    """What the log says of an architecture: its score on each task, and for whom each was adapted."""
+
+    space: str
+    genes: tuple[int, ...]
+    tasks: tuple[int, ...]
+    owners: tuple[str, ...]
+    loss: tuple[float, ...]
+    accuracy: tuple[float, ...]
+
+    def __attrs_post_init__(self) -> None:
+        if len({len(column) for column in (self.tasks, self.owners, self.loss, self.accuracy)}) > 1:
+            raise ValueError("its columns are not of one length")
 
 
-def _recorded(log: JsonLines) -> Iterator[tuple[Architecture, dict[int, str], list[TaskScore]]]:
-    for line in log.read():
-        try:
-            owners = dict(zip(map(int, line["tasks"]), map(str, line["for"]), strict=True))
-            scores = [TaskScore(float(x), float(y)) for x, y in zip(line["loss"], line["accuracy"], strict=True)]
-            yield Architecture.from_json({"space": line["space"], "genes": line["genes"]}), owners, scores
-        except (KeyError, TypeError, ValueError) as cause:
-            raise DataError(
-                f"{log.path} is damaged or was edited: {type(cause).__name__}: {cause}",
-                hint="move the file away; what it held is then adapted again",
-            ) from cause
+def _line(arch: Architecture, owners: Mapping[int, str], scores: list[TaskScore]) -> dict[str, Any]:
+    loss, accuracy = zip(*scores, strict=True)
+    columns = {"tasks": list(owners), "for": list(owners.values()), "loss": loss, "accuracy": accuracy}
+    return to_json(arch) | to_json(columns)  # type: ignore[no-any-return]
+
+
+def _read(value: Any, log: JsonLines) -> _Line:
+    renamed = {**value, "owners": value.get("for")} if isinstance(value, dict) else value
+    return from_json(renamed, _Line, str(log.path), hint="move the file away; what it held is then adapted again")
 
 
 def _score(values: Mapping[str, Any], item: Any) -> list[TaskScore]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hnas.errors import ConfigError, HnasError, InfeasibleError
-from hnas.toolkit.files import write_json
+from hnas.toolkit.codec import save
 from hnas.toolkit.json_lines import JsonLines
 from hnas_app.costs.description import described
 from hnas_app.costs.limits import check_named
@@ -68,18 +68,15 @@ def run_sweep(folder: Path, record: SweepRecord, pipelines: Mapping[str, Pipelin
     profile_once(list(pipelines.values()))
     check_reachable(record.pairs, pipelines)
     first = next(iter(pipelines.values()))
-    with ExitStack() as traces:
-        searches = []
-        for number, (name, phases) in enumerate(pipelines.items()):
-            trace = traces.enter_context(SearchTrace(phases.run.path / "search.jsonl"))
-            problem = phases.search_problem(number)
-            searches.append(
-                PairSearch(name=name, strategy=phases.strategy, problem=problem, trace=trace, emit=phases.emit)
-            )
-            phases.run.set_phase("adapt", "running")
-        log = JsonLines(folder / SCORES)
-        scores = ScoreStore(setup=first.setup, executor=first.executor, config=first.config.search, log=log)
-        found = adapt_all(searches, scores, first.meta_train(), emit=emit)
+    searches = []
+    for number, (name, phases) in enumerate(pipelines.items()):
+        trace = SearchTrace(phases.run.path / "search.jsonl")
+        problem = phases.search_problem(number)
+        searches.append(PairSearch(name=name, strategy=phases.strategy, problem=problem, trace=trace, emit=phases.emit))
+        phases.run.set_phase("adapt", "running")
+    log = JsonLines(folder / SCORES)
+    scores = ScoreStore(setup=first.setup, executor=first.executor, config=first.config.search, log=log)
+    found = adapt_all(searches, scores, first.meta_train(), emit=emit)
     for name, adaption in found.items():
         pipelines[name].adapted(adaption)
     done = record.finished({n: _row(pipelines[n], adaption, scores.spent[n]) for n, adaption in found.items()})
@@ -93,7 +90,7 @@ def profile_once(pipelines: Sequence[Pipeline]) -> None:
     for phases in pipelines:
         known = next((table for backend, table in tables if backend == phases.config.backend), None)
         if known is not None and not phases.run.is_done("profile"):
-            write_json(phases.run.path / "profile.json", known.to_json())
+            save(phases.run.path / "profile.json", known)
             phases.run.set_phase("profile", "done")
         if known is None:
             tables.append((phases.config.backend, phases.profile()))

@@ -11,8 +11,7 @@ from attrs import evolve, frozen
 
 from hnas.architecture import Architecture, Option
 from hnas.errors import DataError
-from hnas.toolkit.files import read_json, write_json
-from hnas_app.runs.records import from_json, to_json
+from hnas.toolkit.codec import load, save
 from hnas_app.runs.run_dir import SWEEP
 from hnas_app.search.rank import Rank
 
@@ -67,12 +66,12 @@ class SweepRecord:
         return evolve(self, pairs=pairs, evaluations=sum(f.evaluations for f in found.values()))
 
     def write(self, folder: Path) -> None:
-        write_json(folder / SWEEP, to_json(self))
+        save(folder / SWEEP, self)
 
 
 def read_sweep(folder: Path) -> SweepRecord:
     """Read a sweep's record. Raises `DataError` where it is missing, damaged or of another schema."""
-    record = from_json(read_json(folder / SWEEP), SweepRecord, str(folder / SWEEP))
+    record = load(folder / SWEEP, SweepRecord)
     if missing := [pair.name for pair in record.pairs if not (folder / pair.name / "run.json").is_file()]:
         raise DataError(f"{folder} lacks the run directories {', '.join(missing)}", hint="begin the sweep again")
     return record

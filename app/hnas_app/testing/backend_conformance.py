@@ -15,6 +15,7 @@ from hnas.cost.rows import check_costs
 from hnas.cost.units import COUNT, ENERGY, SIZE, TIME
 from hnas.errors import DeviceError, HnasError
 from hnas.layer import Layer
+from hnas.toolkit.codec import from_json, to_json
 from hnas_app.costs.limits import Constraint, resolve
 from hnas_app.testing.conformance import Conformance
 from hnas_app.testing.expectation import expect, not_applicable
@@ -214,7 +215,7 @@ class BackendConformance(Conformance[HardwareBackend]):
             rows = list(backend.measure(layers))
         self._only_costs(info, layers, rows)
         table = self._table(info, layers, rows)
-        back = CostTable.from_json(json.dumps(table.to_json()))
+        back = from_json(json.loads(json.dumps(to_json(table))), CostTable, "the table")
         network = self.networks[0]
         then = "give DeviceInfo.settings and conditions lists and text, not tuples, paths or numbers of numpy"
         expect(back.info == info, f"the description {info} after a round trip", back.info, then)

@@ -9,6 +9,7 @@ from hnas.architecture import Architecture
 from hnas.errors import ConfigError, DeviceError
 from hnas.layer import Layer
 from hnas.space import SearchSpace
+from hnas.toolkit.codec import from_json, to_json
 from hnas.toolkit.dataflow import dataflow
 from hnas_app.testing.expectation import expect, sent_to_a_worker
 from hnas_app.testing.supernet_conformance import SuperNetConformance
@@ -63,8 +64,8 @@ class SpaceConformance(SuperNetConformance):
         """As JSON in a run's records, and by the names of their options on the command line."""
         space = self.make()
         for arch in self.architectures(space):
-            back = Architecture.from_json(json.dumps(arch.to_json()))
-            expect(back == arch, f"{arch} from its JSON", back, "leave Architecture.to_json alone")
+            back = from_json(json.loads(json.dumps(to_json(arch))), Architecture, "an architecture")
+            expect(back == arch, f"{arch} from its JSON", back, "leave Architecture as it is")
             named = space.architecture(**space.options(arch))
             then = "let `options` and `architecture` agree: neither needs to be overridden"
             expect(named == arch, f"{arch} from its options", named, then)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import time
 from collections.abc import Callable
@@ -12,6 +11,7 @@ from typing import IO, TYPE_CHECKING
 
 from hnas import __version__
 from hnas.errors import DataError
+from hnas.toolkit.lock import lock
 from hnas.toolkit.remote_file import RemoteFile
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def download(remote: RemoteFile, progress: Progress | None = None, *, pause_s: f
 
 def _lock(file: IO[bytes], remote: RemoteFile) -> None:
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        lock(file.fileno(), wait=False)
     except BlockingIOError as cause:
         raise DataError(f"{remote.path}: another process is downloading it", hint="wait for that one") from cause
 

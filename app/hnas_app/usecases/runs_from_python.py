@@ -146,8 +146,7 @@ class Run:
     @property
     def results(self) -> Results:
         """Costs and accuracies of every network. Raises `DataError` where the run has none yet; see `evaluate`."""
-        from hnas.toolkit.files import read_json
-        from hnas_app.runs.records import from_json
+        from hnas.toolkit.codec import load
         from hnas_app.runs.results import Results
 
         if not RunDir(self.path).is_done("evaluate"):
@@ -156,8 +155,7 @@ class Run:
                 f"the run {self.path} has no results yet; done: {', '.join(done) or 'nothing'}",
                 hint="evaluate() does what is still to do",
             )
-        path = self.path / "evaluate.json"
-        return from_json(read_json(path), Results, str(path))
+        return load(self.path / "evaluate.json", Results)
 
     @property
     def found(self) -> NetworkResult:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from attrs import field, frozen
 
 from hnas.cost.networks import COMBINED, priced
-from hnas.cost.rows import check_costs, info_from_json, info_to_json, measurement_from_json, measurement_to_json
 from hnas.cost.values import MACS, PARAMS, SCHEMA, Cost, DeviceInfo, LayerCosts, Metric
-from hnas.errors import DataError, DeviceError
+from hnas.errors import DeviceError
 from hnas.layer import Layer
 
 
@@ -23,6 +21,7 @@ class CostTable:
     (slope, offset), which make the cost of a whole network out of the sum over its layers.
     """
 
+    schema: int = SCHEMA
     info: DeviceInfo
     rows: Mapping[str, LayerCosts]
     check: Mapping[str, Any] = field(factory=dict)
@@ -69,34 +68,3 @@ class CostTable:
             device = [0.0] * len(names)
         self._known[layer] = costs = (*device, layer.params, layer.macs)
         return costs
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the table as JSON, with a schema version; `from_json` reads it back."""
-        rows = {key: {name: measurement_to_json(m) for name, m in costs.items()} for key, costs in self.rows.items()}
-        lines = {name: list(line) for name, line in self.calibration.items()}
-        info = info_to_json(self.info)
-        return {"schema": SCHEMA, "info": info, "rows": rows, "check": dict(self.check), "calibration": lines}
-
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any] | str) -> CostTable:
-        """Read what `to_json` wrote, as a mapping or as JSON text. Raises `DataError` on anything else."""
-        try:
-            data = json.loads(value) if isinstance(value, str) else value
-            if data["schema"] != SCHEMA:
-                raise DataError(
-                    f"the cost table has schema {data['schema']!r}; this hnas reads {SCHEMA}",
-                    hint="run `hnas profile` to make it again",
-                )
-            info = info_from_json(data["info"])
-            rows = {
-                str(k): {str(n): measurement_from_json(m) for n, m in row.items()} for k, row in data["rows"].items()
-            }
-            for key, row in rows.items():
-                check_costs(info, key, row)
-            lines = {str(name): (float(a), float(b)) for name, (a, b) in data.get("calibration", {}).items()}
-            return cls(info=info, rows=rows, check=dict(data["check"]), calibration=lines)
-        except (ValueError, KeyError, TypeError, AttributeError, DeviceError) as cause:
-            raise DataError(
-                f"not a cost table, or a damaged one: {type(cause).__name__}: {cause}",
-                hint="run `hnas profile` to make it again",
-            ) from cause

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Literal, get_args
 
 import pluggy
@@ -26,7 +26,8 @@ class Plugin:
     ``"package.module:Name"`` and are then imported when used. ``options`` is an attrs class; its fields' ``metadata``
     may hold ``help``, and its constant ``REMOVED`` maps options of earlier versions to values that it no longer has.
     ``requires`` names the distributions that the implementation needs, such as ``"onnx>=1.16"``.
-    ``devices`` makes the `hnas.toolkit.devices.DeviceKind` of a backend whose devices have names.
+    ``devices`` makes the `hnas.toolkit.devices.DeviceKind` of a backend whose devices have names. ``presets`` says what
+    a preset is when this plugin is chosen, as preset → section → key → value; it may be given by name, too.
 
     Raises `TypeError` or `ValueError` for a field that can be no good.
     """
@@ -41,6 +42,7 @@ class Plugin:
         validator=validators.deep_iterable(validators.instance_of(str), validators.instance_of((tuple, list))),
     )
     devices: Callable[[], Any] | str = ""
+    presets: Mapping[str, Mapping[str, Mapping[str, Any]]] | str = field(default="", hash=False)
 
     @factory.validator
     @options.validator

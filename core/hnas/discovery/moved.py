@@ -43,7 +43,7 @@ MOVED = {
     "hnas.pipeline": "hnas_app.runs.pipeline",
     "hnas.plugin_projects": "hnas_app.plugin_tools.projects",
     "hnas.plugins.check": "hnas_app.plugin_tools.check",
-    "hnas.records": "hnas_app.runs.records",
+    "hnas.records": "hnas.toolkit.codec",
     "hnas.rounds": "hnas.toolkit.rounds",
     "hnas.run_dir": "hnas_app.runs.run_dir",
     "hnas.score_store": "hnas_app.search.score_store",

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
@@ -14,10 +12,10 @@ from typing import Any
 from attrs import Attribute, Factory, field, frozen
 
 from hnas.errors import ConfigError, DataError, DeviceError, close_matches
-from hnas.toolkit.files import read_json, write_json
+from hnas.toolkit.codec import load, save
 from hnas.toolkit.home import config_home
+from hnas.toolkit.lock import file_lock
 
-SCHEMA = 1
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 Plain = str | int | float | bool
 """What a device's settings may hold."""
@@ -79,6 +77,20 @@ class DeviceKind(ABC):
         """Forget what `add` kept elsewhere. The device itself is not asked; it may be gone."""
 
 
+@frozen(kw_only=True)
+class _Described:
+    """A device in the file, below its name."""
+
+    backend: str
+    settings: Mapping[str, Plain]
+
+
+@frozen(kw_only=True)
+class _DeviceFile:
+    schema: int = 1
+    devices: Mapping[str, _Described]
+
+
 @frozen
 class DeviceBook:
     """The named devices: ``devices.json`` in `config_home`, or the file given."""
@@ -105,11 +117,11 @@ class DeviceBook:
             )
         return devices[name]
 
-    def add(self, device: Device, *, replace: bool = False) -> None:
-        """Keep a device. Raises `ConfigError` where the name is taken, unless ``replace``."""
+    def add(self, device: Device) -> None:
+        """Keep a device. Raises `ConfigError` if the name is taken."""
         with self._locked():
             devices = self._read()
-            if device.name in devices and not replace:
+            if device.name in devices:
                 raise taken(devices[device.name])
             self._write({**devices, device.name: device})
 
@@ -123,40 +135,25 @@ class DeviceBook:
     def _read(self) -> dict[str, Device]:
         if not self.path.exists():
             return {}
-        content = read_json(self.path)
+        held = load(self.path, _DeviceFile, hint="mend it, or move it away and add the devices again").devices
         try:
-            if content["schema"] > SCHEMA:
-                raise DataError(
-                    f"{self.path} has schema {content['schema']}; this hnas reads up to {SCHEMA}",
-                    hint="upgrade it: pip install --upgrade hnas",
-                )
-            devices = [
-                Device(name=n, backend=d["backend"], settings=d["settings"]) for n, d in content["devices"].items()
-            ]
-        except (AttributeError, KeyError, TypeError, ConfigError) as cause:
-            raise DataError(
-                f"{self.path} is damaged: {type(cause).__name__}: {cause}",
-                hint="mend it, or move it away and add the devices again",
-            ) from cause
-        return {d.name: d for d in devices}
+            return {name: Device(name=name, backend=d.backend, settings=d.settings) for name, d in held.items()}
+        except ConfigError as cause:
+            raise DataError(f"{self.path} is damaged: {cause}", hint=cause.hint) from cause
 
     def _write(self, devices: Mapping[str, Device]) -> None:
-        entries = {n: {"backend": d.backend, "settings": dict(d.settings)} for n, d in sorted(devices.items())}
-        write_json(self.path, {"schema": SCHEMA, "devices": entries})
+        held = {n: _Described(backend=d.backend, settings=d.settings) for n, d in sorted(devices.items())}
+        save(self.path, _DeviceFile(devices=held))
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
         """Let one process at a time read, change and write the file; the lock goes away with its holder."""
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            handle = os.open(self.path.with_name(f".{self.path.name}.lock"), os.O_RDWR | os.O_CREAT, 0o600)
+            with file_lock(self.path.with_name(f".{self.path.name}.lock"), mode=0o600):
+                yield
         except OSError as cause:
             raise DataError(f"cannot write {self.path}: {cause.strerror}") from cause
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(handle)
 
 
 def taken(device: Device) -> ConfigError:

@@ -1,11 +1,14 @@
-"""A folder that one process at a time works in."""
+"""Locks on files: one process at a time works on something, and others wait or are told by whom it is held.
+
+A lock goes away with its holder. A file system that knows no locks is no reason to refuse.
+"""
 
 from __future__ import annotations
 
 import errno
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,29 +18,59 @@ _NAME = ".lock"
 _HELD = (errno.EWOULDBLOCK, errno.EACCES)
 
 
+def lock(handle: int, *, wait: bool) -> bool:
+    """Lock an open file until it is closed; return false if its file system has no locks.
+
+    Raises `BlockingIOError` if another process holds it and this one does not want to ``wait``.
+    """
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as cause:
+        if cause.errno in _HELD:
+            raise BlockingIOError(cause.errno, cause.strerror) from cause
+        return False
+    return True
+
+
+def _wait(owner: str) -> None:
+    """Say nothing: whoever holds the lock will soon be done."""
+
+
+@contextmanager
+def file_lock(path: Path, held: Callable[[str], None] = _wait, mode: int = 0o666) -> Iterator[bool]:
+    """Hold the lock file ``path`` until the context ends, and yield whether its file system has locks.
+
+    If another process holds it, ``held`` is called with that one's id; it may raise, else this process waits.
+    """
+    handle = os.open(path, os.O_RDWR | os.O_CREAT, mode)
+    try:
+        try:
+            locked = lock(handle, wait=False)
+        except BlockingIOError:
+            held(os.pread(handle, 32, 0).decode(errors="replace").strip() or "unknown")
+            locked = lock(handle, wait=True)
+        os.ftruncate(handle, 0)
+        os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
+        yield locked
+    finally:
+        os.close(handle)
+
+
 @contextmanager
 def folder_lock(folder: Path, what: str) -> Iterator[None]:
     """Keep other processes out of ``folder``, which messages call ``what``, until the context ends or this one dies.
 
-    Raises `DataError` with the id of the process that is in it. A file system that knows no locks is no reason to
-    refuse.
+    Raises `DataError` with the id of the process that is in it.
     """
-    handle = os.open(folder / _NAME, os.O_RDWR | os.O_CREAT, 0o666)
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as cause:
-            if cause.errno in _HELD:
-                owner = os.pread(handle, 32, 0).decode(errors="replace").strip() or "unknown"
-                raise DataError(
-                    f"{what} {folder} is in use by process {owner}",
-                    hint=f"wait for it to end, or stop it with `kill -INT {owner}` and run the command again",
-                ) from None
-        os.ftruncate(handle, 0)
-        os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
+
+    def refuse(owner: str) -> None:
+        raise DataError(
+            f"{what} {folder} is in use by process {owner}",
+            hint=f"wait for it to end, or stop it with `kill -INT {owner}` and run the command again",
+        )
+
+    with file_lock(folder / _NAME, refuse):
         yield
-    finally:
-        os.close(handle)
 
 
 def is_locked(folder: Path) -> bool:

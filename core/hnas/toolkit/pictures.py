@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from attrs import asdict, field, frozen, validators
+from attrs import field, frozen, validators
 
 from hnas.episode import Episodes
-from hnas.errors import DataError
 from hnas.layer import Shape
 from hnas.settings import positive
 from hnas.task_source import TaskSource
@@ -18,9 +17,6 @@ from hnas.task_source import TaskSource
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-
-SOURCE = "pictures"
-"""The task source that reads them."""
 
 
 @frozen(kw_only=True)
@@ -40,20 +36,6 @@ class Preparation:
     @property
     def shape(self) -> Shape:
         return self.channels, self.height, self.width
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the fields as a JSON object."""
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any], where: str) -> Preparation:
-        """Read what `to_json` wrote. Raises `DataError` that names the file ``where`` it stood."""
-        try:
-            return cls(**value)
-        except (TypeError, ValueError) as cause:
-            raise DataError(
-                f"{where}: not how hnas prepares pictures: {cause.args[0] if cause.args else cause}"
-            ) from cause
 
 
 @frozen(kw_only=True, eq=False)

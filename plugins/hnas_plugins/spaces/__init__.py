@@ -17,5 +17,6 @@ def hnas_search_spaces() -> list[Plugin]:
             summary="4 residual blocks: kernel, channel scale and activation of 12 convolutions (Table 8)",
             factory="hnas_plugins.spaces.resnet12.space:ResNet12",
             options="hnas_plugins.spaces.resnet12.options:ResNet12Options",
+            presets="hnas_plugins.spaces.presets:RESNET12",
         ),
     ]

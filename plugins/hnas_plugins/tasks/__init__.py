@@ -23,12 +23,14 @@ def hnas_task_sources() -> list[Plugin]:
             summary="Mini-ImageNet from folders, tar.xz archives, cache pickles or torchmeta's HDF5",
             factory="hnas_plugins.tasks.mini_imagenet:MiniImageNet",
             options="hnas_plugins.tasks.mini_imagenet:MiniImageNetOptions",
+            presets="hnas_plugins.tasks.presets:MINI_IMAGENET",
         ),
         Plugin(
             name="fc100",
             summary="FC100: CIFAR-100 divided by superclass, 60/20/20 classes",
             factory="hnas_plugins.tasks.cifar:fc100",
             options="hnas_plugins.tasks.cifar:CifarOptions",
+            presets="hnas_plugins.tasks.presets:FC100",
         ),
         Plugin(
             name="cifar-fs",
@@ -41,6 +43,7 @@ def hnas_task_sources() -> list[Plugin]:
             summary="a folder of your own pictures, a sub-folder for each class",
             factory="hnas_plugins.tasks.folder:Folder",
             options="hnas_plugins.tasks.folder:FolderOptions",
+            presets="hnas_plugins.tasks.presets:FOLDER",
         ),
         Plugin(
             name="pictures",

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import hashlib
 import io
 import json
@@ -27,6 +26,7 @@ from numpy.typing import NDArray
 from hnas.errors import DataError
 from hnas.toolkit.files import write_bytes, write_json
 from hnas.toolkit.home import home
+from hnas.toolkit.lock import file_lock
 
 Images = NDArray[np.uint8]
 
@@ -201,13 +201,9 @@ def _allocate(part: Path, shape: tuple[int, ...]) -> np.memmap[Any, np.dtype[np.
 @contextmanager
 def _alone(path: Path, what: str) -> Iterator[bool]:
     """Hold the lock on making ``path``, or yield false where a file system has no locks: then all may make it."""
-    with open(path.with_suffix(".lock"), "ab") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            print(f"hnas: {what}: another process prepares the images; waiting for it", file=sys.stderr)
-            fcntl.flock(file, fcntl.LOCK_EX)
-        except OSError:
-            yield False
-            return
-        yield True
+
+    def tell(owner: str) -> None:
+        print(f"hnas: {what}: another process prepares the images; waiting for it", file=sys.stderr)
+
+    with file_lock(path.with_suffix(".lock"), tell) as locked:
+        yield locked

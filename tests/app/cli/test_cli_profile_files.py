@@ -137,10 +137,10 @@ def test_nothing_known_is_nothing_to_export(capsys, board, tmp_path):
     ("change", "message"),
     [
         (lambda d: d.update(format="other"), "holds no measurements"),
-        (lambda d: d.update(schema=99), "schema 99, written by a newer hnas"),
+        (lambda d: d.update(schema=99), "has schema 99; this hnas reads 1"),
         (lambda d: d["info"].update(runtime="2"), "is not that of the device"),
         (lambda d: next(iter(next(iter(d["rows"].values())).values()))["latency"].update(median=-1), "not negative"),
-        (lambda d: d.pop("rows"), "KeyError"),
+        (lambda d: d.pop("rows"), "required field missing @ $.rows"),
     ],
 )
 def test_a_wrong_file_is_refused_and_nothing_of_it_kept(capsys, board, tmp_path, change, message):

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
+from hnas.toolkit.codec import load, to_json
 from hnas_app.cli import run
-from hnas_app.runs.records import from_json
 from hnas_app.runs.run_dir import RunDir
 from hnas_app.runs.run_list import list_runs
 from hnas_app.search.adapt import Adaption
@@ -117,7 +117,7 @@ def test_every_pair_is_a_run_directory_of_its_own(untouched: Path, capsys: pytes
     for pair in record.pairs:
         assert pair.found is not None
         path = untouched / pair.name
-        found = from_json(json.loads((path / "adapt.json").read_text()), Adaption, "adapt.json").chosen
+        found = load(path / "adapt.json", Adaption).chosen
         assert (found.arch, found.loss, found.accuracy) == (pair.found.arch, pair.found.loss, pair.found.accuracy)
         assert {pair.found.cost["params"], pair.found.cost["macs"]} == {found.cost["params"], found.cost["macs"]}
         assert [p for p in ("meta-train", "profile", "adapt") if RunDir.open(path).is_done(p)] == [
@@ -180,7 +180,7 @@ def test_a_pair_is_trained_and_tested_like_any_run(untouched: Path, capsys: pyte
     shown = json.loads(capsys.readouterr().out)
     pair = read_sweep(untouched).pairs[2]
     assert pair.found is not None
-    assert shown["networks"][0]["arch"] == pair.found.arch.to_json()
+    assert shown["networks"][0]["arch"] == to_json(pair.found.arch)
     assert shown["limits"] == list(pair.constraints)
 
 

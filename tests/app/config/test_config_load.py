@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import attrs
 import pytest
 
-from hnas.discovery import KINDS, Registry
+from hnas.discovery import KINDS, Kind, Registry
 from hnas.errors import ConfigError, PluginError
 from hnas_app.config.load import load_config
+from hnas_app.config.plugin_presets import presets_of
 from hnas_app.config.presets import PRESETS
 from hnas_app.config.schema import Config, PluginChoice
 from hnas_app.config.values import read, read_text
@@ -109,16 +111,48 @@ def test_a_preset_applies_where_the_plugin_has_the_option(toy_registry):
     assert loaded.config.space.options.depth == 3
 
 
-def test_a_presets_table_for_a_plugin_applies_where_that_is_chosen(toy_registry, monkeypatch):
+def with_presets(registry: Registry, kind: Kind, name: str, presets: Any) -> None:
+    """Give a registered plugin a table of presets."""
+    registry.list()
+    for i, found in enumerate(registry._registered):
+        if (found.kind, found.plugin.name) == (kind, name):
+            registry._registered[i] = attrs.evolve(found, plugin=attrs.evolve(found.plugin, presets=presets))
+
+
+def test_a_plugins_own_table_applies_when_it_is_chosen(toy_registry, monkeypatch):
     """Budgets of any phase may depend on any plugin; the user's own settings still win, and the origin is told."""
-    table = {"space": {"base_width": 7, "vgg9": {"base_width": 9}}, "meta_train": {"epochs": 3, "deep": {"epochs": 4}}}
-    monkeypatch.setitem(PRESETS, "quick", table)
+    monkeypatch.setitem(PRESETS, "quick", {"space": {"base_width": 7}, "meta_train": {"epochs": 3}})
+    with_presets(toy_registry, "space", "vgg9", {"quick": {"space": {"base_width": 9}}})
+    with_presets(toy_registry, "space", "deep", {"quick": {"meta_train": {"epochs": 4}, "tasks": {"none_has_it": 1}}})
     plain = load(toy_registry, preset="quick")
     assert (plain.config.space.options.base_width, plain.config.meta_train.epochs) == (9, 3)
     assert plain.origins["space.base_width"] == "preset quick for vgg9"
     assert not plain.is_set_by_user("space.base_width")
     assert load(toy_registry, preset="quick", flags={"space": "deep"}).config.meta_train.epochs == 4
     assert load(toy_registry, preset="quick", sets=[("space.base_width", "5")]).config.space.options.base_width == 5
+    assert load(toy_registry, preset="none").config.meta_train == Config().meta_train
+
+
+@pytest.mark.parametrize(
+    ("presets", "told"),
+    [
+        ({"quik": {}}, r"presets: unknown preset 'quik'\. Did you mean 'quick'\?"),
+        ({"quick": {"retrian": {}}}, r"\['quick'\]: unknown section 'retrian'\. Did you mean 'retrain'\?"),
+        ({"quick": {"retrain": {"epoch": 1}}}, r"\['retrain'\]: unknown key 'epoch'\. Did you mean 'epochs'\?"),
+        ({"quick": {"retrain": {"epochs": "1"}}}, r"\['epochs'\]: expected int, got str '1'"),
+        ({"quick": {"retrain": {"epochs": 0}}}, r"\['epochs'\]: must be > 0, got 0"),
+        ({"quick": {"space": {"width": 3}}}, r"\['space'\]: unknown key 'width'"),
+        ({"quick": 3}, "expected a mapping, got 3"),
+        ([1], "expected a mapping"),
+        ("no_such_module:PRESETS", "cannot import 'no_such_module:PRESETS'"),
+    ],
+)
+def test_a_wrong_table_is_its_plugins_error(toy_registry, presets, told):
+    """Even under another preset: who tries a plugin with one is to hear of its mistakes."""
+    with_presets(toy_registry, "space", "vgg9", presets)
+    with pytest.raises(PluginError, match=f"space 'vgg9' of hnas-toy 1.0: .*{told}"):
+        load(toy_registry, preset="small")
+    assert load(toy_registry, flags={"space": "deep"}).config.space.name == "deep"
 
 
 def test_a_users_option_that_the_plugin_lacks_is_a_mistake(toy_registry):
@@ -264,19 +298,19 @@ def test_every_key_of_a_preset_means_something(preset):
     """A preset's plugin options are passed over where they do not fit, so a misspelt one would do nothing."""
     registry = Registry(third_party=False)
     loaded = load(registry, preset=preset)
-    built_in = {kind: [found.plugin.name for found in registry.list(kind)] for kind in KINDS}
     for section, table in PRESETS[preset].items():
-        for key, value in table.items() if isinstance(table, dict) else ():
-            if isinstance(value, dict):
-                kind = next(kind for kind, names in built_in.items() if key in names)
-                special = getattr(load(registry, preset=preset, flags={kind: key}).config, section)
-                known = attrs.fields_dict(type(special.options if isinstance(special, PluginChoice) else special))
-                assert set(value) <= set(known)
-                continue
+        for key in table:
             where = getattr(loaded.config, section)
             options = where.options if isinstance(where, PluginChoice) else where
             field = attrs.fields_dict(type(options))[key]
+            value = table[key]
             assert read(value, field.type if isinstance(field.type, type) else type(value)) == getattr(options, key)
+    for kind in KINDS:
+        for found in registry.list(kind):
+            for section, values in presets_of(found).get(preset, {}).items():
+                special = getattr(load(registry, preset=preset, flags={kind: found.plugin.name}).config, section)
+                known = attrs.fields_dict(type(special.options if isinstance(special, PluginChoice) else special))
+                assert set(values) <= set(known)
 
 
 # ---------------------------------------------------------------- removed options

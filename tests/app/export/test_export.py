@@ -75,7 +75,7 @@ def test_metadata_that_do_not_fit_the_model_are_refused(exported: tuple[Path, Cl
     """A file edited by hand would name the wrong class, or fail in onnxruntime with a riddle."""
     import onnx
 
-    for field, value in (("classes", '["a", "b"]'), ("preparation", PREPARATION.to_json())):
+    for field, value in (("classes", '["a", "b"]'), ("preparation", PREPARATION)):
         model = onnx.load(exported[0])
         for entry in model.metadata_props:
             if entry.key == f"hnas.{field}":

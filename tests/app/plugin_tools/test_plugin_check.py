@@ -75,6 +75,8 @@ def test_a_good_plugin_has_only_good_findings(checked):
         ("setting(1.0", "setting(object()", "failed", "options", ""),
         ('setting(1.0, "multiply-accumulates a millisecond", positive)', "1.0", "hint", "options", "has no help"),
         ('setting(1.0, "multiply-accumulates a millisecond", positive)', "field()", "warning", "options", "no default"),
+        ("factory=Board", "presets={'quick': {}}, factory=Board", "ok", "presets", "has a table for quick"),
+        ("factory=Board", "presets={'quick': {'search': {'tsks': 1}}}, factory=Board", "failed", "presets", "'tasks'"),
         ("factory=Board", "factory='no_such.module:Board'", "failed", "factory", "cannot import"),
         ("factory=Board", "factory=lambda o: o", "failed", "factory", "expected a hnas.HardwareBackend"),
         ("options.speed", "1 / 0", "failed", "factory", "ZeroDivisionError"),

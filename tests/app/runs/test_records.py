@@ -13,7 +13,7 @@ import pytest
 from hnas import Architecture, Cost, Scored
 from hnas.cost import MACS, PARAMS, Metric
 from hnas.errors import DataError
-from hnas_app.runs.records import from_json, to_json
+from hnas.toolkit.codec import from_json, to_json
 from hnas_app.runs.results import NetworkResult, Results
 from hnas_app.search.adapt import Adaption
 from hnas_app.training.accuracy import Accuracy

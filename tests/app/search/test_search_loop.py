@@ -101,8 +101,8 @@ def run(
 ) -> tuple[list[Scored], list[int], list[Event], Walk]:
     """Search with a trace; return the result, the iterations that were evaluated, the events and the strategy."""
     evaluate, events, strategy = Evaluator(problem, stop_at), list[Event](), strategy or Walk()
-    with SearchTrace(path) as trace:
-        result = search(strategy, problem, evaluate, trace=trace, emit=events.append)
+    trace = SearchTrace(path)
+    result = search(strategy, problem, evaluate, trace=trace, emit=events.append)
     return result, evaluate.calls, events, strategy
 
 
@@ -191,7 +191,7 @@ def edit(path: Path, line: int, change: Callable[[dict[str, Any]], None]) -> Non
         (lambda r: r.update(space="vgg9"), "line 2.*not those that the strategy asks for"),
         (lambda r: r.update(keep=2), "line 2.*only its best 2 were scored in full, all are asked for"),
         (lambda r: r.update(iteration=5), "line 2: not the record of iteration 1"),
-        (lambda r: r.update(schema=2), "line 2.*schema 2, expected 1"),
+        (lambda r: r.update(schema=2), "line 2.*schema 2; this hnas reads 1"),
         (lambda r: r["loss"].pop(), "line 2: not the record"),
         (lambda r: r["loss"].__setitem__(0, "nan"), "line 2.*not a number"),
         (lambda r: r.pop("cost"), "line 2: not the record"),

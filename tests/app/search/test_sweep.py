@@ -148,13 +148,13 @@ def test_one_alone_does_what_a_search_does(make_problem: MakeProblem, tmp_path: 
     options = {Genetic: GeneticOptions, RandomSearch: RandomSearchOptions}[strategy](population=10, iterations=4)
     problem = make_problem(600)
     scores = Scores()
-    with SearchTrace(tmp_path / "alone.jsonl") as trace:
-        alone = search(strategy(options), problem, lambda i, ask: scores.of(i, ask, problem), trace=trace, emit=silent)
+    trace = SearchTrace(tmp_path / "alone.jsonl")
+    alone = search(strategy(options), problem, lambda i, ask: scores.of(i, ask, problem), trace=trace, emit=silent)
     (share,) = shares([make_problem(600)], Seeds(0))
-    with SearchTrace(tmp_path / "sweep.jsonl") as trace:
-        problem = attrs.evolve(make_problem(600), share=share)
-        one = PairSearch(name="one", strategy=strategy(options), problem=problem, trace=trace, emit=silent)
-        assert sweep([one], Scores().together([one]), emit=silent) == {"one": alone}
+    trace = SearchTrace(tmp_path / "sweep.jsonl")
+    problem = attrs.evolve(make_problem(600), share=share)
+    one = PairSearch(name="one", strategy=strategy(options), problem=problem, trace=trace, emit=silent)
+    assert sweep([one], Scores().together([one]), emit=silent) == {"one": alone}
     assert (tmp_path / "sweep.jsonl").read_bytes() == (tmp_path / "alone.jsonl").read_bytes()
 
 

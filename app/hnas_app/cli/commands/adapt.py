@@ -76,9 +76,9 @@ def adapt(
             constraint=constraint,
             strategy=strategy,
         )
+    from hnas.toolkit.codec import to_json
     from hnas_app.cli.phases import continued
     from hnas_app.report import networks as report
-    from hnas_app.runs.records import to_json
 
     with continued(
         invocation(ctx),

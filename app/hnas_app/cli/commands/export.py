@@ -45,12 +45,12 @@ def export(
     A few-shot network is one only once it was adapted: to --pictures, or those that the run was made for; else to an
     example, the first validation task. It has the re-trained weights where there are some, else the super-net's.
     """
+    from hnas.toolkit.codec import to_json
     from hnas_app.cli.phases import continued
     from hnas_app.cli.task_folder import read_task
     from hnas_app.export.files import MODEL, write_architecture, write_model
     from hnas_app.export.found_network import found_network
     from hnas_app.export.onnx_file import require_onnx
-    from hnas_app.runs.records import to_json
     from hnas_app.runs.run_dir import RunDir
 
     require_onnx()

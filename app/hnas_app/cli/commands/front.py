@@ -40,11 +40,11 @@ def front(
 
     The runs must share one super-net. On each device, the candidates of each strategy's runs make one front.
     """
+    from hnas.toolkit.codec import to_json
     from hnas_app.cli.phases import continued
     from hnas_app.fronts.plot import plot_fronts
     from hnas_app.fronts.runs import by_device, check_one_supernet, find_runs, read_run
     from hnas_app.fronts.scoring import front_of, score_all
-    from hnas_app.runs.records import to_json
 
     picture = _picture(out or runs[0] / "front.png")
     finished = [read_run(path) for path in find_runs(runs)]

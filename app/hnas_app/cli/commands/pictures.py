@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from attrs import frozen
 
+from hnas.toolkit.codec import save, to_json
 from hnas.toolkit.files import read_json, write_bytes, write_json
 from hnas_app.cli import options
 from hnas_app.cli.invocation import Invocation
@@ -92,7 +93,6 @@ def adapt_to_pictures(
     from hnas_app.export.files import ARCHITECTURE, MODEL, Subject, write_architecture, write_model
     from hnas_app.export.onnx_file import has_onnx, require_onnx
     from hnas_app.own_task.choose import choose, finish
-    from hnas_app.runs.records import to_json
 
     if wanted.export is not None:
         require_onnx()  # before a search, not after it
@@ -110,7 +110,7 @@ def adapt_to_pictures(
         "schema": 1,
         "root": str(pictures.resolve()),
         "classes": list(task.classes),
-        "preparation": preparation.to_json(),
+        "preparation": to_json(preparation),
         "digest": task.digest,
     }
     if loaded.config != own.config or not _is_of(run, record):
@@ -126,7 +126,7 @@ def adapt_to_pictures(
         weights="re-trained" if wanted.retrain else "super-net",
         task=f"{task.k_shot} pictures of each class",
     )
-    write_json(run.path / RESULT, to_json(result))
+    save(run.path / RESULT, result)
     write_architecture(folder, setup, network, subject)
     written = write_model(folder / MODEL, setup, network, subject) if wanted.export or has_onnx() else None
     model = wanted.export or folder / MODEL

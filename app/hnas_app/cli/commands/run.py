@@ -65,8 +65,8 @@ def run(
 
 def show_results(phases: Pipeline, *, as_json: bool) -> None:
     """Test the networks (doing what is still to do before) and print the result; draw the last population."""
+    from hnas.toolkit.codec import to_json
     from hnas_app.report import networks as report
-    from hnas_app.runs.records import to_json
 
     results, adaption = phases.evaluate(), phases.adapt()
     metric = results.metrics[0]
@@ -77,7 +77,7 @@ def show_results(phases: Pipeline, *, as_json: bool) -> None:
         return print_json(to_json(results))
     print()
     for network in results.networks:
-        print(f"{network.name}: {report.architecture(network)}")
+        print(f"{network.name}: {report.describe(network.options)}")
     print()
     print_table(*report.table(results))
     if adaption.rank is not None:

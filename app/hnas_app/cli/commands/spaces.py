@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hnas.errors import ConfigError
+from hnas.toolkit.codec import from_json, to_json
 from hnas_app.cli import options
 from hnas_app.cli.invocation import Invocation, invocation
 from hnas_app.cli.output import print_json, print_table, say_next
@@ -80,7 +81,7 @@ def _architecture(space: SearchSpace, text: str) -> Architecture:
         except ValueError as cause:
             raise ConfigError(f"--arch {text!r} is not JSON: {cause}") from cause
         value = {"space": space.name, "genes": genes} if isinstance(genes, list) else genes
-        found = Architecture.from_json(value)
+        found = from_json(value, Architecture, "--arch", hint="`hnas spaces` shows the choices of each space")
         space.check(found)
         return space.canonical(found)
     if "=" in text:
@@ -107,12 +108,12 @@ def _describe(
         record |= {
             "input": list(shape),
             "n_way": n_way,
-            "architecture": network.to_json(),
+            "architecture": to_json(network),
             "network": space.options(network),
             "params": sum(layer.params for layer in layers),
             "macs": sum(layer.macs for layer in layers),
             "layers": [
-                {**layer.to_json(), "key": layer.key, "params": layer.params, "macs": layer.macs} for layer in layers
+                {**to_json(layer), "key": layer.key, "params": layer.params, "macs": layer.macs} for layer in layers
             ],
         }
     return record

@@ -54,7 +54,7 @@ def adapt_pairs(
     ``same_results`` are the flags that results do not depend on.
     """
     from hnas.errors import ConfigError, InfeasibleError
-    from hnas_app.runs.records import to_json
+    from hnas.toolkit.codec import to_json
     from hnas_app.sweeps.record import read_sweep
 
     if fresh := not is_sweep(path):

@@ -1,0 +1,185 @@
+"""Values to JSON and back: the one place that knows how each stands in a file.
+
+An infinite number stands as text, since JSON has none. Floats are written so that they read back to the last bit.
+"""
+
+from __future__ import annotations
+
+import math
+import types
+from collections.abc import Callable, Mapping, Set
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar, Union, get_args, get_origin
+
+import attrs
+
+from hnas.architecture import Architecture
+from hnas.cost.rows import check_costs
+from hnas.cost.table import CostTable
+from hnas.cost.values import DeviceInfo, Measurement, Metric, Rounds
+from hnas.errors import DataError, HnasError
+from hnas.toolkit.files import read_json, write_json
+from hnas.toolkit.pictures import Preparation
+
+if TYPE_CHECKING:
+    from cattrs import Converter
+
+T = TypeVar("T")
+AGAIN = "move the file away and run the command again: it is made anew"
+_NO_NUMBERS = ("inf", "-inf", "nan")
+
+
+def to_json(value: Any) -> Any:
+    """Return an attrs value, or a collection of such, as JSON types."""
+    return _converter().unstructure(value)
+
+
+def from_json(value: Any, kind: type[T], where: str, *, hint: str = AGAIN) -> T:
+    """Read what `to_json` wrote. Raises `DataError` that names the file ``where`` it stood.
+
+    A ``schema`` other than the one that ``kind`` has now is refused: its fields may mean something else.
+    """
+    fields = attrs.fields_dict(kind) if attrs.has(kind) else {}
+    known = fields["schema"].default if "schema" in fields else None
+    if known is not None and isinstance(value, Mapping) and value.get("schema", known) != known:
+        raise DataError(
+            f"{where} has schema {value['schema']!r}; this hnas reads {known}",
+            hint=f"use the version of hnas that wrote it, or {hint}",
+        )
+    try:
+        return _converter().structure(value, kind)
+    except Exception as cause:
+        raise DataError(f"{where} is damaged or was edited: {_mistakes(cause)}", hint=hint) from cause
+
+
+def save(path: Path, value: Any) -> None:
+    """Replace the file ``path`` by a value, as `write_json` does."""
+    write_json(path, to_json(value))
+
+
+def load(path: Path, kind: type[T], *, hint: str = AGAIN) -> T:
+    """Read a file that `save` wrote. Raises `DataError` if it is missing, damaged or of another schema."""
+    return from_json(read_json(path), kind, str(path), hint=hint)
+
+
+@cache
+def _converter() -> Converter:
+    """Make the converter at the first use: cattrs takes longer to import than all of hnas's interfaces."""
+    import cattrs
+    from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
+
+    made = cattrs.Converter(unstruct_collection_overrides={Set: sorted, tuple: list})
+    made.register_unstructure_hook(float, lambda v: v if math.isfinite(v) else str(float(v)))
+    made.register_structure_hook(float, _number)
+    made.register_structure_hook(int, _whole)
+    for plain in (bool, str):
+        made.register_structure_hook(plain, _exactly)
+    made.register_structure_hook_func(_is_plain, _any_of)
+    made.register_structure_hook(Architecture, _architecture)
+    for strict in (Metric, Rounds):
+        made.register_structure_hook(strict, make_dict_structure_fn(strict, made, _cattrs_forbid_extra_keys=True))
+    plain_preparation = make_dict_structure_fn(Preparation, made, _cattrs_forbid_extra_keys=True)
+    made.register_structure_hook(Preparation, lambda value, _: _preparation(value, plain_preparation))
+    made.register_unstructure_hook(
+        Measurement, make_dict_unstructure_fn(Measurement, made, samples=override(omit_if_default=True))
+    )
+    for kind, needed in ((Measurement, ("mad", "n", "unit")), (DeviceInfo, ("settings", "ops"))):
+        made.register_structure_hook(kind, _needing(needed, make_dict_structure_fn(kind, made)))
+    plain_info = make_dict_unstructure_fn(DeviceInfo, made)
+    made.register_unstructure_hook(DeviceInfo, lambda info: _with_fingerprint(plain_info(info), info.fingerprint))
+    plain_table = make_dict_structure_fn(CostTable, made)
+    made.register_structure_hook(CostTable, lambda value, _: _checked(plain_table(value, CostTable)))
+    return made
+
+
+def _number(value: Any, _: Any) -> float:
+    if type(value) in (int, float) or value in _NO_NUMBERS:
+        return float(value)
+    raise _wrong("a number", value)
+
+
+def _whole(value: Any, _: Any) -> int:
+    if type(value) is int or (type(value) is float and value.is_integer()):
+        return int(value)
+    if isinstance(value, str) and value.isdecimal():  # as the keys of an object are
+        return int(value)
+    raise _wrong("a whole number", value)
+
+
+def _exactly(value: Any, kind: type) -> Any:
+    if type(value) is not kind:
+        raise _wrong("text" if kind is str else "true or false", value)
+    return value
+
+
+def _is_plain(kind: Any) -> bool:
+    return get_origin(kind) in (Union, types.UnionType) and set(get_args(kind)) <= {bool, int, float, str}
+
+
+def _any_of(value: Any, union: Any) -> Any:
+    if not isinstance(value, get_args(union)):
+        raise _wrong("text or a number", value)
+    return value
+
+
+def _architecture(value: Any, _: Any) -> Architecture:
+    match value:
+        case {"space": str(space), "genes": list(genes) | tuple(genes)} if all(type(g) is int for g in genes):
+            return Architecture(space, tuple(genes))
+    raise ValueError(
+        f"not an architecture: {_short(value)}; expected an object with 'space' (a name) and 'genes' (whole numbers)"
+    )
+
+
+def _preparation(value: Any, read: Callable[[Any, Any], Preparation]) -> Preparation:
+    try:
+        return read(value, Preparation)
+    except Exception as cause:
+        raise ValueError(f"not how hnas prepares pictures: {_mistakes(cause)}") from cause
+
+
+def _needing(names: tuple[str, ...], read: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    """Require fields that have a default in Python, but always stood in files."""
+
+    def structure(value: Any, kind: Any) -> Any:
+        for name in names:
+            value[name]
+        return read(value, kind)
+
+    return structure
+
+
+def _with_fingerprint(info: dict[str, Any], fingerprint: str) -> dict[str, Any]:
+    """Add the fingerprint for readers; it follows from the rest."""
+    first = {key: info.pop(key) for key in ("backend", "device", "runtime", "settings")}
+    return {**first, "fingerprint": fingerprint, **info}
+
+
+def _checked(table: CostTable) -> CostTable:
+    for key, costs in table.rows.items():
+        check_costs(table.info, key, costs)
+    return table
+
+
+def _wrong(expected: str, value: Any) -> ValueError:
+    return ValueError(f"expected {expected}, got {_short(value)}")
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:80]}…"
+
+
+def _mistakes(cause: BaseException) -> str:
+    from cattrs import transform_error
+
+    return "; ".join(transform_error(cause, format_exception=_explained))
+
+
+def _explained(cause: BaseException, kind: type | None) -> str:
+    from cattrs.v import format_exception
+
+    if isinstance(cause, ValueError | HnasError) and cause.args:
+        return str(cause.args[0])  # a validator of attrs adds the field and the value
+    return format_exception(cause, kind)

@@ -14,7 +14,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hnas import DeviceError, Layer
-from hnas_backends.layerbench import OPS, Session, expected, host_binary, network_spec, spec, verify, write_sources
+from hnas_backends.layerbench import (
+    OPS,
+    SOURCES,
+    Session,
+    expected,
+    host_binary,
+    network_spec,
+    sources,
+    spec,
+    verify,
+)
 from hnas_backends.layerbench.oracle import _apply, numbers
 
 QUICK = ("--samples", "1", "--min-us", "0", "--max-ms", "0", "--warm-ms", "0")
@@ -98,7 +108,9 @@ def test_the_plain_kernel_reads_and_writes_only_what_is_its_own(tmp_path):
         "-fsanitize=address,undefined",
         "-fno-sanitize-recover",
     )
-    built = subprocess.run([cc, *checks, "-o", binary, *write_sources(tmp_path)], capture_output=True, text=True)
+    for name, content in sources().items():
+        (tmp_path / name).write_bytes(content)
+    built = subprocess.run([cc, *checks, "-o", binary, *SOURCES], cwd=tmp_path, capture_output=True, text=True)
     if built.returncode and "cannot find" in built.stderr:
         missing("the sanitizers' library")
     assert built.returncode == 0, built.stderr

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hnas import DeviceError, Layer
+from hnas.toolkit import activations
 from hnas_backends.layerbench import (
     OPS,
     SOURCES,
@@ -92,6 +94,12 @@ def test_every_operation_computes_what_numpy_does(op, session):
         verify(row, [layer])
 
     check()
+
+
+def test_the_program_knows_the_activations_of_the_core():
+    """One that is missing would be refused by every board, at the end of a profile."""
+    named = re.findall(r'DO\(\w+, "(\w+)"', sources()["activations.h"].decode())
+    assert named == list(activations.ACTIVATIONS)
 
 
 def test_the_plain_kernel_reads_and_writes_only_what_is_its_own(tmp_path):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import torch
@@ -12,17 +12,10 @@ from torch.nn import functional as F
 from hnas.architecture import Architecture
 from hnas.layer import Shape
 from hnas.supernet import NormStats, Params, Role, SuperNet
+from hnas.toolkit.activations import ACTIVATIONS
 
 if TYPE_CHECKING:
     from hnas_app.testing.tiny_space import TinySpace
-
-_ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
-    "relu": F.relu,
-    "elu": F.elu,
-    "selu": F.selu,
-    "sigmoid": torch.sigmoid,
-    "relu6": F.relu6,
-}
 
 
 class TinySuperNet(SuperNet):
@@ -85,7 +78,7 @@ class TinySuperNet(SuperNet):
             x = F.conv2d(x, weight, shared.get(f"conv{i}.bias"), stride=2, padding=weight.shape[-1] // 2)
             if self._space.norm:
                 x = _normalise(x, shared, f"norm{i}", stats)
-            x = _ACTIVATIONS[str(picked[f"act{i}"])](x)
+            x = getattr(F, ACTIVATIONS[str(picked[f"act{i}"])].function)(x)
         return F.linear(x.flatten(1), shared[f"fc{depth}.weight"].flatten(1), shared[f"fc{depth}.bias"])
 
 

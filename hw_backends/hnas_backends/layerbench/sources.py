@@ -11,7 +11,7 @@ CACHE = "layerbench"
 PROTOCOL = 1
 """What `--hello` has to answer: the lines and rows that this package writes and reads."""
 SOURCES = ("layerbench.c", "bench.c", "device.c", "flow.c", "ops.c", "gemm.c")
-HEADERS = ("bench.h", "device.h", "flow.h", "ops.h", "gemm.h")
+HEADERS = ("bench.h", "device.h", "flow.h", "ops.h", "op.h", "gemm.h", "activations.h")
 FLAGS = ("-O3", "-ffast-math", "-std=gnu99")
 """For any target; which processor, and ``-static``, are up to who builds. Needs no ``-lm``."""
 

@@ -224,6 +224,17 @@ def test_the_wheel_holds_all_five_packages_typed(tmp_path):
     assert {n.partition("/")[0] for n in held if ".dist-info" not in n} == set(ROOTS)
 
 
+def test_an_activation_is_named_in_three_files():
+    """Who adds one would have to find every other place; `relu` and `elu` are also in reference networks and tests."""
+    named = re.compile(r"selu|sigmoid|relu6|leaky_?relu", re.IGNORECASE)
+    code = [p for folder in ROOTS.values() for kind in ("py", "c", "h") for p in folder.rglob(f"*.{kind}")]
+    assert sorted(where(p) for p in code if named.search(p.read_text(encoding="utf-8"))) == [
+        "core/hnas/toolkit/activations.py",
+        "hw_backends/hnas_backends/layerbench/activations.h",
+        "plugins/hnas_plugins/engine/activations.h",
+    ]
+
+
 def test_no_module_is_long():
     """One idea a module; 50-250 lines is the habit."""
     lengths = {where(p): len(p.read_text(encoding="utf-8").splitlines()) for p in OWN_CODE}

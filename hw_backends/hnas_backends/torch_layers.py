@@ -9,23 +9,16 @@ from __future__ import annotations
 
 import math
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
 from hnas import DeviceError, Layer
 from hnas.errors import close_matches
+from hnas.toolkit.activations import ACTIVATIONS
 from hnas.toolkit.dataflow import dataflow
 
-ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
-    "relu": nn.ReLU,
-    "elu": nn.ELU,
-    "selu": nn.SELU,
-    "sigmoid": nn.Sigmoid,
-    "relu6": nn.ReLU6,
-    "leakyrelu": nn.LeakyReLU,
-}
 OPS = ("conv2d", "linear", "norm", "max_pool", "avg_pool", "add", *ACTIVATIONS)
 
 
@@ -135,7 +128,7 @@ def _build(layer: Layer) -> nn.Module:
         case "add":
             made = Addition()
         case op if op in ACTIVATIONS:
-            made = ACTIVATIONS[op]()
+            made = getattr(nn, ACTIVATIONS[op].module)()
         case op:
             raise DeviceError(
                 f"the operation {op!r} ({layer.key}) is unknown to the PyTorch runtime.{close_matches(op, OPS)} "

@@ -11,9 +11,9 @@ import sys
 import pytest
 from arm_bed.tools import missing
 
-from hnas_backends.arm import binaries, build
+from hnas_backends.arm import binaries, toolchain
 from hnas_backends.arm.options import ARCHS
-from hnas_backends.layerbench import digest
+from hnas_backends.layerbench import FLAGS, digest
 
 MACHINE = {"armv6": (1, 40), "armv7": (1, 40), "aarch64": (2, 183)}
 """ELF: class (1 is 32 bit) and machine."""
@@ -30,7 +30,7 @@ def test_the_prebuilt_program_is_of_these_sources(arch):
     assert (made.content[4], int.from_bytes(made.content[18:20], "little")) == MACHINE[arch]
     assert len(made.content) < 120_000
     assert made.compiler.startswith("zig ")
-    assert binaries.manifest()["binaries"][arch]["flags"] == [*build.ZIG[arch], *build.FLAGS, *build.STATIC]
+    assert binaries.manifest()["binaries"][arch]["flags"] == [*toolchain.ZIG[arch], *FLAGS, *toolchain.STATIC]
 
 
 def test_a_damaged_or_outdated_one_is_not_used(tmp_path, monkeypatch):
@@ -57,7 +57,8 @@ def test_without_a_prebuilt_one_a_compiler_makes_it_once(tmp_path, monkeypatch):
 
     monkeypatch.setattr(binaries, "prebuilt", lambda arch: None)
     monkeypatch.setenv("HNAS_HOME", str(tmp_path))
-    monkeypatch.setattr(build, "toolchain", lambda arch: build.Toolchain((compiler().path,), compiler().version))
+    here = toolchain.Toolchain((compiler().path,), compiler().version)
+    monkeypatch.setattr(binaries, "toolchain", lambda arch: here)
     made = binaries.binary("armv7")
     assert made is not None
     (kept,) = (tmp_path / "layerbench").iterdir()
@@ -66,7 +67,7 @@ def test_without_a_prebuilt_one_a_compiler_makes_it_once(tmp_path, monkeypatch):
     assert kept.stat().st_mtime_ns == stamp
     kept.write_bytes(b"damaged")
     assert binaries.binary("armv7") == made
-    monkeypatch.setattr(build, "toolchain", lambda arch: None)
+    monkeypatch.setattr(binaries, "toolchain", lambda arch: None)
     assert binaries.binary("armv7") is None
 
 

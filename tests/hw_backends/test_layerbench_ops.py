@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -14,7 +15,18 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hnas import DeviceError, Layer
-from hnas_backends.layerbench import OPS, Session, expected, host_binary, network_spec, spec, verify, write_sources
+from hnas.toolkit import activations
+from hnas_backends.layerbench import (
+    OPS,
+    SOURCES,
+    Session,
+    expected,
+    host_binary,
+    network_spec,
+    sources,
+    spec,
+    verify,
+)
 from hnas_backends.layerbench.oracle import _apply, numbers
 
 QUICK = ("--samples", "1", "--min-us", "0", "--max-ms", "0", "--warm-ms", "0")
@@ -84,6 +96,12 @@ def test_every_operation_computes_what_numpy_does(op, session):
     check()
 
 
+def test_the_program_knows_the_activations_of_the_core():
+    """One that is missing would be refused by every board, at the end of a profile."""
+    named = re.findall(r'DO\(\w+, "(\w+)"', sources()["activations.h"].decode())
+    assert named == list(activations.ACTIVATIONS)
+
+
 def test_the_plain_kernel_reads_and_writes_only_what_is_its_own(tmp_path):
     """No processor here may have what ``-march=native`` leaves out: its kernel, without a warning, under sanitizers."""
     cc, binary = shutil.which("gcc") or shutil.which("clang"), tmp_path / "layerbench"
@@ -98,7 +116,9 @@ def test_the_plain_kernel_reads_and_writes_only_what_is_its_own(tmp_path):
         "-fsanitize=address,undefined",
         "-fno-sanitize-recover",
     )
-    built = subprocess.run([cc, *checks, "-o", binary, *write_sources(tmp_path)], capture_output=True, text=True)
+    for name, content in sources().items():
+        (tmp_path / name).write_bytes(content)
+    built = subprocess.run([cc, *checks, "-o", binary, *SOURCES], cwd=tmp_path, capture_output=True, text=True)
     if built.returncode and "cannot find" in built.stderr:
         missing("the sanitizers' library")
     assert built.returncode == 0, built.stderr

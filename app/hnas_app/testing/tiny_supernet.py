@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
@@ -12,14 +12,7 @@ from hnas.architecture import Architecture
 from hnas.layer import Shape
 from hnas.space import SearchSpace
 from hnas.supernet import NormStats, Params, Role, SuperNet
-
-_ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
-    "relu": F.relu,
-    "elu": F.elu,
-    "selu": F.selu,
-    "sigmoid": torch.sigmoid,
-    "relu6": F.relu6,
-}
+from hnas.toolkit.activations import ACTIVATIONS
 
 
 class TinySuperNet(SuperNet):
@@ -83,7 +76,7 @@ class TinySuperNet(SuperNet):
             x = F.conv2d(x, weight, shared.get(f"conv{i}.bias"), stride=2, padding=weight.shape[-1] // 2)
             if self._has_norm:
                 x = _normalise(x, shared, f"norm{i}", stats)
-            x = _ACTIVATIONS[str(picked[f"act{i}"])](x)
+            x = getattr(F, ACTIVATIONS[str(picked[f"act{i}"])].function)(x)
         return F.linear(x.flatten(1), shared[f"fc{depth}.weight"].flatten(1), shared[f"fc{depth}.bias"])
 
 

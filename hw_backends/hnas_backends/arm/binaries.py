@@ -7,18 +7,17 @@ import json
 import sys
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from attrs import frozen
 
 from hnas import DataError, DeviceError
+from hnas.toolkit.ccompile import cache_key, cached
 from hnas.toolkit.files import write_bytes
 from hnas.toolkit.home import home
 from hnas_backends.arm.options import Arch
-from hnas_backends.layerbench import digest
-
-if TYPE_CHECKING:
-    from hnas_backends.arm.build import Toolchain
+from hnas_backends.arm.toolchain import GCC, ZIG, Toolchain, build, toolchain
+from hnas_backends.layerbench import CACHE, digest
 
 SCHEMA = 1
 FOLDER = Path(__file__).parent / "binaries"
@@ -46,8 +45,6 @@ def binary(arch: Arch) -> Binary | None:
     """
     if (made := prebuilt(arch)) is not None:
         return made
-    from hnas_backends.arm.build import toolchain
-
     found = toolchain(arch)
     return None if found is None else _built(arch, found)
 
@@ -76,15 +73,10 @@ def prebuilt(arch: Arch) -> Binary | None:
 
 def _built(arch: Arch, found: Toolchain) -> Binary:
     """Return the program of a compiler here, from the cache if it made it before."""
-    from hnas_backends.arm.build import GCC, ZIG, build
-
-    flags = " ".join((*ZIG[arch], *GCC[arch]))
-    key = hashlib.sha256("\0".join([digest(), arch, found.version, flags]).encode()).hexdigest()[:20]
-    folder = home() / "layerbench"
-    for path in folder.glob(f"{key}-*"):
-        content = path.read_bytes()
-        if path.name == f"{key}-{hashlib.sha256(content).hexdigest()[:20]}":
-            return Binary(arch=arch, content=content, compiler=found.version)
+    key = cache_key(digest(), arch, found.version, " ".join((*ZIG[arch], *GCC[arch])))
+    folder = home() / CACHE
+    if (known := cached(folder, key)) is not None:
+        return Binary(arch=arch, content=known.read_bytes(), compiler=found.version)
     print(f"hnas: compiling the layer runner for {arch} with {found.version}, once", file=sys.stderr)
     content = build(arch, found)
     try:

@@ -9,16 +9,16 @@ and a kernel, nothing else.
 `host` builds the program for this machine.
 """
 
-from hnas_backends.layerbench.host import Compiler, compiler, host_binary
+from hnas_backends.layerbench.host import compiler, host_binary
 from hnas_backends.layerbench.oracle import expected, verify
 from hnas_backends.layerbench.rows import Checksums, Hello, Row
 from hnas_backends.layerbench.session import RunnerBusy, RunnerDied, RunnerSilent, Session
-from hnas_backends.layerbench.sources import FLAGS, PROTOCOL, SOURCES, digest, sources, write_sources
+from hnas_backends.layerbench.sources import CACHE, FLAGS, PROTOCOL, SOURCES, digest, sources
 from hnas_backends.layerbench.spec import OPS, network_spec, spec
 
 __all__ = [  # noqa: RUF022 - sorted plainly, as everywhere
+    "CACHE",
     "Checksums",
-    "Compiler",
     "FLAGS",
     "Hello",
     "OPS",
@@ -37,5 +37,4 @@ __all__ = [  # noqa: RUF022 - sorted plainly, as everywhere
     "sources",
     "spec",
     "verify",
-    "write_sources",
 ]

@@ -42,10 +42,14 @@ static inline void micro(int kc, const float *restrict a, const float *restrict 
 
 static int panels(int n, int width) { return (n + width - 1) / width; }
 
-int conv_pack(Op *o) {
+size_t conv_packed(const Op *o) {
+    int taken = o->in.c / o->groups * o->kernel * o->kernel, rows = panels(o->out.c / o->groups, MR);
+    return (size_t)o->groups * rows * MR * taken;
+}
+
+void conv_pack(const Op *o) {
     int taken = o->in.c / o->groups * o->kernel * o->kernel, given = o->out.c / o->groups, rows = panels(given, MR);
-    float *to = o->packed = alloc((size_t)o->groups * rows * MR * taken * sizeof(float));
-    if (!to) return -1;
+    float *to = o->packed;
     for (int g = 0; g < o->groups; g++)
         for (int m = 0; m < rows; m++)
             for (int k = 0; k < taken; k++)
@@ -53,7 +57,6 @@ int conv_pack(Op *o) {
                     int row = m * MR + i;
                     *to = row < given ? o->weight[((size_t)g * given + row) * taken + k] : 0.f;
                 }
-    return 0;
 }
 
 /* The pixels that weight (r, q) of one channel meets at outputs (y, x) and the n - 1 after it; 0 in the padding. */

@@ -1,7 +1,7 @@
 /* Convolution as a product of matrices. */
 #ifndef GEMM_H
 #define GEMM_H
-#include "ops.h"
+#include "op.h"
 
 /* The micro-kernel holds MR x NR results in registers: MR output channels, NR pixels in two vectors of VL floats.
  * -march and its like choose. */
@@ -28,6 +28,7 @@
 #endif
 #define NR (2 * VL)
 
-int conv_pack(Op *);                        /* 0, or -1 when there is no memory */
+size_t conv_packed(const Op *);             /* floats that `packed` needs */
+void conv_pack(const Op *);                 /* `weight` into `packed` */
 void conv_run(const Op *, const float *in, float *out);
 #endif

@@ -7,8 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char *const names[] = {"conv2d", "linear", "norm", "max_pool", "avg_pool", "add",
-                                    "relu",   "elu",    "selu", "sigmoid",  "relu6",    "leakyrelu"};
+#define NAME(kind, name, result) name,
+static const char *const names[] = {"conv2d", "linear", "norm", "max_pool", "avg_pool", "add", ACTIVATIONS(NAME)};
 #define KINDS ((int)(sizeof names / sizeof *names))
 
 void *alloc(size_t bytes) {
@@ -36,21 +36,6 @@ static float *filled(size_t n, uint32_t seed) {
     if (p) fill(p, n, seed, 0);
     return p;
 }
-
-/* exp within 1e-6, as a polynomial: the same on any libc, and compilers make vectors of it. */
-static inline float exp_of(float x) {
-    union { float f; int32_t i; } power;
-    x = x < -87.f ? -87.f : x > 87.f ? 87.f : x;
-    float scaled = x * 1.44269504f;
-    int32_t n = (int32_t)(scaled + (scaled < 0.f ? -0.5f : 0.5f));
-    float r = x - (float)n * 0.693147181f;
-    power.i = (n + 127) << 23;
-    return power.f * (1.f + r * (1.f + r * (0.5f + r * (0.166666667f + r * (0.0416666667f + r * (0.00833333333f + r * 0.00138888889f))))));
-}
-
-/* Sums of these instead of a choice: compilers make no vectors of a branch. */
-static inline float above(float x) { return x > 0.f ? x : 0.f; }
-static inline float below(float x) { return x < 0.f ? x : 0.f; }
 
 static void linear(const Op *o, const float *in, float *out) {
     int taken = (int)count(o->in), m = 0;
@@ -129,14 +114,13 @@ static void avg_pool(const Op *o, const float *in, float *out) {
         }
 }
 
-#define SELU_SCALE 1.05070099f
-#define SELU_ALPHA 1.67326324f
 #define EACH(result) \
     for (size_t i = 0; i < n; i++) { \
         float x = in[i]; \
         out[i] = (result); \
     } \
     break
+#define CASE(kind, name, result) case kind: EACH(result);
 
 void op_run(const Op *o, const float *restrict in, const float *restrict other, float *restrict out) {
     size_t n = count(o->in);
@@ -148,12 +132,7 @@ void op_run(const Op *o, const float *restrict in, const float *restrict other, 
     case MAX_POOL: max_pool(o, in, out); break;
     case AVG_POOL: avg_pool(o, in, out); break;
     case ADD: EACH(x + other[i]);
-    case RELU: EACH(above(x));
-    case RELU6: EACH(x < 0.f ? 0.f : x > 6.f ? 6.f : x);
-    case LEAKYRELU: EACH(x > 0.f ? x : 0.01f * x);
-    case ELU: EACH(above(x) + (exp_of(below(x)) - 1.f));
-    case SELU: EACH(SELU_SCALE * above(x) + SELU_SCALE * SELU_ALPHA * (exp_of(below(x)) - 1.f));
-    case SIGMOID: EACH(1.f / (1.f + exp_of(-x)));
+    ACTIVATIONS(CASE)
     }
 }
 
@@ -212,7 +191,10 @@ static int make_weights(Op *o, uint32_t seed) {
     if (n && !(o->weight = filled(n, seed + 7))) return -1;
     if ((o->kind == NORM || (o->bias && (o->kind == CONV2D || o->kind == LINEAR))) &&
         !(o->shift = filled(channels, seed + 8))) return -1;
-    return o->kind == CONV2D ? conv_pack(o) : 0;
+    if (o->kind != CONV2D) return 0;
+    if (!(o->packed = alloc(conv_packed(o) * sizeof(float)))) return -1;
+    conv_pack(o);
+    return 0;
 }
 
 Op *op_new(const char *key, uint32_t seed, char *error, size_t size) {

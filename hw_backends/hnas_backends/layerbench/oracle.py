@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 
 from hnas import DeviceError, Layer
+from hnas.toolkit.activations import ACTIVATIONS
 from hnas.toolkit.dataflow import dataflow
 from hnas_backends.layerbench.rows import Checksums, Row
 from hnas_backends.layerbench.spec import network_spec
 
 TOLERANCE = 1e-4
 """Relative error of float32 sums in any order stays below 1e-5 here; a wrong pixel or weight gives far more."""
-SELU_SCALE, SELU_ALPHA = 1.0507009873554805, 1.6732632423543772
 Array = np.ndarray[Any, Any]
 
 
@@ -105,18 +105,9 @@ def _apply(layer: Layer, x: Array, seed: int) -> Array:
             return np.moveaxis(np.array(pooled), 2, 0)
         case "add":
             return x + numbers(x.size, seed + 7).reshape(x.shape)
-        case "relu":
-            return np.maximum(x, 0.0)
-        case "relu6":
-            return np.clip(x, 0.0, 6.0)
-        case "leakyrelu":
-            return np.where(x > 0, x, 0.01 * x)
-        case "elu":
-            return np.where(x > 0, x, np.expm1(np.minimum(x, 0)))
-        case "selu":
-            return SELU_SCALE * np.where(x > 0, x, SELU_ALPHA * np.expm1(np.minimum(x, 0)))
-        case _:
-            return 1 / (1 + np.exp(-x))
+        case activation:
+            result: Array = ACTIVATIONS[activation].formula(np, x)
+            return result
 
 
 def _bias(layer: Layer, seed: int) -> Array:

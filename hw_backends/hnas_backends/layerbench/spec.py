@@ -9,12 +9,10 @@ from collections.abc import Sequence
 
 from hnas import DeviceError, Layer
 from hnas.errors import close_matches
+from hnas.toolkit.activations import ACTIVATIONS
 from hnas.toolkit.dataflow import dataflow
 
-OPS = (
-    "conv2d", "linear", "norm", "max_pool", "avg_pool", "add",
-    "relu", "elu", "selu", "sigmoid", "relu6", "leakyrelu",
-)  # fmt: skip
+OPS = ("conv2d", "linear", "norm", "max_pool", "avg_pool", "add", *ACTIVATIONS)
 
 
 def spec(layer: Layer) -> str:

@@ -15,18 +15,12 @@ from onnx import TensorProto, helper, numpy_helper
 
 from hnas import DeviceError, Layer
 from hnas.errors import close_matches
+from hnas.toolkit.activations import ACTIVATIONS
 from hnas.toolkit.dataflow import dataflow
 from hnas_backends.layerbench.oracle import cells, numbers
 
 OPSET = 17
-ACTIVATIONS: dict[str, tuple[str, dict[str, Any]]] = {
-    "relu": ("Relu", {}),
-    "elu": ("Elu", {}),
-    "selu": ("Selu", {}),
-    "sigmoid": ("Sigmoid", {}),
-    "leakyrelu": ("LeakyRelu", {"alpha": 0.01}),
-}
-OPS = ("conv2d", "linear", "norm", "max_pool", "avg_pool", "add", "relu6", *ACTIVATIONS)
+OPS = ("conv2d", "linear", "norm", "max_pool", "avg_pool", "add", *ACTIVATIONS)
 
 
 def graph(layers: Sequence[Layer]) -> bytes:
@@ -96,11 +90,9 @@ class _Graph:
                 self._avg_pool(layer)
             case "add":
                 self._node("Add", numbers(math.prod(layer.in_shape), seed + 7).reshape(1, *layer.in_shape))
-            case "relu6":
-                self._node("Clip", np.array(0.0), np.array(6.0))
             case op if op in ACTIVATIONS:
-                kind, attributes = ACTIVATIONS[op]
-                self._node(kind, **attributes)
+                known = ACTIVATIONS[op]
+                self._node(known.operator, *map(np.array, known.inputs), **known.attributes)
             case op:
                 raise DeviceError(
                     f"the operation {op!r} ({layer.key}) is unknown to the onnxruntime runtime."

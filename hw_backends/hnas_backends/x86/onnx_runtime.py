@@ -1,10 +1,10 @@
 """onnxruntime as a runtime: ONNX graphs on one thread. Imports onnx and onnxruntime (``hnas[onnx]``).
 
-onnxruntime fuses: a normalisation is folded into the convolution before it, and ``relu``, ``relu6``, ``leakyrelu`` and
-``sigmoid`` are done by the convolution as it writes its result. So a convolution's row is that of a convolution **with
-its normalisation and a relu**, and ``norm``, ``relu``, ``relu6`` and ``leakyrelu`` are free. ``sigmoid``, ``elu`` and
-``selu`` compute something, fused or not: each has a row, measured alone. That is right for networks whose norms
-and activations follow convolutions, as VGG9's do; one after an addition is not fused, and missing from a sum.
+onnxruntime fuses: a normalisation is folded into the convolution before it, and a convolution does most activations as
+it writes its result. So a convolution's row is that of a convolution **with its normalisation and a relu**. ``norm`` is
+free, and so are activations that `hnas.toolkit.activations` marks as free. The others compute an exponential, fused or
+not: each has a row, measured alone. That is right for networks whose norms and activations follow convolutions, as
+VGG9's do; one after an addition is not fused, and missing from a sum.
 
 A call takes some microseconds before the first node runs. They are measured with an empty graph and taken off layers
 and networks alike: a latency is the time within the graph. The record has them as ``call_overhead_ms``.
@@ -24,11 +24,12 @@ import numpy as np
 import onnxruntime as ort
 
 from hnas import DeviceError, Layer
+from hnas.toolkit.activations import ACTIVATIONS
 from hnas_backends.layerbench.oracle import numbers
 from hnas_backends.x86.onnx_graph import OPS, graph
 from hnas_backends.x86.timing import Plan, Sampler
 
-FREE = frozenset({"norm", "relu", "relu6", "leakyrelu"})
+FREE = frozenset({"norm", *(name for name, known in ACTIVATIONS.items() if known.free)})
 EMPTY_NODES = (1, 33)
 """Nodes of the two graphs that tell a call's time from a node's."""
 

@@ -5,7 +5,13 @@
 
 #include "kernels.h"
 
-enum { RELU, ELU, SELU, SIGMOID, RELU6, LEAKYRELU, NONE };
+// Each activation, in the order of hnas.toolkit.activations, and for none. An activation's code is its place.
+#define ACTIVATIONS(DO, WITH)                                                          \
+  DO(RELU, WITH) DO(ELU, WITH) DO(SELU, WITH) DO(SIGMOID, WITH) DO(RELU6, WITH)        \
+  DO(LEAKYRELU, WITH) DO(NONE, WITH)
+#define CODE(ACT, WITH) ACT,
+enum { ACTIVATIONS(CODE, ) };
+#undef CODE
 #define SELU_A 1.6732632423543772848170429916717
 #define SELU_L 1.0507009873554804934193349852946
 

@@ -64,7 +64,6 @@ static inline void flush(REAL *restrict part, double *restrict sum, long n) {
 // One function for each activation, pooled and not, in which both are constants: so the loops above are specialised, and
 // compiled in half the time that one function with all of them inlined takes.
 #define NOINLINE static __attribute__((noinline))
-#define VARIANTS(DO)                                                                   \
-  DO(0, 0) DO(0, 1) DO(1, 0) DO(1, 1) DO(2, 0) DO(2, 1) DO(3, 0) DO(3, 1)              \
-  DO(4, 0) DO(4, 1) DO(5, 0) DO(5, 1) DO(6, 0) DO(6, 1)
+#define BOTH(ACT, DO) DO(ACT, 0) DO(ACT, 1)
+#define VARIANTS(DO) ACTIVATIONS(BOTH, DO)
 #define TABLE_ROW(ACT, POOL) [ACT][POOL] = VARIANT(ACT, POOL),

@@ -23,11 +23,10 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from hnas.toolkit.activations import ACTIVATIONS
 from hnas_plugins.engine.native import apply, library
 
-ACTIVATION_CODES: dict[str | None, int] = {
-    "relu": 0, "elu": 1, "selu": 2, "sigmoid": 3, "relu6": 4, "leakyrelu": 5, None: 6
-}  # fmt: skip
+ACTIVATION_CODES: dict[str | None, int] = {name: code for code, name in enumerate((*ACTIVATIONS, None))}
 """The codes of activations.h; ``None`` is no activation."""
 
 

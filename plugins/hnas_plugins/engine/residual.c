@@ -17,16 +17,8 @@ INLINE void backward(int act, const REAL *s, REAL *gy, REAL *gb, long n) {
   for (long i = 0; i < n; i++) gb[i] = gy[i] = slope(act, s[i]) * gy[i];
 }
 
-#define SPECIALISE(call)              \
-  switch (act) {                      \
-    case RELU: call(RELU); break;     \
-    case ELU: call(ELU); break;       \
-    case SELU: call(SELU); break;     \
-    case SIGMOID: call(SIGMOID); break; \
-    case RELU6: call(RELU6); break;   \
-    case NONE: call(NONE); break;     \
-    default: call(LEAKYRELU);         \
-  }
+#define CASE(ACT, DO) case ACT: DO(ACT); break;
+#define SPECIALISE(DO) switch (act) { ACTIVATIONS(CASE, DO) }
 
 // `y` holds a, and gets the result; `s` keeps the sum.
 void join_forward(const REAL *b, REAL *s, REAL *y, int act, long n) {

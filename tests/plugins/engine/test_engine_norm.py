@@ -1,7 +1,9 @@
 """The fused normalisation, activation and pooling: torch's own operations, differentiated twice, NaN included."""
 
 import gc
+import re
 import weakref
+from importlib.resources import files
 
 import pytest
 import torch
@@ -72,6 +74,13 @@ def second_order(function, tensors):
 
 def test_every_activation_of_the_space_has_a_kernel():
     assert set(ACTIVATION_CODES) == {*ACTIVATIONS, None} == set(OWN)
+
+
+def test_codes_are_those_of_the_kernels():
+    """Two lists in another order would compute one activation and call it another."""
+    header = files("hnas_plugins.engine").joinpath("activations.h").read_text()
+    named = re.findall(r"DO\((\w+), WITH\)(?! for)", header)
+    assert [str(name).upper() for name in ACTIVATION_CODES] == named
 
 
 @each_activation

@@ -9,9 +9,11 @@ from attrs import frozen
 
 from hnas import ConfigError, Layer
 from hnas.layer import Shape
+from hnas.toolkit import activations
 
 KERNELS = (1, 3, 5)
-ACTIVATIONS = ("relu", "elu", "selu", "sigmoid", "relu6", "leakyrelu")
+ACTIVATIONS = tuple(activations.ACTIVATIONS)[:6]
+"""The six of Tables 7 and 8, in the order of their genes; another one that is known is for spaces that name it."""
 
 
 @frozen(kw_only=True)

@@ -14,18 +14,14 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from hnas import NormStats
+from hnas.toolkit import activations
 from hnas_plugins.spaces.blocks.grouped_convolution import grouped_convolution
 
 EPS = 1e-5
 """Added to the variance by a batch normalisation."""
 
 ACTIVATIONS: dict[str | None, Callable[[Tensor], Tensor]] = {
-    "relu": F.relu,
-    "elu": F.elu,
-    "selu": F.selu,
-    "sigmoid": torch.sigmoid,
-    "relu6": F.relu6,
-    "leakyrelu": F.leaky_relu,  # slope 0.01, torch's default
+    **{name: getattr(F, known.function) for name, known in activations.ACTIVATIONS.items()},
     None: lambda x: x,
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from functools import cached_property
 from typing import Any, TypeVar
 
@@ -17,7 +18,7 @@ from hnas.cost import Cost, Metric
 from hnas_app.costs.store import CostStore
 from hnas.cost import CostTable
 from hnas_app.costs.description import described
-from hnas.errors import ConfigError, DataError
+from hnas.errors import ConfigError
 from hnas_app.search.evaluator import Evaluator
 from hnas.events import Event, Listener
 from hnas_app.executors import Executor
@@ -128,7 +129,6 @@ class Pipeline:
         """Take over what a sweep found for this run, as its phase 3."""
         write_json(self.run.path / "adapt.json", to_json(found))
         self._kept["adapt"] = found
-        self.run.set_phase("adapt", "done")
 
     def networks(self) -> dict[str, Architecture]:
         """Return the networks to train and test: ``found``, and the reference network under its own name."""
@@ -242,16 +242,7 @@ class Pipeline:
     def _once(self, phase: str, do: Callable[[], T]) -> T:
         """Do a phase unless this process has done it, and keep its state in the run's record."""
         if phase not in self._kept:
-            finished = self.run.is_done(phase)
-            if not finished:
-                self.run.set_phase(phase, "running")
-            try:
+            with nullcontext() if self.run.is_done(phase) else self.run.running(phase):
                 self._kept[phase] = do()
-            except (KeyboardInterrupt, DataError):
-                if not finished:
-                    self.run.set_phase(phase, "stopped")
-                raise
-            if not finished:
-                self.run.set_phase(phase, "done")
         kept: T = self._kept[phase]
         return kept

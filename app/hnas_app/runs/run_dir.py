@@ -7,8 +7,8 @@ import re
 import secrets
 import shutil
 import time
-from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -133,10 +133,6 @@ class RunDir:
     def metrics(self) -> JsonLines:
         return JsonLines(self.path / "metrics.jsonl")
 
-    @property
-    def search(self) -> JsonLines:
-        return JsonLines(self.path / "search.jsonl")
-
     # ---------------------------------------------------------------- record
 
     def record(self) -> dict[str, Any]:
@@ -173,6 +169,28 @@ class RunDir:
             phase["ended"] = now
         phase.update(values, state=state)
         write_json(self.record_path, record)
+
+    @contextmanager
+    def running(self, phase: str) -> Iterator[None]:
+        """Record a phase as ``running`` until the context ends, then as ``done``, or as ``stopped`` after any error."""
+        self.set_phase(phase, "running")
+        try:
+            yield
+            self.set_phase(phase, "done")
+        except BaseException:
+            with suppress(DataError):  # of a full disk, say: the error that stopped the phase is the one to raise
+                self.set_phase(phase, "stopped")
+            raise
+
+    def states(self) -> dict[str, str]:
+        """Return the state of each phase that began: ``running``, ``stopped`` or ``done``. Raises what `record` does.
+
+        A killed process cannot correct the record. So a phase is ``stopped`` when nobody holds the lock.
+        """
+        states = {name: str(phase.get("state", "")) for name, phase in self.record()["phases"].items()}
+        if "running" in states.values() and not self.is_locked():
+            return {name: "stopped" if state == "running" else state for name, state in states.items()}
+        return states
 
     # ---------------------------------------------------------------- resume
 

@@ -68,20 +68,20 @@ def run_sweep(folder: Path, record: SweepRecord, pipelines: Mapping[str, Pipelin
     profile_once(list(pipelines.values()))
     check_reachable(record.pairs, pipelines)
     first = next(iter(pipelines.values()))
-    with ExitStack() as traces:
+    with ExitStack() as held:
         searches = []
         for number, (name, phases) in enumerate(pipelines.items()):
-            trace = traces.enter_context(SearchTrace(phases.run.path / "search.jsonl"))
+            held.enter_context(phases.run.running("adapt"))
+            trace = held.enter_context(SearchTrace(phases.run.path / "search.jsonl"))
             problem = phases.search_problem(number)
             searches.append(
                 PairSearch(name=name, strategy=phases.strategy, problem=problem, trace=trace, emit=phases.emit)
             )
-            phases.run.set_phase("adapt", "running")
         log = JsonLines(folder / SCORES)
         scores = ScoreStore(setup=first.setup, executor=first.executor, config=first.config.search, log=log)
         found = adapt_all(searches, scores, first.meta_train(), emit=emit)
-    for name, adaption in found.items():
-        pipelines[name].adapted(adaption)
+        for name, adaption in found.items():
+            pipelines[name].adapted(adaption)
     done = record.finished({n: _row(pipelines[n], adaption, scores.spent[n]) for n, adaption in found.items()})
     done.write(folder)
     return done

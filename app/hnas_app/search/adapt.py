@@ -9,7 +9,7 @@ from hnas.learner import State
 from hnas.strategy import Scored, SearchProblem, SearchStrategy
 from hnas_app.search.evaluator import Evaluator
 from hnas_app.search.loop import search
-from hnas_app.search.rank import Rank
+from hnas_app.search.place import Rank
 from hnas_app.search.trace import SearchTrace
 
 

@@ -15,7 +15,7 @@ from attrs import define
 from hnas.architecture import Architecture
 from hnas.cost import Cost
 from hnas.strategy import Ask, Scored
-from hnas_app.search.rank import Rank, rank_of_first
+from hnas_app.search.place import Rank, rank_of_first
 from hnas_app.search.score_store import ScoreStore
 from hnas_app.search.truncation import Scoring, TaskScore, truncated
 

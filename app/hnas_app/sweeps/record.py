@@ -14,7 +14,7 @@ from hnas.errors import DataError
 from hnas.toolkit.files import read_json, write_json
 from hnas_app.runs.records import from_json, to_json
 from hnas_app.runs.run_dir import SWEEP
-from hnas_app.search.rank import Rank
+from hnas_app.search.place import Rank
 
 
 @frozen(kw_only=True)

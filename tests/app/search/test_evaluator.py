@@ -16,7 +16,7 @@ from hnas.errors import PluginError
 from hnas_app.config.schema import EvaluateConfig, SearchConfig
 from hnas_app.executors import Executor, InProcess
 from hnas_app.search.evaluator import Evaluator
-from hnas_app.search.rank import Rank
+from hnas_app.search.place import Rank
 from hnas_app.search.score_store import ScoreStore
 from hnas_app.training.accuracy import Accuracy
 from hnas_app.training.baseline import nearest_class_mean

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from hnas_app.search.rank import Rank, rank_of_first
+from hnas_app.search.place import Rank, rank_of_first
 
 FINALISTS, TASKS = 6, 100
 

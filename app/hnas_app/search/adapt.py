@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from attrs import frozen
+from attrs import field, frozen
 
 from hnas.events import Event, Listener
 from hnas.learner import State
 from hnas.strategy import Scored, SearchProblem, SearchStrategy
 from hnas_app.search.evaluator import Evaluator
 from hnas_app.search.loop import search
-from hnas_app.search.place import Rank
+from hnas_app.search.place import Place
 from hnas_app.search.trace import SearchTrace
 
 
@@ -17,12 +17,12 @@ from hnas_app.search.trace import SearchTrace
 class Adaption:
     """What a search found: the last population, and its best scored again on more tasks, best first.
 
-    ``rank`` says how sure it is that the first of them is the best.
+    ``place`` says how sure it is that the first of them is the best.
     """
 
     population: tuple[Scored, ...]
     finalists: tuple[Scored, ...]
-    rank: Rank | None = None
+    place: Place | None = field(default=None, metadata={"formerly": "rank"})
     schema: int = 1
 
     @property
@@ -43,6 +43,6 @@ def adapt(
     emit(Event(phase="adapt", kind="start", total=strategy.iterations))
     evaluator.scores.start(state)
     population = search(strategy, problem, evaluator, trace=trace, emit=emit)
-    finalists, rank = evaluator.scores.run(evaluator.finals(population))
+    finalists, place = evaluator.scores.run(evaluator.finals(population))
     emit(Event(phase="adapt", kind="end", done=strategy.iterations, total=strategy.iterations))
-    return Adaption(population=tuple(population), finalists=tuple(finalists), rank=rank)
+    return Adaption(population=tuple(population), finalists=tuple(finalists), place=place)

@@ -42,6 +42,6 @@ def adapt_all(
     for listener in (emit, *(s.emit for s in searches)):
         listener(Event(phase="adapt", kind="end", done=total, total=total))
     return {
-        name: Adaption(population=tuple(populations[name]), finalists=tuple(finalists), rank=rank)
-        for name, (finalists, rank) in finals.items()
+        name: Adaption(population=tuple(populations[name]), finalists=tuple(finalists), place=place)
+        for name, (finalists, place) in finals.items()
     }

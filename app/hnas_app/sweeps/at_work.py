@@ -154,6 +154,6 @@ def _row(phases: Pipeline, adaption: Adaption, evaluations: int) -> Found:
         loss=chosen.loss,
         accuracy=chosen.accuracy,
         cost={m.column: chosen.cost[m.name] for m in phases.profile().metrics},
-        rank=adaption.rank,
+        place=adaption.place,
         evaluations=evaluations,
     )

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from functools import cached_property
 from typing import Any, TypeVar
 
@@ -19,7 +19,6 @@ from hnas_app.costs.store import CostStore
 from hnas.cost import CostTable
 from hnas_app.costs.description import described
 from hnas.errors import ConfigError
-from hnas_app.search.evaluator import Evaluator
 from hnas.events import Event, Listener
 from hnas_app.executors import Executor
 from hnas_app.search.feasibility import Feasibility
@@ -33,6 +32,7 @@ from hnas_app.training.retrain import retrain
 from hnas_app.runs.records import from_json, to_json
 from hnas_app.runs.results import NetworkResult, Results
 from hnas_app.runs.run_dir import RunDir
+from hnas_app.search.loop import Search
 from hnas_app.search.score_store import ScoreStore
 from hnas_app.search.trace import SearchTrace
 from hnas_app.training.setup.setup import Setup
@@ -114,19 +114,22 @@ class Pipeline:
         """Return what an architecture costs on the device; a table look-up."""
         return self.profile().cost(self.setup.space.layers(arch, self.setup.image_shape, self.setup.n_way))
 
-    def search_problem(self, *counter: int) -> SearchProblem:
-        """Return what the strategy is to solve; ``counter`` tells the random numbers of a sweep's searches apart."""
+    @contextmanager
+    def search(self, name: str = "", *counter: int) -> Iterator[Search]:
+        """Yield this run's search, with its trace open; a sweep tells its searches apart by name and ``counter``."""
         feasibility = Feasibility(self.setup.space, self.limits, self.cost)
-        return SearchProblem(
+        problem = SearchProblem(
             space=self.setup.space,
             feasible=feasibility.feasible,
             cost=self.cost,
             sample_feasible=feasibility.sample,
             generator=self.setup.seeds.numpy("search", *counter),
         )
+        with SearchTrace(self.run.path / "search.jsonl") as trace:
+            yield Search(name=name, strategy=self.strategy, problem=problem, trace=trace, emit=self.emit)
 
     def adapted(self, found: Adaption) -> None:
-        """Take over what a sweep found for this run, as its phase 3."""
+        """Take over what a search found for this run, as its phase 3."""
         write_json(self.run.path / "adapt.json", to_json(found))
         self._kept["adapt"] = found
 
@@ -171,11 +174,9 @@ class Pipeline:
         if self.run.is_done("adapt") and path.is_file():
             return from_json(read_json(path), Adaption, str(path))
         scores = ScoreStore(setup=self.setup, executor=self.executor, config=self.config.search)
-        evaluator = Evaluator(scores=scores, cost=self.cost)
-        problem = self.search_problem()
-        with SearchTrace(self.run.path / "search.jsonl") as trace:
-            found = adapt(self.strategy, problem, evaluator, self.meta_train(), trace=trace, emit=self.emit)
-        write_json(path, to_json(found))
+        with self.search() as one:
+            (found,) = adapt([one], scores, self.meta_train()).values()
+        self.adapted(found)
         return found
 
     def _retrain(self, name: str, arch: Architecture) -> tuple[Setup, State]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from hnas.toolkit.pictures import PictureTask, Preparation
 from hnas_app.export.classifier import Classifier, classifier
 from hnas_app.export.files import Subject
-from hnas_app.own_task.choose import weights
 from hnas_app.runs.pipeline import Pipeline
 from hnas_app.training.checkpoint import load_latest
 from hnas_app.training.setup.fewer_classes import with_classes
@@ -19,7 +18,7 @@ def found_network(phases: Pipeline, given: tuple[Preparation, PictureTask] | Non
     """Adapt a run's network to the pictures given, or to an example: a task of the validation split."""
     arch = phases.adapt().chosen.arch
     alone = is_retrained(phases)
-    setup, state = weights(phases, arch, alone=alone)
+    setup, state = phases.weights(arch, alone=alone)
     if given is None:
         preparation, classes = _prepared(phases), tuple(f"class {i + 1}" for i in range(setup.n_way))
         task, episode = "an example: the first validation task", setup.episodes("validation", PURPOSE, [0], 1)

@@ -133,6 +133,10 @@ class Pipeline:
         write_json(self.run.path / "adapt.json", to_json(found))
         self._kept["adapt"] = found
 
+    def weights(self, arch: Architecture, *, alone: bool) -> tuple[Setup, State]:
+        """Return the weights to adapt: the super-net's, or those of the network trained ``alone``, which takes a while."""
+        return self._retrain("found", arch) if alone else (self.setup, self.meta_train())
+
     def networks(self) -> dict[str, Architecture]:
         """Return the networks to train and test: ``found``, and the reference network under its own name."""
         found = {"found": self.adapt().chosen.arch}

@@ -66,7 +66,7 @@ class Evaluator:
         """Score architectures on the same tasks of the pool; where only the best ``keep`` matter, others in part."""
         setup = self.scores.setup
         distinct = list(dict.fromkeys(architectures))
-        middle = sorted(distinct, key=setup.macs)[len(distinct) // 2]
+        middle = sorted(distinct, key=setup.work.macs)[len(distinct) // 2]
         few = setup.learner.tasks_at_once(setup.supernet, middle, setup.n_way * setup.k_shot)
         found = yield from truncated(distinct, tasks, keep, few=few)
         return [_summary(a, found[a], self.cost(a), len(tasks)) for a in architectures]

@@ -30,7 +30,7 @@ from hnas_app.training.meta_train import PHASE, meta_train
 from hnas_app.costs.profile import profile
 from hnas_app.training.retrain import retrain
 from hnas_app.runs.records import from_json, to_json
-from hnas_app.runs.results import NetworkResult, Results
+from hnas_app.runs.results import NetworkResult, Results, protocol
 from hnas_app.runs.run_dir import RunDir
 from hnas_app.search.loop import Search
 from hnas_app.search.score_store import ScoreStore
@@ -219,7 +219,7 @@ class Pipeline:
             baseline=baseline,
             metrics=self.profile().metrics,
             limits=tuple(limit.text for limit in self.limits),
-            protocol=self._protocol(),
+            protocol=protocol(self.config),
         )
         write_json(path, to_json(results))
         self.run.update(results={"accuracy": rows[0].retrained.mean, **to_json(results)})
@@ -234,14 +234,6 @@ class Pipeline:
             cost=self.cost(arch),
             zero_retrain=zero_retrain,
             retrained=retrained,
-        )
-
-    def _protocol(self) -> str:
-        c = self.config
-        return (
-            f"{c.tasks.name}, {c.task.n_way}-way {c.task.k_shot}-shot, {c.evaluate.tasks} test tasks with "
-            f"{c.evaluate.n_query} query images per class, one model (no ensemble), seed {c.seed}; "
-            f"mean ± 95 % confidence interval over tasks"
         )
 
     def _once(self, phase: str, do: Callable[[], T]) -> T:

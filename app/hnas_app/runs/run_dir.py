@@ -7,7 +7,7 @@ import re
 import secrets
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -16,7 +16,7 @@ from attrs import frozen
 
 from hnas._version import __version__
 from hnas_app.runs.environment import changes, environment
-from hnas.errors import ConfigError, DataError
+from hnas.errors import DataError
 from hnas.toolkit.files import read_json, write_json, write_text
 from hnas.toolkit.lock import folder_lock, is_locked
 from hnas.toolkit.json_lines import JsonLines
@@ -29,8 +29,6 @@ PHASES = ("meta-train", "profile", "adapt", "retrain", "evaluate")
 PhaseState = Literal["running", "stopped", "done"]
 SWEEP = "sweep.json"
 """What marks a folder as a sweep's: it holds a run directory for each pair of device and limits."""
-NOT_RESULTS = frozenset({"workers", "executor", "accelerator", "tasks.root"})
-"""Keys that a resumed run may change, because results do not depend on them."""
 
 
 @frozen
@@ -197,33 +195,11 @@ class RunDir:
     def check_config(self, config: Config) -> list[str]:
         """Compare ``config`` with the run's own. Raises `ConfigError` that lists every value which results depend on.
 
-        Returns a sentence for each other value that differs. An option that the run does not know came with a newer
-        version of hnas or of a plugin; at its default it is taken to do what was done before it was there.
+        Returns a sentence for each other value that differs.
         """
-        import tomllib
+        from hnas_app.runs.config_changes import config_changes
 
-        from hnas_app.config.dump import at_default, dump_toml
-
-        try:
-            before = _flat(tomllib.loads(self.config_path.read_text(encoding="utf-8")))
-        except (OSError, ValueError) as cause:
-            raise DataError(f"{self.config_path} is missing or damaged: {cause}") from cause
-        now = _flat(tomllib.loads(dump_toml(config)))
-        keys = dict.fromkeys([*before, *now])
-        differs = {k: (before.get(k), now.get(k)) for k in keys if before.get(k) != now.get(k)}
-        new = {k for k in differs if k not in before} & at_default(config)
-        if wrong := {k: v for k, v in differs.items() if k not in NOT_RESULTS and k not in new}:
-            listed = "\n".join(f"{k}: {old!r} in the run, {new!r} now" for k, (old, new) in wrong.items())
-            raise ConfigError(
-                f"the configuration differs from that of the run {self.path}:\n{listed}",
-                hint="leave these settings out to go on with the run's own, or start a new run without --run-dir",
-            )
-        return [
-            f"{k} is new since the run began; it is {value!r}"
-            if k in new
-            else f"{k} is {value!r} now, {old!r} when the run began"
-            for k, (old, value) in differs.items()
-        ]
+        return config_changes(self.config_path, config)
 
     def environment_changes(self) -> list[str]:
         """Return a sentence for what changed since the run began, where versions did."""
@@ -253,13 +229,6 @@ def _linked(source: str, target: str) -> None:
         os.link(source, target)
     except OSError:
         shutil.copy2(source, target)
-
-
-def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in tree.items():
-        flat.update(_flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value})
-    return flat
 
 
 def slug(name: str) -> str:

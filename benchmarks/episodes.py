@@ -103,7 +103,7 @@ def waiting(name: str, source: TaskSource, workers: int, reps: int) -> dict[str,
     """Time iterations of 16 tasks, 5 query images, first order."""
     learner = MAML(MAMLPlusPlusOptions(second_order=False, multi_step_loss=False))
     space = VGG9(VGG9Options(base_width=WIDTH))
-    ahead = Timed(space=space, learner=learner, tasks=source, n_way=5, k_shot=1, seeds=Seeds(0), prefetch=workers == 1)
+    ahead = Setup(space=space, learner=learner, tasks=source, n_way=5, k_shot=1, seeds=Seeds(0), prefetch=workers == 1)
     plainly = Unprepared(space=space, learner=learner, tasks=source, n_way=5, k_shot=1, seeds=Seeds(0))
     setups = {"drawn": plainly, "ahead": ahead, "none": attrs.evolve(plainly, tasks=Repeating(source))}
 
@@ -138,26 +138,31 @@ def waiting(name: str, source: TaskSource, workers: int, reps: int) -> dict[str,
     return {"kind": "waiting", "source": name, "width": WIDTH, "workers": workers, **each, **shares, **mean}
 
 
-class Timed(Setup):
-    """Knows how many seconds have gone by from asking for tasks to having them."""
+@attrs.define
+class Timed:
+    """Adds up the seconds from asking a set-up for tasks to having them."""
 
-    waited = 0.0
+    setup: Setup
+    waited: float = 0.0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.setup, name)
 
     def episodes(self, *arguments: Any) -> Episodes:
         started = time.perf_counter()
-        found = super().episodes(*arguments)
+        found = self.setup.episodes(*arguments)
         self.waited += time.perf_counter() - started
         return found
 
 
 def timed_part(values: Mapping[str, Any], item: GradientItem) -> tuple[dict[str, Any], tuple[float, float]]:
     """Run in a worker: `gradient_part`, and the seconds that it waited for its tasks, added up like a gradient."""
-    before = values["setup"].waited
-    arrays, scores = gradient_part(values, item)
-    return arrays | {"waited": np.array(values["setup"].waited - before)}, scores
+    timed = Timed(values["setup"])
+    arrays, scores = gradient_part({**values, "setup": timed}, item)
+    return arrays | {"waited": np.array(timed.waited)}, scores
 
 
-class Unprepared(Timed):
+class Unprepared(Setup):
     """Draws every task when it is needed."""
 
     def prepare(self) -> bool:

@@ -44,7 +44,7 @@ from hnas_app.fronts.scoring import Scores, score_all
 from hnas_app.runs.pipeline import Pipeline
 from hnas_app.search.evaluator import Evaluator
 from hnas_app.search.feasibility import Feasibility
-from hnas_app.search.loop import search
+from hnas_app.search.loop import Search, search
 from hnas_app.search.score_store import ScoreStore
 from hnas_strategies.genetic import Genetic, GeneticOptions
 from hnas_strategies.nsga2 import NSGA2, NSGA2Options
@@ -96,16 +96,17 @@ class Searcher:
             generator=self.seeds.numpy("search"),
         )
 
-        def evaluate(iteration: int, ask: Ask) -> list[Scored]:
+        def evaluate(iteration: int, asks: Mapping[str, Ask], _: object) -> dict[str, list[Scored]]:
+            ((name, ask),) = asks.items()
             tasks = evaluator.slice(iteration)
             new = sum((a, t) not in self.store.known for a in ask.architectures for t in tasks)
             if budget is not None and self.evaluations + new > budget:
                 raise _Spent
             told.append(evaluator(iteration, attrs.evolve(ask, keep=None) if in_full else ask))
-            return told[-1]
+            return {name: told[-1]}
 
         with suppress(_Spent):
-            search(strategy, problem, evaluate, trace=None, emit=lambda event: None)
+            search([Search(strategy=strategy, problem=problem)], evaluate)
         return told
 
 

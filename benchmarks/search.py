@@ -35,7 +35,7 @@ from hnas_app.executors import LocalProcesses
 from hnas_app.runs.pipeline import Pipeline
 from hnas_app.search.evaluator import Evaluator
 from hnas_app.search.feasibility import Feasibility
-from hnas_app.search.loop import search
+from hnas_app.search.loop import Search, search
 from hnas_app.search.score_store import PURPOSE, ScoreStore
 from hnas_app.training.setup.setup import Setup
 from hnas_app.training.transfer import from_driver, to_workers
@@ -64,12 +64,13 @@ def measure(phases: Pipeline, slice_: str, options: argparse.Namespace) -> list[
         scores.start(state)
         pool.map(_ready, range(WORKERS))
 
-        def score(iteration: int, ask: Ask) -> list[Scored]:
+        def score(iteration: int, asks: Mapping[str, Ask], _: object) -> dict[str, list[Scored]]:
+            ((name, ask),) = asks.items()
             asked.append((iteration, ask))
-            return evaluator(iteration, ask)
+            return {name: evaluator(iteration, ask)}
 
         started = time.perf_counter()
-        search(strategy, problem, score, trace=None, emit=lambda event: None)
+        search([Search(strategy=strategy, problem=problem)], score)
         ours = time.perf_counter() - started
         pairs = sum(len(ask.architectures) for _, ask in asked) * len(evaluator.slice(0))
         generator = np.random.default_rng(0)

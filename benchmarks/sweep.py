@@ -43,9 +43,9 @@ from hnas_app.costs.profile import profile
 from hnas_app.costs.store import CostStore
 from hnas_app.executors import Executor
 from hnas_app.runs.pipeline import Pipeline
-from hnas_app.search.adapt_all import adapt_all
+from hnas_app.search.adapt import adapt
 from hnas_app.search.feasibility import Feasibility
-from hnas_app.search.lockstep import PairSearch
+from hnas_app.search.loop import Search
 from hnas_app.search.score_store import ScoreStore
 from hnas_app.training.outer_loop import score_tasks
 from hnas_app.training.setup.setup import Setup
@@ -74,7 +74,7 @@ class Pair:
     def cost(self, arch: Architecture) -> Cost:
         return _cost(self.setup, self.table, arch)
 
-    def search(self, number: int, strategy: Genetic) -> PairSearch:
+    def search(self, number: int, strategy: Genetic) -> Search:
         """Return this pair's search; ``number`` tells its random numbers from those of the other pairs."""
         feasibility = Feasibility(self.setup.space, [self.limit], self.cost)
         problem = SearchProblem(
@@ -84,7 +84,7 @@ class Pair:
             sample_feasible=feasibility.sample,
             generator=self.setup.seeds.numpy("search", number),
         )
-        return PairSearch(name=self.name, strategy=strategy, problem=problem, trace=None, emit=lambda event: None)
+        return Search(name=self.name, strategy=strategy, problem=problem)
 
 
 def pairs_of(phases: Pipeline, call: Invocation, backends: Sequence[str], quantiles: Sequence[float]) -> list[Pair]:
@@ -126,7 +126,7 @@ def measure(
             ]
             scores = ScoreStore(setup=setup, executor=executor, config=phases.config.search)
             began = time.perf_counter()
-            adaptions = adapt_all(searches, scores, state, emit=lambda event: None)
+            adaptions = adapt(searches, scores, state)
             seconds += time.perf_counter() - began
             spent += [scores.spent[s.name] for s in searches]
             found |= {name: adaption.chosen.arch for name, adaption in adaptions.items()}

@@ -8,7 +8,7 @@ import numpy as np
 
 import hnas
 from hnas.testing import StrategyConformance, TinySpace
-from hnas_app.search.loop import search
+from hnas_app.search.loop import Search, search
 
 REFERENCE = f"{Path(__file__).resolve().parents[2] / 'examples' / 'custom_strategy.py'}:MyStrategy"
 REGISTRY = hnas.Registry()
@@ -44,5 +44,6 @@ def test_it_climbs_to_the_top_of_a_single_hill():
         generator=np.random.default_rng(0),
     )
     strategy = my_strategy(iterations=len(top.genes) + 1, neighbours=30)
-    last = search(strategy, problem, evaluate, trace=None, emit=lambda event: None)
+    one = Search(strategy=strategy, problem=problem)
+    (last,) = search([one], lambda i, asks, _: {name: evaluate(i, ask) for name, ask in asks.items()}).values()
     assert min(last, key=lambda s: s.loss).arch == top

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from hnas import Architecture, Ask, Scored, SearchProblem, SearchStrategy
 from hnas.cost import PARAMS
 from hnas_app.costs.limits import Limit
 from hnas_app.search.feasibility import Feasibility
-from hnas_app.search.loop import search
+from hnas_app.search.loop import Search, search
 from hnas_app.search.trace import SearchTrace
 
 Loss = Callable[[int, Architecture], float]
@@ -52,12 +52,13 @@ def run_scored(
     """Drive a search whose scores may be bounds."""
     asks, told = list[Ask](), list[list[Scored]]()
 
-    def evaluate(iteration: int, ask: Ask) -> Sequence[Scored]:
+    def evaluate(iteration: int, asked: Mapping[str, Ask], _: object) -> dict[str, list[Scored]]:
+        ((name, ask),) = asked.items()
         asks.append(ask)
         told.append([score(iteration, a) for a in ask.architectures])
-        return told[-1]
+        return {name: told[-1]}
 
-    search(strategy, problem, evaluate, trace=trace, emit=lambda _: None)
+    search([Search(strategy=strategy, problem=problem, trace=trace)], evaluate)
     return asks, told
 
 

@@ -21,7 +21,7 @@ from hnas import Architecture, Ask, Cost, Scored, SearchProblem, SearchStrategy
 from hnas.cost import MACS
 from hnas_app.costs.limits import Limit
 from hnas_app.search.feasibility import Feasibility
-from hnas_app.search.loop import search
+from hnas_app.search.loop import Search, search
 from hnas_strategies.genetic import Genetic, GeneticOptions
 from hnas_strategies.nsga2 import NSGA2, NSGA2Options
 from hnas_strategies.random_search import RandomSearch, RandomSearchOptions
@@ -97,7 +97,8 @@ def found_within_budget(known: Known, strategy: SearchStrategy, seed: int) -> di
         return [Scored(arch=a, loss=loss, accuracy=0.5, cost=known.cost(a)) for a, loss in asked.items()]
 
     with suppress(_Spent):
-        search(strategy, known.problem(seed), evaluate, trace=None, emit=lambda _: None)
+        one = Search(strategy=strategy, problem=known.problem(seed))
+        search([one], lambda i, asks, _: {name: evaluate(i, ask) for name, ask in asks.items()})
     return scored
 
 

@@ -11,7 +11,7 @@ from hnas.errors import ConfigError
 from hnas_app.cli import options
 from hnas_app.cli.invocation import Invocation
 from hnas_app.executors.this_rank import own_accelerator, under_torchrun
-from hnas_app.runs.run_dir import NOT_RESULTS
+from hnas_app.runs.config_changes import NOT_RESULTS
 
 if TYPE_CHECKING:
     from hnas_app.config.schema import Config

@@ -7,7 +7,7 @@ from hnas.learner import State
 from hnas.toolkit.pictures import PictureTask, Preparation
 from hnas_app.export.classifier import Classifier, classifier
 from hnas_app.export.files import Subject
-from hnas_app.own_task.choose import weights
+from hnas_app.runs.config_changes import removed_values
 from hnas_app.runs.pipeline import Pipeline
 from hnas_app.training.checkpoint import load_latest
 from hnas_app.training.setup.fewer_classes import with_classes
@@ -21,7 +21,7 @@ def found_network(phases: Pipeline, given: tuple[Preparation, PictureTask] | Non
     """Adapt a run's network to the pictures given, or to an example: a task of the validation split."""
     arch = phases.adapt().chosen.arch
     alone = is_retrained(phases)
-    setup, state = weights(phases, arch, alone=alone)
+    setup, state = phases.weights(arch, alone=alone)
     _check_removed(phases, setup, state)
     if given is None:
         preparation, classes = _prepared(phases), tuple(f"class {i + 1}" for i in range(setup.n_way))
@@ -39,7 +39,7 @@ def found_network(phases: Pipeline, given: tuple[Preparation, PictureTask] | Non
 
 def _check_removed(phases: Pipeline, setup: Setup, state: State) -> None:
     """Raise `ConfigError` unless the weights are those of a network alone that removed options left no trace in."""
-    removed = phases.run.removed(phases.config)
+    removed = removed_values(phases.run.config_path, phases.config)
     if not removed:
         return
     fresh = setup.learner.init(setup.supernet, setup.seeds.torch("removed"))

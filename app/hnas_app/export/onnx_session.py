@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
 INPUT, OUTPUT = "image", "logits"
 """The names of a model's input (N, C, H, W) and output (N, class)."""
-LEVEL = "extended"
-"""Optimisations: the level that the x86 backend measures layers at, so that latencies can be compared."""
 
 
 @define(eq=False, slots=False)
@@ -36,6 +34,7 @@ class OnnxModel:
             raise DataError(f"{path} is not a file" if path.exists() else f"there is no file {path}")
         options = ort.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
+        # The level that the x86 backend measures layers at, so that latencies can be compared.
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
         options.log_severity_level = 3
         try:

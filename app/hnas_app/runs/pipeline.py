@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from functools import cached_property
 from typing import Any, TypeVar
 
@@ -11,7 +12,7 @@ from attrs import define, field
 from hnas.architecture import Architecture
 from hnas.backend import HardwareBackend
 from hnas.cost import Cost, CostTable, Metric
-from hnas.errors import ConfigError, DataError
+from hnas.errors import ConfigError
 from hnas.events import Event, Listener
 from hnas.learner import State
 from hnas.strategy import SearchProblem, SearchStrategy
@@ -22,11 +23,11 @@ from hnas_app.costs.limits import Constraint, Limit, check_named, default_constr
 from hnas_app.costs.profile import profile
 from hnas_app.costs.store import CostStore
 from hnas_app.executors import Executor
-from hnas_app.runs.results import NetworkResult, Results
+from hnas_app.runs.results import NetworkResult, Results, protocol
 from hnas_app.runs.run_dir import RunDir
 from hnas_app.search.adapt import Adaption, adapt
-from hnas_app.search.evaluator import Evaluator
 from hnas_app.search.feasibility import Feasibility
+from hnas_app.search.loop import Search
 from hnas_app.search.score_store import ScoreStore
 from hnas_app.search.trace import SearchTrace
 from hnas_app.training.accuracy import Accuracy
@@ -111,22 +112,27 @@ class Pipeline:
         """Return what an architecture costs on the device; a table look-up."""
         return self.profile().cost(self.setup.space.layers(arch, self.setup.image_shape, self.setup.n_way))
 
-    def search_problem(self, *counter: int) -> SearchProblem:
-        """Return what the strategy is to solve; ``counter`` tells the random numbers of a sweep's searches apart."""
+    def search(self, name: str = "", *counter: int) -> Search:
+        """Return this run's search, with its trace; a sweep tells its searches apart by name and ``counter``."""
         feasibility = Feasibility(self.setup.space, self.limits, self.cost)
-        return SearchProblem(
+        problem = SearchProblem(
             space=self.setup.space,
             feasible=feasibility.feasible,
             cost=self.cost,
             sample_feasible=feasibility.sample,
             generator=self.setup.seeds.numpy("search", *counter),
         )
+        trace = SearchTrace(self.run.path / "search.jsonl")
+        return Search(name=name, strategy=self.strategy, problem=problem, trace=trace, emit=self.emit)
 
     def adapted(self, found: Adaption) -> None:
-        """Take over what a sweep found for this run, as its phase 3."""
+        """Take over what a search found for this run, as its phase 3."""
         save(self.run.path / "adapt.json", found)
         self._kept["adapt"] = found
-        self.run.set_phase("adapt", "done")
+
+    def weights(self, arch: Architecture, *, alone: bool) -> tuple[Setup, State]:
+        """Return the weights to adapt: the super-net's, or those of the network trained ``alone``."""
+        return self._retrain("found", arch) if alone else (self.setup, self.meta_train())
 
     def networks(self) -> dict[str, Architecture]:
         """Return the networks to train and test: ``found``, and the reference network under its own name."""
@@ -169,11 +175,8 @@ class Pipeline:
         if self.run.is_done("adapt") and path.is_file():
             return load(path, Adaption)
         scores = ScoreStore(setup=self.setup, executor=self.executor, config=self.config.search)
-        evaluator = Evaluator(scores=scores, cost=self.cost)
-        problem = self.search_problem()
-        trace = SearchTrace(self.run.path / "search.jsonl")
-        found = adapt(self.strategy, problem, evaluator, self.meta_train(), trace=trace, emit=self.emit)
-        save(path, found)
+        (found,) = adapt([self.search()], scores, self.meta_train()).values()
+        self.adapted(found)
         return found
 
     def _retrain(self, name: str, arch: Architecture) -> tuple[Setup, State]:
@@ -212,7 +215,7 @@ class Pipeline:
             baseline=baseline,
             metrics=self.profile().metrics,
             limits=tuple(limit.text for limit in self.limits),
-            protocol=self._protocol(),
+            protocol=protocol(self.config),
         )
         save(path, results)
         self.run.update(results={"accuracy": rows[0].retrained.mean, **to_json(results)})
@@ -229,27 +232,10 @@ class Pipeline:
             retrained=retrained,
         )
 
-    def _protocol(self) -> str:
-        c = self.config
-        return (
-            f"{c.tasks.name}, {c.task.n_way}-way {c.task.k_shot}-shot, {c.evaluate.tasks} test tasks with "
-            f"{c.evaluate.n_query} query images per class, one model (no ensemble), seed {c.seed}; "
-            f"mean ± 95 % confidence interval over tasks"
-        )
-
     def _once(self, phase: str, do: Callable[[], T]) -> T:
         """Do a phase unless this process has done it, and keep its state in the run's record."""
         if phase not in self._kept:
-            finished = self.run.is_done(phase)
-            if not finished:
-                self.run.set_phase(phase, "running")
-            try:
+            with nullcontext() if self.run.is_done(phase) else self.run.running(phase):
                 self._kept[phase] = do()
-            except (KeyboardInterrupt, DataError):
-                if not finished:
-                    self.run.set_phase(phase, "stopped")
-                raise
-            if not finished:
-                self.run.set_phase(phase, "done")
         kept: T = self._kept[phase]
         return kept

@@ -8,6 +8,7 @@ from attrs import frozen
 
 from hnas.architecture import Architecture, Option
 from hnas.cost import Cost, Metric
+from hnas_app.config.schema import Config
 from hnas_app.training.accuracy import Accuracy
 
 
@@ -35,3 +36,12 @@ class Results:
     protocol: str
     """How the accuracies were measured."""
     schema: int = 1
+
+
+def protocol(config: Config) -> str:
+    """Say how a run of ``config`` measures accuracies."""
+    return (
+        f"{config.tasks.name}, {config.task.n_way}-way {config.task.k_shot}-shot, {config.evaluate.tasks} test tasks "
+        f"with {config.evaluate.n_query} query images per class, one model (no ensemble), seed {config.seed}; "
+        f"mean ± 95 % confidence interval over tasks"
+    )

@@ -7,15 +7,15 @@ import re
 import secrets
 import shutil
 import time
-from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from attrs import frozen
 
 from hnas import __version__
-from hnas.errors import ConfigError, DataError
+from hnas.errors import DataError
 from hnas.toolkit.files import read_json, write_json, write_text
 from hnas.toolkit.json_lines import JsonLines
 from hnas.toolkit.lock import folder_lock, is_locked
@@ -29,8 +29,6 @@ PHASES = ("meta-train", "profile", "adapt", "retrain", "evaluate")
 PhaseState = Literal["running", "stopped", "done"]
 SWEEP = "sweep.json"
 """What marks a folder as a sweep's: it holds a run directory for each pair of device and limits."""
-NOT_RESULTS = frozenset({"workers", "executor", "accelerator", "tasks.root"})
-"""Keys that a resumed run may change, because results do not depend on them."""
 
 
 @frozen
@@ -133,10 +131,6 @@ class RunDir:
     def metrics(self) -> JsonLines:
         return JsonLines(self.path / "metrics.jsonl")
 
-    @property
-    def search(self) -> JsonLines:
-        return JsonLines(self.path / "search.jsonl")
-
     # ---------------------------------------------------------------- record
 
     def record(self) -> dict[str, Any]:
@@ -174,56 +168,38 @@ class RunDir:
         phase.update(values, state=state)
         write_json(self.record_path, record)
 
+    @contextmanager
+    def running(self, phase: str) -> Iterator[None]:
+        """Record a phase as ``running`` until the context ends, then as ``done``, or as ``stopped`` after any error."""
+        self.set_phase(phase, "running")
+        try:
+            yield
+            self.set_phase(phase, "done")
+        except BaseException:
+            with suppress(DataError):  # of a full disk, say: the error that stopped the phase is the one to raise
+                self.set_phase(phase, "stopped")
+            raise
+
+    def states(self) -> dict[str, str]:
+        """Return the state of each phase that began: ``running``, ``stopped`` or ``done``. Raises what `record` does.
+
+        A killed process cannot correct the record. So a phase is ``stopped`` when nobody holds the lock.
+        """
+        states = {name: str(phase.get("state", "")) for name, phase in self.record()["phases"].items()}
+        if "running" in states.values() and not self.is_locked():
+            return {name: "stopped" if state == "running" else state for name, state in states.items()}
+        return states
+
     # ---------------------------------------------------------------- resume
 
     def check_config(self, config: Config, *, only_read: bool = False) -> list[str]:
         """Compare ``config`` with the run's own. Raises `ConfigError` that lists every value which results depend on.
 
-        Returns a sentence for each other value that differs. An option that the run does not know came with a newer
-        version of hnas or of a plugin; at its default it is taken to do what was done before it was there. Removed
-        options are passed over as by `load_config`.
+        Returns a sentence for each other value that differs. Removed options are passed over as by `load_config`.
         """
-        import tomllib
+        from hnas_app.runs.config_changes import config_changes
 
-        from hnas_app.config.dump import at_default, dump_toml
-        from hnas_app.config.removed import removed_in
-
-        before, removed = self._flat_config(), self.removed(config)
-        now = _flat(tomllib.loads(dump_toml(config)))
-        passed = {k for k in removed_in(config) if (only_read if k in removed else k not in now)}
-        keys = [k for k in dict.fromkeys([*before, *now]) if k not in passed]
-        differs = {k: (before.get(k), now.get(k)) for k in keys if before.get(k) != now.get(k)}
-        new = {k for k in differs if k not in before} & at_default(config)
-        if wrong := {k: v for k, v in differs.items() if k not in NOT_RESULTS and k not in new}:
-            listed = "\n".join(
-                f"{k}: {old!r} in the run, {'removed since' if k in removed else f'{new!r} now'}"
-                for k, (old, new) in wrong.items()
-            )
-            raise ConfigError(
-                f"the configuration differs from that of the run {self.path}:\n{listed}",
-                hint="leave these settings out to go on with the run's own, or start a new run without --run-dir",
-            )
-        return [
-            f"{k} is new since the run began; it is {value!r}"
-            if k in new
-            else f"{k} is {value!r} now, {old!r} when the run began"
-            for k, (old, value) in differs.items()
-        ]
-
-    def removed(self, config: Config) -> dict[str, Any]:
-        """Return the run's values, by dotted key, that the options of the plugins in ``config`` no longer have."""
-        from hnas_app.config.removed import removed_in
-
-        before = self._flat_config()
-        return {k: before[k] for k, values in removed_in(config).items() if before.get(k) in values}
-
-    def _flat_config(self) -> dict[str, Any]:
-        import tomllib
-
-        try:
-            return _flat(tomllib.loads(self.config_path.read_text(encoding="utf-8")))
-        except (OSError, ValueError) as cause:
-            raise DataError(f"{self.config_path} is missing or damaged: {cause}") from cause
+        return config_changes(self.config_path, config, only_read=only_read)
 
     def environment_changes(self) -> list[str]:
         """Return a sentence for what changed since the run began, where versions did."""
@@ -253,13 +229,6 @@ def _linked(source: str, target: str) -> None:
         os.link(source, target)
     except OSError:
         shutil.copy2(source, target)
-
-
-def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in tree.items():
-        flat.update(_flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value})
-    return flat
 
 
 def slug(name: str) -> str:

@@ -35,14 +35,10 @@ def list_runs(root: Path) -> list[RunSummary]:
     for path in sorted(p.parent for p in [*root.glob("*/run.json"), *below_sweeps]):
         run = RunDir(path)
         try:
-            record = run.record()
+            record, states = run.record(), run.states()
         except DataError as cause:
             found.append(RunSummary(path=path, phases={}, problem=str(cause)))
             continue
-        states = {name: str(phase.get("state", "")) for name, phase in record["phases"].items()}
-        if "running" in states.values() and not run.is_locked():
-            # A killed process cannot take its word back.
-            states = {name: "stopped" if state == "running" else state for name, state in states.items()}
         results = record.get("results") or {}
         text = {k: str(record.get(k, "")) for k in ("created", "space", "backend", "tasks", "preset")}
         found.append(RunSummary(path=path, phases=states, accuracy=results.get("accuracy"), **text))

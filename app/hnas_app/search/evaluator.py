@@ -15,7 +15,7 @@ from attrs import define
 from hnas.architecture import Architecture
 from hnas.cost import Cost
 from hnas.strategy import Ask, Scored
-from hnas_app.search.rank import Rank, rank_of_first
+from hnas_app.search.place import Place, place_of_first
 from hnas_app.search.score_store import ScoreStore
 from hnas_app.search.truncation import Scoring, TaskScore, truncated
 
@@ -49,8 +49,8 @@ class Evaluator:
         tasks = generator.choice(config.pool, min(config.tasks, config.pool), replace=False)
         return sorted(int(t) for t in tasks)
 
-    def finals(self, candidates: Sequence[Scored]) -> Scoring[tuple[list[Scored], Rank]]:
-        """Score the best candidates again on more tasks, best first; with how sure the first one's rank is."""
+    def finals(self, candidates: Sequence[Scored]) -> Scoring[tuple[list[Scored], Place]]:
+        """Score the best candidates again on more tasks, best first; with how sure the first one's place is."""
         config, seeds = self.scores.config, self.scores.setup.seeds
         best = sorted(candidates, key=lambda s: s.loss)[: config.finalists]
         drawn = seeds.numpy("final-slice").permutation(config.pool)[: config.final_tasks]
@@ -58,7 +58,7 @@ class Evaluator:
         finalists = yield from self.score([s.arch for s in best], tasks)
         finalists = sorted(finalists, key=lambda s: s.loss)
         losses = [[self.scores.known[s.arch, t].loss for t in tasks] for s in finalists]
-        return finalists, rank_of_first(losses, seeds.numpy("final-rank"))
+        return finalists, place_of_first(losses, seeds.numpy("final-rank"))
 
     def score(
         self, architectures: Sequence[Architecture], tasks: Sequence[int], *, keep: int | None = None
@@ -66,7 +66,7 @@ class Evaluator:
         """Score architectures on the same tasks of the pool; where only the best ``keep`` matter, others in part."""
         setup = self.scores.setup
         distinct = list(dict.fromkeys(architectures))
-        middle = sorted(distinct, key=setup.macs)[len(distinct) // 2]
+        middle = sorted(distinct, key=setup.work.macs)[len(distinct) // 2]
         few = setup.learner.tasks_at_once(setup.supernet, middle, setup.n_way * setup.k_shot)
         found = yield from truncated(distinct, tasks, keep, few=few)
         return [_summary(a, found[a], self.cost(a), len(tasks)) for a in architectures]

@@ -1,56 +1,101 @@
-"""The loop of phase 3: ask the strategy, score, tell; recorded so that it can be replayed."""
+"""The loop of phase 3: ask the strategies, score, tell; recorded so that it can be replayed.
+
+A search is a sweep of one. Several searches, for other devices and limits, run in lock-step and help each other. In a
+space of 254 million networks, searches that run side by side hardly propose the same ones, so remembering scores
+spares little. Here each asks for a share of a batch only, and is told, besides, the candidates of all others that are
+feasible for it: their losses hold on every device. What is told is on record, so a sweep can be replayed.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from attrs import evolve
+from attrs import evolve, frozen
 
+from hnas.architecture import Architecture
 from hnas.errors import ConfigError, PluginError
 from hnas.events import Event, Listener
 from hnas.strategy import Ask, Scored, SearchProblem, SearchStrategy
 from hnas_app.search.trace import SearchTrace
 
-Evaluate = Callable[[int, Ask], Sequence[Scored]]
-"""Scores the architectures of iteration ``i``, in order; must depend on these two arguments only."""
+Evaluate = Callable[[int, Mapping[str, Ask], Mapping[Architecture, str]], Mapping[str, Sequence[Scored]]]
+"""Scores what is asked in iteration ``i``, by search, in order; told as well which search proposed what.
+
+Scores must depend on the iteration and the architecture only.
+"""
 
 
-def search(
-    strategy: SearchStrategy,
-    problem: SearchProblem,
-    evaluate: Evaluate,
-    *,
-    trace: SearchTrace | None,
-    emit: Listener,
-) -> list[Scored]:
-    """Run a whole search and return what its last iteration scored.
+def nobody(event: Event) -> None:
+    """Hear of no event."""
 
-    Iterations that ``trace`` holds are told from there, not evaluated: given a fresh ``problem.generator`` with the
-    same seed, a search that was interrupted goes on and ends as it would have ended. Each further iteration is on disk
-    before the strategy hears of it. Emits one ``step`` of phase ``adapt`` for each iteration.
+
+@frozen(kw_only=True)
+class Search:
+    """One search: a strategy and what it is to solve, for a device and its limits, under a name of its own."""
+
+    name: str = ""
+    strategy: SearchStrategy
+    problem: SearchProblem
+    trace: SearchTrace | None = None
+    emit: Listener = nobody
+    """Hears of each iteration of this search."""
+
+
+def search(searches: Sequence[Search], evaluate: Evaluate, *, emit: Listener = nobody) -> dict[str, list[Scored]]:
+    """Run the searches and return, by name, what the last iteration of each scored.
+
+    Iterations that a search's trace holds are told from there, not evaluated: given a fresh ``problem.generator`` with
+    the same seed, searches that were interrupted go on and end as they would have ended. Each further iteration is on
+    disk before the strategy hears of it. Each search emits a ``step`` of phase ``adapt`` for each of its iterations;
+    ``emit`` hears of one ``step`` for each iteration of all.
 
     Raises `PluginError` for a strategy that breaks its contract, `DataError` for a trace of another search.
     """
-    strategy.start(problem)
-    scored: list[Scored] = []
-    evaluated = iteration = 0
-    while (ask := strategy.ask()) is not None:
-        check(strategy, problem, ask, iteration)
-        recorded = trace.recorded(iteration, ask) if trace is not None else None
-        if recorded is None:
-            scored = cleaned(ask, evaluate(iteration, ask))
-            if trace is not None:
-                trace.append(iteration, ask, scored)
-        else:
-            scored = recorded
-        strategy.tell(scored)
-        evaluated += len(scored)
+    for s in searches:
+        s.strategy.start(s.problem)
+    scored: dict[str, list[Scored]] = {}
+    evaluated = dict.fromkeys((s.name for s in searches), 0)
+    total = max(s.strategy.iterations for s in searches)
+    going, iteration = list(searches), 0
+    while asks := {s.name: ask for s in going if (ask := s.strategy.ask()) is not None}:
+        going = [s for s in going if s.name in asks]
+        for s in going:
+            check(s.strategy, s.problem, asks[s.name], iteration)
+        batches = {s.name: joined(asks[s.name], asks.values(), s.problem.feasible) for s in going}
+        recorded = {
+            s.name: told
+            for s in going
+            if s.trace and (told := s.trace.recorded(iteration, batches[s.name])) is not None
+        }
+        missing = {name: batch for name, batch in batches.items() if name not in recorded}
+        proposed_by = {a: name for name, ask in reversed(asks.items()) for a in ask.architectures}
+        found = evaluate(iteration, missing, proposed_by) if missing else {}
         iteration += 1
-        emit(step(scored, iteration, strategy.iterations, evaluated, replayed=recorded is not None))
-    if not scored:
-        raise nothing_asked(strategy)
+        for s in going:
+            if s.name in missing:
+                scored[s.name] = _cleaned(missing[s.name], found[s.name])
+                if s.trace is not None:
+                    s.trace.append(iteration - 1, missing[s.name], scored[s.name])
+            else:
+                scored[s.name] = recorded[s.name]
+            s.strategy.tell(scored[s.name])
+            evaluated[s.name] += len(scored[s.name])
+            replayed = s.name in recorded
+            s.emit(_step(scored[s.name], iteration, s.strategy.iterations, evaluated[s.name], replayed=replayed))
+        values = {"searches": len(going), "proposed": len(proposed_by)}
+        emit(Event(phase="adapt", kind="step", done=iteration, total=total, values=values))
+    for s in searches:
+        if s.name not in scored:
+            raise _nothing_asked(s.strategy)
     return scored
+
+
+def joined(own: Ask, others: Iterable[Ask], feasible: Callable[[Architecture], bool]) -> Ask:
+    """Return what a search asks for, followed by what is feasible for it of what the others ask for."""
+    known = set(own.architectures)
+    rest = dict.fromkeys(a for ask in others for a in ask.architectures if a not in known and feasible(a))
+    return Ask(architectures=(*own.architectures, *rest), keep=own.keep)
 
 
 def check(strategy: SearchStrategy, problem: SearchProblem, ask: Ask, iteration: int) -> None:
@@ -73,7 +118,7 @@ def check(strategy: SearchStrategy, problem: SearchProblem, ask: Ask, iteration:
             )
 
 
-def cleaned(ask: Ask, scored: Sequence[Scored]) -> list[Scored]:
+def _cleaned(ask: Ask, scored: Sequence[Scored]) -> list[Scored]:
     """Return the scores with an infinite loss in place of one that is no number: strategies sort by it."""
     if [s.arch for s in scored] != list(ask.architectures):
         raise ValueError("the evaluator must return one score for each architecture asked, in order")
@@ -87,7 +132,7 @@ def cleaned(ask: Ask, scored: Sequence[Scored]) -> list[Scored]:
     ]
 
 
-def step(scored: Sequence[Scored], done: int, total: int, evaluated: int, *, replayed: bool) -> Event:
+def _step(scored: Sequence[Scored], done: int, total: int, evaluated: int, *, replayed: bool) -> Event:
     """Describe the iteration's best architecture; ``best_loss`` is ``None`` where no loss was finite."""
     best = min(scored, key=lambda s: (s.bound, s.loss))
     return Event(
@@ -105,7 +150,7 @@ def step(scored: Sequence[Scored], done: int, total: int, evaluated: int, *, rep
     )
 
 
-def nothing_asked(strategy: SearchStrategy) -> PluginError:
+def _nothing_asked(strategy: SearchStrategy) -> PluginError:
     """Return the error of a strategy that ended before it began."""
     return PluginError(f"strategy {_name(strategy)} ended without asking for an architecture")
 

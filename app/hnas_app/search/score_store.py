@@ -96,8 +96,7 @@ class ScoreStore:
     def _adapt(self, wanted: Mapping[Architecture, Mapping[int, str]]) -> None:
         """Adapt each architecture to those of its tasks that are not known yet. The costliest goes first."""
         missing = {a: {t: who for t, who in ts.items() if (a, t) not in self.known} for a, ts in wanted.items()}
-        work = {a: self.setup.work(a) for a in missing if missing[a]}
-        order = sorted(work, key=lambda a: -work[a])
+        order = sorted((a for a in missing if missing[a]), key=self.setup.work, reverse=True)
         items = [(a, tuple(missing[a]), self.config.n_query, self.config.fitness) for a in order]
         for i, scores in self.executor.map_unordered(_score, items):
             arch = order[i]

@@ -13,7 +13,6 @@ from hnas.toolkit.json_lines import JsonLines
 from hnas_app.costs.description import described
 from hnas_app.costs.limits import check_named
 from hnas_app.runs.run_dir import RunDir
-from hnas_app.search.lockstep import PairSearch
 from hnas_app.sweeps.record import Found, SweepPair, SweepRecord
 
 if TYPE_CHECKING:
@@ -61,24 +60,22 @@ def run_sweep(folder: Path, record: SweepRecord, pipelines: Mapping[str, Pipelin
     Raises `ConfigError` or `InfeasibleError` that tells of every pair whose limits cannot be used, before anything is
     scored, and what the phases raise.
     """
-    from hnas_app.search.adapt_all import adapt_all
+    from hnas_app.search.adapt import adapt
     from hnas_app.search.score_store import ScoreStore
-    from hnas_app.search.trace import SearchTrace
 
     profile_once(list(pipelines.values()))
     check_reachable(record.pairs, pipelines)
     first = next(iter(pipelines.values()))
-    searches = []
-    for number, (name, phases) in enumerate(pipelines.items()):
-        trace = SearchTrace(phases.run.path / "search.jsonl")
-        problem = phases.search_problem(number)
-        searches.append(PairSearch(name=name, strategy=phases.strategy, problem=problem, trace=trace, emit=phases.emit))
-        phases.run.set_phase("adapt", "running")
-    log = JsonLines(folder / SCORES)
-    scores = ScoreStore(setup=first.setup, executor=first.executor, config=first.config.search, log=log)
-    found = adapt_all(searches, scores, first.meta_train(), emit=emit)
-    for name, adaption in found.items():
-        pipelines[name].adapted(adaption)
+    with ExitStack() as held:
+        searches = []
+        for number, (name, phases) in enumerate(pipelines.items()):
+            held.enter_context(phases.run.running("adapt"))
+            searches.append(phases.search(name, number))
+        log = JsonLines(folder / SCORES)
+        scores = ScoreStore(setup=first.setup, executor=first.executor, config=first.config.search, log=log)
+        found = adapt(searches, scores, first.meta_train(), emit=emit)
+        for name, adaption in found.items():
+            pipelines[name].adapted(adaption)
     done = record.finished({n: _row(pipelines[n], adaption, scores.spent[n]) for n, adaption in found.items()})
     done.write(folder)
     return done
@@ -151,6 +148,6 @@ def _row(phases: Pipeline, adaption: Adaption, evaluations: int) -> Found:
         loss=chosen.loss,
         accuracy=chosen.accuracy,
         cost={m.column: chosen.cost[m.name] for m in phases.profile().metrics},
-        rank=adaption.rank,
+        place=adaption.place,
         evaluations=evaluations,
     )

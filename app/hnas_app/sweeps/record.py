@@ -7,13 +7,13 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from attrs import evolve, frozen
+from attrs import evolve, field, frozen
 
 from hnas.architecture import Architecture, Option
 from hnas.errors import DataError
 from hnas.toolkit.codec import load, save
 from hnas_app.runs.run_dir import SWEEP
-from hnas_app.search.rank import Rank
+from hnas_app.search.place import Place
 
 
 @frozen(kw_only=True)
@@ -27,7 +27,7 @@ class Found:
     """With super-net weights, over the tasks of the finals."""
     cost: Mapping[str, float]
     """By metric with its unit: ``latency_ms``, ``params``, …"""
-    rank: Rank | None
+    place: Place | None = field(metadata={"formerly": "rank"})
     evaluations: int
     """Adaptions of an architecture to a task that were run because this pair wanted them first."""
 

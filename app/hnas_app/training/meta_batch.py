@@ -37,8 +37,7 @@ def cut(
     n = min(len(architectures), tasks)
     firsts = [tasks * i // n for i in range(n + 1)]
     line = [arch for arch, (a, b) in zip(architectures, pairwise(firsts), strict=False) for _ in range(a, b)]
-    loads = {arch: work(arch) for arch in set(line)}
-    each = [loads[arch] for arch in line]
+    each = [work(arch) for arch in line]
     ends = list(accumulate(each))
     shares = [int((end - one / 2) / ends[-1] * workers) for one, end in zip(each, ends, strict=True)]
     edges = [i for i in range(1, tasks) if i in firsts or shares[i] != shares[i - 1]]

@@ -141,7 +141,7 @@ class Run:
     @property
     def phases(self) -> dict[str, str]:
         """The phases that were begun, and the state of each: ``running``, ``stopped`` or ``done``."""
-        return {name: phase["state"] for name, phase in RunDir(self.path).record()["phases"].items()}
+        return RunDir(self.path).states()
 
     @property
     def results(self) -> Results:

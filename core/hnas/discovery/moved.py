@@ -51,7 +51,7 @@ MOVED = {
     "hnas.session": "hnas_app.runs.session",
     "hnas.setup": "hnas_app.training.setup",
     "hnas.source_digest": "hnas_app.costs.source_digest",
-    "hnas.sweep": "hnas_app.search.lockstep",
+    "hnas.sweep": "hnas_app.search.loop",
     "hnas.table_file": "hnas.toolkit.table_file",
     "hnas.training": "hnas_app.training.outer_loop",
     "hnas.transfer": "hnas_app.training.transfer",

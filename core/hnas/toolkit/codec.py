@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import types
 from collections.abc import Callable, Mapping, Set
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, Union, get_args, get_origin
 
@@ -38,7 +38,8 @@ def to_json(value: Any) -> Any:
 def from_json(value: Any, kind: type[T], where: str, *, hint: str = AGAIN) -> T:
     """Read what `to_json` wrote. Raises `DataError` that names the file ``where`` it stood.
 
-    A ``schema`` other than the one that ``kind`` has now is refused: its fields may mean something else.
+    A ``schema`` other than the one that ``kind`` has now is refused: its fields may mean something else. A field whose
+    metadata name what it was ``formerly`` called is read by that name as well.
     """
     fields = attrs.fields_dict(kind) if attrs.has(kind) else {}
     known = fields["schema"].default if "schema" in fields else None
@@ -70,6 +71,7 @@ def _converter() -> Converter:
     from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
 
     made = cattrs.Converter(unstruct_collection_overrides={Set: sorted, tuple: list})
+    made.register_structure_hook_factory(lambda kind: bool(_former_names(kind)), partial(_by_former_names, made))
     made.register_unstructure_hook(float, lambda v: v if math.isfinite(v) else str(float(v)))
     made.register_structure_hook(float, _number)
     made.register_structure_hook(int, _whole)
@@ -91,6 +93,23 @@ def _converter() -> Converter:
     plain_table = make_dict_structure_fn(CostTable, made)
     made.register_structure_hook(CostTable, lambda value, _: _checked(plain_table(value, CostTable)))
     return made
+
+
+def _former_names(kind: Any) -> dict[str, str]:
+    """Return the fields of a class that had another name before: the former name to today's."""
+    fields = attrs.fields(kind) if attrs.has(kind) else ()
+    return {f.metadata["formerly"]: f.name for f in fields if "formerly" in f.metadata}
+
+
+def _by_former_names(converter: Converter, kind: type[T]) -> Callable[[Any, Any], T]:
+    from cattrs.gen import make_dict_structure_fn
+
+    former, structure = _former_names(kind), make_dict_structure_fn(kind, converter)
+
+    def read(value: Any, _: Any) -> T:
+        return structure({former.get(k, k): v for k, v in value.items()}, kind)
+
+    return read
 
 
 def _number(value: Any, _: Any) -> float:

@@ -9,11 +9,13 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from hnas import PluginError, load_run
 from hnas.toolkit.codec import load, to_json
 from hnas_app.cli import run
 from hnas_app.runs.run_dir import RunDir
@@ -168,10 +170,28 @@ def test_a_sweep_that_was_killed_goes_on_to_the_same_result(
     assert done.returncode == -signal.SIGKILL, done.stderr
     folder = folder_of(runs)
     assert not read_sweep(folder).is_done
+    assert RunDir.open(folder / "01-eyeriss").phase("adapt")["state"] == "running"  # a killed process corrects nothing
+    assert [r.phases["adapt"] for r in list_runs(folder)] == ["stopped"] * 4
+    assert load_run(folder / "01-eyeriss").phases["adapt"] == "stopped"
     code, _, err = adapt(path=folder / "01-eyeriss")
     assert (code, f"finish the sweep first: hnas adapt {folder}" in err) == (3, True)
     assert adapt(path=folder)[0] == 0
     assert results(folder) == results(untouched)
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError, SystemExit, PluginError])
+def test_after_any_error_each_pair_is_stopped(
+    runs: Path, adapt: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch, error: type[BaseException]
+) -> None:
+    def fail(*arguments: Any) -> None:
+        raise error("in the middle")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("hnas_app.search.score_store.ScoreStore.settle", fail)
+        with suppress(SystemExit):
+            adapt(*PAIRS)
+    folder = folder_of(runs)
+    assert [RunDir.open(p.parent).phase("adapt")["state"] for p in folder.glob("*/run.json")] == ["stopped"] * 4
 
 
 def test_a_pair_is_trained_and_tested_like_any_run(untouched: Path, capsys: pytest.CaptureFixture[str]) -> None:

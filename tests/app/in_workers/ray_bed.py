@@ -142,7 +142,7 @@ def generations(executor: Executor) -> list[Scored]:
     setup = tiny_setup()
     config = SearchConfig(tasks=3, pool=8, n_query=2)
     scores = ScoreStore(setup=setup, executor=executor, config=config)
-    evaluator = Evaluator(scores=scores, cost=lambda arch: Cost(values={"macs": float(setup.macs(arch))}))
+    evaluator = Evaluator(scores=scores, cost=lambda arch: Cost(values={"macs": float(setup.work.macs(arch))}))
     scores.start(setup.learner.init(setup.supernet, setup.seeds.torch("init")))
     generator = setup.seeds.numpy("bed")
     found: list[Scored] = []

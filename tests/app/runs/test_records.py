@@ -16,6 +16,8 @@ from hnas.errors import DataError
 from hnas.toolkit.codec import from_json, to_json
 from hnas_app.runs.results import NetworkResult, Results
 from hnas_app.search.adapt import Adaption
+from hnas_app.search.place import Place
+from hnas_app.sweeps.record import Found, SweepPair, SweepRecord
 from hnas_app.training.accuracy import Accuracy
 
 ARCH = Architecture("vgg9", (3, 1, 2, 0))
@@ -117,6 +119,25 @@ def test_a_damaged_record_is_an_error_that_names_the_file(damage: Callable[[Any]
 def test_something_else_altogether(value: Any) -> None:
     with pytest.raises(DataError, match=r"adapt.json is damaged"):
         from_json(value, Adaption, "adapt.json")
+
+
+def test_what_an_earlier_version_wrote_is_read() -> None:
+    """It called a finalist's place its rank."""
+    place = Place(low=1, high=5, of=10, tasks=100)
+    found = Adaption(population=(scored(1.5),), finalists=(scored(0.5),), place=place)
+    value = json.loads(json.dumps(to_json(found)))
+    assert value["place"] == {"low": 1, "high": 5, "of": 10, "tasks": 100}
+    assert (
+        from_json({**{k: v for k, v in value.items() if k != "place"}, "rank": value["place"]}, Adaption, "") == found
+    )
+    assert from_json({k: v for k, v in value.items() if k != "place"}, Adaption, "") == attrs.evolve(found, place=None)
+    pair = Found(arch=ARCH, options={}, loss=1.5, accuracy=0.5, cost={"params": 3.0}, place=place, evaluations=4)
+    sweep = SweepRecord(
+        supernet="runs/1", pairs=(SweepPair(name="01", backend="eyeriss", constraints=(), found=pair),), evaluations=4
+    )
+    text = json.dumps(to_json(sweep))
+    assert text.count('"place"') == 1
+    assert from_json(json.loads(text.replace('"place"', '"rank"')), SweepRecord, "sweep.json") == sweep
 
 
 def test_another_schema_is_refused() -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import attrs
 import pytest
 
-from hnas.errors import ConfigError, DataError
+from hnas.errors import ConfigError, DataError, DeviceError, DivergenceError, PluginError
 from hnas_app.config.load import load_config
 from hnas_app.config.schema import Config, PluginChoice
 from hnas_app.runs.environment import changes
@@ -158,6 +158,49 @@ def test_a_second_process_is_kept_out_and_told_whose_run_it_is(config, tmp_path)
     assert not run.is_locked()
     with run.lock():  # a killed process leaves no lock behind
         assert (run.path / ".lock").read_text().strip() == str(os.getpid())
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        PluginError("a strategy broke its contract"),
+        DeviceError("no answer"),
+        DivergenceError("not a number"),
+        DataError("the disk is full"),
+        ZeroDivisionError("unexpected"),
+        KeyboardInterrupt(),
+        SystemExit(1),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_a_phase_is_stopped_after_any_error(config, tmp_path, error):
+    run = RunDir.create(config, path=tmp_path / "run")
+
+    def fail() -> None:
+        with run.running("adapt"):
+            assert run.phase("adapt")["state"] == "running"
+            raise error
+
+    with pytest.raises(type(error)) as caught:
+        fail()
+    assert caught.value is error
+    assert run.phase("adapt")["state"] == "stopped"
+    with run.running("adapt"):
+        pass
+    assert run.phase("adapt")["state"] == "done"
+
+
+def test_a_record_that_cannot_be_written_hides_no_error(config, tmp_path):
+    """A full disk or a damaged record is the smaller news."""
+    run = RunDir.create(config, path=tmp_path / "run")
+
+    def fail() -> None:
+        with run.running("adapt"):
+            run.record_path.write_text("{")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
 
 
 def test_the_list_shows_states_and_accuracy(config, tmp_path):

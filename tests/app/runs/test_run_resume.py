@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+import hnas
+
 TINY = {
     "space.base_width": 4,
     "task.n_way": 2,
@@ -96,6 +98,7 @@ def test_a_run_killed_in_any_phase_ends_as_if_it_had_not_been(
     process.communicate()
     assert process.returncode == -signal.SIGKILL
     assert not (tmp_path / "run" / "evaluate.json").exists()
+    assert hnas.load_run(tmp_path / "run").phases[phase] == "stopped"
     assert finish(tmp_path / "run") == untouched
 
 
@@ -104,6 +107,7 @@ def test_an_interrupted_run_says_how_to_go_on(sent: int, tmp_path: Path) -> None
     """A user who stops a run must not have to find out how to continue it; nor a batch system's log reader."""
     process = start(tmp_path / "run")
     wait_for(tmp_path / "run", "meta-train", "step", process, 2)
+    assert hnas.load_run(tmp_path / "run").phases["meta-train"] == "running"
     os.kill(process.pid, sent)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130

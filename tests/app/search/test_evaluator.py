@@ -16,7 +16,7 @@ from hnas.errors import PluginError
 from hnas_app.config.schema import EvaluateConfig, SearchConfig
 from hnas_app.executors import Executor, InProcess
 from hnas_app.search.evaluator import Evaluator
-from hnas_app.search.rank import Rank
+from hnas_app.search.place import Place
 from hnas_app.search.score_store import ScoreStore
 from hnas_app.training.accuracy import Accuracy
 from hnas_app.training.baseline import nearest_class_mean
@@ -68,7 +68,7 @@ def score(evaluator: Evaluator, architectures: Sequence[Architecture], tasks: An
     return evaluator.scores.run(evaluator.score(architectures, tasks, **keep))
 
 
-def finals(evaluator: Evaluator, population: Sequence[Scored]) -> tuple[list[Scored], Rank]:
+def finals(evaluator: Evaluator, population: Sequence[Scored]) -> tuple[list[Scored], Place]:
     return evaluator.scores.run(evaluator.finals(population))
 
 
@@ -176,15 +176,15 @@ def test_the_best_that_matter_are_scored_as_if_all_did(make_evaluator: Any, exec
 def test_finalists_are_the_best_scored_on_more_tasks(make_evaluator: Any, executor: Recording) -> None:
     evaluator = make_evaluator()
     population = evaluator(0, Ask(architectures=candidates(evaluator.scores.setup, 6)))
-    best_first, rank = finals(make_evaluator(), population)  # by one that knows no score yet
+    best_first, place = finals(make_evaluator(), population)  # by one that knows no score yet
     best = sorted(population, key=lambda s: s.loss)[:2]
     assert {s.arch for s in best_first} == {s.arch for s in best}
     (tasks,) = {item[1] for item in executor.items}
     assert len(set(tasks)) == 7
     assert best_first[0].loss <= best_first[1].loss
-    assert finals(evaluator, population) == (best_first, rank)
-    assert 1 <= rank.low <= rank.high <= rank.of == 2
-    assert rank.tasks == 7
+    assert finals(evaluator, population) == (best_first, place)
+    assert 1 <= place.low <= place.high <= place.of == 2
+    assert place.tasks == 7
 
 
 def test_a_pool_smaller_than_asked_for_is_used_whole(make_evaluator: Any, executor: Recording) -> None:

@@ -17,7 +17,7 @@ from hnas.cost import PARAMS
 from hnas.events import Event
 from hnas_app.costs.limits import Constraint, resolve
 from hnas_app.search.feasibility import Feasibility
-from hnas_app.search.loop import search
+from hnas_app.search.loop import Search, search
 from hnas_app.search.trace import SearchTrace
 
 
@@ -96,13 +96,22 @@ def make_problem(tiny_space: Any) -> Callable[[], SearchProblem]:
 Problem = Callable[[], SearchProblem]
 
 
+def alone(
+    strategy: SearchStrategy, problem: SearchProblem, evaluate: Callable[[int, Ask], list[Scored]], **options: Any
+) -> list[Scored]:
+    """Run one search, and return what its last iteration scored."""
+    one = Search(strategy=strategy, problem=problem, **options)
+    (found,) = search([one], lambda i, asks, _: {name: evaluate(i, ask) for name, ask in asks.items()}).values()
+    return found
+
+
 def run(
     problem: SearchProblem, path: Path, *, stop_at: int | None = None, strategy: Walk | None = None
 ) -> tuple[list[Scored], list[int], list[Event], Walk]:
     """Search with a trace; return the result, the iterations that were evaluated, the events and the strategy."""
     evaluate, events, strategy = Evaluator(problem, stop_at), list[Event](), strategy or Walk()
     trace = SearchTrace(path)
-    result = search(strategy, problem, evaluate, trace=trace, emit=events.append)
+    result = alone(strategy, problem, evaluate, trace=trace, emit=events.append)
     return result, evaluate.calls, events, strategy
 
 
@@ -125,7 +134,7 @@ def test_an_interrupted_search_ends_as_if_it_had_not_been(make_problem: Problem,
 
 def test_a_trace_changes_nothing(make_problem: Problem, tmp_path: Path) -> None:
     problem = make_problem()
-    untraced = search(Walk(), problem, Evaluator(problem), trace=None, emit=lambda _: None)
+    untraced = alone(Walk(), problem, Evaluator(problem))
     assert run(make_problem(), tmp_path / "search.jsonl")[0] == untraced
 
 
@@ -161,7 +170,7 @@ def test_a_step_without_a_finite_loss_has_no_best_loss(make_problem: Problem) ->
     def diverged(iteration: int, ask: Ask) -> list[Scored]:
         return [attrs.evolve(s, loss=math.nan, accuracy=math.nan) for s in Evaluator(problem)(iteration, ask)]
 
-    search(Walk(1), problem, diverged, trace=None, emit=events.append)
+    alone(Walk(1), problem, diverged, emit=events.append)
     assert (events[0].values["best_loss"], events[0].values["best_accuracy"]) == (None, 0.0)
 
 
@@ -271,12 +280,21 @@ def test_a_strategy_that_breaks_its_contract_is_named(make_problem: Problem, ask
     problem = make_problem()
     evaluate = Evaluator(problem)
     with pytest.raises(PluginError, match=message) as error:
-        search(Fixed(ask), problem, evaluate, trace=None, emit=lambda _: None)
+        alone(Fixed(ask), problem, evaluate)
     assert "Fixed" in str(error.value)
     assert evaluate.calls == []
+
+
+def test_what_is_asked_twice_is_told_twice(make_problem: Problem) -> None:
+    """A strategy may go through what it asked and what it is told in step."""
+    problem = make_problem()
+    arch = problem.sample_feasible(problem.generator)
+    strategy = Fixed(Ask(architectures=(arch, arch)))
+    alone(strategy, problem, Evaluator(problem))
+    assert [s.arch for s in strategy.told[0]] == [arch, arch]
 
 
 def test_an_evaluator_that_mixes_up_the_order_is_caught(make_problem: Problem) -> None:
     problem = make_problem()
     with pytest.raises(ValueError, match="in order"):
-        search(Walk(), problem, lambda i, a: Evaluator(problem)(i, a)[::-1], trace=None, emit=lambda _: None)
+        alone(Walk(), problem, lambda i, a: Evaluator(problem)(i, a)[::-1])

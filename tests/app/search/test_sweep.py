@@ -17,8 +17,8 @@ from hnas.events import Event
 from hnas.seeds import Seeds
 from hnas_app.costs.limits import Constraint, resolve
 from hnas_app.search.feasibility import Feasibility
-from hnas_app.search.lockstep import SPARE, PairSearch, joined, shares, sweep
-from hnas_app.search.loop import search
+from hnas_app.search.loop import Search, joined, search
+from hnas_app.search.shares import SPARE, shares
 from hnas_app.search.trace import SearchTrace
 from hnas_strategies.genetic import Genetic, GeneticOptions
 from hnas_strategies.random_search import RandomSearch, RandomSearchOptions
@@ -84,7 +84,7 @@ class Scores:
             for a, d in zip(ask.architectures, draws, strict=True)
         ]
 
-    def together(self, searches: Sequence[PairSearch]) -> Any:
+    def together(self, searches: Sequence[Search]) -> Any:
         problems = {s.name: s.problem for s in searches}
 
         def evaluate(
@@ -100,28 +100,24 @@ class Scores:
 
 def pairs(
     make_problem: MakeProblem, folder: Path | None = None, strategies: Sequence[Spy] | None = None, share: float = 0.4
-) -> list[PairSearch]:
+) -> list[Search]:
     """Return a search for each limit, with the traces that ``folder`` holds."""
     made = strategies or [genetic() for _ in LIMITS]
     return [
-        PairSearch(
+        Search(
             name=str(limit),
             strategy=strategy,
             problem=attrs.evolve(make_problem(limit, seed), share=share),
             trace=SearchTrace(folder / f"{limit}.jsonl") if folder is not None else None,
-            emit=lambda event: None,
         )
         for seed, (limit, strategy) in enumerate(zip(LIMITS, made, strict=True))
     ]
 
 
-def silent(event: Event) -> None: ...
-
-
 def test_each_is_told_its_own_batch_and_then_what_it_can_use_of_the_others(make_problem: MakeProblem) -> None:
     strategies = [genetic() for _ in LIMITS]
     searches = pairs(make_problem, strategies=strategies)
-    found = sweep(searches, Scores().together(searches), emit=silent)
+    found = search(searches, Scores().together(searches))
     borrowed = 0
     for s, spy in zip(searches, strategies, strict=True):
         others = [o for o in strategies if o is not spy]
@@ -143,18 +139,21 @@ def test_each_is_told_its_own_batch_and_then_what_it_can_use_of_the_others(make_
 
 
 @pytest.mark.parametrize("strategy", [Genetic, RandomSearch])
-def test_one_alone_does_what_a_search_does(make_problem: MakeProblem, tmp_path: Path, strategy: Any) -> None:
-    """To the last byte of its trace: who has one device must get what `search` gives."""
+def test_one_alone_is_told_what_it_asks_for(make_problem: MakeProblem, tmp_path: Path, strategy: Any) -> None:
+    """Who has one device gets what asking and telling in turn gives, and a trace with just that."""
     options = {Genetic: GeneticOptions, RandomSearch: RandomSearchOptions}[strategy](population=10, iterations=4)
-    problem = make_problem(600)
-    scores = Scores()
+    problem, by_hand, told = make_problem(600), strategy(options), list[list[Scored]]()
+    by_hand.start(problem)
     trace = SearchTrace(tmp_path / "alone.jsonl")
-    alone = search(strategy(options), problem, lambda i, ask: scores.of(i, ask, problem), trace=trace, emit=silent)
+    while (ask := by_hand.ask()) is not None:
+        told.append(Scores().of(len(told), ask, problem))
+        trace.append(len(told) - 1, ask, told[-1])
+        by_hand.tell(told[-1])
     (share,) = shares([make_problem(600)], Seeds(0))
     trace = SearchTrace(tmp_path / "sweep.jsonl")
     problem = attrs.evolve(make_problem(600), share=share)
-    one = PairSearch(name="one", strategy=strategy(options), problem=problem, trace=trace, emit=silent)
-    assert sweep([one], Scores().together([one]), emit=silent) == {"one": alone}
+    one = Search(name="one", strategy=strategy(options), problem=problem, trace=trace)
+    assert search([one], Scores().together([one])) == {"one": told[-1]}
     assert (tmp_path / "sweep.jsonl").read_bytes() == (tmp_path / "alone.jsonl").read_bytes()
 
 
@@ -166,16 +165,16 @@ def test_a_sweep_that_was_stopped_ends_as_if_it_had_not_been(
     (tmp_path / "whole").mkdir()
     (tmp_path / "stopped").mkdir()
     searches = pairs(make_problem, tmp_path / "whole")
-    whole = sweep(searches, Scores().together(searches), emit=silent)
+    whole = search(searches, Scores().together(searches))
     searches = pairs(make_problem, tmp_path / "stopped")
     with pytest.raises(KeyboardInterrupt):
-        sweep(searches, Scores(stop_at=2).together(searches), emit=silent)
+        search(searches, Scores(stop_at=2).together(searches))
     if torn:
         for limit in LIMITS[1:]:
             path = tmp_path / "stopped" / f"{limit}.jsonl"
             path.write_bytes(path.read_bytes()[:-7])
     searches, scores = pairs(make_problem, tmp_path / "stopped"), Scores()
-    assert sweep(searches, scores.together(searches), emit=silent) == whole
+    assert search(searches, scores.together(searches)) == whole
     names = [str(limit) for limit in LIMITS]
     assert scores.calls == [*([(1, names[1:])] if torn else []), (2, names), (3, names)]
     for limit in LIMITS:
@@ -188,7 +187,7 @@ def test_a_search_that_ends_first_leaves_the_others_going(make_problem: MakeProb
     strategies = [genetic(2), genetic(4), genetic(3)]
     searches, scores = pairs(make_problem, strategies=strategies), Scores()
     events: list[Event] = []
-    found = sweep(searches, scores.together(searches), emit=events.append)
+    found = search(searches, scores.together(searches), emit=events.append)
     assert [len(names) for _, names in scores.calls] == [3, 3, 2, 1]
     assert [len(spy.told) for spy in strategies] == [2, 4, 3]
     assert all(found[s.name] == spy.told[-1] for s, spy in zip(searches, strategies, strict=True))
@@ -206,7 +205,7 @@ def test_what_a_strategy_asks_for_must_be_feasible_for_its_own_pair(make_problem
 
     searches = pairs(make_problem, strategies=[genetic(), Careless(genetic()), genetic()])
     with pytest.raises(PluginError, match="asked for an architecture that breaks a constraint"):
-        sweep(searches, Scores().together(searches), emit=silent)
+        search(searches, Scores().together(searches))
 
 
 def test_a_strategy_that_asks_for_nothing_at_all_is_told(make_problem: MakeProblem) -> None:
@@ -216,7 +215,7 @@ def test_a_strategy_that_asks_for_nothing_at_all_is_told(make_problem: MakeProbl
 
     searches = pairs(make_problem, strategies=[genetic(), genetic(), Idle(genetic())])
     with pytest.raises(PluginError, match="ended without asking"):
-        sweep(searches, Scores().together(searches), emit=silent)
+        search(searches, Scores().together(searches))
 
 
 def test_how_many_matter_is_each_ones_own_business(tiny_space: Any) -> None:
@@ -247,7 +246,8 @@ def test_strategies_ask_for_their_share_of_new_ones(make_problem: MakeProblem, s
         (Spy(RandomSearch(RandomSearchOptions(population=10, iterations=4, finalists=0.2))),
          [*[math.ceil(10 * share)] * 3, 2 + math.ceil(8 * share)]),
     ):  # fmt: skip
-        search(strategy, problem, lambda i, ask: Scores().of(i, ask, problem), trace=None, emit=silent)
+        one = Search(strategy=strategy, problem=problem)
+        search([one], Scores().together([one]))
         kept = min(2, sizes[0])
         assert [len(ask.architectures) for ask in strategy.asked[:1]] == sizes[:1]
         if kept == 2:

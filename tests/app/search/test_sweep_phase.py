@@ -11,17 +11,15 @@ import pytest
 from counting import Counting
 from tiny_tasks import tiny_setup
 
-from hnas import Architecture, Cost, SearchProblem
+from hnas import Architecture, Cost, Scored, SearchProblem
 from hnas.cost import Metric
-from hnas.events import Event
 from hnas.toolkit.json_lines import JsonLines
 from hnas_app.config.schema import SearchConfig
 from hnas_app.costs.limits import Limit
 from hnas_app.search.adapt import Adaption, adapt
-from hnas_app.search.adapt_all import adapt_all
 from hnas_app.search.evaluator import Evaluator
 from hnas_app.search.feasibility import Feasibility
-from hnas_app.search.lockstep import PairSearch
+from hnas_app.search.loop import Search
 from hnas_app.search.score_store import ScoreStore
 from hnas_app.search.trace import SearchTrace
 from hnas_strategies.genetic import Genetic, GeneticOptions
@@ -30,9 +28,6 @@ CONFIG = SearchConfig(tasks=10, pool=14, n_query=2, finalists=3, final_tasks=12)
 OPTIONS = GeneticOptions(population=12, iterations=3, elite=0.2)
 PAIRS = [("macs", 0.3), ("macs", 0.6), ("params", 0.3), ("params", 0.6), ("both", 0.4), ("both", 0.7)]
 """A cost, and the share of random networks that keeps the limit."""
-
-
-def silent(event: Event) -> None: ...
 
 
 def make_store(log: Path | None = None, stop_at: int | None = None) -> tuple[ScoreStore, Counting]:
@@ -70,26 +65,31 @@ def run(
     store: ScoreStore, folder: Path | None = None, pairs: Sequence[tuple[str, float]] = PAIRS
 ) -> dict[str, Adaption]:
     searches = [
-        PairSearch(
+        Search(
             name=f"{kind} {share}",
             strategy=Genetic(OPTIONS),
             problem=problem(store, (kind, share), i),
             trace=SearchTrace(folder / f"{i}.jsonl") if folder is not None else None,
-            emit=silent,
         )
         for i, (kind, share) in enumerate(pairs)
     ]
-    return adapt_all(searches, store, start_state(store), emit=silent)
+    return adapt(searches, store, start_state(store))
 
 
-def test_a_pair_alone_finds_what_a_search_finds() -> None:
+def test_a_pair_alone_finds_what_asking_and_telling_in_turn_finds() -> None:
     """Bit for bit, and for the same number of adaptions."""
     store, together = make_store()
     (found,) = run(store, pairs=PAIRS[:1]).values()
     single, alone = make_store()
-    asked = problem(single, PAIRS[0], 0)
-    evaluator = Evaluator(scores=single, cost=asked.cost)
-    assert adapt(Genetic(OPTIONS), asked, evaluator, start_state(single), trace=None, emit=silent) == found
+    asked, strategy = problem(single, PAIRS[0], 0), Genetic(OPTIONS)
+    evaluator, told = Evaluator(scores=single, cost=asked.cost), list[list[Scored]]()
+    single.start(start_state(single))
+    strategy.start(asked)
+    while (ask := strategy.ask()) is not None:
+        told.append(evaluator(len(told), ask))
+        strategy.tell(told[-1])
+    finalists, place = single.run(evaluator.finals(told[-1]))
+    assert found == Adaption(population=tuple(told[-1]), finalists=tuple(finalists), place=place)
     assert together.ran == alone.ran
 
 
@@ -104,8 +104,7 @@ def test_together_they_cost_less_and_keep_their_own_limits() -> None:
         assert all(s.cost == asked.cost(s.arch) for s in scored)
         assert not any(s.bound for s in scored)
         single, counting = make_store()
-        evaluator = Evaluator(scores=single, cost=asked.cost)
-        adapt(Genetic(OPTIONS), asked, evaluator, start_state(single), trace=None, emit=silent)
+        adapt([Search(strategy=Genetic(OPTIONS), problem=asked)], single, start_state(single))
         separate += len(counting.ran)
     assert len(executor.ran) == len(set(executor.ran)) == sum(store.spent.values())
     assert len(executor.ran) < 0.75 * separate

@@ -121,7 +121,7 @@ def test_single_tasks_are_remembered_within_bounds(monkeypatch: pytest.MonkeyPat
         setup.episodes("train", "tasks", range(3), 2, 5)
         setup.episodes("train", "tasks", range(2), 2, 5)
     assert len(drawn) == 4 + 2 * 5
-    monkeypatch.setattr("hnas_app.training.setup.setup.REMEMBERED_BYTES", 2 * whole[:1].nbytes)
+    monkeypatch.setattr("hnas_app.training.setup.episode_streams.REMEMBERED_BYTES", 2 * whole[:1].nbytes)
     setup.episodes("validation", "search", range(9, 12), 2)
     setup.episodes("validation", "search", [11, 10], 2)
     assert len(drawn) == 14 + 3

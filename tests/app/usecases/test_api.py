@@ -141,6 +141,23 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_end(tmp_path, whole):
     assert tiny(tmp_path / "run").results.networks == whole.results.networks
 
 
+def test_after_any_error_the_phase_is_stopped_and_goes_on(tmp_path, whole):
+    """One of a plugin, of training, of the machine, of the program, a wish to end: none leaves it "running"."""
+    errors = [hnas.PluginError("x"), hnas.DivergenceError("x"), MemoryError(), ZeroDivisionError(), SystemExit(3)]
+    for error in errors:
+
+        def fail(event: hnas.Event, error: BaseException = error) -> None:
+            if event.phase == "adapt" and event.kind == "step":
+                assert hnas.load_run(tmp_path / "run").phases["adapt"] == "running"
+                raise error
+
+        with pytest.raises(type(error)):
+            tiny(tmp_path / "run", on_event=fail)
+        record = json.loads((tmp_path / "run" / "run.json").read_text())
+        assert record["phases"]["adapt"]["state"] == "stopped"
+    assert tiny(tmp_path / "run").results.networks == whole.results.networks
+
+
 def test_phases_one_by_one_and_a_branch_for_another_limit(tmp_path):
     """One super-net serves several limits: the branch has a copy of it, and trains none."""
     made = tiny(tmp_path / "run", until=None)

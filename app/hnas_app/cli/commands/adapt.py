@@ -107,8 +107,8 @@ def adapt(
         for s in found.finalists
     ]
     print_table(head, rows)
-    if found.rank is not None:
-        print(f"\nthe first is chosen: {found.rank}")
+    if found.place is not None:
+        print(f"\nthe first is chosen: {found.place}")
     say_next(f"hnas retrain {phases.run.path}")
 
 

@@ -19,7 +19,7 @@ from hnas_app.runs.run_dir import RunDir
 if TYPE_CHECKING:
     from hnas.toolkit.pictures import PictureTask
     from hnas_app.config.schema import LoadedConfig
-    from hnas_app.own_task.choose import PictureResult
+    from hnas_app.own_task.result import PictureResult
 
 PicturesOption = Annotated[
     Path | None,
@@ -92,7 +92,8 @@ def adapt_to_pictures(
     from hnas_app.cli.task_folder import read_task
     from hnas_app.export.files import ARCHITECTURE, MODEL, Subject, write_architecture, write_model
     from hnas_app.export.onnx_file import has_onnx, require_onnx
-    from hnas_app.own_task.choose import choose, finish
+    from hnas_app.own_task.choose import choose
+    from hnas_app.own_task.result import finish
 
     if wanted.export is not None:
         require_onnx()  # before a search, not after it

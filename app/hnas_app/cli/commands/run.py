@@ -80,7 +80,7 @@ def show_results(phases: Pipeline, *, as_json: bool) -> None:
         print(f"{network.name}: {report.describe(network.options)}")
     print()
     print_table(*report.table(results))
-    if adaption.rank is not None:
-        print(f"\nfound: {adaption.rank}, by loss with the super-net's weights")
+    if adaption.place is not None:
+        print(f"\nfound: {adaption.place}, by loss with the super-net's weights")
     print(f"\nlimits: {', '.join(map(str, phases.limits))}\n{results.protocol}\npicture: {picture}")
     say_next(f"hnas adapt {phases.run.path} --constraint '{metric.name}<=…' for another limit, or `hnas runs`")

@@ -1,4 +1,4 @@
-"""How sure the choice of a network is: its rank among the finalists, with an interval."""
+"""How sure the choice of a network is: its place among the finalists, with an interval."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ RESAMPLES = 2000
 
 
 @frozen(kw_only=True)
-class Rank:
-    """The chosen network's rank by loss, 1 the best, were the tasks others: a 95 % interval."""
+class Place:
+    """The chosen network's place by loss, 1 the best, were the tasks others: a 95 % interval."""
 
     low: int
     high: int
@@ -25,11 +25,11 @@ class Rank:
 
     def __str__(self) -> str:
         span = str(self.low) if self.low == self.high else f"{self.low} to {self.high}"
-        return f"rank {span} of {self.of} (95 % interval over {self.tasks} tasks)"
+        return f"place {span} of {self.of} (95 % interval over {self.tasks} tasks)"
 
 
-def rank_of_first(losses: Sequence[Sequence[float]], generator: np.random.Generator) -> Rank:
-    """Return the rank of the first network by a bootstrap over tasks; ``losses`` are (networks, tasks).
+def place_of_first(losses: Sequence[Sequence[float]], generator: np.random.Generator) -> Place:
+    """Return the place of the first network by a bootstrap over tasks; ``losses`` are (networks, tasks).
 
     All networks are compared on the same drawn tasks, as they were chosen. One that has an infinite loss is last.
     """
@@ -38,10 +38,10 @@ def rank_of_first(losses: Sequence[Sequence[float]], generator: np.random.Genera
     table = np.asarray(losses, dtype=float)
     n_networks, n_tasks = table.shape
     if not np.isfinite(table[0]).all():
-        return Rank(low=1, high=n_networks, of=n_networks, tasks=n_tasks)
+        return Place(low=1, high=n_networks, of=n_networks, tasks=n_tasks)
     finite = table[np.isfinite(table).all(1)]
     draws = generator.multinomial(n_tasks, np.full(n_tasks, 1 / n_tasks), RESAMPLES)
     sums = finite @ draws.T  # (networks, resamples)
-    ranks = 1 + (sums < sums[0]).sum(0)
-    low, high = np.quantile(ranks, [0.025, 0.975], method="inverted_cdf")
-    return Rank(low=int(low), high=int(high), of=n_networks, tasks=n_tasks)
+    places = 1 + (sums < sums[0]).sum(0)
+    low, high = np.quantile(places, [0.025, 0.975], method="inverted_cdf")
+    return Place(low=int(low), high=int(high), of=n_networks, tasks=n_tasks)

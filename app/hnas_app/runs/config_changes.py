@@ -1,0 +1,66 @@
+"""What a run's configuration and one that it is resumed with differ in."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from hnas.errors import ConfigError, DataError
+from hnas_app.config.dump import at_default, dump_toml
+from hnas_app.config.removed import removed_in
+from hnas_app.config.schema import Config
+
+NOT_RESULTS = frozenset({"workers", "executor", "accelerator", "tasks.root"})
+"""Keys that a resumed run may change, because results do not depend on them."""
+
+
+def config_changes(path: Path, config: Config, *, only_read: bool = False) -> list[str]:
+    """Compare ``config`` with the run's file ``path``. Raises `ConfigError` with every change that results depend on.
+
+    Returns a sentence for each other value that differs. An option that the run does not know came with a newer
+    version of hnas or of a plugin; at its default it is taken to do what was done before it was there. Removed options
+    are passed over as by `load_config`.
+    """
+    before, removed = _recorded(path), removed_values(path, config)
+    now = _flat(tomllib.loads(dump_toml(config)))
+    passed = {k for k in removed_in(config) if (only_read if k in removed else k not in now)}
+    keys = [k for k in dict.fromkeys([*before, *now]) if k not in passed]
+    differs = {k: (before.get(k), now.get(k)) for k in keys if before.get(k) != now.get(k)}
+    new = {k for k in differs if k not in before} & at_default(config)
+    if wrong := {k: v for k, v in differs.items() if k not in NOT_RESULTS and k not in new}:
+        listed = "\n".join(
+            f"{k}: {old!r} in the run, {'removed since' if k in removed else f'{new!r} now'}"
+            for k, (old, new) in wrong.items()
+        )
+        raise ConfigError(
+            f"the configuration differs from that of the run {path.parent}:\n{listed}",
+            hint="leave these settings out to go on with the run's own, or start a new run without --run-dir",
+        )
+    return [
+        f"{k} is new since the run began; it is {value!r}"
+        if k in new
+        else f"{k} is {value!r} now, {old!r} when the run began"
+        for k, (old, value) in differs.items()
+    ]
+
+
+def removed_values(path: Path, config: Config) -> dict[str, Any]:
+    """Return the values in a run's file, by dotted key, that the options of the chosen plugins no longer have."""
+    before = _recorded(path)
+    return {k: before[k] for k, values in removed_in(config).items() if before.get(k) in values}
+
+
+def _recorded(path: Path) -> dict[str, Any]:
+    try:
+        return _flat(tomllib.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError) as cause:
+        raise DataError(f"{path} is missing or damaged: {cause}") from cause
+
+
+def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        flat.update(_flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value})
+    return flat

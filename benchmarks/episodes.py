@@ -40,9 +40,9 @@ from hnas_app.training.transfer import to_workers
 from hnas_plugins.meta_learners.maml import MAML
 from hnas_plugins.meta_learners.options import MAMLPlusPlusOptions
 from hnas_plugins.spaces.vgg9 import VGG9, VGG9Options
-from hnas_plugins.tasks.glyphs import Glyphs
-from hnas_plugins.tasks.mini_imagenet import MiniImageNet, MiniImageNetOptions
-from hnas_plugins.tasks.omniglot import Omniglot, OmniglotOptions
+from hnas_plugins.tasks.glyphs.source import Glyphs
+from hnas_plugins.tasks.mini_imagenet.source import MiniImageNet, MiniImageNetOptions
+from hnas_plugins.tasks.omniglot.source import Omniglot, OmniglotOptions
 
 SPEC = EpisodeSpec(n_way=5, k_shot=1, n_query=15)
 TASKS = 208

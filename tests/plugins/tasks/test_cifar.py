@@ -21,10 +21,11 @@ from hnas import DataError, EpisodeSpec
 from hnas.episode import Episodes
 from hnas.task_source import SPLITS, Split
 from hnas.testing import TasksConformance
-from hnas_plugins.tasks import cifar, cifar_files, cifar_reader
-from hnas_plugins.tasks.cifar import Cifar, CifarOptions, cifar_fs, fc100
-from hnas_plugins.tasks.cifar_reader import read_cifar
-from hnas_plugins.tasks.cifar_splits import classes, labels, superclasses
+from hnas_plugins.tasks.cifar import files, reader
+from hnas_plugins.tasks.cifar import source as cifar
+from hnas_plugins.tasks.cifar.reader import read_cifar
+from hnas_plugins.tasks.cifar.source import Cifar, CifarOptions, cifar_fs, fc100
+from hnas_plugins.tasks.cifar.splits import classes, labels, superclasses
 
 NAMES = [c.name for c in classes()]
 COARSE = [superclasses().index(c.superclass) for c in classes()]
@@ -249,7 +250,7 @@ def test_images_stand_by_class_training_images_first(unpacked: Path):
 
 
 def test_many_images_are_copied_in_parts(unpacked: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(cifar_reader, "_ROWS", 7)
+    monkeypatch.setattr(reader, "_ROWS", 7)
     again = write_folder(tmp_path, drawn())
     assert np.array_equal(read_cifar(again).images, read_cifar(unpacked).images)
 
@@ -288,7 +289,7 @@ def test_both_sources_share_what_the_first_has_read(unpacked: Path, hnas_home: P
 
 def test_a_second_start_opens_no_pickle(unpacked: Path, monkeypatch: pytest.MonkeyPatch):
     read_cifar(unpacked)
-    monkeypatch.setattr(cifar_reader, "read_pickle", None)
+    monkeypatch.setattr(reader, "read_pickle", None)
     assert len(read_cifar(unpacked).images) == 800
 
 
@@ -353,7 +354,7 @@ def test_a_hostile_file_is_refused_and_runs_nothing(
 
 
 def test_an_archive_that_unpacks_without_end_is_left_early(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(cifar_files, "MAX_BYTES", 1 << 20)
+    monkeypatch.setattr(files, "MAX_BYTES", 1 << 20)
     for name in ("train", "file.txt~"):
         root = write_tar(tmp_path / name, {f"cifar-100-python/{name}": bytes(8 << 20)})
         with pytest.raises(DataError, match="it unpacks to more than"):
@@ -365,7 +366,7 @@ def test_an_archive_that_unpacks_without_end_is_left_early(tmp_path: Path, monke
 
 def test_a_long_header_of_a_member_is_bounded_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """`tarfile` reads extended headers into memory whole, whatever size they claim."""
-    monkeypatch.setattr(cifar_files, "MAX_BYTES", 1 << 20)
+    monkeypatch.setattr(files, "MAX_BYTES", 1 << 20)
     with tarfile.open(tmp_path / "cifar-100-python.tar.gz", "w:gz", format=tarfile.PAX_FORMAT) as archive:
         member = tarfile.TarInfo("cifar-100-python/train")
         member.pax_headers = {"comment": "a" * (8 << 20)}
@@ -477,7 +478,7 @@ def test_other_files_are_told_from_the_official_ones(unpacked: Path, monkeypatch
     shape = "100 classes x 8 images of 32x32 in colour"
     assert source.check() == f"{shape}, NOT the official files: results may not compare"
     checksums = {n: hashlib.md5((unpacked / "cifar-100-python" / n).read_bytes()).hexdigest() for n in drawn()}
-    monkeypatch.setattr(cifar_reader, "OFFICIAL", checksums)
+    monkeypatch.setattr(reader, "OFFICIAL", checksums)
     assert fc100(CifarOptions(root=str(write_folder(tmp_path, drawn())))).check() == f"{shape}, the official files"
 
 

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from hnas import DataError, EpisodeSpec
-from hnas_plugins.tasks.pictures import Pictures, PicturesOptions
+from hnas_plugins.tasks.pictures.source import Pictures, PicturesOptions
 
 
 def write(root: Path, counts: Mapping[str, int]) -> Path:

@@ -15,11 +15,11 @@ from hnas.layer import Shape
 from hnas.settings import at_least_0, one_of, setting
 from hnas.task_source import SPLITS, Origin, Split
 from hnas.toolkit.remote_file import RemoteFile
-from hnas_plugins.tasks.array_cache import Images
 from hnas_plugins.tasks.data_root import data_root
 from hnas_plugins.tasks.drawn_source import DrawnSource
-from hnas_plugins.tasks.omniglot_reader import SIDE, read_images
-from hnas_plugins.tasks.omniglot_splits import DRAWINGS, random_split, vinyals_split
+from hnas_plugins.tasks.images.array_cache import Images
+from hnas_plugins.tasks.omniglot.reader import SIDE, read_images
+from hnas_plugins.tasks.omniglot.splits import DRAWINGS, random_split, vinyals_split
 from hnas_plugins.tasks.sampling import Indices, assemble, draw_tasks, pixels
 
 _URL = "https://github.com/brendenlake/omniglot/raw/master/python/"

@@ -13,8 +13,8 @@ from hnas.episode import Episodes, EpisodeSpec
 from hnas.layer import Shape
 from hnas.settings import at_least_0, positive, setting
 from hnas.task_source import SPLITS, Split, TaskSource
-from hnas_plugins.tasks.array_cache import cached, digest
-from hnas_plugins.tasks.glyph_rendering import SIDE, provenance, render
+from hnas_plugins.tasks.glyphs.rendering import SIDE, provenance, render
+from hnas_plugins.tasks.images.array_cache import cached, digest
 from hnas_plugins.tasks.sampling import Indices, assemble, draw_classes
 
 _SHARES = (0.64, 0.80)
@@ -74,7 +74,7 @@ class Glyphs(TaskSource):
     def sample(self, split: Split, n_tasks: int, spec: EpisodeSpec, generator: np.random.Generator) -> Episodes:
         import torch
 
-        from hnas_plugins.tasks.variation import Variation, vary
+        from hnas_plugins.tasks.glyphs.variation import Variation, vary
 
         classes = self._classes[split]
         drawn = draw_classes(generator, n_tasks, len(classes), spec, f"glyphs' {split} split")

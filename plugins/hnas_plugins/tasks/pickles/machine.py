@@ -8,7 +8,7 @@ from typing import Any
 
 from attrs import field, frozen, mutable
 
-from hnas_plugins.tasks.pickled_arrays import Refused, array, data_type, from_buffer, type_code
+from hnas_plugins.tasks.pickles.arrays import Refused, array, data_type, from_buffer, type_code
 
 _LONG = 1 << 20
 """Bytes of this number and more are not copied: they stay a view of the file."""

@@ -14,11 +14,11 @@ from hnas.errors import DataError, first_few
 from hnas.layer import Shape
 from hnas.settings import at_least_0, positive, setting
 from hnas.task_source import SPLITS, Origin, Split
-from hnas_plugins.tasks.augmentation_options import AugmentationOptions
-from hnas_plugins.tasks.folder_inventory import HINT, Inventory, shown, take_inventory
-from hnas_plugins.tasks.folder_reader import Decoded, read_folder
-from hnas_plugins.tasks.folder_splits import USUAL_WAY, random_split
-from hnas_plugins.tasks.image_classes import ImageClasses, ImageClassesSource
+from hnas_plugins.tasks.folder.inventory import HINT, Inventory, shown, take_inventory
+from hnas_plugins.tasks.folder.reader import Decoded, read_folder
+from hnas_plugins.tasks.folder.splits import USUAL_WAY, random_split
+from hnas_plugins.tasks.images.augmentation_options import AugmentationOptions
+from hnas_plugins.tasks.images.classes import ImageClasses, ImageClassesSource
 from hnas_plugins.tasks.sampling import Indices
 
 

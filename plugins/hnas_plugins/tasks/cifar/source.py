@@ -14,12 +14,12 @@ from hnas.layer import Shape
 from hnas.settings import setting
 from hnas.task_source import Origin, Split
 from hnas.toolkit.remote_file import RemoteFile
-from hnas_plugins.tasks.augmentation_options import AugmentationOptions
-from hnas_plugins.tasks.cifar_files import ARCHIVE
-from hnas_plugins.tasks.cifar_reader import PER_CLASS, SIDE, Cifar100, read_cifar
-from hnas_plugins.tasks.cifar_splits import Division, labels
+from hnas_plugins.tasks.cifar.files import ARCHIVE
+from hnas_plugins.tasks.cifar.reader import PER_CLASS, SIDE, Cifar100, read_cifar
+from hnas_plugins.tasks.cifar.splits import Division, labels
 from hnas_plugins.tasks.data_root import data_root
-from hnas_plugins.tasks.image_classes import ImageClasses, ImageClassesSource
+from hnas_plugins.tasks.images.augmentation_options import AugmentationOptions
+from hnas_plugins.tasks.images.classes import ImageClasses, ImageClassesSource
 
 _URL = f"https://www.cs.toronto.edu/~kriz/{ARCHIVE}"
 _MD5 = "eb9058c3a382ffc7106e4002c42a8d85"  # as torchvision records it

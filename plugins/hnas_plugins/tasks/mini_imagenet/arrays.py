@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 from hnas.errors import DataError
 from hnas.task_source import Split
-from hnas_plugins.tasks.array_cache import Allocate, Images, release
-from hnas_plugins.tasks.mini_imagenet_splits import SIDE, classes, require_classes
-from hnas_plugins.tasks.picture_decoding import Progress
-from hnas_plugins.tasks.restricted_pickle import read_pickle
+from hnas_plugins.tasks.images.array_cache import Allocate, Images, release
+from hnas_plugins.tasks.images.decoding import Progress
+from hnas_plugins.tasks.mini_imagenet.splits import SIDE, classes, require_classes
+from hnas_plugins.tasks.pickles.reader import read_pickle
 
 _CHUNK = 128
 """Images that are copied at once: 2.7 MB."""

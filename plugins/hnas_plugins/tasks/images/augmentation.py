@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hnas_plugins.tasks.augmentation_options import AugmentationOptions
+from hnas_plugins.tasks.images.augmentation_options import AugmentationOptions
 
 
 def augment(images: Tensor, options: AugmentationOptions, generator: np.random.Generator) -> Tensor:

@@ -37,7 +37,7 @@ class Character:
 @cache
 def _listing() -> tuple[tuple[Character, str], ...]:
     """Read the characters, in order, with the letter of their split."""
-    listing = json.loads(files("hnas_plugins.tasks").joinpath("omniglot_vinyals.json").read_text(encoding="utf-8"))
+    listing = json.loads(files("hnas_plugins.tasks.omniglot").joinpath("vinyals.json").read_text(encoding="utf-8"))
     return tuple(
         (Character(folder, alphabet, number), letter)
         for folder in FOLDERS

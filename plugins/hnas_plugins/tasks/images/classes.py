@@ -11,9 +11,9 @@ from attrs import frozen
 from hnas.episode import Episodes, EpisodeSpec
 from hnas.layer import Shape
 from hnas.task_source import Split
-from hnas_plugins.tasks.array_cache import Images, release
-from hnas_plugins.tasks.augmentation_options import AugmentationOptions
 from hnas_plugins.tasks.drawn_source import DrawnSource
+from hnas_plugins.tasks.images.array_cache import Images, release
+from hnas_plugins.tasks.images.augmentation_options import AugmentationOptions
 from hnas_plugins.tasks.sampling import Indices, assemble, draw_tasks, pixels
 
 
@@ -54,7 +54,7 @@ class ImageClasses:
         drawn = draw_tasks(generators, n_tasks, len(self), self.counts, spec, what)
         images = pixels(self.images[drawn.each_image(self.starts[drawn.classes]) + drawn.images])
         if augmentation is not None and augments:
-            from hnas_plugins.tasks.augmentation import augment
+            from hnas_plugins.tasks.images.augmentation import augment
 
             images = augment(images, augmentation, generators[0])
         return assemble(images, len(drawn), spec)

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from hnas.errors import DataError
-from hnas_plugins.tasks.pickle_machine import Machine
-from hnas_plugins.tasks.pickled_arrays import Refused
+from hnas_plugins.tasks.pickles.arrays import Refused
+from hnas_plugins.tasks.pickles.machine import Machine
 
 
 def read_pickle(source: Path | bytes, name: str = "") -> Any:

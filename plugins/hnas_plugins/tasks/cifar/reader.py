@@ -10,10 +10,10 @@ import numpy as np
 from attrs import frozen
 
 from hnas.errors import DataError
-from hnas_plugins.tasks.array_cache import Images, cached, digest
-from hnas_plugins.tasks.cifar_files import HINT, OFFICIAL, find_files
-from hnas_plugins.tasks.cifar_splits import classes, superclasses
-from hnas_plugins.tasks.restricted_pickle import read_pickle
+from hnas_plugins.tasks.cifar.files import HINT, OFFICIAL, find_files
+from hnas_plugins.tasks.cifar.splits import classes, superclasses
+from hnas_plugins.tasks.images.array_cache import Images, cached, digest
+from hnas_plugins.tasks.pickles.reader import read_pickle
 from hnas_plugins.tasks.sampling import Indices
 
 SIDE = 32

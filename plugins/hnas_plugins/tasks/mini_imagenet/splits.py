@@ -25,7 +25,7 @@ HINT = f"Mini-ImageNet comes under {LICENCE}; {HOW}"
 @cache
 def classes(split: Split) -> tuple[str, ...]:
     """Return the WordNet ids of Ravi and Larochelle's split (2017), sorted: 64 for training, 16 and 20."""
-    listing = json.loads(files("hnas_plugins.tasks").joinpath("mini_imagenet_split.json").read_text(encoding="utf-8"))
+    listing = json.loads(files("hnas_plugins.tasks.mini_imagenet").joinpath("split.json").read_text(encoding="utf-8"))
     return tuple(listing[split])
 
 

@@ -14,13 +14,13 @@ from hnas.errors import DataError
 from hnas.layer import Shape
 from hnas.settings import setting
 from hnas.task_source import SPLITS, Origin, Split
-from hnas_plugins.tasks.array_cache import Allocate, Prepared, digest, prepared
-from hnas_plugins.tasks.augmentation_options import AugmentationOptions
 from hnas_plugins.tasks.data_root import data_root
-from hnas_plugins.tasks.image_classes import ImageClasses, ImageClassesSource
-from hnas_plugins.tasks.mini_imagenet_arrays import Hdf5, Pickle
-from hnas_plugins.tasks.mini_imagenet_pictures import Folders, Tar
-from hnas_plugins.tasks.mini_imagenet_splits import HINT, HOW, LICENCE, PICTURES, SIDE, classes
+from hnas_plugins.tasks.images.array_cache import Allocate, Prepared, digest, prepared
+from hnas_plugins.tasks.images.augmentation_options import AugmentationOptions
+from hnas_plugins.tasks.images.classes import ImageClasses, ImageClassesSource
+from hnas_plugins.tasks.mini_imagenet.arrays import Hdf5, Pickle
+from hnas_plugins.tasks.mini_imagenet.pictures import Folders, Tar
+from hnas_plugins.tasks.mini_imagenet.splits import HINT, HOW, LICENCE, PICTURES, SIDE, classes
 
 FORMAT = 1
 """Counts up when pictures are decoded differently."""

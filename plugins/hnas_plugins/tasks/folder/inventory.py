@@ -11,8 +11,8 @@ from attrs import field, frozen, mutable
 
 from hnas.errors import DataError, first_few
 from hnas.task_source import SPLITS, Split
-from hnas_plugins.tasks.folder_splits import FEWEST
-from hnas_plugins.tasks.picture_decoding import SUFFIXES
+from hnas_plugins.tasks.folder.splits import FEWEST
+from hnas_plugins.tasks.images.decoding import SUFFIXES
 
 HINT = (
     "expected is a sub-folder for each class with its pictures directly in it, such as DIR/cat/1.jpg; "

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hnas.errors import DataError, first_few
-from hnas_plugins.tasks.array_cache import Images, cached, digest
-from hnas_plugins.tasks.omniglot_inventory import HINT, MAX_DRAWING_BYTES, Inventory, take_inventory
-from hnas_plugins.tasks.omniglot_splits import DRAWINGS, characters
+from hnas_plugins.tasks.images.array_cache import Images, cached, digest
+from hnas_plugins.tasks.omniglot.inventory import HINT, MAX_DRAWING_BYTES, Inventory, take_inventory
+from hnas_plugins.tasks.omniglot.splits import DRAWINGS, characters
 
 SIDE = 28
 ORIGINAL_SIDE = 105

@@ -11,9 +11,9 @@ import numpy as np
 from attrs import frozen
 
 from hnas.errors import DataError, first_few
-from hnas_plugins.tasks.array_cache import Allocate, Images, Prepared, digest, prepared, release
-from hnas_plugins.tasks.folder_inventory import Inventory, shown
-from hnas_plugins.tasks.picture_decoding import Damaged, Picture, decode_into, read_file
+from hnas_plugins.tasks.folder.inventory import Inventory, shown
+from hnas_plugins.tasks.images.array_cache import Allocate, Images, Prepared, digest, prepared, release
+from hnas_plugins.tasks.images.decoding import Damaged, Picture, decode_into, read_file
 from hnas_plugins.tasks.sampling import Indices
 
 MAX_DAMAGED = 0.01

@@ -14,7 +14,7 @@ from typing import Protocol
 from attrs import field, frozen
 
 from hnas.errors import DataError, first_few
-from hnas_plugins.tasks.omniglot_splits import DRAWINGS, FOLDERS, Character, characters
+from hnas_plugins.tasks.omniglot.splits import DRAWINGS, FOLDERS, Character, characters
 
 MAX_DRAWING_BYTES = 64 << 10
 """A drawing is about 300 bytes; anything of this size is not one."""

@@ -19,7 +19,7 @@ from attrs import field, frozen, mutable
 
 from hnas.errors import first_few
 from hnas.toolkit.cores import usable_cores
-from hnas_plugins.tasks.array_cache import Images
+from hnas_plugins.tasks.images.array_cache import Images
 
 if TYPE_CHECKING:
     from PIL import Image as Pillow

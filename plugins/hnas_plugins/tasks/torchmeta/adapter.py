@@ -16,8 +16,8 @@ from hnas.layer import Shape
 from hnas.settings import one_of, setting
 from hnas.task_source import SPLITS, Split, TaskSource
 from hnas_plugins.tasks.data_root import data_root
-from hnas_plugins.tasks.torchmeta_import import import_torchmeta
-from hnas_plugins.tasks.torchmeta_task import MetaDataset, MetaTask, draw_task
+from hnas_plugins.tasks.torchmeta.importing import import_torchmeta
+from hnas_plugins.tasks.torchmeta.task import MetaDataset, MetaTask, draw_task
 
 Maker = Callable[[EpisodeSpec], MetaDataset]
 """Makes the data set whose tasks have a size."""

@@ -17,9 +17,9 @@ from hnas.layer import Shape
 from hnas.settings import one_of, positive, setting
 from hnas.task_source import Origin, Split
 from hnas.toolkit.pictures import PictureSource, PictureTask, Preparation
-from hnas_plugins.tasks.folder_inventory import shown
-from hnas_plugins.tasks.picture_decoding import Damaged, Picture, decode_into, named, read_file
-from hnas_plugins.tasks.pictures_folder import HINT, TaskFolder, read_task_folder, refuse
+from hnas_plugins.tasks.folder.inventory import shown
+from hnas_plugins.tasks.images.decoding import Damaged, Picture, decode_into, named, read_file
+from hnas_plugins.tasks.pictures.folder import HINT, TaskFolder, read_task_folder, refuse
 from hnas_plugins.tasks.sampling import assemble, draw_tasks
 
 

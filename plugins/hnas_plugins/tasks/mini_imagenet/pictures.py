@@ -16,9 +16,9 @@ from attrs import frozen
 from hnas.errors import DataError
 from hnas.task_source import Split
 from hnas.toolkit.home import home
-from hnas_plugins.tasks.array_cache import Allocate, release
-from hnas_plugins.tasks.mini_imagenet_splits import HINT, MAX_PICTURES, SIDE, classes, require_classes
-from hnas_plugins.tasks.picture_decoding import MAX_BYTES, Picture, Progress, decode_into, named, read_file
+from hnas_plugins.tasks.images.array_cache import Allocate, release
+from hnas_plugins.tasks.images.decoding import MAX_BYTES, Picture, Progress, decode_into, named, read_file
+from hnas_plugins.tasks.mini_imagenet.splits import HINT, MAX_PICTURES, SIDE, classes, require_classes
 
 _SUFFIXES = (".jpg", ".jpeg", ".png")
 _BLOCK = 1 << 18

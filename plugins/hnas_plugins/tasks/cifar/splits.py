@@ -29,7 +29,7 @@ class CifarClass:
 @cache
 def classes() -> tuple[CifarClass, ...]:
     """Return the 100 classes in the order of their fine labels, which is that of their names."""
-    text = files("hnas_plugins.tasks").joinpath("cifar_split.json").read_text(encoding="utf-8")
+    text = files("hnas_plugins.tasks.cifar").joinpath("split.json").read_text(encoding="utf-8")
     listing = {name: content for name, content in json.loads(text).items() if name != "about"}
     found = (
         CifarClass(name, superclass, _SPLITS[whole], _SPLITS[letter])

@@ -7,7 +7,7 @@ from pathlib import Path
 from attrs import frozen
 
 from hnas.errors import DataError, close_matches, first_few
-from hnas_plugins.tasks.folder_inventory import ClassFolder, class_folders, shown
+from hnas_plugins.tasks.folder.inventory import ClassFolder, class_folders, shown
 
 QUERY = "query"
 HINT = (

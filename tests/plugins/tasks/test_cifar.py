@@ -131,7 +131,7 @@ def source(request: pytest.FixtureRequest, unpacked: Path) -> Cifar:
 
 def sample(source: Cifar, split: Split = "train", seed: int = 0, n_tasks: int = 20, **size: int) -> Episodes:
     spec = EpisodeSpec(**{"n_way": 5, "k_shot": 2, "n_query": 3, **size})
-    return source.sample(split, n_tasks, spec, np.random.default_rng(seed))
+    return source.sample(split, spec, [np.random.default_rng((seed, i)) for i in range(n_tasks)])
 
 
 def spelled(x: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:

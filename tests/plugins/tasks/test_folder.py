@@ -49,7 +49,7 @@ def source(root: Path | str, **options: Any) -> Folder:
 
 def sample(source: Folder, split: Split = "train", seed: int = 0, n_tasks: int = 20, **size: int) -> Episodes:
     spec = EpisodeSpec(**{"n_way": 5, "k_shot": 1, "n_query": 2, **size})
-    return source.sample(split, n_tasks, spec, np.random.default_rng(seed))
+    return source.sample(split, spec, [np.random.default_rng((seed, i)) for i in range(n_tasks)])
 
 
 def spelled(x: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:

@@ -30,7 +30,8 @@ def glyphs(hnas_home: Path) -> Glyphs:
 
 def sample(source: Glyphs, seed: int = 0, split: str = "train", **size: int) -> Episodes:
     n_tasks = size.pop("n_tasks", 4)
-    return source.sample(split, n_tasks, EpisodeSpec(**size), np.random.default_rng(seed))  # type: ignore[arg-type]
+    generators = [np.random.default_rng((seed, i)) for i in range(n_tasks)]
+    return source.sample(split, EpisodeSpec(**size), generators)  # type: ignore[arg-type]
 
 
 def test_there_are_some_2700_characters_in_disjoint_splits(glyphs: Glyphs):

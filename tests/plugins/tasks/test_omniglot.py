@@ -98,7 +98,8 @@ def fault(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Mapping[str, by
 
 
 def sample(source: Omniglot, split: Split = "train", seed: int = 0, n_tasks: int = 20, **size: int):
-    return source.sample(split, n_tasks, EpisodeSpec(**size), np.random.default_rng(seed))
+    generators = [np.random.default_rng((seed, i)) for i in range(n_tasks)]
+    return source.sample(split, EpisodeSpec(**size), generators)
 
 
 # ---------------------------------------------------------------- splits

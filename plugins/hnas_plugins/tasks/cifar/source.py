@@ -9,17 +9,17 @@ from pathlib import Path
 import numpy as np
 from attrs import frozen
 
-from hnas.episode import EpisodeSpec
+from hnas.episode import Episodes, EpisodeSpec
 from hnas.layer import Shape
 from hnas.settings import setting
-from hnas.task_source import Origin, Split
+from hnas.task_source import Origin, Split, TaskSource
 from hnas.toolkit.remote_file import RemoteFile
 from hnas_plugins.tasks.cifar.files import ARCHIVE
 from hnas_plugins.tasks.cifar.reader import PER_CLASS, SIDE, Cifar100, read_cifar
 from hnas_plugins.tasks.cifar.splits import Division, labels
 from hnas_plugins.tasks.data_root import data_root
 from hnas_plugins.tasks.images.augmentation_options import AugmentationOptions
-from hnas_plugins.tasks.images.classes import ImageClasses, ImageClassesSource
+from hnas_plugins.tasks.images.classes import ImageClasses
 
 _URL = f"https://www.cs.toronto.edu/~kriz/{ARCHIVE}"
 _MD5 = "eb9058c3a382ffc7106e4002c42a8d85"  # as torchvision records it
@@ -39,7 +39,7 @@ class CifarOptions(AugmentationOptions):
     )
 
 
-class Cifar(ImageClassesSource):
+class Cifar(TaskSource):
     """CIFAR-100 at 32×32 in colour, 600 images a class: those of its training and of its test files together.
 
     Classes stand in the order of their names. Augmentation is for training tasks only.
@@ -48,7 +48,6 @@ class Cifar(ImageClassesSource):
     def __init__(self, division: Division, options: CifarOptions | None = None) -> None:
         self._division: Division = division
         self._options = options or CifarOptions()
-        super().__init__(self._options)
 
     @property
     def root(self) -> Path:
@@ -62,7 +61,11 @@ class Cifar(ImageClassesSource):
     def n_classes(self, split: Split) -> int:
         return len(labels(self._division, split))
 
-    def _classes(self, split: Split, spec: EpisodeSpec) -> ImageClasses:
+    def sample(self, split: Split, spec: EpisodeSpec, generators: Sequence[np.random.Generator]) -> Episodes:
+        augmentation = self._options if split == "train" else None
+        return self._classes(split).tasks(generators, spec, what=self._what(split), augmentation=augmentation)
+
+    def _classes(self, split: Split) -> ImageClasses:
         members, found = np.array(labels(self._division, split)), self._read
         return ImageClasses(images=found.images, starts=found.starts[members], counts=found.counts[members])
 

@@ -9,16 +9,16 @@ from pathlib import Path
 import numpy as np
 from attrs import frozen, validators
 
-from hnas.episode import EpisodeSpec
+from hnas.episode import Episodes, EpisodeSpec
 from hnas.errors import DataError, first_few
 from hnas.layer import Shape
 from hnas.settings import at_least_0, positive, setting
-from hnas.task_source import SPLITS, Origin, Split
+from hnas.task_source import SPLITS, Origin, Split, TaskSource
 from hnas_plugins.tasks.folder.inventory import HINT, Inventory, shown, take_inventory
 from hnas_plugins.tasks.folder.reader import Decoded, read_folder
 from hnas_plugins.tasks.folder.splits import USUAL_WAY, random_split
 from hnas_plugins.tasks.images.augmentation_options import AugmentationOptions
-from hnas_plugins.tasks.images.classes import ImageClasses, ImageClassesSource
+from hnas_plugins.tasks.images.classes import ImageClasses
 from hnas_plugins.tasks.sampling import Indices
 
 
@@ -36,7 +36,7 @@ class FolderOptions(AugmentationOptions):
     )
 
 
-class Folder(ImageClassesSource):
+class Folder(TaskSource):
     """A folder of pictures, each class in a sub-folder that has its name.
 
     Where the folder holds ``train``, ``val`` (or ``validation``) and ``test``, each with sub-folders for its classes,
@@ -48,7 +48,6 @@ class Folder(ImageClassesSource):
 
     def __init__(self, options: FolderOptions | None = None) -> None:
         self._options = options or FolderOptions()
-        super().__init__(self._options)
 
     @property
     def root(self) -> Path:
@@ -67,6 +66,10 @@ class Folder(ImageClassesSource):
     def class_names(self, split: Split) -> Sequence[str]:
         """Return the names of a split's classes, in order."""
         return [self._inventory.classes[i].name for i in self._members[split]]
+
+    def sample(self, split: Split, spec: EpisodeSpec, generators: Sequence[np.random.Generator]) -> Episodes:
+        augmentation = self._options if split == "train" else None
+        return self._classes(split, spec).tasks(generators, spec, what=self._what(split), augmentation=augmentation)
 
     def _classes(self, split: Split, spec: EpisodeSpec) -> ImageClasses:
         members, decoded = self._members[split], self._decoded

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from functools import cached_property
 
 import numpy as np
@@ -71,18 +72,21 @@ class Glyphs(TaskSource):
         """Return the characters that are the classes of ``split``, ascending."""
         return [int(c) for c in self._data.code_points[self._classes[split]]]
 
-    def sample(self, split: Split, n_tasks: int, spec: EpisodeSpec, generator: np.random.Generator) -> Episodes:
+    def sample(self, split: Split, spec: EpisodeSpec, generators: Sequence[np.random.Generator]) -> Episodes:
+        return Episodes.gather((self._task(split, spec, g) for g in generators), len(generators))
+
+    def _task(self, split: Split, spec: EpisodeSpec, generator: np.random.Generator) -> Episodes:
         import torch
 
         from hnas_plugins.tasks.glyphs.variation import Variation, vary
 
         classes = self._classes[split]
-        drawn = draw_classes(generator, n_tasks, len(classes), spec, f"glyphs' {split} split")
-        support, query = self._draw_renderings(classes[drawn].reshape(-1), spec, generator)
+        drawn = draw_classes(generator, len(classes), spec, f"glyphs' {split} split")
+        support, query = self._draw_renderings(classes[drawn], spec, generator)
         images = torch.from_numpy(self._data.images[np.concatenate([support.reshape(-1), query.reshape(-1)])])
         o = self._options
         variation = Variation(rotation=o.rotation, scale=o.scale, shear=o.shear, shift=o.shift, elastic=o.elastic)
-        return assemble(vary(images, variation, generator), n_tasks, spec)
+        return assemble(vary(images, variation, generator), 1, spec)
 
     def _draw_renderings(
         self, classes: Indices, spec: EpisodeSpec, generator: np.random.Generator

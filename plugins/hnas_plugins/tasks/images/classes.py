@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,8 +9,6 @@ from attrs import frozen
 
 from hnas.episode import Episodes, EpisodeSpec
 from hnas.layer import Shape
-from hnas.task_source import Split
-from hnas_plugins.tasks.drawn_source import DrawnSource
 from hnas_plugins.tasks.images.array_cache import Images, release
 from hnas_plugins.tasks.images.augmentation_options import AugmentationOptions
 from hnas_plugins.tasks.sampling import Indices, assemble, draw_tasks, pixels
@@ -37,48 +34,24 @@ class ImageClasses:
     def tasks(
         self,
         generators: Sequence[np.random.Generator],
-        n_tasks: int,
         spec: EpisodeSpec,
         *,
         what: str,
         augmentation: AugmentationOptions | None = None,
     ) -> Episodes:
-        """Draw ``n_tasks`` tasks from each generator, pixels in 0…1; one's do not depend on the others.
+        """Draw one task from each generator, pixels in 0…1.
 
-        ``what`` names the split in the `DataError` where it has too little for them.
+        ``what`` names the split in the `DataError` if it has too little for them.
         """
         augments = augmentation is not None and augmentation.augments
         if augments and len(generators) > 1:  # each changes its own images
-            each = (self.tasks([g], n_tasks, spec, what=what, augmentation=augmentation) for g in generators)
+            each = (self.tasks([g], spec, what=what, augmentation=augmentation) for g in generators)
             return Episodes.gather(each, len(generators))
-        drawn = draw_tasks(generators, n_tasks, len(self), self.counts, spec, what)
+        drawn = draw_tasks(generators, len(self), self.counts, spec, what)
         images = pixels(self.images[drawn.each_image(self.starts[drawn.classes]) + drawn.images])
         if augmentation is not None and augments:
             from hnas_plugins.tasks.images.augmentation import augment
 
             images = augment(images, augmentation, generators[0])
+        release(self.images)
         return assemble(images, len(drawn), spec)
-
-
-class ImageClassesSource(DrawnSource):
-    """A task source each split of which is `ImageClasses`. ``augmentation`` is for training tasks only."""
-
-    def __init__(self, augmentation: AugmentationOptions) -> None:
-        self._augmentation = augmentation
-
-    @abstractmethod
-    def _classes(self, split: Split, spec: EpisodeSpec) -> ImageClasses:
-        """Return a split's images. May raise `DataError` where they are not enough for ``spec``; drawing does."""
-
-    @abstractmethod
-    def _what(self, split: Split) -> str:
-        """Return how messages name a split."""
-
-    def _tasks(
-        self, split: Split, generators: Sequence[np.random.Generator], n_tasks: int, spec: EpisodeSpec
-    ) -> Episodes:
-        classes = self._classes(split, spec)
-        augmentation = self._augmentation if split == "train" else None
-        episodes = classes.tasks(generators, n_tasks, spec, what=self._what(split), augmentation=augmentation)
-        release(classes.images)
-        return episodes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
@@ -9,15 +10,15 @@ from typing import Any, Protocol
 import numpy as np
 from attrs import frozen
 
-from hnas.episode import EpisodeSpec
+from hnas.episode import Episodes, EpisodeSpec
 from hnas.errors import DataError
 from hnas.layer import Shape
 from hnas.settings import setting
-from hnas.task_source import SPLITS, Origin, Split
+from hnas.task_source import SPLITS, Origin, Split, TaskSource
 from hnas_plugins.tasks.data_root import data_root
 from hnas_plugins.tasks.images.array_cache import Allocate, Prepared, digest, prepared
 from hnas_plugins.tasks.images.augmentation_options import AugmentationOptions
-from hnas_plugins.tasks.images.classes import ImageClasses, ImageClassesSource
+from hnas_plugins.tasks.images.classes import ImageClasses
 from hnas_plugins.tasks.mini_imagenet.arrays import Hdf5, Pickle
 from hnas_plugins.tasks.mini_imagenet.pictures import Folders, Tar
 from hnas_plugins.tasks.mini_imagenet.splits import HINT, HOW, LICENCE, PICTURES, SIDE, classes
@@ -54,7 +55,7 @@ class Layout(Protocol):
         """Write all images into the array and return how many each class has, in order, as ``counts``."""
 
 
-class MiniImageNet(ImageClassesSource):
+class MiniImageNet(TaskSource):
     """Mini-ImageNet at 84×84 in colour, with Ravi and Larochelle's split: 64, 16 and 20 classes.
 
     Pictures of other sizes, such as ImageNet's own, are scaled to 84×84 whatever their proportions, as Ravi and
@@ -65,7 +66,6 @@ class MiniImageNet(ImageClassesSource):
 
     def __init__(self, options: MiniImageNetOptions | None = None) -> None:
         self._options = options or MiniImageNetOptions()
-        super().__init__(self._options)
 
     @property
     def root(self) -> Path:
@@ -79,7 +79,11 @@ class MiniImageNet(ImageClassesSource):
     def n_classes(self, split: Split) -> int:
         return len(classes(split))
 
-    def _classes(self, split: Split, spec: EpisodeSpec) -> ImageClasses:
+    def sample(self, split: Split, spec: EpisodeSpec, generators: Sequence[np.random.Generator]) -> Episodes:
+        augmentation = self._options if split == "train" else None
+        return self._classes(split).tasks(generators, spec, what=self._what(split), augmentation=augmentation)
+
+    def _classes(self, split: Split) -> ImageClasses:
         found = self._prepare(split)
         counts = np.array(found.record["counts"], np.int64)
         return ImageClasses(images=found.images, starts=np.cumsum(counts) - counts, counts=counts)

@@ -13,10 +13,9 @@ from attrs import frozen
 from hnas.episode import Episodes, EpisodeSpec
 from hnas.layer import Shape
 from hnas.settings import at_least_0, one_of, setting
-from hnas.task_source import SPLITS, Origin, Split
+from hnas.task_source import SPLITS, Origin, Split, TaskSource
 from hnas.toolkit.remote_file import RemoteFile
 from hnas_plugins.tasks.data_root import data_root
-from hnas_plugins.tasks.drawn_source import DrawnSource
 from hnas_plugins.tasks.images.array_cache import Images
 from hnas_plugins.tasks.omniglot.reader import SIDE, read_images
 from hnas_plugins.tasks.omniglot.splits import DRAWINGS, random_split, vinyals_split
@@ -47,7 +46,7 @@ class OmniglotOptions:
     )
 
 
-class Omniglot(DrawnSource):
+class Omniglot(TaskSource):
     """Omniglot at 28×28, grey, ink = 1.
 
     Rotations multiply the training classes by four. Validation and test stay upright, as in the code of MAML++, so that
@@ -71,11 +70,9 @@ class Omniglot(DrawnSource):
     def n_classes(self, split: Split) -> int:
         return len(self._characters[split]) * self._turns(split)
 
-    def _tasks(
-        self, split: Split, generators: Sequence[np.random.Generator], n_tasks: int, spec: EpisodeSpec
-    ) -> Episodes:
+    def sample(self, split: Split, spec: EpisodeSpec, generators: Sequence[np.random.Generator]) -> Episodes:
         turns = self._turns(split)
-        drawn = draw_tasks(generators, n_tasks, self.n_classes(split), DRAWINGS, spec, f"omniglot's {split} split")
+        drawn = draw_tasks(generators, self.n_classes(split), DRAWINGS, spec, f"omniglot's {split} split")
         images = self._images[drawn.each_image(self._characters[split][drawn.classes // turns]), drawn.images]
         turn = drawn.each_image(drawn.classes % turns)
         for quarter in range(1, turns):

@@ -15,8 +15,8 @@ from hnas.episode import Episodes, EpisodeSpec
 from hnas.errors import DataError
 from hnas.layer import Shape
 from hnas.settings import one_of, positive, setting
-from hnas.task_source import Origin, Split
-from hnas.toolkit.pictures import PictureSource, PictureTask, Preparation
+from hnas.task_source import Origin, Split, TaskSource
+from hnas.toolkit.pictures import PictureTask, Preparation
 from hnas_plugins.tasks.folder.inventory import shown
 from hnas_plugins.tasks.images.decoding import Damaged, Picture, decode_into, named, read_file
 from hnas_plugins.tasks.pictures.folder import HINT, TaskFolder, read_task_folder, refuse
@@ -34,7 +34,7 @@ class PicturesOptions:
     invert: bool = setting(False, "dark becomes bright: for drawings in dark ink", validators.instance_of(bool))
 
 
-class Pictures(PictureSource):
+class Pictures(TaskSource):
     """A folder of pictures as one task. It has no classes to train on: tasks can be drawn for testing only."""
 
     def __init__(self, options: PicturesOptions | None = None) -> None:
@@ -53,7 +53,7 @@ class Pictures(PictureSource):
     def n_classes(self, split: Split) -> int:
         return len(read_task_folder(self._root).support) if split == "test" else 0
 
-    def sample(self, split: Split, n_tasks: int, spec: EpisodeSpec, generator: np.random.Generator) -> Episodes:
+    def sample(self, split: Split, spec: EpisodeSpec, generators: Sequence[np.random.Generator]) -> Episodes:
         """Draw tasks of some of the classes and of their labelled pictures."""
         import torch
 
@@ -63,9 +63,9 @@ class Pictures(PictureSource):
                 hint="train on another source, such as --tasks folder, and adapt to these with `hnas adapt --pictures`",
             )
         task = self.task()
-        drawn = draw_tasks([generator], n_tasks, task.n_way, task.k_shot, spec, f"pictures: {self._root}")
+        drawn = draw_tasks(generators, task.n_way, task.k_shot, spec, f"pictures: {self._root}")
         images = task.support[drawn.each_image(drawn.classes), drawn.images]
-        return assemble(torch.from_numpy(images), n_tasks, spec)
+        return assemble(torch.from_numpy(images), len(drawn), spec)
 
     def origin(self) -> Origin:
         path = self._root if self._options.root else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sized
+from collections.abc import Callable, Sequence, Sized
 from functools import cached_property, lru_cache, partial
 from typing import Any
 
@@ -111,18 +111,17 @@ class MetaDatasetTasks(TaskSource):
             )
         return len(classes)
 
-    def sample(self, split: Split, n_tasks: int, spec: EpisodeSpec, generator: np.random.Generator) -> Episodes:
+    def sample(self, split: Split, spec: EpisodeSpec, generators: Sequence[np.random.Generator]) -> Episodes:
         import torch
 
-        seeds = generator.integers(1 << 32, size=n_tasks).tolist()
-        tasks = [self._fitting(split, spec, seed) for seed in seeds]
+        tasks = [self._fitting(split, spec, int(generator.integers(1 << 32))) for generator in generators]
         support, query = torch.stack([t.support for t in tasks]), torch.stack([t.query for t in tasks])
         classes = torch.arange(spec.n_way)
         return Episodes(
             support_x=support.flatten(1, 2),
-            support_y=classes.repeat_interleave(spec.k_shot).repeat(n_tasks, 1),
+            support_y=classes.repeat_interleave(spec.k_shot).repeat(len(tasks), 1),
             query_x=query.flatten(1, 2),
-            query_y=classes.repeat_interleave(spec.n_query).repeat(n_tasks, 1),
+            query_y=classes.repeat_interleave(spec.n_query).repeat(len(tasks), 1),
         )
 
     def check(self) -> str:

@@ -142,7 +142,7 @@ def wrapped(root: Path, keys: tuple[str, str] = ("support", "query"), splitter: 
 def sample(
     source: TaskSource, split: Split = "train", spec: EpisodeSpec = SPEC, seed: int = 0, n: int = 10
 ) -> Episodes:
-    return source.sample(split, n, spec, np.random.default_rng(seed))
+    return source.sample(split, spec, [np.random.default_rng((seed, i)) for i in range(n)])
 
 
 def images(source: TaskSource) -> list[bytes]:

@@ -1,33 +1,69 @@
-"""Find the three files of CIFAR-100 below a folder: unpacked, or in their official tar.gz, read member by member."""
+"""Find the files of CIFAR-100 below a folder: unpacked, or in an official tar.gz, read member by member."""
 
 from __future__ import annotations
 
 import gzip
+import hashlib
 import io
 import tarfile
 import zlib
-from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Protocol
 
 from attrs import frozen
 
 from hnas.errors import DataError
+from hnas_plugins.tasks.cifar.content import Contents
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
-FOLDER = "cifar-100-python"
-ARCHIVE = f"{FOLDER}.tar.gz"
-OFFICIAL = {  # MD5, as torchvision and torchmeta record them
-    "train": "16019d7e3df5f24257cddd939b257f8d",
-    "test": "f0ef6b0ae62326f3e7ffdfab6717acfc",
-    "meta": "7973b15100ade9c7d40fb424638fde48",
-}
+
+@frozen(kw_only=True)
+class Release:
+    """A form in which the authors published the same images: its folder, the files in it that are read."""
+
+    folder: str
+    files: tuple[str, ...]
+    algorithm: str
+    checksums: dict[str, str]
+    """Of the official files, by ``algorithm``. Lists of names need none: they are compared."""
+
+    @property
+    def archive(self) -> str:
+        """The file that is downloaded."""
+        return f"{self.folder}.tar.gz"
+
+    def is_official(self, contents: Contents) -> bool:
+        """Tell whether the files are the official ones, byte by byte."""
+        return all(_checksum(contents[name], self.algorithm) == known for name, known in self.checksums.items())
+
+
+BINARY = Release(
+    folder="cifar-100-binary",
+    files=("train.bin", "test.bin", "fine_label_names.txt", "coarse_label_names.txt"),
+    algorithm="sha256",  # as torchvision for Ruby records them
+    checksums={
+        "train.bin": "f31298fc616915fa142368359df1c4ca2ae984d6915ca468b998a5ec6aeebf29",
+        "test.bin": "d8b1e6b7b3bee4020055f0699b111f60b1af1e262aeb93a0b659061746f8224a",
+    },
+)
+PICKLED = Release(
+    folder="cifar-100-python",
+    files=("train", "test", "meta"),
+    algorithm="md5",  # as torchvision and torchmeta record them
+    checksums={
+        "train": "16019d7e3df5f24257cddd939b257f8d",
+        "test": "f0ef6b0ae62326f3e7ffdfab6717acfc",
+        "meta": "7973b15100ade9c7d40fb424638fde48",
+    },
+)
+RELEASES = (BINARY, PICKLED)
+"""In the order in which they are looked for."""
 MAX_BYTES = 256 << 20
-"""What the three files may have, and the archive unpacked. The official ones have 186 MB."""
+"""What the files of a release may have, and its archive unpacked. The official ones have 186 MB."""
 _MAX_MEMBERS = 64
-"""The official archive has 5 or 6."""
+"""The official archives have 5 or 6."""
 _BLOCK = 1 << 18
 
 HINT = "`hnas data fetch fc100` downloads it; --data-root names a folder that has it"
@@ -35,7 +71,11 @@ _AGAIN = "remove it and run `hnas data fetch fc100`, or copy it again"
 
 
 class Files(Protocol):
-    """The three files, wherever they lie."""
+    """The files of a release, wherever they lie."""
+
+    @property
+    def release(self) -> Release:
+        """Which release it is."""
 
     @property
     def path(self) -> Path:
@@ -45,36 +85,43 @@ class Files(Protocol):
     def fingerprint(self) -> object:
         """What changes when a file does, as JSON; quick to get."""
 
-    def contents(self) -> Mapping[str, Path | bytes]:
-        """Return the files by name: where they are, or what they hold. Raises `DataError` where they are damaged."""
+    def contents(self) -> Contents:
+        """Return the files. Raises `DataError` where they are damaged."""
 
 
 @frozen
 class Unpacked:
-    """The folder that holds ``train``, ``test`` and ``meta``."""
+    """The folder that holds the files of a release."""
 
+    release: Release
     path: Path
+
+    @property
+    def missing(self) -> list[str]:
+        """The files that are not there."""
+        return [name for name in self.release.files if not (self.path / name).is_file()]
 
     @property
     def fingerprint(self) -> object:
         """Where the files are, their sizes and times."""
-        found = [(self.path / name).stat() for name in OFFICIAL]
+        found = [(self.path / name).stat() for name in self.release.files]
         return [str(self.path.resolve()), [[status.st_size, status.st_mtime_ns] for status in found]]
 
-    def contents(self) -> Mapping[str, Path | bytes]:
+    def contents(self) -> Contents:
         """Return the paths: what reads them can map them."""
-        size = sum((self.path / name).stat().st_size for name in OFFICIAL)
+        size = sum((self.path / name).stat().st_size for name in self.release.files)
         if size > MAX_BYTES:
             raise DataError(
                 f"CIFAR-100: the files of {self.path} have {size} bytes, expected at most {MAX_BYTES}", hint=_AGAIN
             )
-        return {name: self.path / name for name in OFFICIAL}
+        return {name: self.path / name for name in self.release.files}
 
 
 @frozen
 class Archive:
-    """The official ``cifar-100-python.tar.gz``."""
+    """The official tar.gz of a release."""
 
+    release: Release
     path: Path
 
     @property
@@ -83,8 +130,8 @@ class Archive:
         status = self.path.stat()
         return [str(self.path.resolve()), status.st_size, status.st_mtime_ns]
 
-    def contents(self) -> Mapping[str, Path | bytes]:
-        """Read the three members; whatever else is in the archive is passed over. Nothing is unpacked to the disk."""
+    def contents(self) -> Contents:
+        """Read the members that are needed; others are passed over. Nothing is unpacked to the disk."""
         try:
             with gzip.open(self.path) as unpacked:
                 bounded = _Bounded(unpacked)
@@ -94,8 +141,8 @@ class Archive:
                     pass  # the checksum is at the very end
         except (tarfile.TarError, OSError, EOFError, zlib.error, ValueError) as cause:
             raise self._refuse(f"it cannot be read, is damaged or cut short: {cause}") from cause
-        if missing := [name for name in OFFICIAL if name not in found]:
-            raise self._refuse(f"it has no {' and no '.join(f'{FOLDER}/{name}' for name in missing)}")
+        if missing := [name for name in self.release.files if name not in found]:
+            raise self._refuse(f"it has no {' and no '.join(f'{self.release.folder}/{name}' for name in missing)}")
         return found
 
     def _members(self, archive: tarfile.TarFile) -> dict[str, bytes]:
@@ -104,7 +151,7 @@ class Archive:
             if count >= _MAX_MEMBERS:
                 raise ValueError(f"more than {_MAX_MEMBERS} members")
             folder, name = PurePosixPath(member.name).parts[-2:-1], PurePosixPath(member.name).name
-            if folder != (FOLDER,) or name not in OFFICIAL:
+            if folder != (self.release.folder,) or name not in self.release.files:
                 continue
             content = archive.extractfile(member) if member.isreg() else None
             if content is None or name in found:
@@ -135,22 +182,34 @@ class _Bounded(io.RawIOBase):
 
 
 def find_files(root: Path) -> Files:
-    """Find the files in ``root``: in the folder `FOLDER`, in ``root`` itself, or in `ARCHIVE`, in this order.
+    """Find a release in ``root``: in its folder, in ``root`` itself, or in its archive, in this order.
 
     Raises `DataError` that says what is missing.
     """
-    folders = [folder for folder in (root / FOLDER, root) if any((folder / name).is_file() for name in OFFICIAL)]
-    for folder in folders:
-        if all((folder / name).is_file() for name in OFFICIAL):
-            return Unpacked(folder)
-    if (root / ARCHIVE).is_file():
-        return Archive(root / ARCHIVE)
+    begun = [
+        Unpacked(release, folder)
+        for release in RELEASES
+        for folder in (root / release.folder, root)
+        if any((folder / name).is_file() for name in release.files)
+    ]
+    for found in begun:
+        if not found.missing:
+            return found
+    for release in RELEASES:
+        if (root / release.archive).is_file():
+            return Archive(release, root / release.archive)
     if not root.is_dir():
         raise DataError(f"CIFAR-100: there is no folder {root}", hint=HINT)
-    if folders:
-        missing = ", ".join(name for name in OFFICIAL if not (folders[0] / name).is_file())
-        raise DataError(f"CIFAR-100: {folders[0]} is incomplete, it has no file {missing}", hint=HINT)
+    if begun:
+        missing = ", ".join(begun[0].missing)
+        raise DataError(f"CIFAR-100: {begun[0].path} is incomplete, it has no file {missing}", hint=HINT)
     held = ", ".join(sorted(p.name for p in root.iterdir())[:6]) or "nothing"
-    raise DataError(
-        f"CIFAR-100: {root} has neither {FOLDER}/ with {', '.join(OFFICIAL)}, nor {ARCHIVE}; it holds {held}", hint=HINT
-    )
+    expected = " nor ".join(f"{release.folder}/ nor {release.archive}" for release in RELEASES)
+    raise DataError(f"CIFAR-100: {root} has neither {expected}; it holds {held}", hint=HINT)
+
+
+def _checksum(content: Path | bytes, algorithm: str) -> str:
+    if isinstance(content, bytes):
+        return hashlib.new(algorithm, content, usedforsecurity=False).hexdigest()
+    with open(content, "rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.new(algorithm, usedforsecurity=False)).hexdigest()

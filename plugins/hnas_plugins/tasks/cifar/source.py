@@ -14,17 +14,18 @@ from hnas.layer import Shape
 from hnas.settings import setting
 from hnas.task_source import Origin, Split, TaskSource
 from hnas.toolkit.remote_file import RemoteFile
-from hnas_plugins.tasks.cifar.files import ARCHIVE
-from hnas_plugins.tasks.cifar.reader import PER_CLASS, SIDE, Cifar100, read_cifar
+from hnas_plugins.tasks.cifar.content import SIDE
+from hnas_plugins.tasks.cifar.files import BINARY
+from hnas_plugins.tasks.cifar.reader import PER_CLASS, Cifar100, read_cifar
 from hnas_plugins.tasks.cifar.splits import Division, labels
 from hnas_plugins.tasks.data_root import data_root
 from hnas_plugins.tasks.images.augmentation_options import AugmentationOptions
 from hnas_plugins.tasks.images.classes import ImageClasses
 
-_URL = f"https://www.cs.toronto.edu/~kriz/{ARCHIVE}"
-_MD5 = "eb9058c3a382ffc7106e4002c42a8d85"  # as torchvision records it
-_SHA256 = "85cd44d02ba6437773c5bbd22e183051d648de2e7d6b014e1ef29b855ba677a7"  # as Keras records it
-_SIZE = 169_001_437
+_URL = f"https://www.cs.toronto.edu/~kriz/{BINARY.archive}"
+_MD5 = "03b5dce01913d631647c71ecec9e9cb8"  # as its authors record it
+_SHA256 = "58a81ae192c23a4be8b1804d68e518ed807d710a4eb253b1f2a199162a40d8ec"  # as torchvision for Ruby records it
+_SIZE = 168_513_733
 _LICENCE = "not stated; cite Krizhevsky, 2009"
 
 
@@ -34,7 +35,7 @@ class CifarOptions(AugmentationOptions):
 
     root: str = setting(
         "",
-        "folder that holds CIFAR-100, as cifar-100-python/ or cifar-100-python.tar.gz; "
+        "folder that holds CIFAR-100, as cifar-100-binary/ or cifar-100-python/ or one of them as .tar.gz; "
         "empty: $HNAS_DATA/cifar-100, else data/cifar-100 in hnas's home",
     )
 
@@ -73,7 +74,7 @@ class Cifar(TaskSource):
         return f"{self._division}'s {split} split"
 
     def remote_files(self) -> Sequence[RemoteFile]:
-        path = self.root / ARCHIVE
+        path = self.root / BINARY.archive
         return [RemoteFile(url=_URL, path=path, sha256=_SHA256, md5=_MD5, licence=_LICENCE, max_bytes=_SIZE)]
 
     def origin(self) -> Origin:

@@ -14,6 +14,7 @@ from attrs import frozen
 
 from hnas.errors import DataError
 from hnas_plugins.tasks.cifar.content import Contents
+from hnas_plugins.tasks.data_root import fingerprint, held
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -127,8 +128,7 @@ class Archive:
     @property
     def fingerprint(self) -> object:
         """Where it is, its size and time."""
-        status = self.path.stat()
-        return [str(self.path.resolve()), status.st_size, status.st_mtime_ns]
+        return fingerprint(self.path)
 
     def contents(self) -> Contents:
         """Read the members that are needed; others are passed over. Nothing is unpacked to the disk."""
@@ -198,14 +198,12 @@ def find_files(root: Path) -> Files:
     for release in RELEASES:
         if (root / release.archive).is_file():
             return Archive(release, root / release.archive)
-    if not root.is_dir():
-        raise DataError(f"CIFAR-100: there is no folder {root}", hint=HINT)
     if begun:
         missing = ", ".join(begun[0].missing)
         raise DataError(f"CIFAR-100: {begun[0].path} is incomplete, it has no file {missing}", hint=HINT)
-    held = ", ".join(sorted(p.name for p in root.iterdir())[:6]) or "nothing"
+    there = held(root, "CIFAR-100", HINT)
     expected = " nor ".join(f"{release.folder}/ nor {release.archive}" for release in RELEASES)
-    raise DataError(f"CIFAR-100: {root} has neither {expected}; it holds {held}", hint=HINT)
+    raise DataError(f"CIFAR-100: {root} has neither {expected}; it holds {there}", hint=HINT)
 
 
 def _checksum(content: Path | bytes, algorithm: str) -> str:

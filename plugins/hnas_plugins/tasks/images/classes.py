@@ -8,7 +8,6 @@ import numpy as np
 from attrs import frozen
 
 from hnas.episode import Episodes, EpisodeSpec
-from hnas.layer import Shape
 from hnas_plugins.tasks.images.array_cache import Images, release
 from hnas_plugins.tasks.images.augmentation_options import AugmentationOptions
 from hnas_plugins.tasks.sampling import Indices, assemble, draw_tasks, pixels
@@ -24,12 +23,6 @@ class ImageClasses:
 
     def __len__(self) -> int:
         return len(self.starts)
-
-    @property
-    def image_shape(self) -> Shape:
-        """Channels, height and width."""
-        _, height, width, channels = self.images.shape
-        return channels, height, width
 
     def tasks(
         self,

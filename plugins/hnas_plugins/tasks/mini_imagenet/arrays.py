@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from hnas.errors import DataError
 from hnas.task_source import Split
+from hnas_plugins.tasks.data_root import fingerprint
 from hnas_plugins.tasks.images.array_cache import Allocate, Images, release
 from hnas_plugins.tasks.images.decoding import Progress
 from hnas_plugins.tasks.mini_imagenet.splits import SIDE, classes, require_classes
@@ -34,7 +35,7 @@ class Pickle:
     @property
     def fingerprint(self) -> object:
         """What changes when the file does, as JSON."""
-        return _fingerprint(self.path)
+        return fingerprint(self.path)
 
     def fill(self, allocate: Allocate) -> dict[str, Any]:
         """Copy the images, class by class. Raises `DataError` where they are not as expected.
@@ -83,7 +84,7 @@ class Hdf5:
     @property
     def fingerprint(self) -> object:
         """What changes when the file does, as JSON."""
-        return _fingerprint(self.path)
+        return fingerprint(self.path)
 
     def fill(self, allocate: Allocate) -> dict[str, Any]:
         """Copy the images, class by class. Raises `DataError` where they are not as expected, or h5py is missing."""
@@ -144,11 +145,6 @@ class Hdf5:
 
 def _integers(listed: object) -> bool:
     return isinstance(listed, list | tuple) and bool(listed) and all(type(i) is int for i in listed)
-
-
-def _fingerprint(path: Path) -> list[object]:
-    status = path.stat()
-    return [str(path.resolve()), status.st_size, status.st_mtime_ns]
 
 
 def _copy(

@@ -16,6 +16,7 @@ from attrs import frozen
 from hnas.errors import DataError
 from hnas.task_source import Split
 from hnas.toolkit.home import home
+from hnas_plugins.tasks.data_root import fingerprint
 from hnas_plugins.tasks.images.array_cache import Allocate, release
 from hnas_plugins.tasks.images.decoding import MAX_BYTES, Picture, Progress, decode_into, named, read_file
 from hnas_plugins.tasks.mini_imagenet.splits import HINT, MAX_PICTURES, SIDE, classes, require_classes
@@ -76,8 +77,7 @@ class Tar:
     @property
     def fingerprint(self) -> object:
         """What changes when the file does, as JSON."""
-        status = self.path.stat()
-        return [str(self.path.resolve()), status.st_size, status.st_mtime_ns]
+        return fingerprint(self.path)
 
     def fill(self, allocate: Allocate) -> dict[str, Any]:
         """Decode all pictures. Raises `DataError` where the file or a picture is damaged, or a class amiss.

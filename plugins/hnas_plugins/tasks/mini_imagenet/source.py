@@ -15,7 +15,7 @@ from hnas.errors import DataError
 from hnas.layer import Shape
 from hnas.settings import setting
 from hnas.task_source import SPLITS, Origin, Split, TaskSource
-from hnas_plugins.tasks.data_root import data_root
+from hnas_plugins.tasks.data_root import data_root, held
 from hnas_plugins.tasks.images.array_cache import Allocate, Prepared, digest, prepared
 from hnas_plugins.tasks.images.augmentation_options import AugmentationOptions
 from hnas_plugins.tasks.images.classes import ImageClasses
@@ -143,12 +143,9 @@ def find_layout(root: Path, split: Split) -> Layout:
     for path in (folder / f"{n}_data.hdf5" for folder in (root, root / "miniimagenet") for n in names):
         if path.is_file():
             return Hdf5(split=split, path=path)
-    if not root.is_dir():
-        raise DataError(f"mini-imagenet: there is no folder {root}", hint=HINT)
-    name = names[0]
-    held = ", ".join(sorted(p.name for p in root.iterdir())[:6]) or "nothing"
+    name, there = names[0], held(root, "mini-imagenet", HINT)
     raise DataError(
         f"mini-imagenet: the {split} split is not in {root}, neither as {name}/<class>/*.jpg, nor as "
-        f"mini-imagenet-{name}.tar.xz, mini-imagenet-cache-{name}.pkl or {name}_data.hdf5; it holds {held}",
+        f"mini-imagenet-{name}.tar.xz, mini-imagenet-cache-{name}.pkl or {name}_data.hdf5; it holds {there}",
         hint="name the folder that holds one of these for each split by --data-root",
     )

@@ -14,6 +14,7 @@ from typing import Protocol
 from attrs import field, frozen
 
 from hnas.errors import DataError, first_few
+from hnas_plugins.tasks.data_root import held
 from hnas_plugins.tasks.omniglot.splits import DRAWINGS, FOLDERS, Character, characters
 
 MAX_DRAWING_BYTES = 64 << 10
@@ -130,13 +131,8 @@ def _open(root: Path, folder: str) -> Part:
         return FolderPart(root / folder)
     if (root / f"{folder}.zip").is_file():
         return ZipPart(root / f"{folder}.zip")
-    if not root.is_dir():
-        raise DataError(f"Omniglot: there is no folder {root}", hint=HINT)
-    held = ", ".join(sorted(p.name for p in root.iterdir())[:6]) or "nothing"
-    raise DataError(
-        f"Omniglot: {root} has neither {folder}/ nor {folder}.zip; it holds {held}",
-        hint=HINT,
-    )
+    there = held(root, "Omniglot", HINT)
+    raise DataError(f"Omniglot: {root} has neither {folder}/ nor {folder}.zip; it holds {there}", hint=HINT)
 
 
 def _require_all(parts: dict[str, Part], found: dict[Character, dict[int, str]]) -> None:

@@ -16,7 +16,7 @@ from hnas.errors import DataError
 from hnas.layer import Shape
 from hnas.settings import one_of, positive, setting
 from hnas.task_source import Origin, Split, TaskSource
-from hnas.toolkit.pictures import PictureTask, Preparation
+from hnas.toolkit.pictures import PictureTask
 from hnas_plugins.tasks.folder.inventory import shown
 from hnas_plugins.tasks.images.decoding import Damaged, Picture, decode_into, named, read_file
 from hnas_plugins.tasks.pictures.folder import HINT, TaskFolder, read_task_folder, refuse
@@ -43,12 +43,6 @@ class Pictures(TaskSource):
     @property
     def image_shape(self) -> Shape:
         return self._options.channels, self._options.height, self._options.width
-
-    @property
-    def preparation(self) -> Preparation:
-        """How pictures become images."""
-        channels, height, width = self.image_shape
-        return Preparation(channels=channels, height=height, width=width, invert=self._options.invert)
 
     def n_classes(self, split: Split) -> int:
         return len(read_task_folder(self._root).support) if split == "test" else 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Literal
 
@@ -14,7 +15,7 @@ from hnas import Architecture, Episodes, EpisodeSpec, Layer, TaskSource
 from hnas.layer import Shape
 from hnas.task_source import Split
 from hnas_plugins.spaces.vgg9 import VGG9, VGG9Options
-from hnas_plugins.tasks.sampling import assemble, draw_classes, draw_images
+from hnas_plugins.tasks.sampling import assemble, draw_tasks
 
 INNER_STEPS = 5
 RANDOM_SEED = 0
@@ -69,9 +70,8 @@ class Config:
 
     def episodes(self, tasks: int) -> Episodes:
         """Return the first ``tasks`` tasks of the setting."""
-        source = SyntheticTasks(self.image)
-        drawn = (source.sample("train", 1, self.spec, np.random.default_rng((1, i))) for i in range(tasks))
-        return Episodes.gather(drawn, tasks)
+        generators = [np.random.default_rng((1, i)) for i in range(tasks)]
+        return SyntheticTasks(self.image).sample("train", self.spec, generators)
 
 
 class SyntheticTasks(TaskSource):
@@ -97,12 +97,10 @@ class SyntheticTasks(TaskSource):
     def n_classes(self, split: Split) -> int:
         return self.CLASSES
 
-    def sample(self, split: Split, n_tasks: int, spec: EpisodeSpec, generator: np.random.Generator) -> Episodes:
-        classes = draw_classes(generator, n_tasks, self.CLASSES, spec, "the synthetic set")
-        support, query = draw_images(generator, n_tasks, self.IMAGES, spec, "the synthetic set")
-        chosen = [torch.from_numpy((classes[:, :, None] * self.IMAGES + part).ravel()) for part in (support, query)]
-        images = self._images.flatten(0, 1)[torch.cat(chosen)]
-        return assemble((images.float() - 128) / 32, n_tasks, spec)
+    def sample(self, split: Split, spec: EpisodeSpec, generators: Sequence[np.random.Generator]) -> Episodes:
+        drawn = draw_tasks(generators, self.CLASSES, self.IMAGES, spec, "the synthetic set")
+        images = self._images[torch.from_numpy(drawn.each_image(drawn.classes)), torch.from_numpy(drawn.images)]
+        return assemble((images.float() - 128) / 32, len(drawn), spec)
 
 
 _OMNIGLOT_20 = Config(name="omni20_mp", image=(1, 28, 28), n_way=20, n_query=1, tasks=8, downsample="pool")

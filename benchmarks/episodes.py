@@ -3,12 +3,12 @@
     python benchmarks/episodes.py --data-root ~/data        # folders omniglot and mini-imagenet, where they are
     python benchmarks/episodes.py --data-root ~/data --json
 
-`drawing`: tasks a second from memory: one by one, sixteen at once from a generator each (a training's meta-batch), and
-all from one generator. The peer draws the same kind of task from the same images the plain way: classes and images by
-`Generator.choice`, image after image. `waiting`: iterations of meta-training, two random architectures each, with tasks
-that cost nothing, drawn as they are needed, and drawn ahead: by worker processes that wait for their driver, or, in one
-process, by a thread. The share of an iteration that tasks take is what it is longer than with tasks that cost nothing;
-`waited` is what all workers together spend in an iteration from asking for tasks to having them.
+`drawing`: tasks a second from memory: one by one, and sixteen at once (a training's meta-batch). The peer draws the
+same kind of task from the same images the plain way: classes and images by `Generator.choice`, image after image.
+`waiting`: iterations of meta-training, two random architectures each, with tasks that cost nothing, drawn as they are
+needed, and drawn ahead: by worker processes that wait for their driver, or, in one process, by a thread. The share of
+an iteration that tasks take is what it is longer than with tasks that cost nothing; `waited` is what all workers
+together spend in an iteration from asking for tasks to having them.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ from hnas_app.training.transfer import to_workers
 from hnas_plugins.meta_learners.maml import MAML
 from hnas_plugins.meta_learners.options import MAMLPlusPlusOptions
 from hnas_plugins.spaces.vgg9 import VGG9, VGG9Options
-from hnas_plugins.tasks.glyphs import Glyphs
-from hnas_plugins.tasks.mini_imagenet import MiniImageNet, MiniImageNetOptions
-from hnas_plugins.tasks.omniglot import Omniglot, OmniglotOptions
+from hnas_plugins.tasks.glyphs.source import Glyphs
+from hnas_plugins.tasks.mini_imagenet.source import MiniImageNet, MiniImageNetOptions
+from hnas_plugins.tasks.omniglot.source import Omniglot, OmniglotOptions
 
 SPEC = EpisodeSpec(n_way=5, k_shot=1, n_query=15)
 TASKS = 208
@@ -85,12 +85,11 @@ def drawing(name: str, source: TaskSource, reps: int) -> dict[str, Any]:
     # drawn numbers, for zeros would all lie in one page of memory
     peers = np.random.default_rng(0).integers(0, 256, (200, 40, height, width, channels), np.uint8)
     calls: dict[str, Callable[[], object]] = {
-        "one_by_one": lambda: [source.sample("train", 1, SPEC, seeds.numpy("draw", i)) for i in range(TASKS)],
+        "one_by_one": lambda: [source.sample("train", SPEC, [seeds.numpy("draw", i)]) for i in range(TASKS)],
         "each": lambda: [
-            source.sample_each("train", SPEC, [seeds.numpy("draw", i) for i in range(a, a + 16)])
+            source.sample("train", SPEC, [seeds.numpy("draw", i) for i in range(a, a + 16)])
             for a in range(0, TASKS, 16)
         ],
-        "batch": lambda: source.sample("train", TASKS, SPEC, seeds.numpy("draw")),
         "plain": lambda: [plain(peers, SPEC, np.random.default_rng(i)) for i in range(TASKS)],
     }
     timed = interleave(calls, reps)
@@ -183,13 +182,11 @@ class Repeating(TaskSource):
     def n_classes(self, split: Any) -> int:
         return self._source.n_classes(split)
 
-    def sample(self, split: Any, n_tasks: int, spec: EpisodeSpec, generator: np.random.Generator) -> Episodes:
-        if (n_tasks, spec) not in self._drawn:
-            self._drawn[n_tasks, spec] = self._source.sample(split, n_tasks, spec, generator)
-        return self._drawn[n_tasks, spec]
-
-    def sample_each(self, split: Any, spec: EpisodeSpec, generators: Sequence[np.random.Generator]) -> Episodes:
-        return self.sample(split, len(generators), spec, generators[0])
+    def sample(self, split: Any, spec: EpisodeSpec, generators: Sequence[np.random.Generator]) -> Episodes:
+        key = (len(generators), spec)
+        if key not in self._drawn:
+            self._drawn[key] = self._source.sample(split, spec, generators)
+        return self._drawn[key]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -46,7 +46,7 @@ from hnas_app.training.setup.setup import Setup
 from hnas_plugins.meta_learners.maml import MAML
 from hnas_plugins.meta_learners.options import MAMLPlusPlusOptions
 from hnas_plugins.spaces.vgg9 import VGG9, VGG9Options
-from hnas_plugins.tasks.omniglot import Omniglot, OmniglotOptions
+from hnas_plugins.tasks.omniglot.source import Omniglot, OmniglotOptions
 
 RESULTS = Path(__file__).parents[1] / "experiments" / "supernet"
 REFERENCE = "maml++-omniglot"

@@ -6,6 +6,7 @@ hnas run --preset quick --tasks ./examples/custom_tasks.py:Arrays --data-root my
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -40,7 +41,7 @@ class Arrays(TaskSource):
     def n_classes(self, split: Split) -> int:
         return len(self._classes[split])
 
-    def sample(self, split: Split, n_tasks: int, spec: EpisodeSpec, generator: np.random.Generator) -> Episodes:
+    def sample(self, split: Split, spec: EpisodeSpec, generators: Sequence[np.random.Generator]) -> Episodes:
         """Draw classes, then images of each without replacement, so that none is in both support and query."""
         import torch
 
@@ -51,15 +52,15 @@ class Arrays(TaskSource):
                 hint=f"choose task.n_way of at most {len(classes)}, or add classes",
             )
         picked = []  # (n_way, each) image numbers of every task
-        for _ in range(n_tasks):
+        for generator in generators:
             drawn = [classes[i] for i in generator.choice(len(classes), spec.n_way, replace=False)]
             picked.append([generator.permutation(self._members(c, each))[:each] for c in drawn])
-        images = self._images[np.array(picked)]  # (n_tasks, n_way, each, C, H, W)
+        images = self._images[np.array(picked)]  # (task, n_way, each, C, H, W)
         labels = torch.arange(spec.n_way)
 
         def part(chosen: slice, count: int) -> tuple[Any, Any]:
-            x = torch.from_numpy(images[:, :, chosen].reshape(n_tasks, spec.n_way * count, *self.image_shape))
-            return x, labels.repeat_interleave(count).expand(n_tasks, -1).contiguous()
+            x = torch.from_numpy(images[:, :, chosen].reshape(len(picked), spec.n_way * count, *self.image_shape))
+            return x, labels.repeat_interleave(count).expand(len(picked), -1).contiguous()
 
         support_x, support_y = part(slice(spec.k_shot), spec.k_shot)
         query_x, query_y = part(slice(spec.k_shot, each), spec.n_query)

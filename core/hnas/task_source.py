@@ -51,27 +51,15 @@ class TaskSource(ABC):
         """Return how many classes a split has."""
 
     @abstractmethod
-    def sample(self, split: Split, n_tasks: int, spec: EpisodeSpec, generator: np.random.Generator) -> Episodes:
-        """Draw ``n_tasks`` tasks. No class twice in a task, no image in both support and query.
+    def sample(self, split: Split, spec: EpisodeSpec, generators: Sequence[np.random.Generator]) -> Episodes:
+        """Draw one task from each generator, stacked in their order.
 
-        All randomness (classes, images, augmentation) comes from ``generator``: one state, one batch. Raises
-        `DataError` where the split has too few classes or images for ``spec``.
+        All randomness of a task (classes, images, augmentation) comes from its generator, so that any worker can draw
+        it, whatever else is drawn with it. No class is twice in a task, no image in both support and query. Raises
+        `DataError` if the split has too few classes or images for ``spec``.
         """
 
     # ---------------------------------------------------------------- optional
-
-    def sample_each(self, split: Split, spec: EpisodeSpec, generators: Sequence[np.random.Generator]) -> Episodes:
-        """Draw one task from each generator, the same as `sample` draws from it, to the last bit.
-
-        So a training draws its tasks. The default calls `sample` once for each; to make the tensors of all tasks at
-        once is faster. A subclass that gives only `sample` gets this default, not its parents' `sample_each`.
-        """
-        return Episodes.gather((self.sample(split, 1, spec, g) for g in generators), len(generators))
-
-    def __init_subclass__(cls, **arguments: Any) -> None:
-        super().__init_subclass__(**arguments)
-        if "sample" in vars(cls) and "sample_each" not in vars(cls):
-            cls.sample_each = TaskSource.sample_each  # type: ignore[method-assign]
 
     def remote_files(self) -> Sequence[RemoteFile]:
         """Return what `hnas data fetch` has to download, and where it belongs. Nothing by default."""
@@ -89,6 +77,6 @@ class TaskSource(ABC):
         import numpy as np
 
         for split in SPLITS:
-            self.sample(split, 1, EpisodeSpec(n_way=2, k_shot=1, n_query=1), np.random.default_rng(0))
+            self.sample(split, EpisodeSpec(n_way=2, k_shot=1, n_query=1), [np.random.default_rng(0)])
         shape = "x".join(map(str, self.image_shape))
         return f"{', '.join(f'{self.n_classes(s)} {s}' for s in SPLITS)} classes of {shape} images"

@@ -43,7 +43,7 @@ from hnas_app.training.outer_loop import TrainPlan, train
 from hnas_app.training.setup.setup import Setup
 from hnas_plugins.meta_learners.maml import MAML
 from hnas_plugins.meta_learners.options import MAMLPlusPlusOptions
-from hnas_plugins.tasks.glyphs import Glyphs
+from hnas_plugins.tasks.glyphs.source import Glyphs
 
 FOLDER = Path(__file__).parent
 SEED = 0

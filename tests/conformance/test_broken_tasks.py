@@ -36,20 +36,20 @@ class Source(TaskSource):
         if spec.n_way > CLASSES or spec.k_shot + spec.n_query > IMAGES:
             raise DataError(f"too few for {spec}")
 
-    def sample(self, split: Split, n_tasks: int, spec: EpisodeSpec, generator: np.random.Generator) -> Episodes:
+    def sample(self, split: Split, spec: EpisodeSpec, generators: Sequence[np.random.Generator]) -> Episodes:
         self.refuse(spec)
         pixels = np.random.default_rng(0).random((3 * CLASSES, IMAGES, *self.image_shape), dtype=np.float32)
         tasks = []
-        for _ in range(n_tasks):
+        for generator in generators:
             picked = self.first[SPLITS.index(split)] + self.classes(spec, generator)
             tasks.append(np.stack([pixels[c][self.images(spec, generator)] for c in picked]))
         x = torch.from_numpy(np.stack(tasks))  # (task, way, image, C, H, W)
         labels = torch.arange(spec.n_way)
         return Episodes(
             support_x=x[:, :, : spec.k_shot].flatten(1, 2),
-            support_y=labels.repeat_interleave(spec.k_shot).repeat(n_tasks, 1),
+            support_y=labels.repeat_interleave(spec.k_shot).repeat(len(tasks), 1),
             query_x=x[:, :, spec.k_shot :].flatten(1, 2),
-            query_y=labels.repeat_interleave(spec.n_query).repeat(n_tasks, 1),
+            query_y=labels.repeat_interleave(spec.n_query).repeat(len(tasks), 1),
         )
 
 
@@ -69,8 +69,8 @@ class Doubles(Source):
 class SortsByImage(Source):
     """Query images stand round by round, with labels to match, instead of class by class."""
 
-    def sample(self, split: Split, n_tasks: int, spec: EpisodeSpec, generator: np.random.Generator) -> Episodes:
-        drawn = super().sample(split, n_tasks, spec, generator)
+    def sample(self, split: Split, spec: EpisodeSpec, generators: Sequence[np.random.Generator]) -> Episodes:
+        drawn = super().sample(split, spec, generators)
         order = torch.arange(spec.n_way * spec.n_query).view(spec.n_way, spec.n_query).T.flatten()
         return evolve(drawn, query_x=drawn.query_x[:, order], query_y=drawn.query_y[:, order])
 
@@ -97,8 +97,8 @@ class AugmentsGlobally(Source):
 class DrawsAllFromTheFirst(Source):
     """Tasks that are drawn together share a generator."""
 
-    def sample_each(self, split: Split, spec: EpisodeSpec, generators: Sequence[np.random.Generator]) -> Episodes:
-        return self.sample(split, len(generators), spec, generators[0])
+    def sample(self, split: Split, spec: EpisodeSpec, generators: Sequence[np.random.Generator]) -> Episodes:
+        return super().sample(split, spec, [generators[0]] * len(generators))
 
 
 class QueriesItsSupport(Source):
@@ -110,10 +110,6 @@ class QueriesItsSupport(Source):
 
 class DrawsWithReplacement(Source):
     """A class may be drawn twice; its images are still different, each half of them for one of the two."""
-
-    def sample(self, split: Split, n_tasks: int, spec: EpisodeSpec, generator: np.random.Generator) -> Episodes:
-        self.used: dict[int, int] = {}
-        return super().sample(split, n_tasks, spec, generator)
 
     def classes(self, spec: EpisodeSpec, generator: np.random.Generator) -> Any:
         drawn = generator.choice(CLASSES, spec.n_way, replace=False)
@@ -170,13 +166,24 @@ def test_a_broken_source_fails_the_test_for_it(broken, failures, expect_only):
 
 
 def test_global_randomness_fails_whatever_repeats(failures):
-    """Also the copy in a worker draws others, and so do two ways of drawing: those tests may fail, too."""
+    """Also the copy in a worker draws others, and so does one generator after another: those tests may fail, too."""
     failed = failures(TasksConformance, DrawsGlobally, **SIZE)
     assert set(failed) == {
         "test_one_state_of_the_generator_gives_one_batch",
         "test_a_task_does_not_depend_on_those_drawn_with_it",
         "test_can_be_sent_to_workers",
     }
+
+
+def test_a_source_of_the_old_signature_is_told_the_new_one(failures):
+    class Old(Source):
+        def sample(self, split: Any, n_tasks: int, spec: Any, generator: Any) -> Any:
+            raise AssertionError
+
+    failed = failures(TasksConformance, Old, **SIZE)["test_tasks_have_their_shapes"]
+    assert (
+        "sample(split, n_tasks, spec, generator) cannot be called as hnas.TaskSource.sample(split, spec, gen" in failed
+    )
 
 
 def test_nothing_is_said_against_a_good_one(failures):

@@ -10,8 +10,8 @@ from PIL import Image
 from hnas.episode import EpisodeSpec
 from hnas.task_source import TaskSource
 from hnas.testing import TasksConformance, TinyTasks
-from hnas_plugins.tasks.folder import Folder, FolderOptions
-from hnas_plugins.tasks.glyphs import Glyphs, GlyphsOptions
+from hnas_plugins.tasks.folder.source import Folder, FolderOptions
+from hnas_plugins.tasks.glyphs.source import Glyphs, GlyphsOptions
 
 
 class TestGlyphs(TasksConformance):

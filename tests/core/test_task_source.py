@@ -1,50 +1,50 @@
-"""Drawing several tasks at once: a subclass's own `sample` must not be passed over for an ancestor's `sample_each`."""
+"""What every task source inherits, and what is told to one that was written for an older interface."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
-import numpy as np
+import pytest
 
-from hnas import Episodes, EpisodeSpec, Seeds
-from hnas.task_source import Split
-from hnas_app.testing.tiny_tasks import TinyTasks
-
-SPEC = EpisodeSpec(n_way=3, k_shot=1, n_query=2)
+from hnas import PluginError, Registry
+from hnas.testing import TinyTasks
 
 
-class Quick(TinyTasks):
-    """Gives no images at all, at once."""
-
-    def sample_each(self, split: Split, spec: EpisodeSpec, generators: Sequence[np.random.Generator]) -> Episodes:
-        one = self.sample(split, len(generators), spec, generators[0])
-        return Episodes(support_x=one.support_x * 0, support_y=one.support_y, query_x=one.query_x, query_y=one.query_y)
+class Opened(TinyTasks):
+    @cached_property
+    def data(self) -> object:
+        return object()
 
 
-class Brighter(Quick):
-    def sample(self, *given: Any) -> Episodes:
-        one = super().sample(*given)
-        return Episodes(support_x=one.support_x + 9, support_y=one.support_y, query_x=one.query_x, query_y=one.query_y)
+class Old(TinyTasks):
+    def sample(self, split: Any, n_tasks: int, spec: Any, generator: Any) -> Any:
+        raise AssertionError
 
 
-class BrighterAtOnce(Brighter, Quick):
-    sample_each = Quick.sample_each
+def test_what_was_opened_is_not_sent_to_workers() -> None:
+    source = Opened()
+    assert source.data
+    assert source.__getstate__() == {"noise": 0.7, "scale": 1.0}
 
 
-def drawn(source: TinyTasks) -> Episodes:
-    return source.sample_each("train", SPEC, [Seeds(i).numpy("tasks") for i in range(4)])
+def test_check_draws_a_task_of_every_split() -> None:
+    drawn: list[Any] = []
+
+    class Watched(TinyTasks):
+        def sample(self, *given: Any) -> Any:
+            drawn.append(given[0])
+            return super().sample(*given)
+
+    assert Watched().check() == "10 train, 10 validation, 10 test classes of 1x8x8 images"
+    assert drawn == ["train", "validation", "test"]
 
 
-def test_the_default_is_one_task_of_each_generator() -> None:
-    together = drawn(TinyTasks())
-    for i in range(4):
-        alone = TinyTasks().sample("train", 1, SPEC, Seeds(i).numpy("tasks"))
-        assert together[i : i + 1].support_x.equal(alone.support_x)
-        assert together[i : i + 1].query_x.equal(alone.query_x)
-
-
-def test_a_subclass_with_its_own_sample_is_drawn_from_by_it() -> None:
-    assert not drawn(Quick()).support_x.any()
-    assert drawn(Brighter()).support_x.mean() > 5
-    assert not drawn(BrighterAtOnce()).support_x.any()
+def test_a_source_of_the_old_signature_is_refused_with_the_new_one() -> None:
+    registry = Registry()
+    registry.add("tasks", Old())
+    told = (
+        r"its sample\(split, n_tasks, spec, generator\) cannot be called as hnas\.TaskSource\.sample\(split, spec, gen"
+    )
+    with pytest.raises(PluginError, match=told):
+        registry.create("tasks", "object:Old")

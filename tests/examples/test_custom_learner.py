@@ -35,7 +35,7 @@ def test_the_gradient_is_the_way_down_on_all_images():
     seeds = hnas.Seeds(0)
     learner = reptile(inner_steps=3, inner_lr=0.2)
     state = learner.init(supernet, seeds.torch("init"))
-    episodes = tasks.sample("train", 1, hnas.EpisodeSpec(n_way=3, k_shot=1, n_query=2), seeds.numpy("tasks"))
+    episodes = tasks.sample("train", hnas.EpisodeSpec(n_way=3, k_shot=1, n_query=2), [seeds.numpy("tasks")])
     progress = hnas.Progress(iteration=0, iterations_per_epoch=4, epochs=1)
     gradient, _ = learner.gradient(supernet, state, episodes, arch, progress)
 

@@ -236,7 +236,8 @@ class LearnerConformance(Conformance[MetaLearner]):
         return {k: v.clone() for k, v in state.items()}
 
     def _episodes(self, split: Split, n: int | None = None, iteration: int = 0) -> Episodes:
-        return self.tasks().sample(split, n or self.batch, self.spec, Seeds(0).numpy(split, iteration))
+        generators = [Seeds(0).numpy(split, iteration, i) for i in range(n or self.batch)]
+        return self.tasks().sample(split, self.spec, generators)
 
     def _progress(self, iteration: int, episodes: Episodes) -> Progress:
         per_epoch = max(1, self.iterations // EPOCHS)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
 from attrs import evolve
 
+from hnas.discovery.loading import mismatch
 from hnas.episode import TENSORS, Episodes, EpisodeSpec
 from hnas.errors import DataError
 from hnas.seeds import Seeds
@@ -44,6 +46,8 @@ class TasksConformance(Conformance[TaskSource]):
         import torch
 
         source, spec = self.make(), self.spec
+        fault = mismatch(source, TaskSource)
+        expect(not fault, "sample(split, spec, generators)", fault, "draw one task from each generator, and stack them")
         for split in SPLITS:
             drawn = self._sample(source, split, 2)
             for part, each in (("support", spec.k_shot), ("query", spec.n_query)):
@@ -59,11 +63,11 @@ class TasksConformance(Conformance[TaskSource]):
                 expect(agree(y, labels), f"{part} labels {labels[0].tolist()}", y.tolist(), then)
 
     def test_one_state_of_the_generator_gives_one_batch(self) -> None:
-        """Workers draw any part of a stream of tasks, and a resumed run draws it again."""
+        """A resumed run draws the tasks again."""
         untouched = GlobalRandomness()
         for split in SPLITS:
             one, two = self._sample(self.make(), split, 3), self._sample(self.make(), split, 3)
-            then = "draw classes, images and augmentation from `generator` only"
+            then = "draw a task's classes, images and augmentation from its generator only"
             expect(_equal(one, two), f"the same {split} tasks from the same state", "others", then)
             other = self._sample(self.make(), split, 3, seed=1)
             expect(not _equal(one, other), f"other {split} tasks from another state", "the same", then)
@@ -72,14 +76,14 @@ class TasksConformance(Conformance[TaskSource]):
         untouched.expect_untouched("`sample`")
 
     def test_a_task_does_not_depend_on_those_drawn_with_it(self) -> None:
-        """Trainings draw with `sample_each` whatever a worker has to do: it must be what `sample` draws, to the bit."""
+        """Workers draw any part of a stream of tasks, as many at once as they have to."""
         source = self.make()
         for split in SPLITS:
-            together = source.sample_each(split, self.spec, [Seeds(i).numpy("conformance") for i in range(3)])
-            singly = [self._sample(source, split, 1, seed=i) for i in range(3)]
-            then = "let each generator decide one task alone, or leave `sample_each` out"
+            together = source.sample(split, self.spec, self._generators(3))
+            singly = [source.sample(split, self.spec, [generator]) for generator in self._generators(3)]
+            then = "let each generator decide one task alone"
             equal = len(together) == 3 and all(_equal(together[i : i + 1], singly[i]) for i in range(3))
-            expect(equal, f"the {split} tasks that `sample` draws from each generator", "others", then)
+            expect(equal, f"the {split} tasks that each generator gives alone", "others", then)
 
     def test_no_image_is_in_a_task_twice(self) -> None:
         """A query image that was among the support images is a test question with its answer."""
@@ -150,7 +154,10 @@ class TasksConformance(Conformance[TaskSource]):
     def _sample(
         self, source: TaskSource, split: Split, n_tasks: int, *, seed: int = 0, spec: EpisodeSpec | None = None
     ) -> Episodes:
-        return source.sample(split, n_tasks, spec or self.spec, Seeds(seed).numpy("conformance"))
+        return source.sample(split, spec or self.spec, self._generators(n_tasks, seed))
+
+    def _generators(self, n_tasks: int, seed: int = 0) -> list[np.random.Generator]:
+        return [Seeds(seed).numpy("conformance", i) for i in range(n_tasks)]
 
 
 def _equal(one: Episodes, two: Episodes) -> bool:

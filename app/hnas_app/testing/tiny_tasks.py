@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -24,14 +26,14 @@ class TinyTasks(TaskSource):
     def n_classes(self, split: Split) -> int:
         return 10
 
-    def sample(self, split: Split, n_tasks: int, spec: EpisodeSpec, generator: np.random.Generator) -> Episodes:
+    def sample(self, split: Split, spec: EpisodeSpec, generators: Sequence[np.random.Generator]) -> Episodes:
         import torch
 
         if spec.n_way > self.n_classes(split):
             raise DataError(f"tiny tasks have {self.n_classes(split)} classes, {spec.n_way} are wanted")
         patterns = np.random.default_rng(SPLITS.index(split)).normal(size=(10, 1, 8, 8))
         parts: dict[str, list[NDArray[np.float64]]] = {"support": [], "query": []}
-        for _ in range(n_tasks):
+        for generator in generators:
             classes = patterns[generator.choice(10, spec.n_way, replace=False)]
             for name, images in (("support", spec.k_shot), ("query", spec.n_query)):
                 clean = np.repeat(classes, images, axis=0)
@@ -41,7 +43,7 @@ class TinyTasks(TaskSource):
             return torch.tensor(np.stack(parts[name]), dtype=torch.float32)
 
         def labels(images: int) -> torch.Tensor:
-            return torch.arange(spec.n_way).repeat_interleave(images).expand(n_tasks, -1).contiguous()
+            return torch.arange(spec.n_way).repeat_interleave(images).expand(len(generators), -1).contiguous()
 
         return Episodes(
             support_x=stacked("support"),

@@ -134,4 +134,23 @@ def construct(registered: Registered, options: Any = None) -> Any:
     expected = interface(registered.kind)
     if not isinstance(made, expected):
         raise PluginError(f"{registered.title}: its factory made {made!r}, expected a hnas.{expected.__name__}")
+    if fault := mismatch(made, expected):
+        raise PluginError(f"{registered.title}: {fault}", hint="it was written for another version of hnas: upgrade it")
     return made
+
+
+def mismatch(made: object, expected: type) -> str:
+    """Name the first method that does not take the arguments of the interface ``expected``; else return nothing."""
+    for name in sorted(getattr(expected, "__abstractmethods__", ())):
+        if inspect.isfunction(method := getattr(expected, name)):
+            _, *given = inspect.signature(method).parameters.values()
+            found = inspect.signature(getattr(made, name))
+            try:
+                found.bind(
+                    *(p.name for p in given if p.kind != p.KEYWORD_ONLY),
+                    **{p.name: "" for p in given if p.kind == p.KEYWORD_ONLY},
+                )
+            except TypeError:
+                wanted = f"hnas.{expected.__name__}.{name}({', '.join(p.name for p in given)})"
+                return f"its {name}({', '.join(found.parameters)}) cannot be called as {wanted}"
+    return ""

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from attrs import field, frozen, validators
 
 from hnas.episode import Episodes
 from hnas.layer import Shape
 from hnas.settings import positive
-from hnas.task_source import TaskSource
 
 if TYPE_CHECKING:
     import numpy as np
@@ -84,17 +82,15 @@ class PictureTask:
         )
 
 
-class PictureSource(TaskSource):
-    """A task source whose one task is a folder of the user's pictures.
+class PictureSource(Protocol):
+    """What a task source has whose one task is a folder of the user's pictures.
 
     Made by the command line with the options ``root`` and those of a `Preparation`.
     """
 
-    @abstractmethod
     def task(self) -> PictureTask:
         """Return the task. Raises `DataError` where the folder is none: what is needed, and what was found."""
 
-    @abstractmethod
     def read(self, path: Path) -> NDArray[np.float32]:
         """Return one picture as an image (C, H, W). Raises `DataError` where it cannot be read or decoded.
 

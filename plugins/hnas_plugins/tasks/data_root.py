@@ -1,10 +1,11 @@
-"""Where a data set is read from."""
+"""Where a data set is read from, and what is there."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
 
+from hnas.errors import DataError
 from hnas.toolkit.home import home
 
 
@@ -18,3 +19,16 @@ def data_root(given: str, name: str) -> Path:
         return inner if (inner := folder / name).is_dir() else folder
     data = os.environ.get("HNAS_DATA")
     return (Path(data).expanduser() if data else home() / "data") / name
+
+
+def held(root: Path, what: str, hint: str) -> str:
+    """Return the first names in a folder, for a message. Raises `DataError` if there is no such folder."""
+    if not root.is_dir():
+        raise DataError(f"{what}: there is no folder {root}", hint=hint)
+    return ", ".join(sorted(p.name for p in root.iterdir())[:6]) or "nothing"
+
+
+def fingerprint(path: Path) -> list[object]:
+    """Return, as JSON, what changes when a file does: where it is, its size and time."""
+    status = path.stat()
+    return [str(path.resolve()), status.st_size, status.st_mtime_ns]

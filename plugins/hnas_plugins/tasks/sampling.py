@@ -1,4 +1,4 @@
-"""Drawing tasks: which classes, which images, and the tensors that they become. Vectorised over tasks."""
+"""Drawing tasks: which classes, which images, and the tensors that they become."""
 
 from __future__ import annotations
 
@@ -16,57 +16,49 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Indices = NDArray[np.int64]
-FEW_ROWS = 32
-"""Up to so many rows plain Python is faster than vector operations over them; the numbers drawn are the same."""
 
 
 def draw_distinct(generator: np.random.Generator, rows: int, population: int | Indices, count: int) -> Indices:
     """Draw ``count`` distinct numbers below ``population`` in random order, for each of ``rows``: (rows, count).
 
-    ``population`` may differ from row to row. Floyd's algorithm gives every subset the same chance in ``count`` vector
-    operations, however large the population; shuffling gives every order the same chance.
+    ``population`` may differ from row to row. Floyd's algorithm gives every subset the same chance, however large the
+    population; shuffling gives every order the same chance.
     """
     if not count:
         return np.empty((rows, 0), np.int64)
     last = (population - count) + np.arange(count)[:, None]
     candidates = generator.integers(np.broadcast_to(last + 1, (count, rows)))
-    if rows <= FEW_ROWS:
-        firsts = np.broadcast_to(last[0], rows).tolist()
-        drawn = np.array([_floyd(own, first) for own, first in zip(candidates.T.tolist(), firsts, strict=True)])
-        drawn = drawn.reshape(rows, count)
-    else:
-        drawn = np.empty((rows, count), np.int64)
-        for i in range(count):
-            taken = (drawn[:, :i] == candidates[i][:, None]).any(axis=1)
-            drawn[:, i] = np.where(taken, last[i], candidates[i])
-    return generator.permuted(drawn, axis=1)
+    firsts = np.broadcast_to(last[0], rows).tolist()
+    drawn = [_floyd(own, first) for own, first in zip(candidates.T.tolist(), firsts, strict=True)]
+    return generator.permuted(np.array(drawn).reshape(rows, count), axis=1)
 
 
 def _floyd(candidates: Sequence[int], last: int) -> list[int]:
-    """Do what the vector operations do, for one row: where a number is taken, the i-th takes ``last`` + i."""
+    """Return one row: if a number is taken already, the i-th candidate becomes ``last`` + i."""
     drawn: dict[int, None] = {}
     for i, candidate in enumerate(candidates):
         drawn[candidate if candidate not in drawn else last + i] = None
     return list(drawn)
 
 
-def draw_classes(generator: np.random.Generator, n_tasks: int, n_classes: int, spec: EpisodeSpec, what: str) -> Indices:
-    """Draw the classes of each task: (n_tasks, n_way). ``what`` names the split in the `DataError`."""
+def draw_classes(generator: np.random.Generator, n_classes: int, spec: EpisodeSpec, what: str) -> Indices:
+    """Draw the classes of a task: (n_way,). ``what`` names the split in the `DataError`."""
     if spec.n_way > n_classes:
         raise DataError(
             f"{what} has {n_classes} classes, a {spec.n_way}-way task needs {spec.n_way}",
             hint=f"choose task.n_way of at most {n_classes}",
         )
-    return draw_distinct(generator, n_tasks, n_classes, spec.n_way)
+    classes: Indices = draw_distinct(generator, 1, n_classes, spec.n_way)[0]
+    return classes
 
 
 def draw_images(
-    generator: np.random.Generator, n_tasks: int, n_images: int | Indices, spec: EpisodeSpec, what: str
+    generator: np.random.Generator, n_images: int | Indices, spec: EpisodeSpec, what: str
 ) -> tuple[Indices, Indices]:
-    """Draw, for every class of every task, its support and query images out of the ``n_images`` that it has.
+    """Draw, for every class of a task, its support and query images out of the ``n_images`` that it has.
 
-    ``n_images`` is one number for all, or (n_tasks, n_way). Returns (n_tasks, n_way, k_shot) and (n_tasks, n_way,
-    n_query), no image twice for a class of a task.
+    ``n_images`` is one number for all, or (n_way,). Returns (n_way, k_shot) and (n_way, n_query), no image twice for a
+    class.
     """
     count = spec.k_shot + spec.n_query
     fewest = int(np.min(n_images))
@@ -77,9 +69,8 @@ def draw_images(
             if spec.k_shot < fewest
             else f"choose task.k_shot below {fewest}",
         )
-    population = n_images if isinstance(n_images, int) else n_images.reshape(-1)
-    drawn = draw_distinct(generator, n_tasks * spec.n_way, population, count).reshape(n_tasks, spec.n_way, count)
-    return drawn[:, :, : spec.k_shot], drawn[:, :, spec.k_shot :]
+    drawn = draw_distinct(generator, spec.n_way, n_images, count)
+    return drawn[:, : spec.k_shot], drawn[:, spec.k_shot :]
 
 
 @frozen(kw_only=True, eq=False)
@@ -105,22 +96,21 @@ class Drawn:
 
 def draw_tasks(
     generators: Sequence[np.random.Generator],
-    n_tasks: int,
     n_classes: int,
     n_images: int | Indices,
     spec: EpisodeSpec,
     what: str,
 ) -> Drawn:
-    """Draw ``n_tasks`` tasks from each of ``generators``; one's do not depend on the others.
+    """Draw one task from each generator.
 
     ``n_images`` is what every class has, or (n_classes,). Raises `DataError` as `draw_classes` and `draw_images` do.
     """
     drawn = []
     for generator in generators:
-        classes = draw_classes(generator, n_tasks, n_classes, spec, what)
+        classes = draw_classes(generator, n_classes, spec, what)
         of_class = n_images if isinstance(n_images, int) else n_images[classes]
-        drawn.append((classes, *draw_images(generator, n_tasks, of_class, spec, what)))
-    classes, support, query = drawn[0] if len(drawn) == 1 else map(np.concatenate, zip(*drawn, strict=True))
+        drawn.append((classes, *draw_images(generator, of_class, spec, what)))
+    classes, support, query = map(np.stack, zip(*drawn, strict=True))
     return Drawn(classes=classes, support=support, query=query)
 
 

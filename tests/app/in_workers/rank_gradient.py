@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import attrs
@@ -29,8 +30,8 @@ PROGRESS = Progress(iteration=3, iterations_per_epoch=4, epochs=1)
 class DoubleTasks(TinyTasks):
     """The same tasks in float64."""
 
-    def sample(self, split: Split, n_tasks: int, spec: EpisodeSpec, generator: np.random.Generator) -> Episodes:
-        drawn = super().sample(split, n_tasks, spec, generator)
+    def sample(self, split: Split, spec: EpisodeSpec, generators: Sequence[np.random.Generator]) -> Episodes:
+        drawn = super().sample(split, spec, generators)
         return attrs.evolve(drawn, support_x=drawn.support_x.double(), query_x=drawn.query_x.double())
 
 

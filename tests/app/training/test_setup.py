@@ -9,8 +9,10 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import attrs
+import numpy as np
 import pytest
 import tiny_tasks
 import torch
@@ -31,8 +33,8 @@ class Counted(type(tiny_setup().tasks)):  # type: ignore[misc]
 
     drawn = 0
 
-    def sample(self, *args: object) -> Episodes:
-        self.drawn += 1
+    def sample(self, *args: Any) -> Episodes:
+        self.drawn += len(args[-1])
         return super().sample(*args)
 
 
@@ -83,8 +85,8 @@ def test_tasks_are_drawn_in_another_thread_before_they_are_asked_for() -> None:
     threads: list[str] = []
 
     class Watched(type(tiny_setup().tasks)):  # type: ignore[misc]
-        def sample(self, *args: object) -> Episodes:
-            threads.append(threading.current_thread().name)
+        def sample(self, *args: Any) -> Episodes:
+            threads.extend([threading.current_thread().name] * len(args[-1]))
             return super().sample(*args)
 
     setup = attrs.evolve(tiny_setup(), prefetch=True, tasks=Watched())
@@ -109,11 +111,9 @@ def test_the_last_batch_is_remembered() -> None:
 def test_single_tasks_are_remembered_within_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
     """Candidates that are scored in part need other parts of the same tasks. Training never draws one again."""
     setup = tiny_setup()
-    drawn: list[str] = []
+    drawn: list[np.random.Generator] = []
     real = type(setup.tasks).sample
-    monkeypatch.setattr(
-        type(setup.tasks), "sample", lambda self, split, *a: drawn.append(split) or real(self, split, *a)
-    )
+    monkeypatch.setattr(type(setup.tasks), "sample", lambda *a: drawn.extend(a[-1]) or real(*a))
     whole = setup.episodes("validation", "search", range(4), 2)
     assert same(setup.episodes("validation", "search", [2, 0], 2), Episodes.gather([whole[2:3], whole[0:1]], 2))
     assert len(drawn) == 4

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from hnas import DataError
-from hnas_plugins.tasks.array_cache import Allocate, Images, Prepared, cached, digest, prepared, release
+from hnas_plugins.tasks.images.array_cache import Allocate, Images, Prepared, cached, digest, prepared, release
 
 IMAGES = np.arange(5000, dtype=np.uint8).reshape(5, 10, 100)
 
@@ -124,7 +124,7 @@ def test_a_home_that_cannot_be_written_is_done_without(folder: Path):
 
 def test_processes_that_start_at_once_all_get_the_array(folder: Path):
     program = (
-        "import numpy as np; from hnas_plugins.tasks.array_cache import cached\n"
+        "import numpy as np; from hnas_plugins.tasks.images.array_cache import cached\n"
         "make = lambda: (np.full((400, 28, 28), 7, np.uint8), {'n': 400})\n"
         "for _ in range(20):\n"
         "    a, r = cached('things', 'key', make); assert a.sum() == 7 * 400 * 784 and r == {'n': 400}\n"
@@ -228,7 +228,7 @@ def test_an_interrupted_preparation_leaves_nothing_and_begins_again(folder: Path
 
 PROGRAM = """
 import os, sys, time
-from hnas_plugins.tasks.array_cache import prepared
+from hnas_plugins.tasks.images.array_cache import prepared
 def fill(allocate):
     print("filling", flush=True)
     array = allocate((400, 28, 28)); array[:200] = 7; time.sleep({seconds}); array[200:] = 7
@@ -296,7 +296,7 @@ def test_a_full_disk_is_told_and_kills_nobody(small_disk: Path):
 def test_a_limit_on_the_size_of_files_is_told(folder: Path):
     program = (
         "import resource, signal; from hnas import DataError\n"
-        "from hnas_plugins.tasks.array_cache import prepared\n"
+        "from hnas_plugins.tasks.images.array_cache import prepared\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))\n"
         "try: prepared('things', 'key', lambda allocate: {'a': allocate((2 << 20,)).sum()}, what='the things')\n"
         "except DataError as cause: print(cause)\n"

@@ -16,15 +16,17 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from attrs import evolve
 
 from hnas import DataError, EpisodeSpec
 from hnas.episode import Episodes
 from hnas.task_source import SPLITS, Split
 from hnas.testing import TasksConformance
-from hnas_plugins.tasks import cifar, cifar_files, cifar_reader
-from hnas_plugins.tasks.cifar import Cifar, CifarOptions, cifar_fs, fc100
-from hnas_plugins.tasks.cifar_reader import read_cifar
-from hnas_plugins.tasks.cifar_splits import classes, labels, superclasses
+from hnas_plugins.tasks.cifar import files, pickled, reader
+from hnas_plugins.tasks.cifar import source as cifar
+from hnas_plugins.tasks.cifar.reader import read_cifar
+from hnas_plugins.tasks.cifar.source import Cifar, CifarOptions, cifar_fs, fc100
+from hnas_plugins.tasks.cifar.splits import classes, labels, superclasses
 
 NAMES = [c.name for c in classes()]
 COARSE = [superclasses().index(c.superclass) for c in classes()]
@@ -100,9 +102,29 @@ def write_folder(root: Path, content: Content, write: Callable[[Any], bytes] = p
     return root
 
 
-def write_tar(root: Path, members: dict[str, bytes], kind: bytes = tarfile.REGTYPE) -> Path:
+def binary(content: Content) -> dict[str, bytes]:
+    """Write the binary release's files: coarse label, fine label and image of each picture; names line by line."""
+
+    def records(part: dict[str, Any]) -> bytes:
+        columns = [np.array(part[key], np.uint8)[:, None] for key in ("coarse_labels", "fine_labels")]
+        return np.concatenate([*columns, part["data"]], 1).tobytes()
+
+    names = {f"{key}.txt": "\n".join([*listed, ""]).encode() + b"\n" for key, listed in content["meta"].items()}
+    return {"train.bin": records(content["train"]), "test.bin": records(content["test"]), **names}
+
+
+def write_binary(folder: Path, members: dict[str, bytes]) -> Path:
+    folder.mkdir(parents=True)
+    for name, value in members.items():
+        (folder / name).write_bytes(value)
+    return folder
+
+
+def write_tar(
+    root: Path, members: dict[str, bytes], kind: bytes = tarfile.REGTYPE, name: str = "cifar-100-python.tar.gz"
+) -> Path:
     root.mkdir(exist_ok=True)
-    with tarfile.open(root / "cifar-100-python.tar.gz", "w:gz", compresslevel=1) as archive:
+    with tarfile.open(root / name, "w:gz", compresslevel=1) as archive:
         for name, content in members.items():
             member = tarfile.TarInfo(name)
             member.size, member.type = len(content) * (kind == tarfile.REGTYPE), kind
@@ -130,7 +152,7 @@ def source(request: pytest.FixtureRequest, unpacked: Path) -> Cifar:
 
 def sample(source: Cifar, split: Split = "train", seed: int = 0, n_tasks: int = 20, **size: int) -> Episodes:
     spec = EpisodeSpec(**{"n_way": 5, "k_shot": 2, "n_query": 3, **size})
-    return source.sample(split, n_tasks, spec, np.random.default_rng(seed))
+    return source.sample(split, spec, [np.random.default_rng((seed, i)) for i in range(n_tasks)])
 
 
 def spelled(x: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
@@ -249,7 +271,7 @@ def test_images_stand_by_class_training_images_first(unpacked: Path):
 
 
 def test_many_images_are_copied_in_parts(unpacked: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(cifar_reader, "_ROWS", 7)
+    monkeypatch.setattr(reader, "_ROWS", 7)
     again = write_folder(tmp_path, drawn())
     assert np.array_equal(read_cifar(again).images, read_cifar(unpacked).images)
 
@@ -257,7 +279,11 @@ def test_many_images_are_copied_in_parts(unpacked: Path, tmp_path: Path, monkeyp
 def test_every_layout_gives_the_same(unpacked: Path, members: dict[str, bytes], tmp_path: Path):
     expected = read_cifar(unpacked).images
     dotted = {f"./{name}": content for name, content in members.items()}
+    in_folder = {f"cifar-100-binary/{name}": value for name, value in binary(drawn()).items()}
     roots = [
+        write_binary(tmp_path / "binary" / "cifar-100-binary", binary(drawn())).parent,
+        write_binary(tmp_path / "binary itself", binary(drawn())),
+        write_tar(tmp_path / "binary tar", in_folder, name="cifar-100-binary.tar.gz"),
         unpacked / "cifar-100-python",
         write_tar(tmp_path / "tar", members),
         write_tar(tmp_path / "dotted", dotted),
@@ -267,7 +293,25 @@ def test_every_layout_gives_the_same(unpacked: Path, members: dict[str, bytes], 
         ),
     ]
     for root in roots:
-        assert np.array_equal(read_cifar(root).images, expected), root
+        found = read_cifar(root)
+        assert np.array_equal(found.images, expected), root
+        assert (found.train_counts.tolist(), found.test_counts.tolist()) == ([6] * 100, [2] * 100)
+
+
+@pytest.mark.parametrize("make", [fc100, cifar_fs])
+def test_tasks_do_not_depend_on_the_release(make: Callable[..., Cifar], unpacked: Path, tmp_path: Path):
+    write_binary(tmp_path / "cifar-100-binary", binary(drawn()))
+    for split in SPLITS:
+        one, other = (sample(make(CifarOptions(root=str(root))), split) for root in (unpacked, tmp_path))
+        assert torch.equal(one.support_x, other.support_x)
+        assert torch.equal(one.query_x, other.query_x)
+
+
+def test_an_incomplete_release_leaves_it_to_the_other(tmp_path: Path):
+    write_binary(tmp_path / "cifar-100-binary", {"train.bin": b""})
+    with pytest.raises(DataError, match="cifar-100-binary is incomplete, it has no file test"):
+        read_cifar(tmp_path)
+    assert len(read_cifar(write_folder(tmp_path, drawn())).images) == 800
 
 
 def test_an_incomplete_folder_leaves_it_to_the_archive(members: dict[str, bytes], tmp_path: Path):
@@ -288,7 +332,7 @@ def test_both_sources_share_what_the_first_has_read(unpacked: Path, hnas_home: P
 
 def test_a_second_start_opens_no_pickle(unpacked: Path, monkeypatch: pytest.MonkeyPatch):
     read_cifar(unpacked)
-    monkeypatch.setattr(cifar_reader, "read_pickle", None)
+    monkeypatch.setattr(pickled, "read_pickle", None)
     assert len(read_cifar(unpacked).images) == 800
 
 
@@ -353,7 +397,7 @@ def test_a_hostile_file_is_refused_and_runs_nothing(
 
 
 def test_an_archive_that_unpacks_without_end_is_left_early(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(cifar_files, "MAX_BYTES", 1 << 20)
+    monkeypatch.setattr(files, "MAX_BYTES", 1 << 20)
     for name in ("train", "file.txt~"):
         root = write_tar(tmp_path / name, {f"cifar-100-python/{name}": bytes(8 << 20)})
         with pytest.raises(DataError, match="it unpacks to more than"):
@@ -365,7 +409,7 @@ def test_an_archive_that_unpacks_without_end_is_left_early(tmp_path: Path, monke
 
 def test_a_long_header_of_a_member_is_bounded_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """`tarfile` reads extended headers into memory whole, whatever size they claim."""
-    monkeypatch.setattr(cifar_files, "MAX_BYTES", 1 << 20)
+    monkeypatch.setattr(files, "MAX_BYTES", 1 << 20)
     with tarfile.open(tmp_path / "cifar-100-python.tar.gz", "w:gz", format=tarfile.PAX_FORMAT) as archive:
         member = tarfile.TarInfo("cifar-100-python/train")
         member.pax_headers = {"comment": "a" * (8 << 20)}
@@ -444,6 +488,46 @@ def test_content_that_is_not_cifar_100_is_told(change: Change, told: str, tmp_pa
     assert caught.value.hint
 
 
+BROKEN_BINARY: dict[str, tuple[Callable[[bytes], bytes], str]] = {
+    "train.bin": (
+        lambda b: b[:-1],
+        "train.bin: it is damaged or cut short: it has 1844399 bytes, expected 3074",
+    ),
+    "test.bin": (lambda b: b"", "test.bin: it is damaged or cut short: it has 0 bytes"),
+    "test.bin, a class": (
+        lambda b: b[:1] + b"\x64" + b[2:],
+        "test.bin: fine_labels has labels from 0 to 100, exp",
+    ),
+    "train.bin, labels": (lambda b: b[:1] + bytes([b[1] ^ 1]) + b[2:], "1 of 600 images have a superclass that their"),
+    "train.bin, shifted": (
+        lambda b: b[-1:] + b[:-1],
+        r"train.bin: (coarse|fine)_labels has labels from",
+    ),
+    "fine_label_names.txt": (lambda b: b[::-1], "fine_label_names.txt: fine_label_names has 100 names, beginning with"),
+    "coarse_label_names.txt": (
+        lambda b: b"",
+        "coarse_label_names.txt: coarse_label_names has no names; expected",
+    ),
+}
+
+
+@pytest.mark.parametrize("broken", BROKEN_BINARY)
+def test_a_damaged_file_of_the_binary_release_is_told_by_name(broken: str, tmp_path: Path):
+    members, (change, told) = binary(drawn()), BROKEN_BINARY[broken]
+    name = broken.partition(",")[0]
+    members[name] = change(members[name])
+    in_folder = {f"cifar-100-binary/{name}": value for name, value in members.items()}
+    roots = [
+        write_binary(tmp_path / "folder" / "cifar-100-binary", members).parent,
+        write_tar(tmp_path / "tar", in_folder, name="cifar-100-binary.tar.gz"),
+    ]
+    for root in roots:
+        with pytest.raises(DataError, match=told) as caught:
+            read_cifar(root)
+        assert str(root) in str(caught.value)
+        assert "hnas data fetch fc100" in (caught.value.hint or "")
+
+
 def test_a_class_without_images_is_named(tmp_path: Path):
     content = drawn()
     for name in PER_CLASS:
@@ -477,8 +561,12 @@ def test_other_files_are_told_from_the_official_ones(unpacked: Path, monkeypatch
     shape = "100 classes x 8 images of 32x32 in colour"
     assert source.check() == f"{shape}, NOT the official files: results may not compare"
     checksums = {n: hashlib.md5((unpacked / "cifar-100-python" / n).read_bytes()).hexdigest() for n in drawn()}
-    monkeypatch.setattr(cifar_reader, "OFFICIAL", checksums)
-    assert fc100(CifarOptions(root=str(write_folder(tmp_path, drawn())))).check() == f"{shape}, the official files"
+    in_binary = {n: hashlib.sha256(v).hexdigest() for n, v in binary(drawn()).items() if n.endswith(".bin")}
+    releases = evolve(files.BINARY, checksums=in_binary), evolve(files.PICKLED, checksums=checksums)
+    monkeypatch.setattr(files, "RELEASES", releases)
+    write_binary(tmp_path / "binary", binary(drawn()))
+    for root in (write_folder(tmp_path / "pickled", drawn()), tmp_path / "binary"):
+        assert fc100(CifarOptions(root=str(root))).check() == f"{shape}, the official files"
 
 
 def test_the_default_root_follows_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
@@ -489,11 +577,12 @@ def test_the_default_root_follows_the_environment(monkeypatch: pytest.MonkeyPatc
     assert fc100().root == cifar_fs().root == tmp_path / "sets" / "cifar-100"
 
 
-def test_what_fetch_downloads_is_what_the_reader_looks_for(members: dict[str, bytes], tmp_path: Path):
+def test_what_fetch_downloads_is_what_the_reader_looks_for(tmp_path: Path):
     (file,) = fc100(CifarOptions(root=str(tmp_path))).remote_files()
-    assert (file.url, file.max_bytes) == ("https://www.cs.toronto.edu/~kriz/cifar-100-python.tar.gz", 169_001_437)
-    write_tar(tmp_path, members)
+    assert (file.url, file.max_bytes) == ("https://www.cs.toronto.edu/~kriz/cifar-100-binary.tar.gz", 168_513_733)
+    write_tar(tmp_path, {f"cifar-100-binary/{n}": v for n, v in binary(drawn()).items()}, name=file.path.name)
     assert file.path.is_file()
+    assert len(read_cifar(tmp_path).images) == 800
     assert file.mismatch(file.path) is not None
     assert file.md5
     assert file.sha256

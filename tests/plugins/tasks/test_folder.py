@@ -19,9 +19,9 @@ from PIL import Image, features
 from hnas import DataError, EpisodeSpec
 from hnas.episode import Episodes
 from hnas.task_source import SPLITS, Split
-from hnas_plugins.tasks import folder_reader
-from hnas_plugins.tasks.folder import Folder, FolderOptions
-from hnas_plugins.tasks.folder_splits import random_split, split_sizes
+from hnas_plugins.tasks.folder import reader
+from hnas_plugins.tasks.folder.source import Folder, FolderOptions
+from hnas_plugins.tasks.folder.splits import random_split, split_sizes
 
 NAMES = [f"class {i:02d}" for i in range(15)]
 
@@ -49,7 +49,7 @@ def source(root: Path | str, **options: Any) -> Folder:
 
 def sample(source: Folder, split: Split = "train", seed: int = 0, n_tasks: int = 20, **size: int) -> Episodes:
     spec = EpisodeSpec(**{"n_way": 5, "k_shot": 1, "n_query": 2, **size})
-    return source.sample(split, n_tasks, spec, np.random.default_rng(seed))
+    return source.sample(split, spec, [np.random.default_rng((seed, i)) for i in range(n_tasks)])
 
 
 def spelled(x: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
@@ -387,7 +387,7 @@ def test_more_than_one_in_a_hundred_damaged_ends_it(tmp_path: Path, hnas_home: P
 
 def test_a_second_start_decodes_nothing_and_a_seed_needs_no_new_images(plain: Path, monkeypatch: pytest.MonkeyPatch):
     expected = sample(source(plain)).query_x
-    monkeypatch.setattr(folder_reader, "decode_into", None)
+    monkeypatch.setattr(reader, "decode_into", None)
     assert torch.equal(sample(source(plain)).query_x, expected)
     sample(source(plain, split_seed=3))
     with pytest.raises(TypeError):

@@ -15,10 +15,10 @@ import torch
 from hnas import DataError, Episodes, EpisodeSpec
 from hnas.task_source import SPLITS
 from hnas_app.training.baseline import nearest_class_mean
-from hnas_plugins.tasks import glyph_rendering
-from hnas_plugins.tasks.glyph_rendering import render
-from hnas_plugins.tasks.glyphs import Glyphs, GlyphsOptions
-from hnas_plugins.tasks.variation import Variation, vary
+from hnas_plugins.tasks.glyphs import rendering
+from hnas_plugins.tasks.glyphs.rendering import render
+from hnas_plugins.tasks.glyphs.source import Glyphs, GlyphsOptions
+from hnas_plugins.tasks.glyphs.variation import Variation, vary
 
 STILL = GlyphsOptions(rotation=0, scale=0, shear=0, shift=0, elastic=0)
 
@@ -30,7 +30,8 @@ def glyphs(hnas_home: Path) -> Glyphs:
 
 def sample(source: Glyphs, seed: int = 0, split: str = "train", **size: int) -> Episodes:
     n_tasks = size.pop("n_tasks", 4)
-    return source.sample(split, n_tasks, EpisodeSpec(**size), np.random.default_rng(seed))  # type: ignore[arg-type]
+    generators = [np.random.default_rng((seed, i)) for i in range(n_tasks)]
+    return source.sample(split, EpisodeSpec(**size), generators)  # type: ignore[arg-type]
 
 
 def test_there_are_some_2700_characters_in_disjoint_splits(glyphs: Glyphs):
@@ -133,8 +134,8 @@ def test_check_tells_what_is_there(glyphs: Glyphs):
 def test_rendering_is_deterministic_and_a_damaged_cache_is_rendered_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    fonts = [p for p in glyph_rendering.font_files() if "SansMono" in p.name]  # four fonts: fast
-    monkeypatch.setattr(glyph_rendering, "font_files", lambda: fonts)
+    fonts = [p for p in rendering.font_files() if "SansMono" in p.name]  # four fonts: fast
+    monkeypatch.setattr(rendering, "font_files", lambda: fonts)
     monkeypatch.setenv("HNAS_HOME", str(tmp_path))
     first = Glyphs()
     expected = sample(first).query_x
@@ -154,8 +155,8 @@ def test_fonts_that_are_missing_are_told_with_the_remedy(monkeypatch: pytest.Mon
 
 def test_options_load_without_torch_and_rendering_without_matplotlib():
     program = (
-        "import sys, hnas_plugins.tasks.glyphs, hnas_plugins.tasks.omniglot\n"
-        "from hnas_plugins.tasks.glyph_rendering import provenance\n"
+        "import sys, hnas_plugins.tasks.glyphs.source, hnas_plugins.tasks.omniglot.source\n"
+        "from hnas_plugins.tasks.glyphs.rendering import provenance\n"
         "provenance(); assert not {'torch', 'matplotlib'} & set(sys.modules)\n"
     )
     subprocess.run([sys.executable, "-c", program], check=True)

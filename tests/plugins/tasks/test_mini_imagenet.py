@@ -26,8 +26,8 @@ from hnas.episode import Episodes
 from hnas.task_source import SPLITS, Split
 from hnas.testing import TasksConformance
 from hnas_app.training.baseline import nearest_class_mean
-from hnas_plugins.tasks.mini_imagenet import MiniImageNet, MiniImageNetOptions
-from hnas_plugins.tasks.mini_imagenet_splits import classes
+from hnas_plugins.tasks.mini_imagenet.source import MiniImageNet, MiniImageNetOptions
+from hnas_plugins.tasks.mini_imagenet.splits import classes
 
 FILES: dict[Split, str] = {"train": "train", "validation": "val", "test": "test"}
 SIZES = {"train": 64, "validation": 16, "test": 20}
@@ -118,7 +118,7 @@ def source(root: Path, **options: Any) -> MiniImageNet:
 
 def sample(source: MiniImageNet, split: Split = "train", seed: int = 0, n_tasks: int = 20, **size: int) -> Episodes:
     spec = EpisodeSpec(**{"n_way": 5, "k_shot": 1, "n_query": 2, **size})
-    return source.sample(split, n_tasks, spec, np.random.default_rng(seed))
+    return source.sample(split, spec, [np.random.default_rng((seed, i)) for i in range(n_tasks)])
 
 
 @pytest.fixture(scope="module")
@@ -477,7 +477,7 @@ def test_workers_get_no_images(folders: Path):
 
 def test_options_load_neither_torch_nor_pillow():
     told = (
-        "import sys; from hnas_plugins.tasks.mini_imagenet import MiniImageNetOptions\n"
+        "import sys; from hnas_plugins.tasks.mini_imagenet.source import MiniImageNetOptions\n"
         "print(sorted({'torch', 'PIL', 'h5py'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, check=True)

@@ -20,9 +20,9 @@ from hnas.task_source import SPLITS, Split
 from hnas.testing import TasksConformance
 from hnas.toolkit.remote_file import RemoteFile
 from hnas_app.training.baseline import nearest_class_mean
-from hnas_plugins.tasks.omniglot import Omniglot, OmniglotOptions
-from hnas_plugins.tasks.omniglot_inventory import FolderPart, ZipPart, take_inventory
-from hnas_plugins.tasks.omniglot_splits import FOLDERS, characters, random_split, vinyals_split
+from hnas_plugins.tasks.omniglot.inventory import FolderPart, ZipPart, take_inventory
+from hnas_plugins.tasks.omniglot.source import Omniglot, OmniglotOptions
+from hnas_plugins.tasks.omniglot.splits import FOLDERS, characters, random_split, vinyals_split
 
 ANGELIC = "images_evaluation/Angelic"
 SPLIT_SIZES = {"train": 1028, "validation": 172, "test": 423}
@@ -98,7 +98,8 @@ def fault(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Mapping[str, by
 
 
 def sample(source: Omniglot, split: Split = "train", seed: int = 0, n_tasks: int = 20, **size: int):
-    return source.sample(split, n_tasks, EpisodeSpec(**size), np.random.default_rng(seed))
+    generators = [np.random.default_rng((seed, i)) for i in range(n_tasks)]
+    return source.sample(split, EpisodeSpec(**size), generators)
 
 
 # ---------------------------------------------------------------- splits

@@ -18,8 +18,8 @@ import pytest
 from PIL import Image
 
 from hnas.toolkit.cores import usable_cores
-from hnas_plugins.tasks import picture_decoding
-from hnas_plugins.tasks.picture_decoding import Damaged, Picture, Progress, decode_into, decode_picture, read_file
+from hnas_plugins.tasks.images import decoding
+from hnas_plugins.tasks.images.decoding import Damaged, Picture, Progress, decode_into, decode_picture, read_file
 
 RED, BLUE, WHITE = (255, 0, 0), (0, 0, 255), (255, 255, 255)
 
@@ -177,7 +177,7 @@ def test_damaged_ones_are_named_in_order_and_leave_their_place_alone(tmp_path: P
 
 
 def test_files_beyond_all_measure_are_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(picture_decoding, "MAX_BYTES", 1000)
+    monkeypatch.setattr(decoding, "MAX_BYTES", 1000)
     path = tmp_path / "huge.png"
     path.write_bytes(encoded(halves()) + bytes(5000))
     assert len(read_file(path)) == 1001
@@ -220,7 +220,7 @@ def test_an_error_of_the_source_ends_it():
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system binds no process to a core")
 def test_as_many_threads_as_cores_that_may_be_used():
     told = (
-        "import os; from hnas_app.executors import usable_cores\n"
+        "import os; from hnas.toolkit.cores import usable_cores\n"
         "os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}); print(usable_cores())"
     )
     assert subprocess.run([sys.executable, "-c", told], capture_output=True, check=True, text=True).stdout == "1\n"
@@ -231,7 +231,7 @@ def test_as_many_threads_as_cores_that_may_be_used():
 
 def progress(monkeypatch: pytest.MonkeyPatch, terminal: bool, seconds_each: float) -> None:
     now = iter(np.arange(0, 1000, seconds_each).tolist())
-    monkeypatch.setattr(picture_decoding.time, "monotonic", lambda: next(now))
+    monkeypatch.setattr(decoding.time, "monotonic", lambda: next(now))
     monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal)
     told = Progress(what="things", total=200)
     for _ in range(200):
@@ -258,7 +258,7 @@ def test_what_takes_no_second_is_not_worth_a_word(monkeypatch: pytest.MonkeyPatc
 def test_workers_are_silent(capfd: pytest.CaptureFixture):
     told = (
         "import multiprocessing\n"
-        "from hnas_plugins.tasks.picture_decoding import Progress\n"
+        "from hnas_plugins.tasks.images.decoding import Progress\n"
         "def say(): p = Progress(what='things', total=2); p._began -= 2; p.add(2)\n"
         "if __name__ == '__main__':\n"
         "    w = multiprocessing.get_context('fork').Process(target=say); w.start(); w.join(); say()\n"

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from hnas import DataError, EpisodeSpec
-from hnas_plugins.tasks.pictures import Pictures, PicturesOptions
+from hnas_plugins.tasks.pictures.source import Pictures, PicturesOptions
 
 
 def write(root: Path, counts: Mapping[str, int]) -> Path:
@@ -137,8 +137,8 @@ def test_the_digest_changes_with_a_pixel_and_with_a_name(tmp_path: Path) -> None
 
 def test_tasks_can_be_drawn_of_it_for_tests_only(tmp_path: Path) -> None:
     made, spec = source(write(tmp_path, {"a": 3, "b": 3, "c": 3})), EpisodeSpec(n_way=2, k_shot=1, n_query=2)
-    drawn = made.sample("test", 4, spec, np.random.default_rng(0))
+    drawn = made.sample("test", spec, [np.random.default_rng(i) for i in range(4)])
     assert tuple(drawn.query_x.shape) == (4, 4, 1, 8, 8)
     with pytest.raises(DataError, match="all of its pictures are one task"):
-        made.sample("train", 1, spec, np.random.default_rng(0))
+        made.sample("train", spec, [np.random.default_rng(0)])
     assert made.check() == "3 classes with 3 labelled pictures each; no query pictures"

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from hnas import DataError
-from hnas_plugins.tasks.restricted_pickle import read_pickle
+from hnas_plugins.tasks.pickles.reader import read_pickle
 
 PROTOCOLS = (2, 3, 4, 5)
 IMAGES = np.random.default_rng(0).integers(0, 256, (12, 4, 4, 3), np.uint8)

@@ -21,8 +21,8 @@ from hnas.discovery import Registry
 from hnas.task_source import SPLITS
 from hnas.testing import TasksConformance
 from hnas_app.executors import LocalProcesses
-from hnas_plugins.tasks.torchmeta_adapter import MetaDatasetTasks, TorchmetaOptions, open_torchmeta
-from hnas_plugins.tasks.torchmeta_import import INSTALL, import_torchmeta
+from hnas_plugins.tasks.torchmeta.adapter import MetaDatasetTasks, TorchmetaOptions, open_torchmeta
+from hnas_plugins.tasks.torchmeta.importing import INSTALL, import_torchmeta
 
 ROOT = Path(__file__).resolve().parents[3]
 SPEC = EpisodeSpec(n_way=3, k_shot=2, n_query=4)
@@ -98,7 +98,7 @@ def made() -> MetaDatasetTasks:
 
 
 def sample(source: MetaDatasetTasks, split: Any = "train", spec: EpisodeSpec = SPEC, seed: int = 0, n: int = 5):
-    return source.sample(split, n, spec, np.random.default_rng(seed))
+    return source.sample(split, spec, [np.random.default_rng((seed, i)) for i in range(n)])
 
 
 def same(a: Episodes, b: Episodes) -> bool:
@@ -141,8 +141,7 @@ def test_one_seed_is_one_stream_and_an_episode_does_not_depend_on_those_before()
     assert same(first, sample(source, seed=1))
     assert same(first, sample(fixed(), seed=1))
     assert not same(first, sample(source, seed=2))
-    generator = np.random.default_rng(1)
-    one_by_one = [source.sample("train", 1, SPEC, generator) for _ in range(5)]
+    one_by_one = [source.sample("train", SPEC, [np.random.default_rng((1, i))]) for i in range(5)]
     assert torch.equal(first.query_x, torch.cat([e.query_x for e in one_by_one]))
 
 
@@ -274,7 +273,7 @@ def test_too_few_classes_or_images_are_told_in_the_data_sets_own_words():
 def test_neither_the_plugin_nor_its_source_imports_torchmeta_or_torchvision():
     code = """
         import sys
-        from hnas_plugins.tasks import torchmeta_adapter as a
+        from hnas_plugins.tasks.torchmeta import adapter as a
         assert "torch" not in sys.modules
         source = a.open_torchmeta(a.TorchmetaOptions(root="nowhere"))
         print(sorted({"torchmeta", "torchvision", "torch", "h5py"} & set(sys.modules)))
@@ -303,7 +302,7 @@ TORCHVISION = """
 def test_a_torchvision_of_another_torch_is_told_the_same_way(tmp_path: Path):
     """It raises RuntimeError, no ImportError. The real one is tried in `in_torchmeta_venv`."""
     (tmp_path / "torchvision.py").write_text(textwrap.dedent(TORCHVISION))
-    code = "from hnas_plugins.tasks.torchmeta_import import import_torchmeta; import_torchmeta()"
+    code = "from hnas_plugins.tasks.torchmeta.importing import import_torchmeta; import_torchmeta()"
     told = f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n{code}"
     done = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True)
     assert "PluginError: cannot import torchmeta: RuntimeError: operator torchvision::nms does not" in done.stderr

@@ -22,7 +22,7 @@ from typing import NoReturn
 import pytest
 from attrs import frozen
 
-from hnas_plugins.tasks.torchmeta_import import INSTALL, PYTHON
+from hnas_plugins.tasks.torchmeta.importing import INSTALL, PYTHON
 
 ROOT = Path(__file__).resolve().parents[3]
 TESTS = Path(__file__).with_name("in_torchmeta_venv") / "real_torchmeta.py"
@@ -102,6 +102,6 @@ def test_it_works_with_the_real_torchmeta(environment: Environment):
 
 @pytest.mark.slow
 def test_a_real_torchvision_of_another_torch_is_told(environment: Environment):
-    code = "from hnas_plugins.tasks.torchmeta_import import import_torchmeta; import_torchmeta()"
+    code = "from hnas_plugins.tasks.torchmeta.importing import import_torchmeta; import_torchmeta()"
     done = environment.run("-c", f"import sys; sys.path.insert(0, {str(environment.mismatched)!r})\n{code}")
     assert "PluginError: cannot import torchmeta: RuntimeError: operator torchvision::nms does not" in done.stderr

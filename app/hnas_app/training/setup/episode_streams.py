@@ -70,7 +70,7 @@ class EpisodeStreams:
 
     def _draw(self, stream: Stream, indices: Sequence[int]) -> Episodes:
         generators = [self.seeds.numpy(stream.purpose, *stream.counter, i) for i in indices]
-        return self.tasks.sample_each(stream.split, stream.spec, generators)
+        return self.tasks.sample(stream.split, stream.spec, generators)
 
     @cached_property
     def _prefetcher(self) -> Prefetcher:

@@ -24,10 +24,10 @@ from hnas import DataError, Episodes, EpisodeSpec
 from hnas.task_source import SPLITS, Split, TaskSource
 from hnas_app.executors import LocalProcesses
 from hnas_app.training.baseline import nearest_class_mean
-from hnas_plugins.tasks.omniglot_inventory import take_inventory
-from hnas_plugins.tasks.omniglot_splits import characters, vinyals_split
-from hnas_plugins.tasks.torchmeta_adapter import MetaDatasetTasks, TorchmetaOptions, open_torchmeta
-from hnas_plugins.tasks.torchmeta_import import import_torchmeta
+from hnas_plugins.tasks.omniglot.inventory import take_inventory
+from hnas_plugins.tasks.omniglot.splits import characters, vinyals_split
+from hnas_plugins.tasks.torchmeta.adapter import MetaDatasetTasks, TorchmetaOptions, open_torchmeta
+from hnas_plugins.tasks.torchmeta.importing import import_torchmeta
 
 ROOT = Path(__file__).resolve().parents[4]
 SPEC = EpisodeSpec(n_way=5, k_shot=2, n_query=10)
@@ -142,7 +142,7 @@ def wrapped(root: Path, keys: tuple[str, str] = ("support", "query"), splitter: 
 def sample(
     source: TaskSource, split: Split = "train", spec: EpisodeSpec = SPEC, seed: int = 0, n: int = 10
 ) -> Episodes:
-    return source.sample(split, n, spec, np.random.default_rng(seed))
+    return source.sample(split, spec, [np.random.default_rng((seed, i)) for i in range(n)])
 
 
 def images(source: TaskSource) -> list[bytes]:
@@ -159,7 +159,7 @@ def test_torchvision_is_left_as_it_was():
     code = """
 from torchvision.datasets import utils
 before = set(vars(utils))
-from hnas_plugins.tasks.torchmeta_import import import_torchmeta
+from hnas_plugins.tasks.torchmeta.importing import import_torchmeta
 assert import_torchmeta().datasets.utils._get_confirm_token
 print(sorted(before ^ set(vars(utils))))
 """
@@ -172,7 +172,7 @@ def test_importing_says_nothing_and_happens_at_first_use_only(drawn: Path):
 import sys
 from hnas_app.executors import LocalProcesses
 from hnas.task_source import SPLITS
-from hnas_plugins.tasks.torchmeta_adapter import TorchmetaOptions, open_torchmeta
+from hnas_plugins.tasks.torchmeta.adapter import TorchmetaOptions, open_torchmeta
 source = open_torchmeta(TorchmetaOptions(root={str(drawn)!r}))
 assert not {{"torchmeta", "torchvision", "h5py"}} & set(sys.modules)
 print([source.n_classes(split) for split in SPLITS])

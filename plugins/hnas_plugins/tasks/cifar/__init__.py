@@ -1,0 +1,1 @@
+"""CIFAR-100, divided into the task sources `fc100` and `cifar-fs`."""

@@ -1,0 +1,109 @@
+"""The task sources `fc100` and `cifar-fs`: the 100 classes of CIFAR-100 at 32×32, divided in two ways."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from attrs import frozen
+
+from hnas.episode import Episodes, EpisodeSpec
+from hnas.layer import Shape
+from hnas.settings import setting
+from hnas.task_source import Origin, Split, TaskSource
+from hnas.toolkit.remote_file import RemoteFile
+from hnas_plugins.tasks.cifar.content import SIDE
+from hnas_plugins.tasks.cifar.files import BINARY
+from hnas_plugins.tasks.cifar.reader import PER_CLASS, Cifar100, read_cifar
+from hnas_plugins.tasks.cifar.splits import Division, labels
+from hnas_plugins.tasks.data_root import data_root
+from hnas_plugins.tasks.images.augmentation_options import AugmentationOptions
+from hnas_plugins.tasks.images.classes import ImageClasses
+
+_URL = f"https://www.cs.toronto.edu/~kriz/{BINARY.archive}"
+_MD5 = "03b5dce01913d631647c71ecec9e9cb8"  # as its authors record it
+_SHA256 = "58a81ae192c23a4be8b1804d68e518ed807d710a4eb253b1f2a199162a40d8ec"  # as torchvision for Ruby records it
+_SIZE = 168_513_733
+_LICENCE = "not stated; cite Krizhevsky, 2009"
+
+
+@frozen(kw_only=True)
+class CifarOptions(AugmentationOptions):
+    """Options of `fc100` and `cifar_fs`."""
+
+    root: str = setting(
+        "",
+        "folder that holds CIFAR-100, as cifar-100-binary/ or cifar-100-python/ or one of them as .tar.gz; "
+        "empty: $HNAS_DATA/cifar-100, else data/cifar-100 in hnas's home",
+    )
+
+
+class Cifar(TaskSource):
+    """CIFAR-100 at 32×32 in colour, 600 images a class: those of its training and of its test files together.
+
+    Classes stand in the order of their names. Augmentation is for training tasks only.
+    """
+
+    def __init__(self, division: Division, options: CifarOptions | None = None) -> None:
+        self._division: Division = division
+        self._options = options or CifarOptions()
+
+    @property
+    def root(self) -> Path:
+        """The folder that the data are read from, the same for both divisions."""
+        return data_root(self._options.root, "cifar-100")
+
+    @property
+    def image_shape(self) -> Shape:
+        return (3, SIDE, SIDE)
+
+    def n_classes(self, split: Split) -> int:
+        return len(labels(self._division, split))
+
+    def sample(self, split: Split, spec: EpisodeSpec, generators: Sequence[np.random.Generator]) -> Episodes:
+        augmentation = self._options if split == "train" else None
+        return self._classes(split).tasks(generators, spec, what=self._what(split), augmentation=augmentation)
+
+    def _classes(self, split: Split) -> ImageClasses:
+        members, found = np.array(labels(self._division, split)), self._read
+        return ImageClasses(images=found.images, starts=found.starts[members], counts=found.counts[members])
+
+    def _what(self, split: Split) -> str:
+        return f"{self._division}'s {split} split"
+
+    def remote_files(self) -> Sequence[RemoteFile]:
+        path = self.root / BINARY.archive
+        return [RemoteFile(url=_URL, path=path, sha256=_SHA256, md5=_MD5, licence=_LICENCE, max_bytes=_SIZE)]
+
+    def origin(self) -> Origin:
+        return Origin(path=self.root, licence=_LICENCE, how=f"hnas data fetch {self._division}")
+
+    def check(self) -> str:
+        found = self._read
+        train, test = PER_CLASS.values()
+        shape = f"{SIDE}x{SIDE} in colour"
+        if set(found.train_counts) != {train} or set(found.test_counts) != {test}:
+            fewest, most = int(found.counts.min()), int(found.counts.max())
+            counts = f"{fewest} to {most}" if fewest < most else str(most)
+            return (
+                f"{len(found.counts)} classes of {counts} images of {shape}, NOT the official CIFAR-100, which has "
+                f"{train} + {test} of each: results will not compare"
+            )
+        content = "the official files" if found.official else "NOT the official files: results may not compare"
+        return f"{len(found.counts)} classes x {train + test} images of {shape}, {content}"
+
+    @cached_property
+    def _read(self) -> Cifar100:
+        return read_cifar(self.root)
+
+
+def fc100(options: CifarOptions | None = None) -> Cifar:
+    """Return FC100 (Oreshkin et al., 2018): 12 superclasses to train with, 4 and 4, of 5 classes each."""
+    return Cifar("fc100", options)
+
+
+def cifar_fs(options: CifarOptions | None = None) -> Cifar:
+    """Return CIFAR-FS (Bertinetto et al., 2019): 64 classes to train with, 16 and 20, of whatever superclass."""
+    return Cifar("cifar-fs", options)

@@ -1,0 +1,208 @@
+"""Find the classes of a user's own folder and the pictures in them, without opening any."""
+
+from __future__ import annotations
+
+import os
+import unicodedata
+from collections.abc import Iterator
+from pathlib import Path
+
+from attrs import field, frozen, mutable
+
+from hnas.errors import DataError, first_few
+from hnas.task_source import SPLITS, Split
+from hnas_plugins.tasks.folder.splits import FEWEST
+from hnas_plugins.tasks.images.decoding import SUFFIXES
+
+HINT = (
+    "expected is a sub-folder for each class with its pictures directly in it, such as DIR/cat/1.jpg; "
+    "or DIR/train, DIR/val and DIR/test, each with such sub-folders"
+)
+_SPLIT_FOLDERS: dict[Split, tuple[str, ...]] = {
+    "train": ("train",),
+    "validation": ("val", "validation"),
+    "test": ("test",),
+}
+
+
+@frozen(kw_only=True)
+class ClassFolder:
+    """A class: a folder, and the pictures directly in it."""
+
+    name: str
+    path: Path
+    split: Split | None
+    """Where the folder says it."""
+    files: tuple[tuple[str, int, int], ...]
+    """Names in order, sizes in bytes, times of the last change."""
+
+
+@frozen(kw_only=True)
+class Inventory:
+    """All classes that have pictures, and what else is there."""
+
+    root: Path
+    classes: tuple[ClassFolder, ...]
+    """In the order of their names; where the folder says the split, first those for training, and test last."""
+    others: int
+    """Files that were passed over: hidden, not named like pictures, or not in the folder of a class."""
+    bare: tuple[str, ...]
+    """Folders without pictures, and what they hold instead."""
+
+    @property
+    def given(self) -> bool:
+        """Whether the folder says which classes are for what."""
+        return self.classes[0].split is not None
+
+    @property
+    def fingerprint(self) -> object:
+        """What changes when a picture does, as JSON."""
+        return [str(self.root.resolve()), [[str(c.path.relative_to(self.root)), c.files] for c in self.classes]]
+
+
+def take_inventory(root: Path) -> Inventory:
+    """List the classes below ``root``. Raises `DataError` where it is not laid out as expected.
+
+    Links to folders and files are followed; a folder may be reached by one way only, and must not lead back up.
+    """
+    try:
+        return _take_inventory(root)
+    except OSError as cause:
+        raise _refuse(f"{shown(str(cause.filename or root))}: {cause.strerror or cause}") from cause
+
+
+def class_folders(root: Path, folder: Path) -> tuple[list[ClassFolder], list[str]]:
+    """Return the classes right in ``folder``, which is in ``root``, and a sentence on each sub-folder without pictures.
+
+    Raises `DataError` as `take_inventory` does, and `OSError`.
+    """
+    finds = _Finds()
+    return list(_scan(root, folder, None, finds)), finds.bare
+
+
+def shown(name: str) -> str:
+    """Return a file's name as it can be printed: bytes that are no text come as escapes."""
+    return name.encode("utf-8", "backslashreplace").decode()
+
+
+@mutable
+class _Finds:
+    """What a scan has come upon so far."""
+
+    real: dict[Path, str] = field(factory=dict)
+    """The folders behind the links, by where they really are."""
+    others: int = 0
+    bare: list[str] = field(factory=list)
+
+
+def _take_inventory(root: Path) -> Inventory:
+    if not root.is_dir():
+        raise _refuse(f"{root} is a file, not a folder" if root.exists() else f"there is no folder {root}")
+    finds, found = _Finds(), list[ClassFolder]()
+    splits = _split_folders(root)
+    for split, path in splits.items():
+        found += _scan(root, path, split, finds)
+    if not splits:
+        found = list(_scan(root, root, None, finds))
+    if not found:
+        bare = f"; {first_few(finds.bare)}" if finds.bare else ""
+        raise _refuse(f"{root} has no sub-folders of pictures; {finds.others} other files are in it{bare}")
+    inventory = Inventory(root=root, classes=tuple(found), others=finds.others, bare=tuple(finds.bare))
+    _require_splits(inventory)
+    return inventory
+
+
+def _split_folders(root: Path) -> dict[Split, Path]:
+    """Return the folder of each split, or nothing where ``root`` holds classes; a class may be called train, too."""
+    there = {s: [root / n for n in names if (root / n).is_dir()] for s, names in _SPLIT_FOLDERS.items()}
+    present = {split: paths[0] for split, paths in there.items() if paths}
+    if len(there["validation"]) > 1:
+        raise _refuse(f"{root} has both val and validation")
+    if len(present) == len(SPLITS):
+        return present
+    for path in present.values():
+        with os.scandir(path) as entries:
+            if any(e.is_dir() for e in entries) and not any(_is_picture(p.name) for p in path.iterdir()):
+                missing = [_SPLIT_FOLDERS[s][0] for s in SPLITS if s not in present]
+                has = " and ".join(p.name for p in present.values())
+                raise _refuse(f"{root} has {has} with sub-folders, but no {' and no '.join(missing)}")
+    return {}
+
+
+def _scan(root: Path, folder: Path, split: Split | None, finds: _Finds) -> Iterator[ClassFolder]:
+    """Yield the classes in ``folder`` in the order of their names."""
+    paths = []
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if not entry.name.startswith(".") and entry.is_dir():
+                paths.append(folder / entry.name)
+            elif not entry.is_dir():
+                finds.others += 1
+    for path in sorted(paths, key=lambda p: _order(p.name)):
+        real, name = path.resolve(), shown(str(path.relative_to(root)))
+        if root.resolve().is_relative_to(real):
+            raise _refuse(f"{name} in {root} is a link that leads back to {real}")
+        if real in finds.real:
+            raise _refuse(f"{finds.real[real]} and {name} in {root} are the same folder, {real}")
+        finds.real[real] = name
+        files, others, folders = _files(path)
+        finds.others += others
+        if files:
+            yield ClassFolder(name=path.name, path=path, split=split, files=tuple(files))
+        else:
+            finds.bare.append(f"{name} has {'only sub-folders' if folders else 'no pictures'}")
+
+
+def _files(path: Path) -> tuple[list[tuple[str, int, int]], int, int]:
+    """Return the pictures directly in a folder, and how many other files and folders it has."""
+    files, others, folders = [], 0, 0
+    with os.scandir(path) as entries:
+        for entry in entries:
+            try:
+                if entry.is_dir():
+                    folders += 1
+                elif _is_picture(entry.name) and entry.is_file():
+                    status = entry.stat()
+                    files.append((entry.name, status.st_size, status.st_mtime_ns))
+                else:
+                    others += 1  # links that lead nowhere, too
+            except OSError:  # a link that leads to itself
+                others += 1
+    return sorted(files, key=lambda f: _order(f[0])), others, folders
+
+
+def _require_splits(inventory: Inventory) -> None:
+    """Refuse too few classes for three splits, and splits that share classes."""
+    classes, root = inventory.classes, inventory.root
+    if not inventory.given:
+        if len(classes) < FEWEST:
+            raise _refuse(
+                f"{root} has {len(classes)} classes of pictures; three splits of at least 2 classes each need {FEWEST}"
+            )
+        return
+    members = {s: {_order(c.name)[0] for c in classes if c.split == s} for s in SPLITS}
+    if empty := [s for s in SPLITS if len(members[s]) < 2]:
+        counts = ", ".join(f"{len(members[s])} for {s}" for s in empty)
+        raise _refuse(f"{root} has too few classes of pictures, {counts}; each split needs at least 2")
+    for i, split in enumerate(SPLITS):
+        for other in SPLITS[i + 1 :]:
+            if both := sorted(members[split] & members[other]):
+                raise DataError(
+                    f"folder: {len(both)} classes of {root} are in both the {split} and the {other} split: "
+                    f"{first_few([shown(name) for name in both])}",
+                    hint="few-shot learning is tested on classes that were not trained on: put all pictures of a class "
+                    "into one folder, in one split; or all classes directly into DIR, and hnas divides them",
+                )
+
+
+def _is_picture(name: str) -> bool:
+    return name.lower().endswith(SUFFIXES) and not name.startswith(".")
+
+
+def _order(name: str) -> tuple[str, str]:
+    """Sort names alike on systems that spell an accented letter as one character and as two."""
+    return unicodedata.normalize("NFC", name), name
+
+
+def _refuse(why: str) -> DataError:
+    return DataError(f"folder: {why}", hint=HINT)

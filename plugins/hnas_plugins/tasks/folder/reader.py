@@ -1,0 +1,102 @@
+"""Decode the pictures of a user's folder once, all classes into one array."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+import numpy as np
+from attrs import frozen
+
+from hnas.errors import DataError, first_few
+from hnas_plugins.tasks.folder.inventory import Inventory, shown
+from hnas_plugins.tasks.images.array_cache import Allocate, Images, Prepared, digest, prepared, release
+from hnas_plugins.tasks.images.decoding import Damaged, Picture, decode_into, read_file
+from hnas_plugins.tasks.sampling import Indices
+
+MAX_DAMAGED = 0.01
+"""The share of pictures that may be damaged: more, and something else is wrong."""
+FORMAT = 1
+"""Counts up when pictures are decoded differently."""
+_RELEASED = 64 << 20
+"""Bytes of written images after which their pages are let go of."""
+
+
+@frozen(kw_only=True, eq=False)
+class Decoded:
+    """The images of an inventory's classes, in its order."""
+
+    prepared: Prepared  # images: (N, side, side, C)
+    starts: Indices
+    counts: Indices
+    """Images of each class that could be decoded; between two classes there may be a gap."""
+    damaged: list[str]
+    """The pictures that could not, with the reason."""
+
+
+def read_folder(inventory: Inventory, side: int, channels: int) -> Decoded:
+    """Return all images, mapped from the cache as long as files and options stay the same.
+
+    Damaged pictures are left out with a warning. Raises `DataError` where they are more than `MAX_DAMAGED`.
+    """
+    from PIL import __version__ as pillow
+
+    key = digest([FORMAT, pillow, side, channels, inventory.fingerprint])
+    fill = partial(_fill, inventory, side, channels)
+    found = prepared("folder", key, fill, what=f"folder: {inventory.root}")
+    starts, files = _places(inventory)
+    counts, damaged = files.copy(), []
+    names = _names(inventory) if found.record["damaged"] else []
+    for index, cause in found.record["damaged"]:
+        counts[np.searchsorted(starts, index, "right") - 1] -= 1
+        damaged.append(f"{names[index]} ({cause})")
+    return Decoded(prepared=found, starts=starts, counts=counts, damaged=damaged)
+
+
+def _fill(inventory: Inventory, side: int, channels: int, allocate: Allocate) -> dict[str, Any]:
+    paths = [c.path / name for c in inventory.classes for name, _, _ in c.files]
+    names, total = _names(inventory), len(paths)
+    array = allocate((total, side, side, channels))
+
+    def pictures() -> Iterator[Picture]:
+        for i, path in enumerate(paths):
+            if i % max(1, _RELEASED // array[0].nbytes) == 0:
+                release(array)
+            yield Picture(index=i, name=names[i], content=partial(read_file, path))
+
+    what = f"folder: decoding {total} pictures of {inventory.root}, once"
+    damaged = decode_into(array, pictures(), total=total, what=what, crop=True)
+    if damaged:
+        _report(inventory, damaged, total)
+        _close_gaps(array, inventory, {d.index for d in damaged})
+    return {"damaged": [[d.index, shown(d.cause)] for d in damaged]}
+
+
+def _report(inventory: Inventory, damaged: list[Damaged], total: int) -> None:
+    told = first_few([f"{d.name} ({shown(d.cause)})" for d in damaged])
+    text = f"folder: {len(damaged)} of {total} pictures in {inventory.root} are damaged: {told}"
+    if len(damaged) > MAX_DAMAGED * total:
+        raise DataError(
+            f"{text}; at most {MAX_DAMAGED:.0%} may be", hint="copy these files again, or take them out of the folder"
+        )
+    print(f"hnas: warning: {text}; they are left out", file=sys.stderr)
+
+
+def _close_gaps(array: Images, inventory: Inventory, damaged: set[int]) -> None:
+    """Move the whole images of each class together, to its beginning."""
+    for start, count in zip(*(places.tolist() for places in _places(inventory)), strict=True):
+        whole = [i for i in range(start, start + count) if i not in damaged]
+        if len(whole) < count:
+            array[start : start + len(whole)] = array[whole]
+
+
+def _places(inventory: Inventory) -> tuple[Indices, Indices]:
+    """Return where the files of each class begin, and how many there are."""
+    counts = np.array([len(c.files) for c in inventory.classes], np.int64)
+    return np.cumsum(counts) - counts, counts
+
+
+def _names(inventory: Inventory) -> list[str]:
+    return [shown(str(c.path.relative_to(inventory.root) / name)) for c in inventory.classes for name, _, _ in c.files]

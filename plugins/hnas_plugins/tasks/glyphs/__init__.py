@@ -1,0 +1,1 @@
+"""Characters rendered from fonts: the task source `glyphs`."""

@@ -1,0 +1,50 @@
+"""Classes of equally large images, and tasks drawn from them: what every source of photographs is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from attrs import frozen
+
+from hnas.episode import Episodes, EpisodeSpec
+from hnas_plugins.tasks.images.array_cache import Images, release
+from hnas_plugins.tasks.images.augmentation_options import AugmentationOptions
+from hnas_plugins.tasks.sampling import Indices, assemble, draw_tasks, pixels
+
+
+@frozen(kw_only=True, eq=False)
+class ImageClasses:
+    """The classes of one split. Of ``images``, which may be memory-mapped, only what a task shows is read."""
+
+    images: Images  # (N, H, W, C), C = 1 or 3; the images of a class stand together
+    starts: Indices  # (classes,): where each class begins
+    counts: Indices  # (classes,): how many images it has
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    def tasks(
+        self,
+        generators: Sequence[np.random.Generator],
+        spec: EpisodeSpec,
+        *,
+        what: str,
+        augmentation: AugmentationOptions | None = None,
+    ) -> Episodes:
+        """Draw one task from each generator, pixels in 0…1.
+
+        ``what`` names the split in the `DataError` if it has too little for them.
+        """
+        augments = augmentation is not None and augmentation.augments
+        if augments and len(generators) > 1:  # each changes its own images
+            each = (self.tasks([g], spec, what=what, augmentation=augmentation) for g in generators)
+            return Episodes.gather(each, len(generators))
+        drawn = draw_tasks(generators, len(self), self.counts, spec, what)
+        images = pixels(self.images[drawn.each_image(self.starts[drawn.classes]) + drawn.images])
+        if augmentation is not None and augments:
+            from hnas_plugins.tasks.images.augmentation import augment
+
+            images = augment(images, augmentation, generators[0])
+        release(self.images)
+        return assemble(images, len(drawn), spec)

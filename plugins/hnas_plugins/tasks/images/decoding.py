@@ -1,0 +1,193 @@
+"""Decode many pictures into one array of equally large images, on all cores, and say how far it is."""
+
+from __future__ import annotations
+
+import io
+import multiprocessing
+import sys
+import time
+import warnings
+from collections import deque
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from attrs import field, frozen, mutable
+
+from hnas.errors import first_few
+from hnas.toolkit.cores import usable_cores
+from hnas_plugins.tasks.images.array_cache import Images
+
+if TYPE_CHECKING:
+    from PIL import Image as Pillow
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".ppm", ".tif", ".tiff", ".webp")
+"""How names of files that are decoded end, in any case. Pillow knows more kinds; some of them start programs."""
+MAX_BYTES = 64 << 20
+"""What a file of one picture may have."""
+MAX_PIXELS = 1 << 26
+"""What a picture may have, 8192×8192: a few bytes can claim any number, and each takes memory."""
+_FORMATS = ("JPEG", "PNG", "BMP", "GIF", "PPM", "TIFF", "WEBP")
+_BATCH = 32
+"""Pictures that a thread decodes between two looks at the clock."""
+
+
+@frozen(kw_only=True)
+class Picture:
+    """A picture to decode."""
+
+    index: int
+    """The place of its image in the array."""
+    name: str
+    content: bytes | Callable[[], bytes]
+    """The file's bytes, or what reads them; it is called by a thread, when it is this picture's turn."""
+
+
+@frozen(kw_only=True)
+class Damaged:
+    """A picture that could not be read or decoded; its place in the array was left as it was."""
+
+    index: int
+    name: str
+    cause: str
+
+
+def decode_into(
+    array: Images, pictures: Iterable[Picture], *, total: int, what: str, crop: bool = False
+) -> list[Damaged]:
+    """Decode ``pictures`` into ``array`` (N, H, W, C), C = 1 for grey or 3 for colour; return those that are damaged.
+
+    See `decode_picture` for how each becomes an image. A few at a time are in memory, however many there are: taken
+    from ``pictures``, in order, when a thread is free. ``total`` and ``what`` are for the progress that is told.
+    """
+    from PIL import Image
+
+    Image.init()  # loads the formats here, rather than in several threads at once
+    progress, workers, taken = Progress(what=what, total=total), usable_cores(), iter(pictures)
+    pending: deque[tuple[int, Future[list[Damaged]]]] = deque()
+    damaged: list[Damaged] = []
+
+    def collect() -> None:
+        count, future = pending.popleft()
+        damaged.extend(future.result())
+        progress.add(count)
+
+    # Pillow warns of large pictures, which are refused here, and of damage beside the image, such as in EXIF.
+    with warnings.catch_warnings(), ThreadPoolExecutor(workers) as pool:
+        warnings.filterwarnings("ignore", module=r"PIL\.")
+        try:
+            while batch := list(islice(taken, _BATCH)):
+                pending.append((len(batch), pool.submit(_decode_batch, array, batch, crop)))
+                if len(pending) > 2 * workers:
+                    collect()
+            while pending:
+                collect()
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+    progress.end()
+    return damaged
+
+
+def decode_picture(content: bytes, *, height: int, width: int, channels: int, crop: bool = False) -> Images:
+    """Return a picture as an image (height, width, channels), grey for one channel and RGB for three.
+
+    It is turned as its EXIF data say, and what is transparent becomes white. One of another size is resized (Lanczos),
+    whatever its proportions; with ``crop`` it keeps them, and what is too long is cut off on both sides. Pillow raises
+    all kinds of exceptions where ``content`` is damaged or no picture.
+    """
+    from PIL import Image, ImageOps
+
+    if len(content) > MAX_BYTES:
+        raise ValueError(f"more than {MAX_BYTES} bytes")
+    with Image.open(io.BytesIO(content), formats=_FORMATS) as opened:
+        if opened.width * opened.height > MAX_PIXELS:
+            raise ValueError(f"{opened.width}x{opened.height} pixels, expected at most {MAX_PIXELS} in all")
+        image = _coloured(_upright(opened), "L" if channels == 1 else "RGB")
+    if image.size != (width, height):
+        lanczos = Image.Resampling.LANCZOS
+        image = ImageOps.fit(image, (width, height), lanczos) if crop else image.resize((width, height), lanczos)
+    return np.asarray(image).reshape(height, width, channels)
+
+
+def read_file(path: Path | str) -> bytes:
+    """Return a file's content, and no more of it than `decode_picture` needs to refuse it."""
+    with open(path, "rb") as file:
+        return file.read(MAX_BYTES + 1)
+
+
+def named(damaged: list[Damaged]) -> str:
+    """Name the damaged pictures, up to four, for a message."""
+    return first_few((f"{d.name} ({d.cause})" for d in damaged), separator="; ")
+
+
+@mutable(kw_only=True)
+class Progress:
+    """Tells how far something is, on stderr: one line on a terminal, every quarter elsewhere, nothing within a second.
+
+    Only the main process speaks: workers that prepare the same data would all say the same.
+    """
+
+    what: str
+    total: int
+    _done: int = 0
+    _told: int = -1
+    _began: float = field(factory=lambda: time.monotonic())
+
+    def add(self, count: int) -> None:
+        """Say that so much more is done."""
+        self._done += count
+        percent, terminal = 100 * self._done // max(self.total, 1), sys.stderr.isatty()
+        if time.monotonic() - self._began < 1 or multiprocessing.parent_process() is not None:
+            return
+        step = 1 if terminal else 25
+        if self._told < 0 or percent // step > self._told // step:
+            self._told = percent
+            text = f"hnas: {self.what}: {percent} %"
+            print(f"\r{text}" if terminal else text, end="" if terminal else "\n", file=sys.stderr, flush=True)
+
+    def end(self) -> None:
+        """End the line on a terminal."""
+        if self._told >= 0 and sys.stderr.isatty():
+            print(file=sys.stderr)
+
+
+def _decode_batch(array: Images, batch: list[Picture], crop: bool) -> list[Damaged]:
+    _, height, width, channels = array.shape
+    damaged = []
+    for picture in batch:
+        try:
+            content = picture.content if isinstance(picture.content, bytes) else picture.content()
+            image = decode_picture(content, height=height, width=width, channels=channels, crop=crop)
+        except Exception as cause:  # Pillow's readers raise whatever a damaged file leads them to
+            told = " ".join(str(cause).split())[:200] or type(cause).__name__
+            if "cannot identify image file" in told:  # it goes on with an address in memory
+                told = f"not a picture, or not one of {', '.join(_FORMATS)}"
+            damaged.append(Damaged(index=picture.index, name=picture.name, cause=told))
+            continue
+        array[picture.index] = image
+    return damaged
+
+
+def _upright(image: Pillow.Image) -> Pillow.Image:
+    from PIL import ImageOps
+
+    image.load()
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception:  # damaged EXIF data do not make the picture unusable
+        return image
+
+
+def _coloured(image: Pillow.Image, mode: str) -> Pillow.Image:
+    from PIL import Image
+
+    if image.mode.startswith("I"):  # 16 bits of grey, which Pillow would cut off at 255
+        return Image.fromarray((np.asarray(image).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8)).convert(mode)
+    if image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info:
+        over = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", over.size, "white"), over)
+    return image.convert(mode)

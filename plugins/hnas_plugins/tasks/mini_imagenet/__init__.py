@@ -1,0 +1,1 @@
+"""Mini-ImageNet from whichever of its four layouts is there."""

@@ -1,0 +1,151 @@
+"""The task source `mini-imagenet`: 100 classes of ImageNet, 600 pictures each, at 84×84 (Ravi and Larochelle, 2017)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from attrs import frozen
+
+from hnas.episode import Episodes, EpisodeSpec
+from hnas.errors import DataError
+from hnas.layer import Shape
+from hnas.settings import setting
+from hnas.task_source import SPLITS, Origin, Split, TaskSource
+from hnas_plugins.tasks.data_root import data_root, held
+from hnas_plugins.tasks.images.array_cache import Allocate, Prepared, digest, prepared
+from hnas_plugins.tasks.images.augmentation_options import AugmentationOptions
+from hnas_plugins.tasks.images.classes import ImageClasses
+from hnas_plugins.tasks.mini_imagenet.arrays import Hdf5, Pickle
+from hnas_plugins.tasks.mini_imagenet.pictures import Folders, Tar
+from hnas_plugins.tasks.mini_imagenet.splits import HINT, HOW, LICENCE, PICTURES, SIDE, classes
+
+FORMAT = 1
+"""Counts up when pictures are decoded differently."""
+_NAMES: dict[Split, tuple[str, ...]] = {"train": ("train",), "validation": ("val", "validation"), "test": ("test",)}
+
+
+@frozen(kw_only=True)
+class MiniImageNetOptions(AugmentationOptions):
+    """Options of `MiniImageNet`."""
+
+    root: str = setting(
+        "",
+        "folder that holds train, val and test as folders of classes, as mini-imagenet-*.tar.xz, as "
+        "mini-imagenet-cache-*.pkl or as torchmeta's *_data.hdf5; "
+        "empty: $HNAS_DATA/mini-imagenet, else data/mini-imagenet in hnas's home",
+    )
+
+
+class Layout(Protocol):
+    """A split as it lies on the disk."""
+
+    @property
+    def path(self) -> Path:
+        """The folder or file."""
+
+    @property
+    def fingerprint(self) -> object:
+        """What changes when the content does, as JSON; quick to get."""
+
+    def fill(self, allocate: Allocate) -> dict[str, Any]:
+        """Write all images into the array and return how many each class has, in order, as ``counts``."""
+
+
+class MiniImageNet(TaskSource):
+    """Mini-ImageNet at 84×84 in colour, with Ravi and Larochelle's split: 64, 16 and 20 classes.
+
+    Pictures of other sizes, such as ImageNet's own, are scaled to 84×84 whatever their proportions, as Ravi and
+    Larochelle did, with a Lanczos filter. Classes stand in the order of their WordNet ids, pictures in that of their
+    names; pickles and HDF5 files have no names and keep their order within a class. A split is decoded when it is first
+    asked for, and then mapped from hnas's home. Augmentation is for training tasks only.
+    """
+
+    def __init__(self, options: MiniImageNetOptions | None = None) -> None:
+        self._options = options or MiniImageNetOptions()
+
+    @property
+    def root(self) -> Path:
+        """The folder that the data are read from."""
+        return data_root(self._options.root, "mini-imagenet")
+
+    @property
+    def image_shape(self) -> Shape:
+        return (3, SIDE, SIDE)
+
+    def n_classes(self, split: Split) -> int:
+        return len(classes(split))
+
+    def sample(self, split: Split, spec: EpisodeSpec, generators: Sequence[np.random.Generator]) -> Episodes:
+        augmentation = self._options if split == "train" else None
+        return self._classes(split).tasks(generators, spec, what=self._what(split), augmentation=augmentation)
+
+    def _classes(self, split: Split) -> ImageClasses:
+        found = self._prepare(split)
+        counts = np.array(found.record["counts"], np.int64)
+        return ImageClasses(images=found.images, starts=np.cumsum(counts) - counts, counts=counts)
+
+    def _what(self, split: Split) -> str:
+        return f"mini-imagenet's {split} split"
+
+    def origin(self) -> Origin:
+        return Origin(path=self.root, licence=LICENCE, how=HOW)
+
+    def check(self) -> str:
+        counts = []
+        for split in SPLITS:
+            found = self._prepare(split)
+            found.verify()
+            counts += found.record["counts"]
+        shape = f"{SIDE}x{SIDE} in colour, Ravi and Larochelle's split"
+        if set(counts) == {PICTURES}:
+            return f"{len(counts)} classes x {PICTURES} pictures of {shape}"
+        return (
+            f"{len(counts)} classes of {min(counts)} to {max(counts)} pictures of {shape}, "
+            f"NOT {PICTURES} each: results will not compare"
+        )
+
+    @cached_property
+    def _prepared(self) -> dict[Split, Prepared]:
+        """Splits that are open; as a cached property it is not sent to workers."""
+        return {}
+
+    def _prepare(self, split: Split) -> Prepared:
+        if split not in self._prepared:
+            what = self._what(split)
+            try:
+                layout = find_layout(self.root, split)
+                key = f"{split}-{digest([FORMAT, layout.fingerprint])}"
+            except OSError as cause:
+                raise DataError(f"{what}: {cause.filename}: {cause.strerror}", hint=HINT) from cause
+            self._prepared[split] = prepared("mini-imagenet", key, layout.fill, what=what)
+        return self._prepared[split]
+
+
+def find_layout(root: Path, split: Split) -> Layout:
+    """Find a split below ``root``: as folders, tar.xz, pickle or HDF5, in this order.
+
+    Raises `DataError` where none is there, or the folders are not those of the split.
+    """
+    names = _NAMES[split]
+    for path in (root / n for n in names):
+        if path.is_dir() and any(p.is_dir() for p in path.iterdir() if not p.name.startswith(".")):
+            return Folders.scan(split, path)
+    for path in (root / f"mini-imagenet-{n}.tar.xz" for n in names):
+        if path.is_file():
+            return Tar(split=split, path=path)
+    for path in (root / f"mini-imagenet-cache-{n}.pkl" for n in names):
+        if path.is_file():
+            return Pickle(split=split, path=path)
+    for path in (folder / f"{n}_data.hdf5" for folder in (root, root / "miniimagenet") for n in names):
+        if path.is_file():
+            return Hdf5(split=split, path=path)
+    name, there = names[0], held(root, "mini-imagenet", HINT)
+    raise DataError(
+        f"mini-imagenet: the {split} split is not in {root}, neither as {name}/<class>/*.jpg, nor as "
+        f"mini-imagenet-{name}.tar.xz, mini-imagenet-cache-{name}.pkl or {name}_data.hdf5; it holds {there}",
+        hint="name the folder that holds one of these for each split by --data-root",
+    )

@@ -1,0 +1,1 @@
+"""Omniglot from its folder or its zips."""

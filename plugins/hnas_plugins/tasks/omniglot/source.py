@@ -1,0 +1,122 @@
+"""The task source `omniglot`: 1623 handwritten characters, 20 drawings each (Lake et al., 2015)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from attrs import frozen
+
+from hnas.episode import Episodes, EpisodeSpec
+from hnas.layer import Shape
+from hnas.settings import at_least_0, one_of, setting
+from hnas.task_source import SPLITS, Origin, Split, TaskSource
+from hnas.toolkit.remote_file import RemoteFile
+from hnas_plugins.tasks.data_root import data_root
+from hnas_plugins.tasks.images.array_cache import Images
+from hnas_plugins.tasks.omniglot.reader import SIDE, read_images
+from hnas_plugins.tasks.omniglot.splits import DRAWINGS, random_split, vinyals_split
+from hnas_plugins.tasks.sampling import Indices, assemble, draw_tasks, pixels
+
+_URL = "https://github.com/brendenlake/omniglot/raw/master/python/"
+_MD5 = {  # as torchvision records them; no SHA-256 was ever published
+    "images_background.zip": "68d2efa1b9178cc56df9314c21c6e718",
+    "images_evaluation.zip": "6b91aef0f799c5bb55b94e3f2daec811",
+}
+
+
+@frozen(kw_only=True)
+class OmniglotOptions:
+    """Options of `Omniglot`."""
+
+    root: str = setting(
+        "",
+        "folder that holds images_background and images_evaluation, as folders or zips; "
+        "empty: $HNAS_DATA/omniglot, else data/omniglot in hnas's home",
+    )
+    split: Literal["vinyals", "random"] = setting(
+        "vinyals", "vinyals: 1028/172/423 characters; random: 1150/50/423", one_of("vinyals", "random")
+    )
+    split_seed: int = setting(0, "shuffles the characters of the random split", at_least_0)
+    rotations: bool = setting(
+        True, "add each training character turned by 90, 180 and 270 degrees as classes of their own"
+    )
+
+
+class Omniglot(TaskSource):
+    """Omniglot at 28×28, grey, ink = 1.
+
+    Rotations multiply the training classes by four. Validation and test stay upright, as in the code of MAML++, so that
+    accuracies compare with it. (Prototypical networks and torchmeta's helper rotate these too.)
+    """
+
+    inverted = True
+
+    def __init__(self, options: OmniglotOptions | None = None) -> None:
+        self._options = options or OmniglotOptions()
+
+    @property
+    def root(self) -> Path:
+        """The folder that the data are read from."""
+        return data_root(self._options.root, "omniglot")
+
+    @property
+    def image_shape(self) -> Shape:
+        return (1, SIDE, SIDE)
+
+    def n_classes(self, split: Split) -> int:
+        return len(self._characters[split]) * self._turns(split)
+
+    def sample(self, split: Split, spec: EpisodeSpec, generators: Sequence[np.random.Generator]) -> Episodes:
+        turns = self._turns(split)
+        drawn = draw_tasks(generators, self.n_classes(split), DRAWINGS, spec, f"omniglot's {split} split")
+        images = self._images[drawn.each_image(self._characters[split][drawn.classes // turns]), drawn.images]
+        turn = drawn.each_image(drawn.classes % turns)
+        for quarter in range(1, turns):
+            turned = np.flatnonzero(turn == quarter)
+            images[turned] = _turned(images[turned], quarter)
+        return assemble(pixels(images), len(drawn), spec)
+
+    def remote_files(self) -> Sequence[RemoteFile]:
+        return [
+            RemoteFile(url=_URL + name, path=self.root / name, md5=md5, licence="MIT", max_bytes=64 << 20)
+            for name, md5 in _MD5.items()
+        ]
+
+    def origin(self) -> Origin:
+        return Origin(path=self.root, licence="MIT", how="hnas data fetch omniglot")
+
+    def check(self) -> str:
+        images, official = self._read
+        content = "the official drawings" if official else "NOT the official drawings: results will not compare"
+        return f"{images.shape[0]} characters x {images.shape[1]} drawings, {content}"
+
+    def _turns(self, split: Split) -> int:
+        return 4 if self._options.rotations and split == "train" else 1
+
+    @cached_property
+    def _read(self) -> tuple[Images, bool]:
+        return read_images(self.root)
+
+    @property
+    def _images(self) -> Images:
+        return self._read[0]
+
+    @cached_property
+    def _characters(self) -> dict[Split, Indices]:
+        random = self._options.split == "random"
+        return {
+            s: np.array(random_split(s, self._options.split_seed) if random else vinyals_split(s), np.int64)
+            for s in SPLITS
+        }
+
+
+def _turned(images: Images, quarter: int) -> Images:
+    """Turn images (N, H, W) left by 1, 2 or 3 quarters, as `numpy.rot90` does, without its checks."""
+    if quarter == 2:
+        return images[:, ::-1, ::-1]
+    turned = images.transpose(0, 2, 1)
+    return turned[:, ::-1] if quarter == 1 else turned[:, :, ::-1]

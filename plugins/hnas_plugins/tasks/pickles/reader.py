@@ -1,0 +1,108 @@
+"""Read pickles of protocols 2 to 5 that hold plain values and arrays of numbers; nothing else can come out of them.
+
+Python's own unpickler calls whatever a file names. This one is an interpreter of its own: it knows the opcodes that
+plain values and arrays are written with, under Python 2 and 3 and numpy 1 and 2, and refuses every other.
+"""
+
+from __future__ import annotations
+
+import mmap
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from hnas.errors import DataError
+from hnas_plugins.tasks.pickles.arrays import Refused
+from hnas_plugins.tasks.pickles.machine import Machine
+
+
+def read_pickle(source: Path | bytes, name: str = "") -> Any:
+    """Return what a pickle holds: a file, mapped rather than read, or its bytes. ``name`` is what errors call it.
+
+    Values are ``None``, bool, int, float, str, bytes, list, tuple, dict (keys: str, bytes or numbers) and arrays of
+    numbers. Strings of Python 2 come as str, by Latin-1. Arrays are views of the file and read-only; bytes of a MiB or
+    more come as a memoryview. Raises `DataError` for anything else, and for files that are damaged or cannot be read.
+    """
+    name = name or (str(source) if isinstance(source, Path) else "pickle")
+    try:
+        content = _map(source) if isinstance(source, Path) else source
+    except (OSError, ValueError) as cause:  # an empty file cannot be mapped
+        raise DataError(f"{name}: cannot be read: {cause}", hint="copy or download it again") from cause
+    machine = Machine(memoryview(content))
+    try:
+        return _run(machine)
+    except Refused as cause:
+        raise DataError(
+            f"{name}: at byte {machine.at}: {cause}; expected plain values and arrays of numbers",
+            hint="nothing else is unpickled, since a pickle can run code; save the data as plain arrays",
+        ) from cause
+    except (ValueError, TypeError, LookupError, AttributeError, struct.error, OverflowError) as cause:
+        raise DataError(
+            f"{name}: at byte {machine.at} of {len(machine.content)}: not a pickle, or damaged or cut short: {cause}",
+            hint="copy or download it again",
+        ) from cause
+
+
+def _map(path: Path) -> mmap.mmap:
+    with open(path, "rb") as file:
+        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+
+
+def _run(machine: Machine) -> Any:
+    if bytes(machine.content[:1]) != b"\x80" or not 2 <= machine.content[1] <= 5:
+        raise ValueError("it does not begin as one of protocol 2 to 5")
+    while (code := machine.take(1)[0]) != ord("."):
+        step = _STEPS.get(code)
+        if step is None:
+            raise Refused(f"opcode {bytes([code])!r}")
+        step(machine)
+    return machine.result()
+
+
+_STEPS: dict[int, Callable[[Machine], None]] = {
+    code[0]: step
+    for code, step in {
+        b"\x80": lambda m: m.take(1),  # protocol
+        b"\x95": lambda m: m.take(8),  # frame
+        b"N": lambda m: m.push(None),
+        b"\x88": lambda m: m.push(True),
+        b"\x89": lambda m: m.push(False),
+        b"K": lambda m: m.push(m.number("B")),
+        b"M": lambda m: m.push(m.number("H")),
+        b"J": lambda m: m.push(m.number("i")),
+        b"\x8a": lambda m: m.push_integer(),
+        b"G": lambda m: m.push(struct.unpack(">d", m.take(8))[0]),
+        b"U": lambda m: m.push_string(m.number("B")),
+        b"T": lambda m: m.push_string(m.number("I")),
+        b"\x8c": lambda m: m.push_text(m.number("B")),
+        b"X": lambda m: m.push_text(m.number("I")),
+        b"\x8d": lambda m: m.push_text(m.number("Q")),
+        b"C": lambda m: m.push_bytes(m.number("B")),
+        b"B": lambda m: m.push_bytes(m.number("I")),
+        b"\x8e": lambda m: m.push_bytes(m.number("Q")),
+        b"\x96": lambda m: m.push_bytes(m.number("Q")),  # bytearray
+        b"(": lambda m: m.mark(),
+        b")": lambda m: m.push(()),
+        b"\x85": lambda m: m.push_tuple(1),
+        b"\x86": lambda m: m.push_tuple(2),
+        b"\x87": lambda m: m.push_tuple(3),
+        b"t": lambda m: m.push(tuple(m.since_mark())),
+        b"]": lambda m: m.push([]),
+        b"a": lambda m: m.append([m.pop()]),
+        b"e": lambda m: m.append(m.since_mark()),
+        b"}": lambda m: m.push({}),
+        b"s": lambda m: m.set_items([m.pop(-2), m.pop()]),
+        b"u": lambda m: m.set_items(m.since_mark()),
+        b"q": lambda m: m.remember(m.number("B")),
+        b"r": lambda m: m.remember(m.number("I")),
+        b"\x94": lambda m: m.remember_next(),
+        b"h": lambda m: m.recall(m.number("B")),
+        b"j": lambda m: m.recall(m.number("I")),
+        b"c": lambda m: m.push_global(m.line(), m.line()),
+        b"\x93": lambda m: m.push_named(),
+        b"R": lambda m: m.call(),
+        b"b": lambda m: m.build(),
+    }.items()
+}
+"""What each opcode does; Python's ``pickletools`` describes them."""

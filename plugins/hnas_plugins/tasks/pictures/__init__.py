@@ -1,0 +1,1 @@
+"""A folder of the user's own pictures that is one task: the task source `pictures`."""

@@ -1,11 +1,14 @@
 # Everything happens in .venv, made at first use and brought up to date when what it is made from changes.
 #   make run        install, and run the quick preset from end to end
-#   make test       install with the test extras, and run the fast tests
-#   make test-slow  the tests that take minutes
+#   make test       install with the test extras, and run all tests but the slow ones: minutes
+#   make test-fast  the tests to run between edits: the house, the core, a conformance class of each kind, a tiny run
+#   make test-slow  the tests that take long or are of something rare
+#   make fmt        format, and fix what ruff can fix
 #   make lint       ruff and mypy
 #   make docs       the documentation's site, in site/; what is wrong with it is an error
 #   make arm-binaries  build the programs that ARM boards run, after a change of their C sources
 # PYTHON picks the interpreter that a new .venv is made with: make test PYTHON=python3.12
+# PYTEST_WORKERS is how many processes share the tests; 0 is none beside pytest's own, as a debugger needs.
 
 PYTHON ?= python3
 VENV := .venv
@@ -13,25 +16,42 @@ BIN := $(VENV)/bin
 SOURCES := pyproject.toml constraints.txt core/hnas/_version.py
 INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --quiet -c constraints.txt -e
 RECENT := import sys; sys.exit(sys.version_info < (3, 11))
-PYTEST := $(BIN)/python -m pytest
+PYTEST_WORKERS ?= 2
+# A file's tests stay in one process: they share fixtures, and some go on from one another.
+PYTEST := $(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadfile
+FAST := tests/test_house.py tests/core \
+  tests/conformance/test_spaces_conform.py::TestTiny tests/conformance/test_learners_conform.py::TestMAML \
+  tests/conformance/test_tasks_conform.py::TestTiny tests/conformance/test_backends_conform.py::TestEyeriss \
+  tests/conformance/test_strategies_conform.py::TestGenetic \
+  tests/app/usecases/test_api.py::test_results_can_be_read_without_the_objects_and_no_phase_done
 
 # With spinning OpenMP threads a busy machine is many times slower.
 export OMP_WAIT_POLICY ?= PASSIVE
 # What is set in a shell for other projects must not leak into .venv.
 unexport PYTHONPATH PYTHONHOME
 
-.PHONY: run test test-slow lint docs ray arm-binaries arm-compiler
+.PHONY: run test test-fast test-slow fmt lint docs ray arm-binaries arm-compiler
 .NOTPARALLEL:
 
 run: $(VENV)/.run
 	$(BIN)/hnas run --space vgg9 --backend eyeriss --preset quick
 
+# Each process has one core.
+test test-fast test-slow: export OMP_NUM_THREADS ?= 1
+
 test: $(VENV)/.test
 	$(PYTEST)
+
+test-fast: $(VENV)/.test
+	$(PYTEST) $(FAST)
 
 # pytest exits with 5 where no test is marked slow.
 test-slow: $(VENV)/.test
 	@$(PYTEST) -m slow; code=$$?; if [ $$code -eq 5 ]; then echo "no test is marked slow"; else exit $$code; fi
+
+fmt: $(VENV)/.lint
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
 
 lint: $(VENV)/.lint
 	$(BIN)/ruff check

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
 import os
 import signal
@@ -18,6 +19,7 @@ import pytest
 
 from hnas.discovery import GROUP, Registry
 from hnas.testing import TinySpace
+from hnas_plugins.tasks import glyph_rendering
 
 sys.path.insert(0, str(Path(__file__).parent / "app" / "in_workers"))  # what worker processes import
 
@@ -38,9 +40,17 @@ def tiny_space() -> TinySpace:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def hnas_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Keep the user's cache out of the tests, and share one among them: glyphs are rendered once a session."""
+def hnas_home(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> Iterator[Path]:
+    """Keep the user's cache out of the tests, and share one among them.
+
+    Pytest's own cache keeps compiled programs and rendered glyphs from one session to the next, for all processes of
+    pytest-xdist. The names of the programs hold all that they depend on; the glyphs also depend on `glyph_rendering`.
+    """
     folder = tmp_path_factory.mktemp("hnas-home")
+    renderer = hashlib.sha256(Path(glyph_rendering.__file__).read_bytes()).hexdigest()[:12]
+    assert pytestconfig.cache is not None
+    for name, kept in {"engine": "engine", "layerbench": "layerbench", "glyphs": f"glyphs-{renderer}"}.items():
+        (folder / name).symlink_to(pytestconfig.cache.mkdir(kept))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HNAS_HOME", str(folder))
         yield folder

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Iterator
 from importlib import import_module
 from pathlib import Path
@@ -76,23 +77,23 @@ class Board(HardwareBackend):
 '''
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def module() -> Iterator[Callable[[str], ModuleType]]:
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(FOLDER)
         yield import_module
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def table3(module: Callable[[str], ModuleType]) -> ModuleType:
     return module("table3")
 
 
-@pytest.fixture
-def board(tmp_path: Path) -> str:
-    name = f"board_{tmp_path.name}"  # a module of one name is imported once in a process
-    (tmp_path / f"{name}.py").write_text(BOARD)
-    return f"{tmp_path / name}.py:Board"
+@pytest.fixture(scope="module")
+def board(tmp_path_factory: pytest.TempPathFactory) -> str:
+    path = tmp_path_factory.mktemp("board") / "gemm_board.py"
+    path.write_text(BOARD)
+    return f"{path}:Board"
 
 
 def arguments(board: str, out: Path, **changes: Any) -> list[str]:
@@ -102,15 +103,27 @@ def arguments(board: str, out: Path, **changes: Any) -> list[str]:
     return ["--backend", board, *small, *given, "--out", str(out)]
 
 
+@pytest.fixture(scope="module")
+def finished(table3: ModuleType, board: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The result of a whole run, with its other files beside it."""
+    out = tmp_path_factory.mktemp("finished") / "result.json"
+    assert table3.main(arguments(board, out)) == 0
+    return out
+
+
+@pytest.fixture
+def again(finished: Path, tmp_path: Path) -> Path:
+    """A copy of `finished` to go on with."""
+    return shutil.copytree(finished.parent, tmp_path / "again") / finished.name
+
+
 def lines(out: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in out.with_suffix(".jsonl").read_text().splitlines()]
 
 
-def test_both_methods_are_measured_compared_and_drawn(table3: ModuleType, board: str, tmp_path: Path) -> None:
+def test_both_methods_are_measured_compared_and_drawn(finished: Path) -> None:
     """One of the two methods is left out, or its errors are on other networks, or its time is not all of it."""
-    out = tmp_path / "result.json"
-    assert table3.main(arguments(board, out)) == 0
-    result = json.loads(out.read_text())
+    out, result = finished, json.loads(finished.read_text())
     table, predictor = result["layer_wise"], result["predictor"]
     assert table["networks"] == predictor["networks"] == 6
     assert predictor["networks_measured"] == 12
@@ -149,23 +162,20 @@ def test_layers_and_networks_come_in_one_shuffled_order(table3: ModuleType, boar
     assert max(shares) < 2 * sum(shares) / 4
 
 
-def test_a_second_run_measures_nothing_again(table3: ModuleType, board: str, tmp_path: Path) -> None:
-    out = tmp_path / "result.json"
-    assert table3.main(arguments(board, out)) == 0
-    first, before = json.loads(out.read_text()), len(lines(out))
-    assert table3.main(arguments(board, out)) == 0
-    second = json.loads(out.read_text())
-    assert len(lines(out)) == before + 1  # that another sitting began
+def test_a_second_run_measures_nothing_again(table3: ModuleType, board: str, again: Path) -> None:
+    first, before = json.loads(again.read_text()), len(lines(again))
+    assert table3.main(arguments(board, again)) == 0
+    second = json.loads(again.read_text())
+    assert len(lines(again)) == before + 1  # that another sitting began
     assert (first["sittings"], second["sittings"]) == (1, 2)
     same = ("nmse", "mape", "tau", "measuring_s")
     assert [second["predictor"][k] for k in same] == [first["predictor"][k] for k in same], "the seed fixes the rest"
     assert second["layer_wise"] == first["layer_wise"]
 
 
-def test_a_killed_run_goes_on_where_it_stopped(table3: ModuleType, board: str, tmp_path: Path) -> None:
+def test_a_killed_run_goes_on_where_it_stopped(table3: ModuleType, board: str, again: Path) -> None:
     """What was measured is measured again, or a line that the kill tore ends everything."""
-    out = tmp_path / "result.json"
-    assert table3.main(arguments(board, out)) == 0
+    out = again
     whole = out.with_suffix(".jsonl").read_bytes().splitlines(keepends=True)
     kept = whole[: len(whole) // 2]
     out.with_suffix(".jsonl").write_bytes(b"".join(kept) + whole[len(kept)][:20])
@@ -231,15 +241,13 @@ def test_the_time_limit_is_for_training_networks_alone(table3: ModuleType, board
     ],
 )
 def test_measurements_of_something_else_are_not_mixed_in(
-    table3: ModuleType, board: str, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+    table3: ModuleType, board: str, again: Path, capsys: pytest.CaptureFixture[str],
     change: list[str], code: int, message: str,
 ) -> None:  # fmt: skip
-    out = tmp_path / "result.json"
-    assert table3.main(arguments(board, out, train=5, test=5)) == 0
-    written = out.with_suffix(".jsonl").read_bytes()
-    assert table3.main([*arguments(board, out, train=5, test=5), *change]) == code
+    written = again.with_suffix(".jsonl").read_bytes()
+    assert table3.main([*arguments(board, again), *change]) == code
     assert message in capsys.readouterr().err
-    assert out.with_suffix(".jsonl").read_bytes() == written
+    assert again.with_suffix(".jsonl").read_bytes() == written
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import os
 import shutil
 import time
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -35,9 +35,9 @@ def drawing(number: int) -> bytes:
     blocks = np.zeros(25, bool)
     blocks[0] = True
     blocks[BLOCKS] = [number >> bit & 1 for bit in range(len(BLOCKS))]
-    paper = ~np.kron(blocks.reshape(5, 5), np.ones((21, 21), bool))
+    paper = ~blocks.reshape(5, 5).repeat(21, axis=0).repeat(21, axis=1)
     file = io.BytesIO()
-    Image.fromarray(paper).save(file, "png")
+    Image.fromarray(paper).save(file, "png", compress_level=1)
     return file.getvalue()
 
 
@@ -60,10 +60,10 @@ def file_names() -> dict[str, int]:
     return {f"{c.path}/{i + 1:04d}_{d + 1:02d}.png": i * 20 + d for i, c in enumerate(characters()) for d in range(20)}
 
 
-def write_zips(root: Path, content: Callable[[str, int], bytes | None]) -> Path:
-    """Write both zips; ``content`` gives each file's bytes, or ``None`` to leave it out."""
+def write_zips(root: Path, content: Callable[[str, int], bytes | None], folders: Sequence[str] = FOLDERS) -> Path:
+    """Write both zips, or some; ``content`` gives each file's bytes, or ``None`` to leave it out."""
     root.mkdir(exist_ok=True)
-    for folder in FOLDERS:
+    for folder in folders:
         with zipfile.ZipFile(root / f"{folder}.zip", "w") as target:
             for name, number in file_names().items():
                 data = content(name, number) if name.startswith(folder) else None
@@ -84,15 +84,19 @@ def omniglot(drawn: Path, hnas_home: Path) -> Omniglot:
 
 
 @pytest.fixture(scope="module")
-def fault(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Mapping[str, bytes | None]], Path]:
-    """Write zips with other content (or none) for all names that begin with a key."""
+def fault(tmp_path_factory: pytest.TempPathFactory, drawn: Path) -> Callable[[Mapping[str, bytes | None]], Path]:
+    """Write zips with other content (or none) for all names that begin with a key; a zip without any is `drawn`'s."""
     plain = drawing(0)
 
     def write(changes: Mapping[str, bytes | None]) -> Path:
         def content(name: str, _: int) -> bytes | None:
             return next((data for start, data in changes.items() if name.startswith(start)), plain)
 
-        return write_zips(tmp_path_factory.mktemp("fault"), content)
+        root = tmp_path_factory.mktemp("fault")
+        wrong = [folder for folder in FOLDERS if any(start.startswith(folder) for start in changes)]
+        for folder in set(FOLDERS) - set(wrong):
+            os.link(drawn / f"{folder}.zip", root / f"{folder}.zip")
+        return write_zips(root, content, wrong)
 
     return write
 

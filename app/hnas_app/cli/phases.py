@@ -12,7 +12,7 @@ from hnas.errors import DataError
 from hnas_app.cli import options
 from hnas_app.cli.invocation import Invocation
 from hnas_app.cli.output import note
-from hnas_app.cli.ranks import joined, refuse_ranks
+from hnas_app.usecases.ranks import joined, refuse_ranks
 from hnas_app.runs.run_dir import RunDir, is_sweep
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 
 from hnas.errors import ConfigError
 from hnas_app import cli
-from hnas_app.cli.ranks import joined
+from hnas_app.usecases.ranks import joined
 from hnas_app.config.schema import Config
 from hnas_app.executors import InProcess
 from hnas_app.executors import this_rank as ranks

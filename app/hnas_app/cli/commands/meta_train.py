@@ -31,7 +31,7 @@ def meta_train(
     Several ranks train it together under torchrun: `torchrun --nproc-per-node 2 -m hnas meta-train --run-dir DIR`.
     """
     from hnas_app.cli.phases import started
-    from hnas_app.cli.ranks import follow
+    from hnas_app.usecases.ranks import follow
     from hnas_app.executors.this_rank import leads
 
     call = invocation(ctx)

@@ -22,7 +22,6 @@ from hnas_app.cli.commands import (
     devices,
     export,
     front,
-    meta_train,
     plugins,
     predict,
     profile,
@@ -45,10 +44,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command("run")(run_command.run)
-app.command("meta-train")(meta_train.meta_train)
+app.command("meta-train")(run_command.meta_train)
 app.command("adapt")(adapt.adapt)
-app.command("retrain")(adapt.retrain)
-app.command("evaluate")(adapt.evaluate)
+app.command("retrain")(run_command.retrain)
+app.command("evaluate")(run_command.evaluate)
 app.command("export")(export.export)
 app.command("predict")(predict.predict)
 app.command("front")(front.front)

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from attrs import frozen
 
+from hnas_app.fronts.scoring import By, Front, front_of, score_all
 from hnas_app.usecases.arguments import Caller, Given, WrongArgument
 from hnas_app.usecases.opening import continued
-
-if TYPE_CHECKING:
-    from hnas_app.fronts.scoring import By, Front
 
 
 @frozen(kw_only=True)
@@ -44,7 +41,6 @@ def front(
     """
     from hnas_app.fronts.plot import plot_fronts
     from hnas_app.fronts.runs import by_device, check_one_supernet, find_runs, read_run
-    from hnas_app.fronts.scoring import front_of, score_all
 
     picture = _writable(picture or runs[0] / "front.png")
     finished = [read_run(path) for path in find_runs(runs)]

@@ -197,8 +197,15 @@ class Run:
         pairs = Pairs(backends=_several(backends), constraints=_several(constraints))
         given = self._changed(None, strategy, None, settings)
         path = self.path if resume is None else absolute(resume)
+        begun: list[Path] = []
         with explained():
-            return sweep(caller_of(self._given, self._on_event), path, pairs, given, own=self._given)
+            caller = attrs.evolve(caller_of(self._given, self._on_event), began=begun.append)
+            try:
+                return sweep(caller, path, pairs, given, own=self._given)
+            except BaseException as error:
+                if begun and begun[0].is_dir():
+                    error.add_note(f"to go on: run.sweep(resume={str(begun[0])!r})")
+                raise
 
     def front(
         self,

@@ -90,9 +90,10 @@ def test_a_sweep_that_was_stopped_goes_on_to_the_same_end(searched):
             raise KeyboardInterrupt
 
     before = set(searched.path.parent.iterdir())
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt) as caught:
         hnas.load_run(searched.path, on_event=stop).sweep(constraints=LIMITS)
     (folder,) = set(searched.path.parent.iterdir()) - before
+    assert caught.value.__notes__ == [f"to go on: run.sweep(resume={str(folder)!r})"]
     done = searched.sweep(resume=folder)
     assert done.path == folder
     assert done.record == searched.sweep(constraints=LIMITS).record

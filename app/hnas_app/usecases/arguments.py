@@ -80,7 +80,7 @@ class Given:
     """A TOML file."""
     env: Mapping[str, str] | None = None
     """Variables to read; by default those of this process."""
-    shell: bool = False
+    by_flags: bool = False
     """Whether mistakes are told in the words of the command line: ``--seed``, not ``seed``."""
 
     @property
@@ -92,7 +92,7 @@ class Given:
     @property
     def same_results(self) -> Given:
         """The part of it that results do not depend on, and the objects that a run needs again."""
-        return Given(**{name: getattr(self, name) for name in (*SAME_RESULTS, "env", "shell")}, **self.objects)
+        return Given(**{name: getattr(self, name) for name in (*SAME_RESULTS, "env", "by_flags")}, **self.objects)
 
     def registry(self, warn: Callable[[str], None]) -> Registry:
         """Return the plugins of this Python environment, and the objects. Raises `PluginError` for a wrong object."""
@@ -111,16 +111,16 @@ class Given:
             file=sources.get("run_config") or self.config,
             env=self.env,
             sets=self.sets,
-            preset=values.pop("preset", None) if self.shell else None,
-            flags=values if self.shell else None,
-            arguments=None if self.shell else {**self._plain_settings(), **values},
+            preset=values.pop("preset", None) if self.by_flags else None,
+            flags=values if self.by_flags else None,
+            arguments=None if self.by_flags else {**self._plain_settings(), **values},
             run_dir=sources.get("run_dir"),
             instead=sources.get("instead", ()),
         )
 
     def _values(self) -> dict[str, Any]:
         """Return what was given by its key, plugins by name."""
-        skipped = ("settings", "sets", "config", "env", "shell")
+        skipped = ("settings", "sets", "config", "env", "by_flags")
         fields = [f.name for f in attrs.fields(Given) if f.name not in skipped]
         given = {KEYS.get(name, name): value for name in fields if (value := getattr(self, name)) is not None}
         return given | {kind: object_name(instance) for kind, instance in self.objects.items()}

@@ -65,7 +65,7 @@ def adapt(
     own_task = OwnTask(pictures=pictures, invert=invert, retrain=retrain, model=export)
     pairs = Pairs(backends=tuple(backend or ()), constraints=tuple(constraint or ()))
     given = Given(
-        shell=True, device=device, strategy=strategy, sets=options.sets(set_),
+        by_flags=True, device=device, strategy=strategy, sets=options.sets(set_),
         workers=workers, executor=executor, accelerator=accelerator, data_root=data_root,
     )  # fmt: skip
     if pairs.are_several(run):

@@ -35,7 +35,7 @@ def calibrate(
     from hnas_app.usecases.profile import subject
 
     given = Given(
-        shell=True, preset="none", config=config, sets=options.sets(set_), data_root=data_root,
+        by_flags=True, preset="none", config=config, sets=options.sets(set_), data_root=data_root,
         space=space, backend=backend, tasks=tasks, seed=seed,
     )  # fmt: skip
     with at_terminal(invocation(ctx)) as caller:

@@ -36,7 +36,7 @@ def init(
     if path.exists() and not force:
         raise ConfigError(f"{path} exists already", hint="give another name, or --force to replace it")
     given = Given(
-        shell=True, preset=preset, sets=options.sets(set_),
+        by_flags=True, preset=preset, sets=options.sets(set_),
         space=space, learner=learner, backend=backend, strategy=strategy, tasks=tasks,
     )  # fmt: skip
     config = options.load(invocation(ctx), given).config
@@ -71,7 +71,7 @@ def show(
     from hnas_app.config.dump import dump_toml, flatten
 
     given = Given(
-        shell=True, config=config, preset=preset, sets=options.sets(set_), constraints=options.limits(constraint),
+        by_flags=True, config=config, preset=preset, sets=options.sets(set_), constraints=options.limits(constraint),
         data_root=data_root, space=space, learner=learner, backend=backend, strategy=strategy, tasks=tasks,
         executor=executor, accelerator=accelerator, seed=seed, workers=workers,
     )  # fmt: skip
@@ -88,7 +88,7 @@ def check(
     ctx: typer.Context, path: Annotated[Path, typer.Argument(help="The file to check.")] = Path("hnas.toml")
 ) -> None:
     """Check a file: all its mistakes are told at once."""
-    loaded = options.load(invocation(ctx), Given(shell=True, config=path))
+    loaded = options.load(invocation(ctx), Given(by_flags=True, config=path))
     chosen = loaded.config
     print(f"{path} is right: {chosen.space.name} on {chosen.backend.name}, tasks {chosen.tasks.name}")
     say_next(f"hnas run --config {path}")

@@ -38,7 +38,7 @@ def export(
     from hnas_app.runs.records import to_json
     from hnas_app.usecases.export import export as write
 
-    given = Given(shell=True)
+    given = Given(by_flags=True)
     with at_terminal(invocation(ctx), "hnas export {}") as caller:
         done = write(caller, run, given, pictures=pictures, invert=invert, folder=out, check=check)
     model, subject = done.model, done.subject

@@ -45,7 +45,7 @@ def front(
     from hnas_app.runs.records import to_json
     from hnas_app.usecases.front import front as compare
 
-    given = Given(shell=True, workers=workers, executor=executor, accelerator=accelerator, data_root=data_root)
+    given = Given(by_flags=True, workers=workers, executor=executor, accelerator=accelerator, data_root=data_root)
     with at_terminal(invocation(ctx), "hnas front {}") as caller:
         done = compare(caller, runs, given, metric=metric, by=by, tasks=tasks, picture=out)
     if as_json:

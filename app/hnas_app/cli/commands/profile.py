@@ -65,7 +65,7 @@ def profile(
     if ctx.invoked_subcommand is not None:
         return
     given = Given(
-        shell=True, preset=preset or "none", config=config, sets=options.sets(set_), data_root=data_root,
+        by_flags=True, preset=preset or "none", config=config, sets=options.sets(set_), data_root=data_root,
         space=space, device=device, tasks=tasks, n_way=n_way, seed=seed,
     )  # fmt: skip
     shape = options.input_shape(input_)
@@ -105,7 +105,7 @@ def export(
     """Write all that is known of a device into a file, to share it or to search where the device is not."""
     from hnas_app.usecases.profile import export_table
 
-    given = Given(shell=True, preset="none", config=config, sets=options.sets(set_), backend=backend, device=device)
+    given = Given(by_flags=True, preset="none", config=config, sets=options.sets(set_), backend=backend, device=device)
     with at_terminal(invocation(ctx)) as caller:
         found, loaded = export_table(caller, given, file)
     print(f"{file}: {len(found.rows)} layers and networks of {found.info.device}, {found.n_rows} rows")

@@ -43,7 +43,7 @@ def run(
     from hnas_app.usecases.phases import whole_run
 
     given = Given(
-        shell=True, preset=preset, config=config, sets=options.sets(set_), constraints=options.limits(constraint),
+        by_flags=True, preset=preset, config=config, sets=options.sets(set_), constraints=options.limits(constraint),
         data_root=data_root, space=space, backend=backend, device=device, tasks=tasks, strategy=strategy,
         learner=learner, seed=seed, workers=workers, executor=executor, accelerator=accelerator,
     )  # fmt: skip
@@ -77,7 +77,7 @@ def meta_train(
 
     call = invocation(ctx)
     given = Given(
-        shell=True, preset=preset, config=config, sets=options.sets(set_), data_root=data_root, space=space,
+        by_flags=True, preset=preset, config=config, sets=options.sets(set_), data_root=data_root, space=space,
         tasks=tasks, learner=learner, seed=seed, workers=workers, executor=executor, accelerator=accelerator,
     )  # fmt: skip
     if not leads():
@@ -99,7 +99,7 @@ def retrain(
     """Train the network that was found, and the reference network, alone; does what is still to do before."""
     from hnas_app.usecases.phases import retrain as train
 
-    given = Given(shell=True, workers=workers, executor=executor, accelerator=accelerator, data_root=data_root)
+    given = Given(by_flags=True, workers=workers, executor=executor, accelerator=accelerator, data_root=data_root)
     with at_terminal(invocation(ctx), "hnas retrain {}") as caller:
         trained = train(caller, run, given)
     for name, folder in trained.items():
@@ -119,7 +119,7 @@ def evaluate(
     """Test the run's networks on the test tasks and print the result; does what is still to do before."""
     from hnas_app.usecases.phases import evaluate as test
 
-    given = Given(shell=True, workers=workers, executor=executor, accelerator=accelerator, data_root=data_root)
+    given = Given(by_flags=True, workers=workers, executor=executor, accelerator=accelerator, data_root=data_root)
     with at_terminal(invocation(ctx), "hnas evaluate {}") as caller:
         done = test(caller, run, given)
     _show(done, as_json=as_json)

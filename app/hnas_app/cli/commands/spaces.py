@@ -45,7 +45,7 @@ def show(
     """
     shape = options.input_shape(input_) or (3, 84, 84)
     call = invocation(ctx)
-    given = Given(shell=True, preset=preset or "none", config=config, sets=options.sets(set_), space=name)
+    given = Given(by_flags=True, preset=preset or "none", config=config, sets=options.sets(set_), space=name)
     loaded = options.load(call, given)
     space, values = _space(call, loaded, arch, shape, n_way)
     network = _architecture(space, arch) if arch is not None else None

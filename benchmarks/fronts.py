@@ -37,7 +37,7 @@ import numpy as np
 from hnas import Architecture, Ask, Scored, SearchProblem, SearchStrategy, Seeds
 from hnas.cost import Metric
 from hnas_app.cli.invocation import Invocation
-from hnas_app.cli.phases import continued
+from hnas_app.cli.terminal import at_terminal
 from hnas_app.costs.limits import Limit
 from hnas_app.fronts.dominance import Point, hypervolume, nondominated, reference_point
 from hnas_app.fronts.scoring import Scores, score_all
@@ -46,6 +46,8 @@ from hnas_app.search.evaluator import Evaluator
 from hnas_app.search.feasibility import Feasibility
 from hnas_app.search.loop import Search, search
 from hnas_app.search.score_store import ScoreStore
+from hnas_app.usecases.arguments import Given
+from hnas_app.usecases.opening import continued
 from hnas_strategies.genetic import Genetic, GeneticOptions
 from hnas_strategies.nsga2 import NSGA2, NSGA2Options
 from hnas_strategies.random_search import RandomSearch, RandomSearchOptions
@@ -230,7 +232,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--json", action="store_true", help="write results/<name>.json")
     parser.add_argument("--name", default="fronts", help="name of the file below results/")
     options = parser.parse_args(arguments)
-    with continued(Invocation(), "adapt", options.run) as phases:
+    with at_terminal(Invocation(), "{}") as caller, continued(caller, "adapt", options.run, Given()) as phases:
         rows, told = compare(phases, options)
     print(json.dumps(told["summary"], indent=1))
     if options.json:

@@ -36,13 +36,15 @@ import numpy as np
 
 from hnas import Architecture, Seeds
 from hnas_app.cli.invocation import Invocation
-from hnas_app.cli.phases import continued
+from hnas_app.cli.terminal import at_terminal
 from hnas_app.config.schema import EvaluateConfig
 from hnas_app.costs.agreement import kendall_tau
 from hnas_app.executors import InProcess, executor
 from hnas_app.training.evaluate import evaluate
 from hnas_app.training.outer_loop import TrainPlan, train
 from hnas_app.training.setup.setup import Setup
+from hnas_app.usecases.arguments import Given
+from hnas_app.usecases.opening import continued
 from hnas_plugins.meta_learners.maml import MAML
 from hnas_plugins.meta_learners.options import MAMLPlusPlusOptions
 from hnas_plugins.spaces.vgg9 import VGG9, VGG9Options
@@ -133,7 +135,7 @@ def train_alone(values: Mapping[str, Any], item: Any) -> tuple[float, float, flo
 
 def score(options: argparse.Namespace) -> None:
     """Compare a super-net's accuracies with those of the networks trained alone, and print the comparison."""
-    with continued(Invocation(), "adapt", options.run) as phases:
+    with at_terminal(Invocation(), "{}") as caller, continued(caller, "adapt", options.run, Given()) as phases:
         setup, state, pool = phases.setup, phases.meta_train(), phases.executor
         width = setup.space.settings.base_width  # type: ignore[attr-defined]
         content = json.loads((options.results / f"alone_w{width}.json").read_text())

@@ -30,7 +30,7 @@ from plain_loop import Start, adapt
 
 from hnas import Ask, Scored, SearchProblem
 from hnas_app.cli.invocation import Invocation
-from hnas_app.cli.phases import continued
+from hnas_app.cli.terminal import at_terminal
 from hnas_app.executors import LocalProcesses
 from hnas_app.runs.pipeline import Pipeline
 from hnas_app.search.evaluator import Evaluator
@@ -39,6 +39,8 @@ from hnas_app.search.loop import Search, search
 from hnas_app.search.score_store import PURPOSE, ScoreStore
 from hnas_app.training.setup.setup import Setup
 from hnas_app.training.transfer import from_driver, to_workers
+from hnas_app.usecases.arguments import Given
+from hnas_app.usecases.opening import continued
 from hnas_strategies.genetic import Genetic, GeneticOptions
 
 WORKERS = 2
@@ -139,7 +141,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--name", default="search", help="name of the file below results/")
     options = parser.parse_args(arguments)
     rows: list[dict[str, Any]] = []
-    with continued(Invocation(), "adapt", options.run) as phases:
+    with at_terminal(Invocation(), "{}") as caller, continued(caller, "adapt", options.run, Given()) as phases:
         for slice_ in options.slices.split(","):
             rows += measure(phases, slice_, options)
             print(json.dumps(rows[-2:], indent=1), flush=True)

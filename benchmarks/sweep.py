@@ -35,13 +35,13 @@ from attrs import frozen
 from hnas import Architecture, SearchProblem
 from hnas.cost import Cost, CostTable
 from hnas.learner import State
-from hnas_app.cli import options as flags
 from hnas_app.cli.invocation import Invocation
-from hnas_app.cli.phases import continued, started
+from hnas_app.cli.terminal import at_terminal
 from hnas_app.costs.limits import Limit
 from hnas_app.costs.profile import profile
 from hnas_app.costs.store import CostStore
 from hnas_app.executors import Executor
+from hnas_app.runs.chosen import chosen
 from hnas_app.runs.pipeline import Pipeline
 from hnas_app.search.adapt import adapt
 from hnas_app.search.feasibility import Feasibility
@@ -49,6 +49,8 @@ from hnas_app.search.loop import Search
 from hnas_app.search.score_store import ScoreStore
 from hnas_app.training.outer_loop import score_tasks
 from hnas_app.training.setup.setup import Setup
+from hnas_app.usecases.arguments import Caller, Given
+from hnas_app.usecases.opening import continued, started
 from hnas_strategies.genetic import Genetic, GeneticOptions
 
 BACKENDS = ("eyeriss", "eyeriss-rs", "x86")
@@ -87,12 +89,12 @@ class Pair:
         return Search(name=self.name, strategy=strategy, problem=problem)
 
 
-def pairs_of(phases: Pipeline, call: Invocation, backends: Sequence[str], quantiles: Sequence[float]) -> list[Pair]:
+def pairs_of(phases: Pipeline, caller: Caller, backends: Sequence[str], quantiles: Sequence[float]) -> list[Pair]:
     """Profile each device, and return it with a limit at each quantile of its costs."""
     setup, pairs = phases.setup, []
     for name in backends:
-        loaded = flags.load(call, config=phases.run.config_path, backend=name, quiet=True)
-        backend, store = flags.create(call, loaded, "backend"), CostStore()
+        loaded = caller.load(Given(backend=name), quiet=True, run_config=phases.run.config_path)
+        backend, store = chosen("backend", loaded.config, caller.registry), CostStore()
         try:
             table = profile(
                 backend, setup.space, setup.image_shape, setup.n_way, store=store, emit=lambda event: None
@@ -184,15 +186,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     n_pairs = len(backends) * len(quantiles)
     if counts[0] != 1 or any(n_pairs % n for n in counts):
         parser.error(f"--pairs {options.pairs}: expected 1 and then divisors of the {n_pairs} pairs")
-    call = Invocation()
-    with supernet(call, options.run, options.workers) as phases:
+    with (
+        at_terminal(Invocation(), "{}") as caller,
+        supernet(caller, options.run, options.workers) as phases,
+    ):
         phases.meta_train()
-        pairs = pairs_of(phases, call, backends, quantiles)
+        pairs = pairs_of(phases, caller, backends, quantiles)
         given = {"population": options.population, "iterations": options.iterations}
-        chosen = phases.config.strategy.options
-        if not isinstance(chosen, GeneticOptions):
+        own = phases.config.strategy.options
+        if not isinstance(own, GeneticOptions):
             sys.exit(f"the run's strategy is {phases.config.strategy.name}, expected genetic")
-        strategy = attrs.evolve(chosen, **{k: v for k, v in given.items() if v is not None})
+        strategy = attrs.evolve(own, **{k: v for k, v in given.items() if v is not None})
         rows = []
         for row in measure(phases, pairs, strategy, counts, options.tasks):
             rows.append(row)
@@ -206,16 +210,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 @contextmanager
-def supernet(call: Invocation, run: Path | None, workers: int) -> Iterator[Pipeline]:
+def supernet(caller: Caller, run: Path | None, workers: int) -> Iterator[Pipeline]:
     """Yield the pipeline of a run with a super-net; without one, of a run of `quick` that is thrown away."""
     if run is not None:
-        with continued(call, "adapt", run, workers=workers) as phases:
+        with continued(caller, "adapt", run, Given(workers=workers)) as phases:
             yield phases
         return
-    with (
-        TemporaryDirectory() as folder,
-        started(call, "adapt", Path(folder) / "run", preset="quick", workers=workers) as phases,
-    ):
+    given = Given(preset="quick", workers=workers)
+    with TemporaryDirectory() as folder, started(caller, "adapt", given, Path(folder) / "run") as phases:
         yield phases
 
 

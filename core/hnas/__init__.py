@@ -37,7 +37,8 @@ from hnas.task_source import TaskSource
 
 if TYPE_CHECKING:
     from hnas_app.runs.results import NetworkResult, Results
-    from hnas_app.usecases.runs_from_python import Run, load_run, run
+    from hnas_app.usecases.python_api import load_run, run
+    from hnas_app.usecases.python_run import Run
 
 __all__ = [
     "Architecture",
@@ -86,9 +87,9 @@ __all__ = [
 _LAZY = {
     "NetworkResult": "hnas_app.runs.results",
     "Results": "hnas_app.runs.results",
-    "Run": "hnas_app.usecases.runs_from_python",
-    "load_run": "hnas_app.usecases.runs_from_python",
-    "run": "hnas_app.usecases.runs_from_python",
+    "Run": "hnas_app.usecases.python_run",
+    "load_run": "hnas_app.usecases.python_api",
+    "run": "hnas_app.usecases.python_api",
 }
 """Public names of the application, and the module of each."""
 

@@ -35,12 +35,14 @@ from ranking import N_QUERY, REFERENCE, setup_of
 from hnas import Architecture, SearchSpace
 from hnas.learner import State
 from hnas_app.cli.invocation import Invocation
-from hnas_app.cli.phases import continued
+from hnas_app.cli.terminal import at_terminal
 from hnas_app.config.schema import EvaluateConfig
 from hnas_app.executors import InProcess
 from hnas_app.training.evaluate import evaluate
 from hnas_app.training.outer_loop import Sampler, TrainPlan, train
 from hnas_app.training.setup.setup import Setup
+from hnas_app.usecases.arguments import Given
+from hnas_app.usecases.opening import continued
 from hnas_plugins.meta_learners.maml import MAML
 from hnas_plugins.meta_learners.options import MAMLPlusPlusOptions
 from hnas_plugins.spaces.vgg9 import VGG9, VGG9Options
@@ -130,7 +132,7 @@ def narrow(options: argparse.Namespace) -> None:
 
 
 def tune(options: argparse.Namespace) -> None:
-    with continued(Invocation(), "adapt", options.run) as phases:
+    with at_terminal(Invocation(), "{}") as caller, continued(caller, "adapt", options.run, Given()) as phases:
         setup, state = phases.setup, phases.meta_train()
     reference = setup.space.references()[REFERENCE]
     plan = attrs.evolve(PLAN, epochs=1, iterations=options.iterations, validate_every=1)

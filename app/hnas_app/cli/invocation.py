@@ -12,7 +12,7 @@ from hnas.discovery import Registry
 
 @define(slots=False)
 class Invocation:
-    """The ``obj`` of typer's context, made by `hnas_app.cli.commands.run`."""
+    """The ``obj`` of typer's context, made by `hnas_app.cli.run`."""
 
     debug: bool = False
     no_plugins: bool = False
@@ -25,7 +25,7 @@ class Invocation:
 
 
 def invocation(ctx: typer.Context) -> Invocation:
-    """Return what `hnas_app.cli.commands.run` put into the context."""
+    """Return what `hnas_app.cli.run` put into the context."""
     found = ctx.obj
     assert isinstance(found, Invocation)
     return found

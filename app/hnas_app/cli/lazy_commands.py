@@ -28,7 +28,7 @@ COMMANDS = {
     "config": "Write, show and check configurations.",
 }
 """Each command and what it does in a line, as ``hnas --help`` shows them: the first line of its own help."""
-PLACES = {"retrain": "adapt:retrain", "evaluate": "adapt:evaluate"}
+PLACES = {"meta-train": "run:meta_train", "retrain": "run:retrain", "evaluate": "run:evaluate"}
 """Where a command is, if not in the module of its name: as a function of that name, or as ``app``, its sub-commands."""
 
 

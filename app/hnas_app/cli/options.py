@@ -12,9 +12,9 @@ import typer
 from hnas.layer import Shape
 from hnas_app.cli.invocation import Invocation
 from hnas_app.cli.output import note
+from hnas_app.usecases.arguments import Caller, Given
 
 if TYPE_CHECKING:
-    from hnas.space import SearchSpace
     from hnas_app.config.schema import LoadedConfig
 
 SpaceOption = Annotated[str | None, typer.Option("--space", metavar="NAME", help="Search space.")]
@@ -46,7 +46,7 @@ PresetOption = Annotated[
     str | None, typer.Option("--preset", metavar="NAME", help="Budget: quick, small, paper, or none (plain defaults).")
 ]
 ConfigOption = Annotated[
-    str | None, typer.Option("--config", metavar="FILE", help="TOML file; see `hnas config init`.")
+    Path | None, typer.Option("--config", metavar="FILE", help="TOML file; see `hnas config init`.")
 ]
 SetOption = Annotated[
     list[str] | None,
@@ -81,65 +81,34 @@ RunDirOption = Annotated[
     Path | None,
     typer.Option("--run-dir", metavar="DIR", help="Run directory; goes on where it stopped if there is one already."),
 ]
+RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="Run directory; `hnas runs` lists them.")]
+InvertOption = Annotated[
+    bool | None,
+    typer.Option(
+        "--invert/--no-invert", help="Dark becomes bright, or not; default: as the super-net's drawings were."
+    ),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 InputOption = Annotated[
     str | None, typer.Option("--input", metavar="CxHxW", help="Channels, height and width of an image, as in 3x84x84.")
 ]
 
 
-def load(
-    invocation: Invocation,
-    *,
-    preset: str | None = None,
-    config: str | Path | None = None,
-    sets: Sequence[str] | None = None,
-    constraint: Sequence[str] | None = None,
-    data_root: str | None = None,
-    run_dir: Path | None = None,
-    device: str | None = None,
-    quiet: bool = False,
-    only_read: bool = False,
-    **flags: Any,
-) -> LoadedConfig:
-    """Resolve the options of a command; ``flags`` are top-level keys such as ``space``, ``seed`` or ``workers``.
+def load(call: Invocation, given: Given, run_dir: Path | None = None) -> LoadedConfig:
+    """Resolve the options of a command; notes go to standard error. Raises `ConfigError` and `PluginError`."""
+    return Caller(registry=call.registry, note=note).load(given, run_dir=run_dir)
 
-    ``constraint`` is what was given of it, one text of limits that must all hold, joined by commas.
 
-    With a ``run_dir`` its own configuration counts, as `load_config` says. Notes go to standard error, unless
-    ``quiet``. Raises `ConfigError` and `PluginError`.
-    """
-    from hnas_app.config.load import load_config
+def limits(constraint: Sequence[str] | None) -> tuple[str, ...] | None:
+    """Return the single limits of ``--constraint``. Raises a usage error if it was given several times."""
     from hnas_app.costs.limits import split_limits
 
-    limits = [limit for text in one_set(constraint) for limit in split_limits(text)]
-    loaded = load_config(
-        invocation.registry,
-        preset=preset,
-        file=config,
-        run_dir=run_dir,
-        only_read=only_read,
-        sets=[split_set(text) for text in sets or ()],
-        flags={**flags, "tasks.root": data_root, "backend.device": device, "constraints": limits},
-    )
-    for text in () if quiet else loaded.notes:
-        note(text)
-    return loaded
+    return tuple(limit for text in one_set(constraint) for limit in split_limits(text)) or None
 
 
-def create(invocation: Invocation, loaded: LoadedConfig, kind: Any, **overrides: Any) -> Any:
-    """Construct the chosen plugin of a kind with its resolved options; ``overrides`` replace some of them."""
-    import attrs
-
-    choice = getattr(loaded.config, kind)
-    options = attrs.evolve(choice.options, **overrides) if overrides else choice.options
-    return invocation.registry.create(kind, choice.name, options)
-
-
-def space_and_images(invocation: Invocation, loaded: LoadedConfig, input_: str | None) -> tuple[SearchSpace, Shape]:
-    """Construct the chosen space; images are of the size of ``--input`` where it is given, else of the tasks'."""
-    shape = input_shape(input_) if input_ else None
-    space = create(invocation, loaded, "space")
-    return space, shape or create(invocation, loaded, "tasks").image_shape
+def sets(texts: Sequence[str] | None) -> tuple[tuple[str, str], ...]:
+    """Return keys and texts of ``--set``. Raises a usage error for one without an equals sign."""
+    return tuple(split_set(text) for text in texts or ())
 
 
 def one_set(constraint: Sequence[str] | None) -> Sequence[str]:
@@ -162,8 +131,10 @@ def split_set(text: str) -> tuple[str, str]:
     return key.strip(), value.strip()
 
 
-def input_shape(text: str) -> Shape:
-    """Read ``3x84x84``. Raises a usage error on anything else."""
+def input_shape(text: str | None) -> Shape | None:
+    """Read ``3x84x84``, if it was given. Raises a usage error on anything else."""
+    if text is None:
+        return None
     if match := re.fullmatch(r"([1-9]\d{0,4})x([1-9]\d{0,4})x([1-9]\d{0,4})", text.strip().lower()):
         channels, height, width = map(int, match.groups())
         return channels, height, width

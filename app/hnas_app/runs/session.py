@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from hnas_app.executors.this_rank import own_accelerator
+from hnas_app.runs.chosen import chosen
 
 if TYPE_CHECKING:
-    from hnas.discovery import Kind, Registry
+    from hnas.discovery import Registry
     from hnas.events import Listener
     from hnas_app.config.schema import Config
     from hnas_app.executors import Executor
@@ -46,9 +47,9 @@ def setup_of(config: Config, registry: Registry) -> Setup:
     from hnas_app.training.setup.setup import Setup
 
     return Setup(
-        space=_create(config, registry, "space"),
-        learner=_create(config, registry, "learner"),
-        tasks=_create(config, registry, "tasks"),
+        space=chosen("space", config, registry),
+        learner=chosen("learner", config, registry),
+        tasks=chosen("tasks", config, registry),
         n_way=config.task.n_way,
         k_shot=config.task.k_shot,
         seeds=Seeds(config.seed),
@@ -82,13 +83,8 @@ def pipeline_of(
         run=run,
         config=config,
         setup=setup,
-        strategy=_create(config, registry, "strategy"),
-        open_backend=lambda: _create(config, registry, "backend"),
+        strategy=chosen("strategy", config, registry),
+        open_backend=lambda: chosen("backend", config, registry),
         executor=executor,
         emit=fan_out(emit, MetricsListener(run.metrics)),
     )
-
-
-def _create(config: Config, registry: Registry, kind: Kind) -> Any:
-    choice = getattr(config, kind)
-    return registry.create(kind, choice.name, choice.options)

@@ -12,6 +12,7 @@ from hnas.toolkit.codec import save
 from hnas.toolkit.json_lines import JsonLines
 from hnas_app.costs.description import described
 from hnas_app.costs.limits import check_named
+from hnas_app.runs.chosen import chosen
 from hnas_app.runs.run_dir import RunDir
 from hnas_app.sweeps.record import Found, SweepPair, SweepRecord
 
@@ -103,12 +104,12 @@ def check_pairs(pairs: Sequence[SweepPair], configs: Mapping[str, Config], regis
     for pair in pairs:
         config = configs[pair.name]
         if pair.backend not in asked:
-            device = registry.create("backend", config.backend.name, config.backend.options)
+            device = chosen("backend", config, registry)
             try:
                 metrics = described(device).metrics
             finally:
                 device.close()
-            space = registry.create("space", config.space.name, config.space.options)
+            space = chosen("space", config, registry)
             asked[pair.backend] = metrics, bool(space.references())
         metrics, has_reference = asked[pair.backend]
         try:

@@ -1,14 +1,15 @@
-"""What a Python program gives to a run: plugins by name or as objects, settings, limits; and how errors are told."""
+"""What a user gives to a use case: one value for all that a configuration is made of, and who hears of the work."""
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
+import attrs
 from attrs import field, frozen
 
 from hnas.discovery import KINDS, Kind, Registry
@@ -17,25 +18,83 @@ from hnas.errors import ConfigError, HnasError
 from hnas.events import Event, Listener
 
 if TYPE_CHECKING:
+    from hnas.backend import HardwareBackend
+    from hnas.learner import MetaLearner
+    from hnas.space import SearchSpace
+    from hnas.strategy import SearchStrategy
+    from hnas.task_source import TaskSource
     from hnas_app.config.schema import LoadedConfig
 
 PathLike = str | os.PathLike[str]
 
+KEYS = {"data_root": "tasks.root", "device": "backend.device", "n_way": "task.n_way"}
+"""Fields of `Given` that are not spelt like the key they set."""
+SAME_RESULTS = ("workers", "executor", "accelerator", "data_root")
+"""Fields that a further phase of a run may be given, because its results do not depend on them."""
 
-def _given(plugins: Mapping[Kind, Any]) -> dict[Kind, Any]:
-    return {kind: plugins[kind] for kind in KINDS if plugins.get(kind) is not None}
+
+class WrongArgument(ConfigError):
+    """An argument that makes no sense as it was given; the command line names its flag instead, and exits with 2."""
+
+    def __init__(self, argument: str, problem: str) -> None:
+        super().__init__(f"{argument}: {problem}")
+        self.argument, self.problem = argument, problem
+
+
+class Sources(TypedDict, total=False):
+    """Where a configuration comes from besides what was given; see `hnas_app.config.load.load_config`."""
+
+    run_config: Path
+    """The file of the run that is gone on with."""
+    run_dir: Path | None
+    instead: Collection[Kind]
+    only_read: bool
+    """Whether options that were removed since may stand in the run's file."""
 
 
 @frozen(kw_only=True)
-class GivenPlugins:
-    """Plugins by kind, each a name or an object that implements the kind's interface."""
+class Given:
+    """What a user gave for a configuration, by flags or from Python; ``None`` was not given.
 
-    by_kind: Mapping[Kind, Any] = field(factory=dict, converter=_given)
+    A plugin is a name, or an object that implements its kind's interface.
+    """
+
+    space: str | SearchSpace | None = None
+    learner: str | MetaLearner | None = None
+    backend: str | HardwareBackend | None = None
+    strategy: str | SearchStrategy | None = None
+    tasks: str | TaskSource | None = None
+    preset: str | None = None
+    constraints: tuple[str, ...] | None = None
+    """Single limits that must all hold."""
+    device: str | None = None
+    n_way: int | None = None
+    seed: int | None = None
+    workers: int | None = None
+    executor: str | None = None
+    accelerator: str | None = None
+    data_root: str | None = None
+    settings: Mapping[str, Any] = field(factory=dict)
+    """Dotted keys to values of their own type."""
+    sets: tuple[tuple[str, str], ...] = ()
+    """Dotted keys and texts, as a shell passes them."""
+    config: Path | None = None
+    """A TOML file."""
+    env: Mapping[str, str] | None = None
+    """Variables to read; by default those of this process."""
+    by_flags: bool = False
+    """Whether mistakes are told in the words of the command line: ``--seed``, not ``seed``."""
 
     @property
     def objects(self) -> dict[Kind, Any]:
-        """Those that are objects."""
-        return {kind: plugin for kind, plugin in self.by_kind.items() if not isinstance(plugin, str)}
+        """The plugins that are objects."""
+        given = {kind: getattr(self, kind) for kind in KINDS}
+        return {kind: plugin for kind, plugin in given.items() if plugin is not None and not isinstance(plugin, str)}
+
+    @property
+    def same_results(self) -> Given:
+        """The part of it that results do not depend on, and the objects that a run needs again."""
+        return Given(**{name: getattr(self, name) for name in (*SAME_RESULTS, "env", "by_flags")}, **self.objects)
 
     def registry(self, warn: Callable[[str], None]) -> Registry:
         """Return the plugins of this Python environment, and the objects. Raises `PluginError` for a wrong object."""
@@ -44,32 +103,69 @@ class GivenPlugins:
             registry.add(kind, instance)
         return registry
 
-    def load(self, registry: Registry, arguments: Mapping[str, Any], workers: int, **sources: Any) -> LoadedConfig:
-        """Resolve the configuration; refuse what could not work before anything is written.
-
-        ``arguments`` maps dotted keys to values; ``sources`` are the other sources of `load_config`.
-        """
+    def load(self, registry: Registry, **sources: Unpack[Sources]) -> LoadedConfig:
+        """Resolve the configuration. Raises `ConfigError` with all mistakes at once, and `PluginError`."""
         from hnas_app.config.load import load_config
-        from hnas_app.training.accelerator import check_accelerator
 
-        names: dict[str, Any] = {kind: p if isinstance(p, str) else object_name(p) for kind, p in self.by_kind.items()}
-        plain = {k: os.fspath(v) if isinstance(v, os.PathLike) else v for k, v in arguments.items()}
-        loaded = load_config(registry, arguments={**plain, **names, "workers": workers}, **sources)
-        check_accelerator(loaded.config.accelerator)
-        if workers != 1:
-            self._check_importable()
-        return loaded
+        values = self._values()
+        return load_config(
+            registry,
+            file=sources.get("run_config") or self.config,
+            env=self.env,
+            sets=self.sets,
+            preset=values.pop("preset", None) if self.by_flags else None,
+            flags=values if self.by_flags else None,
+            arguments=None if self.by_flags else {**self._plain_settings(), **values},
+            run_dir=sources.get("run_dir"),
+            instead=sources.get("instead", ()),
+            only_read=sources.get("only_read", False),
+        )
 
-    def _check_importable(self) -> None:
+    def _values(self) -> dict[str, Any]:
+        """Return what was given by its key, plugins by name."""
+        skipped = ("settings", "sets", "config", "env", "by_flags")
+        fields = [f.name for f in attrs.fields(Given) if f.name not in skipped]
+        given = {KEYS.get(name, name): value for name in fields if (value := getattr(self, name)) is not None}
+        return given | {kind: object_name(instance) for kind, instance in self.objects.items()}
+
+    def _plain_settings(self) -> dict[str, Any]:
+        return {k: os.fspath(v) if isinstance(v, os.PathLike) else v for k, v in self.settings.items()}
+
+    def check_importable(self) -> None:
         """Refuse objects that worker processes would have to have, and whose classes they cannot import."""
-        interactive = not hasattr(sys.modules["__main__"], "__file__")
+        if self.workers == 1 or hasattr(sys.modules["__main__"], "__file__"):
+            return
         for kind, instance in self.objects.items():
-            if interactive and kind in ("space", "learner", "tasks") and type(instance).__module__ == "__main__":
+            if kind in ("space", "learner", "tasks") and type(instance).__module__ == "__main__":
                 raise ConfigError(
                     f"{kind}: {type(instance).__name__} is defined in a notebook or an interactive session, "
                     "from which worker processes cannot import it",
                     hint="leave workers at 1, or move the class into a module",
                 )
+
+
+def nobody(_: Any) -> None:
+    """Listen to nothing."""
+
+
+@frozen(kw_only=True)
+class Caller:
+    """Who calls a use case: the plugins that may be used, and who hears of the work."""
+
+    registry: Registry = field(factory=Registry)
+    emit: Listener = nobody
+    """Called with the progress."""
+    note: Callable[[str], None] = nobody
+    """Called with a sentence for the user."""
+    began: Callable[[Path], None] = nobody
+    """Called with the folder to go on with after an interruption, as soon as there is one."""
+
+    def load(self, given: Given, *, quiet: bool = False, **sources: Unpack[Sources]) -> LoadedConfig:
+        """Resolve a configuration, and tell its notes unless ``quiet``; see `Given.load`."""
+        loaded = given.load(self.registry, **sources)
+        for text in () if quiet else loaded.notes:
+            self.note(text)
+        return loaded
 
 
 def limits(constraints: str | Sequence[str]) -> tuple[str, ...]:

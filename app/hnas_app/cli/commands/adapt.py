@@ -1,31 +1,42 @@
-"""``hnas adapt``, ``hnas retrain`` and ``hnas evaluate``: the phases after meta-training, on a run directory."""
+"""``hnas adapt``: a network for a device and limits, for several pairs of them, or for the user's own pictures."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
+import attrs
 import typer
 
 from hnas_app.cli import options
-from hnas_app.cli.commands.pictures import (
-    ExportOption,
-    InvertOption,
-    OwnTask,
-    PicturesOption,
-    RetrainOption,
-    adapt_to_pictures,
-)
-from hnas_app.cli.commands.sweep import Pairs, adapt_pairs
-from hnas_app.cli.invocation import invocation
+from hnas_app.cli.invocation import Invocation, invocation
 from hnas_app.cli.output import print_json, print_table, say_next
+from hnas_app.cli.terminal import at_terminal
+from hnas_app.usecases.arguments import Given
 
-RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="Run directory; `hnas runs` lists them.")]
+if TYPE_CHECKING:
+    from hnas_app.own_task.result import PictureResult
+    from hnas_app.usecases.own_task import OwnTask
+    from hnas_app.usecases.sweep import Pairs, Sweep
+
+RESUME = "hnas adapt {}"
+
+PicturesOption = Annotated[
+    Path | None,
+    typer.Option("--pictures", metavar="DIR", help="Adapt to your own task: DIR/CLASS/* are its labelled pictures."),
+]
+ExportOption = Annotated[
+    Path | None,
+    typer.Option("--export", metavar="FILE", help="Write the adapted network as an ONNX model; hnas[onnx]."),
+]
+RetrainOption = Annotated[
+    bool, typer.Option("--retrain", help="Train the chosen network alone before adapting it, as the paper does.")
+]
 
 
 def adapt(
     ctx: typer.Context,
-    run: RunArgument,
+    run: options.RunArgument,
     backend: options.BackendsOption = None,
     device: options.DeviceOption = None,
     constraint: options.ConstraintsOption = None,
@@ -36,7 +47,7 @@ def adapt(
     accelerator: options.AcceleratorOption = None,
     data_root: options.DataRootOption = None,
     pictures: PicturesOption = None,
-    invert: InvertOption = None,
+    invert: options.InvertOption = None,
     retrain: RetrainOption = False,
     export: ExportOption = None,
     as_json: options.JsonOption = False,
@@ -47,117 +58,134 @@ def adapt(
     --pictures the network is chosen for, and adapted to, a task of your own. With several --backend or --constraint
     it searches for every pair of them, in a sweep's folder; with such a folder as RUN it goes on there.
     """
-    own_task = OwnTask(pictures=pictures, invert=invert, retrain=retrain, export=export)
-    same_results = {"workers": workers, "executor": executor, "accelerator": accelerator, "data_root": data_root}
-    pairs = Pairs(backends=tuple(backend or ()), constraints=tuple(constraint or ()))
-    if pairs.are_several(run):
-        if own_task.is_meant(run):
-            raise typer.BadParameter("takes one --backend and one --constraint", param_hint="--pictures")
-        return adapt_pairs(
-            invocation(ctx),
-            run,
-            pairs,
-            as_json=as_json,
-            same_results=same_results,
-            device=device,
-            strategy=strategy,
-            sets=set_,
-        )
-    if own_task.is_meant(run):
-        return adapt_to_pictures(
-            invocation(ctx),
-            run,
-            own_task,
-            as_json=as_json,
-            same_results=same_results,
-            sets=set_,
-            backend=pairs.backend,
-            device=device,
-            constraint=constraint,
-            strategy=strategy,
-        )
-    from hnas.toolkit.codec import to_json
-    from hnas_app.cli.phases import continued
-    from hnas_app.report import networks as report
+    from hnas_app.usecases.own_task import OwnTask
+    from hnas_app.usecases.sweep import Pairs
 
-    with continued(
-        invocation(ctx),
-        "adapt",
-        run,
-        backend=pairs.backend,
-        device=device,
-        constraint=constraint,
-        strategy=strategy,
-        sets=set_,
-        **same_results,
-    ) as phases:
-        found = phases.adapt()
-        space = phases.setup.space
+    call = invocation(ctx)
+    own_task = OwnTask(pictures=pictures, invert=invert, retrain=retrain, model=export)
+    pairs = Pairs(backends=tuple(backend or ()), constraints=tuple(constraint or ()))
+    given = Given(
+        by_flags=True, device=device, strategy=strategy, sets=options.sets(set_),
+        workers=workers, executor=executor, accelerator=accelerator, data_root=data_root,
+    )  # fmt: skip
+    if pairs.are_several(run):
+        if _is_meant(own_task, run):
+            raise typer.BadParameter("takes one --backend and one --constraint", param_hint="--pictures")
+        return _sweep(call, run, pairs, given, as_json=as_json)
+    given = attrs.evolve(given, backend=pairs.backend, constraints=options.limits(constraint))
+    if _is_meant(own_task, run):
+        return _own_task(call, run, own_task, given, as_json=as_json)
+    _plain(call, run, given, as_json=as_json)
+
+
+def _is_meant(task: OwnTask, run: Path) -> bool:
+    """Tell whether to adapt to pictures: by a flag, or in a run that was made for some.
+
+    Raises a usage error if the other flags make no sense without ``--pictures``.
+    """
+    from hnas_app.usecases.own_task import recorded_pictures
+
+    if task.pictures is not None or recorded_pictures(run):
+        return True
+    others = {"--invert": task.invert is not None, "--retrain": task.retrain, "--export": task.model is not None}
+    if lonely := [flag for flag, given in others.items() if given]:
+        raise typer.BadParameter("needs --pictures DIR", param_hint=lonely[0])
+    return False
+
+
+def _plain(call: Invocation, run: Path, given: Given, *, as_json: bool) -> None:
+    """Search once, and print the finalists."""
+    from hnas.toolkit.codec import to_json
+    from hnas_app.report.networks import describe
+    from hnas_app.usecases.phases import adapt
+
+    with at_terminal(call, RESUME) as caller:
+        done = adapt(caller, run, given)
+    found, metrics = done.adaption, done.metrics
     if as_json:
         return print_json(to_json(found))
-    metrics = phases.profile().metrics
     head = ["loss", "accuracy", *(m.column for m in metrics), "architecture"]
     rows = [
         [
             f"{s.loss:.4f}",
             f"{100 * s.accuracy:.1f} %",
             *(f"{s.cost[m.name]:.5g}" for m in metrics),
-            report.describe(space.options(s.arch)),
+            describe(done.space.options(s.arch)),
         ]
         for s in found.finalists
     ]
     print_table(head, rows)
     if found.place is not None:
         print(f"\nthe first is chosen: {found.place}")
-    say_next(f"hnas retrain {phases.run.path}")
+    say_next(f"hnas retrain {done.run}")
 
 
-def retrain(
-    ctx: typer.Context,
-    run: RunArgument,
-    workers: options.WorkersOption = None,
-    executor: options.ExecutorOption = None,
-    accelerator: options.AcceleratorOption = None,
-    data_root: options.DataRootOption = None,
-) -> None:
-    """Train the network that was found, and the reference network, alone; does what is still to do before."""
-    from hnas_app.cli.phases import continued
+def _sweep(call: Invocation, run: Path, pairs: Pairs, given: Given, *, as_json: bool) -> None:
+    """Search for all pairs, and print a line for each."""
+    from hnas.toolkit.codec import to_json
+    from hnas_app.usecases.sweep import sweep
 
-    with continued(
-        invocation(ctx),
-        "retrain",
-        run,
-        workers=workers,
-        executor=executor,
-        accelerator=accelerator,
-        data_root=data_root,
-    ) as phases:
-        names = list(phases.retrain())
-    for name in names:
-        print(f"{name}: {phases.run.checkpoints / f'retrain-{name}'}")
-    say_next(f"hnas evaluate {phases.run.path}")
+    with at_terminal(call, RESUME) as caller:
+        done = sweep(caller, run, pairs, given)
+    if as_json:
+        return print_json(to_json(done.record))
+    _show_pairs(done)
 
 
-def evaluate(
-    ctx: typer.Context,
-    run: RunArgument,
-    workers: options.WorkersOption = None,
-    executor: options.ExecutorOption = None,
-    accelerator: options.AcceleratorOption = None,
-    data_root: options.DataRootOption = None,
-    as_json: options.JsonOption = False,
-) -> None:
-    """Test the run's networks on the test tasks and print the result; does what is still to do before."""
-    from hnas_app.cli.commands.run import show_results
-    from hnas_app.cli.phases import continued
+def _show_pairs(done: Sweep) -> None:
+    """Print a line for each pair, with its first metric, and what all cost together."""
+    rows = []
+    for pair in done.record.pairs:
+        found = pair.found
+        assert found is not None
+        column, value = next(iter(found.cost.items()))
+        rows.append(
+            (
+                pair.name, pair.backend, ",".join(pair.constraints) or "default", f"{found.loss:.4f}",
+                f"{100 * found.accuracy:.1f} %", f"{column} {value:.5g}", f"{found.cost['params']:,.0f}",
+                f"{found.cost['macs']:,.0f}", f"{found.evaluations:,}",
+            )
+        )  # fmt: skip
+    head = ("pair", "backend", "limits", "loss", "accuracy", "cost", "params", "macs", "evaluations")
+    print_table(head, rows)
+    total, folder = done.record.evaluations, done.path
+    assert total is not None
+    print(
+        f"\n{total:,} evaluations (an architecture adapted to a task) for {len(rows)} pairs, "
+        f"{total / len(rows):,.0f} each; each pair is a run directory in {folder}"
+    )
+    say_next(f"hnas retrain {folder / rows[0][0]}, or of another pair; `hnas runs {folder}` lists them")
 
-    with continued(
-        invocation(ctx),
-        "evaluate",
-        run,
-        workers=workers,
-        executor=executor,
-        accelerator=accelerator,
-        data_root=data_root,
-    ) as phases:
-        show_results(phases, as_json=as_json)
+
+def _own_task(call: Invocation, run: Path, task: OwnTask, given: Given, *, as_json: bool) -> None:
+    """Adapt to pictures, and print how well that went and where the network is."""
+    from hnas.toolkit.codec import to_json
+    from hnas_app.usecases.own_task import adapt_to
+
+    with at_terminal(call, RESUME) as caller:
+        done = adapt_to(caller, run, task, given)
+    model = done.model
+    if as_json:
+        return print_json({"run": str(done.run), "model": model and to_json(model), **to_json(done.result)})
+    _show_result(done.result)
+    print(f"architecture: {done.architecture}")
+    if model is None:
+        return say_next(f"pip install 'hnas[onnx]', then hnas export {done.run}")
+    print(f"model: {done.model_path} (ONNX opset {model.opset}, within {model.difference:.1g} of torch)")
+    say_next(f"hnas predict {done.model_path} IMAGE")
+
+
+def _show_result(result: PictureResult) -> None:
+    """Print what was chosen and how well it does."""
+    from hnas_app.report.networks import describe
+
+    print(f"found: {describe(result.options)}")
+    costs = ", ".join(f"{m.name} {result.cost[m.name]:.5g} {m.unit}".rstrip() for m in result.metrics)
+    print(f"costs: {costs}; limits: {', '.join(result.limits)}")
+    print(f"chosen by: {result.fitness}, {result.loss:.4f} nats")
+    if result.held_out is not None:
+        print(f"held out: {result.held_out}; the choice saw them, so expect a little less")
+    if result.query is not None:
+        print(f"query: {result.query}")
+    if result.held_out is result.query is None:
+        print("no picture was left to test with: put some into query/CLASS/, or give more than one of each class")

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
+import attrs
 import typer
 
 from hnas_app.cli import options
-from hnas_app.cli.commands.profile import opened
 from hnas_app.cli.invocation import invocation
 from hnas_app.cli.output import note, print_json, say_next
+from hnas_app.cli.terminal import at_terminal
+from hnas_app.usecases.arguments import Given
 
 
 def calibrate(
@@ -29,33 +31,21 @@ def calibrate(
 
     A line is fitted to half of the networks, and kept where it predicts the other half better than the sums do.
     """
-    import attrs
+    from hnas_app.usecases.profile import calibrate as fit
+    from hnas_app.usecases.profile import subject
 
-    from hnas.seeds import Seeds
-    from hnas_app.costs.calibrate import calibrate_table
-    from hnas_app.costs.profile import profile
-    from hnas_app.trackers.terminal import display
-
-    call = invocation(ctx)
-    flags: dict[str, Any] = {"space": space, "backend": backend, "tasks": tasks, "seed": seed}
-    loaded = options.load(call, preset="none", config=config, sets=set_, data_root=data_root, **flags)
-    searched, shape = options.space_and_images(call, loaded, input_)
-    shown = display()
-    try:
-        with opened(options.create(call, loaded, "backend")) as (board, store):
-            table = profile(
-                board, searched, shape, loaded.config.task.n_way, store=store, emit=shown, verify=networks,
-                seeds=Seeds(loaded.config.seed),
-            )  # fmt: skip
-            line = calibrate_table(store, table, searched, shape)
-    finally:
-        shown.close()
+    given = Given(
+        by_flags=True, preset="none", config=config, sets=options.sets(set_), data_root=data_root,
+        space=space, backend=backend, tasks=tasks, seed=seed,
+    )  # fmt: skip
+    with at_terminal(invocation(ctx)) as caller:
+        what = subject(caller, given, options.input_shape(input_))
+        info, line = fit(caller, what, networks=networks)
+    metric = info.metrics[0]
     if as_json:
-        return print_json({"metric": table.info.metrics[0].column, "kept": line.helps, **attrs.asdict(line)})
-    print(
-        f"{line.slope:.4f} · sum + {line.offset:.4g} {table.info.metrics[0].unit}, fitted to {line.networks} networks"
-    )
+        return print_json({"metric": metric.column, "kept": line.helps, **attrs.asdict(line)})
+    print(f"{line.slope:.4f} · sum + {line.offset:.4g} {metric.unit}, fitted to {line.networks} networks")
     print(f"mean error on the others: {line.mape_before:.1f} % before, {line.mape_after:.1f} % after")
     if not line.helps:
         note("it does not help, so it is not applied")
-    say_next(f"hnas run --space {loaded.config.space.name} --backend {backend} --preset quick")
+    say_next(f"hnas run --space {what.loaded.config.space.name} --backend {backend} --preset quick")

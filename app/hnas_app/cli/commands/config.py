@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -11,6 +11,7 @@ from hnas.errors import ConfigError
 from hnas_app.cli import options
 from hnas_app.cli.invocation import invocation
 from hnas_app.cli.output import print_json, say_next
+from hnas_app.usecases.arguments import Given
 
 app = typer.Typer(help="Write, show and check configurations.", no_args_is_help=True)
 
@@ -34,14 +35,11 @@ def init(
 
     if path.exists() and not force:
         raise ConfigError(f"{path} exists already", hint="give another name, or --force to replace it")
-    chosen: dict[str, Any] = {
-        "space": space,
-        "learner": learner,
-        "backend": backend,
-        "strategy": strategy,
-        "tasks": tasks,
-    }
-    config = options.load(invocation(ctx), preset=preset, sets=set_, **chosen).config
+    given = Given(
+        by_flags=True, preset=preset, sets=options.sets(set_),
+        space=space, learner=learner, backend=backend, strategy=strategy, tasks=tasks,
+    )  # fmt: skip
+    config = options.load(invocation(ctx), given).config
     if not path.parent.is_dir():
         raise ConfigError(f"there is no folder {path.parent}")
     write_text(path, dump_toml(config, comments=help_texts(config)))
@@ -72,27 +70,12 @@ def show(
     """Show the resolved configuration, and where each value comes from."""
     from hnas_app.config.dump import dump_toml, flatten
 
-    chosen: dict[str, Any] = {
-        "space": space,
-        "learner": learner,
-        "backend": backend,
-        "strategy": strategy,
-        "tasks": tasks,
-        "executor": executor,
-        "accelerator": accelerator,
-    }
-    numbers: dict[str, Any] = {"seed": seed, "workers": workers}
-    loaded = options.load(
-        invocation(ctx),
-        config=config,
-        preset=preset,
-        sets=set_,
-        constraint=constraint,
-        data_root=data_root,
-        run_dir=run_dir,
-        **chosen,
-        **numbers,
-    )
+    given = Given(
+        by_flags=True, config=config, preset=preset, sets=options.sets(set_), constraints=options.limits(constraint),
+        data_root=data_root, space=space, learner=learner, backend=backend, strategy=strategy, tasks=tasks,
+        executor=executor, accelerator=accelerator, seed=seed, workers=workers,
+    )  # fmt: skip
+    loaded = options.load(invocation(ctx), given, run_dir=run_dir)
     if as_json:
         flat = flatten(loaded.config)
         return print_json({k: {"value": v, "origin": loaded.origins.get(k, "default")} for k, v in flat.items()})
@@ -105,7 +88,7 @@ def check(
     ctx: typer.Context, path: Annotated[Path, typer.Argument(help="The file to check.")] = Path("hnas.toml")
 ) -> None:
     """Check a file: all its mistakes are told at once."""
-    loaded = options.load(invocation(ctx), config=path)
+    loaded = options.load(invocation(ctx), Given(by_flags=True, config=path))
     chosen = loaded.config
     print(f"{path} is right: {chosen.space.name} on {chosen.backend.name}, tasks {chosen.tasks.name}")
     say_next(f"hnas run --config {path}")

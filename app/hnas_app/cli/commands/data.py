@@ -4,20 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
-import attrs
 import typer
 
-from hnas.discovery import Registered, Registry
-from hnas.errors import ConfigError, DataError, HnasError
-from hnas.task_source import SPLITS, TaskSource
-from hnas.toolkit.remote_file import RemoteFile
 from hnas_app.cli.invocation import invocation
 from hnas_app.cli.output import say_next
-from hnas_app.usecases.download import download
 
 app = typer.Typer(help="List, fetch and check the data sets that tasks are drawn from.", no_args_is_help=True)
 
@@ -29,8 +22,9 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 @app.command("list")
 def list_command(context: typer.Context, as_json: Json = False) -> None:
     """List the task sources: what each needs, where that is looked for, whether it is there, and how to get it."""
-    registry = invocation(context).registry
-    rows = [_row(registry, found) for found in registry.list("tasks")]
+    from hnas_app.usecases.data import sources
+
+    rows = sources(invocation(context).registry)
     if as_json:
         print(json.dumps(rows, indent=2))
         return
@@ -47,51 +41,12 @@ def list_command(context: typer.Context, as_json: Json = False) -> None:
     say_next("hnas data fetch NAME, or hnas data check NAME")
 
 
-def _row(registry: Registry, found: Registered) -> dict[str, Any]:
-    """Describe a task source, also one that cannot be made here."""
-    row: dict[str, Any] = {
-        "name": found.plugin.name,
-        "summary": found.plugin.summary,
-        "distribution": found.distribution,
-        "origin": None,
-        "files": [],
-        "error": None,
-    }
-    try:
-        source: TaskSource = registry.create("tasks", f"{found.plugin.name}@{found.distribution}")
-        origin, files = source.origin(), source.remote_files()
-    except HnasError as cause:
-        return row | {"error": str(cause)}
-    if origin is not None:
-        row["origin"] = {
-            "path": origin.path and str(origin.path),
-            "present": origin.path is not None and origin.path.exists(),
-            "licence": origin.licence,
-            "how": origin.how,
-        }
-    row["files"] = [
-        {"url": f.url, "path": str(f.path), "licence": f.licence, "present": f.path.is_file()} for f in files
-    ]
-    return row
-
-
 @app.command()
 def fetch(context: typer.Context, name: Name, data_root: Root = None) -> None:
     """Download a data set, continuing where an earlier download stopped. Complete data are left alone."""
-    source = _source(invocation(context).registry, name, data_root)
-    files, origin = source.remote_files(), source.origin()
-    if not files:
-        print(f"{name} is not downloaded: {origin.how}." if origin else f"{name} has nothing to download.")
-    elif not _complete(source, files):
-        for file in files:
-            if file.path.is_file() and file.mismatch(file.path) is None:
-                print(f"{file.path} is there already.")
-                continue
-            print(f"{file.url} (licence: {file.licence}) -> {file.path}")
-            download(file, _Meter())
-    else:
-        print(f"{name} is complete in {files[0].path.parent}: {source.check()}.")
-    by_hand = not files and origin is not None and origin.path is not None
+    from hnas_app.usecases.data import fetch as bring
+
+    by_hand = bring(invocation(context).registry, name, data_root, say=print, progress=_Meter)
     root = f" --data-root {data_root}" if data_root else " --data-root DIR" if by_hand else ""
     say_next(f"hnas data check {name}{root}")
 
@@ -100,40 +55,19 @@ def fetch(context: typer.Context, name: Name, data_root: Root = None) -> None:
 def check(context: typer.Context, name: Name, data_root: Root = None, as_json: Json = False) -> None:
     """Read a data set and say what is there, or what is missing."""
     from hnas_app.config.schema import TaskConfig
+    from hnas_app.usecases.data import check as read
 
-    source = _source(invocation(context).registry, name, data_root)
-    there = source.check()
-    classes = {split: source.n_classes(split) for split in SPLITS}
+    found = read(invocation(context).registry, name, data_root)
+    classes = found.classes
     if as_json:
-        print(json.dumps({"name": name, "content": there, "classes": classes, "image_shape": source.image_shape}))
+        shape = found.image_shape
+        print(json.dumps({"name": name, "content": found.content, "classes": classes, "image_shape": shape}))
         return
-    print(f"{name}: {there}.")
+    print(f"{name}: {found.content}.")
     print("classes: " + ", ".join(f"{count} {split}" for split, count in classes.items()))
     ways = min(classes.values())
     fewer = f" --set task.n_way={ways}" if ways < TaskConfig().n_way else ""
     say_next(f"hnas run --tasks {name}{f' --data-root {data_root}' if data_root else ''}{fewer}")
-
-
-def _source(registry: Registry, name: str, data_root: Path | None) -> TaskSource:
-    options = registry.options_class("tasks", name)
-    settings = {}
-    if data_root is not None:
-        if not attrs.has(options) or "root" not in attrs.fields_dict(options):
-            raise ConfigError(f"{name} reads no files: it takes no --data-root", hint="leave --data-root out")
-        settings["root"] = str(data_root)
-    source: TaskSource = registry.create("tasks", name, options(**settings))
-    return source
-
-
-def _complete(source: TaskSource, files: Sequence[RemoteFile]) -> bool:
-    """Tell whether the data are there, whichever way they came: judged by content, not by the files' checksums."""
-    if not any(f.path.parent.is_dir() for f in files):
-        return False
-    try:
-        source.check()
-    except DataError:
-        return False
-    return True
 
 
 class _Meter:

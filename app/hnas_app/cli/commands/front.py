@@ -9,7 +9,9 @@ import typer
 
 from hnas_app.cli import options
 from hnas_app.cli.invocation import invocation
-from hnas_app.cli.output import note, print_json, print_table, say_next
+from hnas_app.cli.output import print_json, print_table, say_next
+from hnas_app.cli.terminal import at_terminal
+from hnas_app.usecases.arguments import Given
 
 if TYPE_CHECKING:
     from hnas_app.fronts.scoring import Front
@@ -41,48 +43,17 @@ def front(
     The runs must share one super-net. On each device, the candidates of each strategy's runs make one front.
     """
     from hnas.toolkit.codec import to_json
-    from hnas_app.cli.phases import continued
-    from hnas_app.fronts.plot import plot_fronts
-    from hnas_app.fronts.runs import by_device, check_one_supernet, find_runs, read_run
-    from hnas_app.fronts.scoring import front_of, score_all
+    from hnas_app.usecases.front import front as compare
 
-    picture = _picture(out or runs[0] / "front.png")
-    finished = [read_run(path) for path in find_runs(runs)]
-    check_one_supernet(finished)
-    groups = by_device(finished, metric)
-    flags = {"workers": workers, "executor": executor, "accelerator": accelerator, "data_root": data_root}
-    with continued(invocation(ctx), "front", finished[0].path, **flags) as phases:
-        setup, n_query = phases.setup, phases.config.evaluate.n_query
-        archs = dict.fromkeys(a for m, group in groups for r in group for a in r.candidates(m.name))
-        archs |= dict.fromkeys(setup.space.references().values())
-        note(f"scoring {len(archs)} networks on {tasks} validation tasks, with the super-net's weights")
-        scores = score_all(setup, phases.meta_train(), archs, phases.executor, tasks=tasks, n_query=n_query)
-    fronts = [front_of(setup, m, group, scores, by) for m, group in groups]
-    try:
-        plot_fronts(fronts, picture)
-    except OSError as cause:
-        raise typer.BadParameter(f"cannot write {picture}: {cause.strerror}", param_hint="--out") from cause
-    protocol = (
-        f"{setup.n_way}-way {setup.k_shot}-shot, {tasks} validation tasks with {n_query} query images per class, the "
-        "super-net's weights (zero-retrain), one model; mean ± 95 % confidence interval over tasks"
-    )
+    given = Given(by_flags=True, workers=workers, executor=executor, accelerator=accelerator, data_root=data_root)
+    with at_terminal(invocation(ctx), "hnas front {}") as caller:
+        done = compare(caller, runs, given, metric=metric, by=by, tasks=tasks, picture=out)
     if as_json:
-        return print_json(
-            {"schema": 1, "protocol": protocol, "picture": str(picture), "fronts": [to_json(f) for f in fronts]}
-        )
-    for found in fronts:
+        return print_json(to_json(done))
+    for found in done.fronts:
         _show(found)
-    print(f"{protocol}\npicture: {picture}")
-    say_next(f"hnas retrain {finished[0].path}")
-
-
-def _picture(path: Path) -> Path:
-    """Refuse a picture that could not be written before minutes of scoring."""
-    if path.suffix.lower() not in (".png", ".svg"):
-        raise typer.BadParameter(f"{path} is neither .png nor .svg", param_hint="--out")
-    if not path.parent.is_dir():
-        raise typer.BadParameter(f"{path.parent} is not a folder", param_hint="--out")
-    return path
+    print(f"{done.protocol}\npicture: {done.picture}")
+    say_next(f"hnas retrain {done.fronts[0].series[0].runs[0]}")
 
 
 def _show(front: Front) -> None:

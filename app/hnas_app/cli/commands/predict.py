@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,6 +12,9 @@ from hnas.errors import DataError
 from hnas_app.cli.invocation import invocation
 from hnas_app.cli.options import JsonOption
 from hnas_app.cli.output import print_json, print_table
+
+if TYPE_CHECKING:
+    from hnas_app.usecases.predict import Prediction
 
 
 def predict(
@@ -24,35 +27,25 @@ def predict(
 
     A picture that cannot be read is named, and the others are classified all the same; the exit code is then 3.
     """
-    from hnas_app.cli.task_folder import picture_source
-    from hnas_app.export.onnx_session import OnnxModel
+    from hnas_app.usecases.predict import predict as classify
 
-    network = OnnxModel.open(model)
-    classes = network.metadata.classes
-    source = picture_source(invocation(ctx).registry, network.metadata.preparation)
-    rows: list[dict[str, Any]] = []
-    for path in images:
-        try:
-            shares = network.probabilities(source.read(path))
-        except DataError as cause:
-            rows.append({"image": str(path), "error": str(cause).removeprefix(f"{path}: ")})
-            continue
-        best = int(shares.argmax())
-        probabilities = {name: float(p) for name, p in zip(classes, shares, strict=True)}
-        rows.append(
-            {
-                "image": str(path),
-                "class": classes[best],
-                "probability": float(shares[best]),
-                "probabilities": probabilities,
-            }
-        )
-    failed = [row for row in rows if "error" in row]
+    found = list(classify(invocation(ctx).registry, model, images))
     if as_json:
-        print_json(rows)
-    elif good := [(row["image"], row["class"], f"{row['probability']:.4f}") for row in rows if "error" not in row]:
+        print_json([_row(p) for p in found])
+    elif good := [(str(p.image), p.best, f"{p.probabilities[p.best]:.4f}") for p in found if p.error is None]:
         print_table(("image", "class", "probability"), good)
-    for row in failed:
-        print(f"error: {row['image']}: {row['error']}", file=sys.stderr)
-    if failed:
+    for failed in (p for p in found if p.error is not None):
+        print(f"error: {failed.image}: {failed.error}", file=sys.stderr)
+    if any(p.error is not None for p in found):
         raise typer.Exit(DataError.exit_code)
+
+
+def _row(found: Prediction) -> dict[str, Any]:
+    if found.error is not None:
+        return {"image": str(found.image), "error": found.error}
+    return {
+        "image": str(found.image),
+        "class": found.best,
+        "probability": found.probabilities[found.best],
+        "probabilities": found.probabilities,
+    }

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
+import attrs
 import typer
 
+from hnas.layer import Shape
 from hnas_app.cli import options
-from hnas_app.cli.invocation import invocation
-from hnas_app.cli.output import print_json, say_next
+from hnas_app.cli.invocation import Invocation, invocation
+from hnas_app.cli.output import print_json, print_table, say_next
 from hnas_app.cli.profile_text import print_profile
+from hnas_app.cli.terminal import at_terminal
+from hnas_app.usecases.arguments import Given
 
 if TYPE_CHECKING:
-    from hnas.backend import HardwareBackend
     from hnas_app.config.schema import LoadedConfig
     from hnas_app.costs.profile import ProfilePlan
-    from hnas_app.costs.store import CostStore
 
 app = typer.Typer(invoke_without_command=True)
 
@@ -63,34 +64,26 @@ def profile(
     """
     if ctx.invoked_subcommand is not None:
         return
-    given: dict[str, Any] = {"preset": preset or "none", "config": config, "sets": set_, "data_root": data_root}
-    given |= {"space": space, "device": device, "tasks": tasks, "task.n_way": n_way, "seed": seed}
+    given = Given(
+        by_flags=True, preset=preset or "none", config=config, sets=options.sets(set_), data_root=data_root,
+        space=space, device=device, tasks=tasks, n_way=n_way, seed=seed,
+    )  # fmt: skip
+    shape = options.input_shape(input_)
     if len(backend or ()) > 1:
-        from hnas_app.cli.profile_devices import profile_all
-
         if dry_run:
             raise typer.BadParameter("plans one device at a time", param_hint="--dry-run")
-        return profile_all(invocation(ctx), backend or (), input_, verify=verify, fresh=fresh, as_json=as_json, **given)
-    from hnas.seeds import Seeds
-    from hnas_app.costs.profile import plan
-    from hnas_app.costs.profile import profile as measure
-    from hnas_app.costs.profile_json import profile_json
-    from hnas_app.trackers.terminal import display
+        return _several(invocation(ctx), given, backend or (), shape, verify=verify, fresh=fresh, as_json=as_json)
+    from hnas_app.usecases.profile import plan, subject
+    from hnas_app.usecases.profile import profile as measure
 
-    call = invocation(ctx)
-    loaded = options.load(call, backend=backend[0] if backend else None, **given)
-    searched, shape = options.space_and_images(call, loaded, input_)
-    n_way = loaded.config.task.n_way
-    how: dict[str, Any] = {"verify": verify, "fresh": fresh, "seeds": Seeds(loaded.config.seed)}
-    shown = display()
-    try:
-        with opened(options.create(call, loaded, "backend")) as (board, store):
-            if dry_run:
-                return _show_plan(plan(board, searched, shape, n_way, store=store, **how), loaded, as_json=as_json)
-            table = measure(board, searched, shape, n_way, store=store, emit=shown, **how)
-    finally:
-        shown.close()
-    record = profile_json(table, searched, shape, n_way)
+    given = attrs.evolve(given, backend=backend[0] if backend else None)
+    with at_terminal(invocation(ctx)) as caller:
+        what = subject(caller, given, shape)
+        loaded = what.loaded
+        if dry_run:
+            return _show_plan(plan(caller, what, verify=verify, fresh=fresh), loaded, as_json=as_json)
+        table = measure(caller, what, verify=verify, fresh=fresh)
+    record = what.record(table)
     if as_json:
         return print_json(record)
     print_profile(record, loaded.config.space.name, loaded.config.backend.name)
@@ -110,15 +103,11 @@ def export(
     set_: options.SetOption = None,
 ) -> None:
     """Write all that is known of a device into a file, to share it or to search where the device is not."""
-    from hnas.toolkit.table_file import write
-    from hnas_app.costs.description import described
-    from hnas_app.costs.exchange import from_store
+    from hnas_app.usecases.profile import export_table
 
-    call = invocation(ctx)
-    loaded = options.load(call, preset="none", config=config, sets=set_, backend=backend, device=device)
-    with opened(options.create(call, loaded, "backend")) as (board, store):
-        found = from_store(store, described(board))
-    write(file, found)
+    given = Given(by_flags=True, preset="none", config=config, sets=options.sets(set_), backend=backend, device=device)
+    with at_terminal(invocation(ctx)) as caller:
+        found, loaded = export_table(caller, given, file)
     print(f"{file}: {len(found.rows)} layers and networks of {found.info.device}, {found.n_rows} rows")
     say_next(f"hnas profile --backend table:{file} --space {loaded.config.space.name}, where the device is not")
 
@@ -126,27 +115,35 @@ def export(
 @app.command("import")
 def import_(ctx: typer.Context, file: FileArgument) -> None:
     """Take measurements from a file into this machine's cost store; what is there already stays."""
-    from hnas.toolkit.table_file import read
-    from hnas_app.costs.exchange import into_store
-    from hnas_app.costs.store import CostStore
+    from hnas_app.usecases.profile import import_table
 
-    found = read(file)
-    with CostStore() as store:
-        new = into_store(store, found)
+    found, new = import_table(file)
     print(f"{new} of {found.n_rows} rows of {found.info.device} are new, the others were known")
     say_next(f"hnas profile --backend {found.info.backend}")
 
 
-@contextmanager
-def opened(board: HardwareBackend) -> Iterator[tuple[HardwareBackend, CostStore]]:
-    """Yield the device and the store, and give both back."""
-    from hnas_app.costs.store import CostStore
+def _several(
+    call: Invocation,
+    given: Given,
+    backends: Sequence[str],
+    shape: Shape | None,
+    *,
+    verify: int,
+    fresh: bool,
+    as_json: bool,
+) -> None:
+    """Profile several devices, and print a line for each."""
+    from hnas_app.usecases.profile import profile_several
 
-    try:
-        with CostStore() as store:
-            yield board, store
-    finally:
-        board.close()
+    with at_terminal(call) as caller:
+        what, tables = profile_several(caller, given, backends, input_shape=shape, verify=verify, fresh=fresh)
+    if as_json:
+        return print_json({name: what.record(table) for name, table in tables.items()})
+    head = ("BACKEND", "DEVICE", "LAYERS", "METRICS")
+    rows = [(n, t.info.device, len(t.rows), ", ".join(m.column for m in t.info.metrics)) for n, t in tables.items()]
+    print_table(head, rows)
+    space = what.loaded.config.space.name
+    say_next(f"hnas profile --space {space} --backend {backends[0]}, for one device's layers")
 
 
 def _backend(loaded: LoadedConfig) -> str:

@@ -1,4 +1,4 @@
-"""``hnas run``: all phases, from meta-training to the test of the network that was found."""
+"""``hnas run`` and the phases by themselves, but for the search: ``meta-train``, ``retrain`` and ``evaluate``."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ import typer
 from hnas_app.cli import options
 from hnas_app.cli.invocation import invocation
 from hnas_app.cli.output import print_json, print_table, say_next
+from hnas_app.cli.terminal import at_terminal
+from hnas_app.usecases.arguments import Given
 
 if TYPE_CHECKING:
-    from hnas_app.runs.pipeline import Pipeline
+    from hnas_app.usecases.phases import Evaluated
 
 
 def run(
@@ -38,41 +40,97 @@ def run(
 
     With --run-dir of an earlier run it goes on where that stopped.
     """
-    from hnas_app.cli.phases import started
+    from hnas_app.usecases.phases import whole_run
 
-    with started(
-        invocation(ctx),
-        "run",
-        run_dir,
-        preset=preset,
-        config=config,
-        sets=set_,
-        constraint=constraint,
-        data_root=data_root,
-        space=space,
-        backend=backend,
-        device=device,
-        tasks=tasks,
-        strategy=strategy,
-        learner=learner,
-        seed=seed,
-        workers=workers,
-        executor=executor,
-        accelerator=accelerator,
-    ) as phases:
-        show_results(phases, as_json=as_json)
+    given = Given(
+        by_flags=True, preset=preset, config=config, sets=options.sets(set_), constraints=options.limits(constraint),
+        data_root=data_root, space=space, backend=backend, device=device, tasks=tasks, strategy=strategy,
+        learner=learner, seed=seed, workers=workers, executor=executor, accelerator=accelerator,
+    )  # fmt: skip
+    with at_terminal(invocation(ctx), "hnas run --run-dir {}") as caller:
+        done = whole_run(caller, given, run_dir=run_dir)
+    _show(done, as_json=as_json)
 
 
-def show_results(phases: Pipeline, *, as_json: bool) -> None:
-    """Test the networks (doing what is still to do before) and print the result; draw the last population."""
+def meta_train(
+    ctx: typer.Context,
+    space: options.SpaceOption = None,
+    preset: options.PresetOption = None,
+    tasks: options.TasksOption = None,
+    data_root: options.DataRootOption = None,
+    learner: options.LearnerOption = None,
+    config: options.ConfigOption = None,
+    set_: options.SetOption = None,
+    seed: options.SeedOption = None,
+    workers: options.WorkersOption = None,
+    executor: options.ExecutorOption = None,
+    accelerator: options.AcceleratorOption = None,
+    run_dir: options.RunDirOption = None,
+) -> None:
+    """Meta-train a super-net; the run directory then serves any device and limit.
+
+    Several ranks train it together under torchrun: `torchrun --nproc-per-node 2 -m hnas meta-train --run-dir DIR`.
+    """
+    from hnas_app.executors.this_rank import leads
+    from hnas_app.usecases.phases import meta_train as train
+    from hnas_app.usecases.ranks import follow
+
+    call = invocation(ctx)
+    given = Given(
+        by_flags=True, preset=preset, config=config, sets=options.sets(set_), data_root=data_root, space=space,
+        tasks=tasks, learner=learner, seed=seed, workers=workers, executor=executor, accelerator=accelerator,
+    )  # fmt: skip
+    if not leads():
+        return follow(call.registry, given, run_dir)
+    with at_terminal(call, "hnas meta-train --run-dir {}") as caller:
+        path = train(caller, given, run_dir=run_dir)
+    print(f"super-net: {path / 'checkpoints' / 'meta-train'}")
+    say_next(f"hnas adapt {path}")
+
+
+def retrain(
+    ctx: typer.Context,
+    run: options.RunArgument,
+    workers: options.WorkersOption = None,
+    executor: options.ExecutorOption = None,
+    accelerator: options.AcceleratorOption = None,
+    data_root: options.DataRootOption = None,
+) -> None:
+    """Train the network that was found, and the reference network, alone; does what is still to do before."""
+    from hnas_app.usecases.phases import retrain as train
+
+    given = Given(by_flags=True, workers=workers, executor=executor, accelerator=accelerator, data_root=data_root)
+    with at_terminal(invocation(ctx), "hnas retrain {}") as caller:
+        trained = train(caller, run, given)
+    for name, folder in trained.items():
+        print(f"{name}: {folder}")
+    say_next(f"hnas evaluate {run}")
+
+
+def evaluate(
+    ctx: typer.Context,
+    run: options.RunArgument,
+    workers: options.WorkersOption = None,
+    executor: options.ExecutorOption = None,
+    accelerator: options.AcceleratorOption = None,
+    data_root: options.DataRootOption = None,
+    as_json: options.JsonOption = False,
+) -> None:
+    """Test the run's networks on the test tasks and print the result; does what is still to do before."""
+    from hnas_app.usecases.phases import evaluate as test
+
+    given = Given(by_flags=True, workers=workers, executor=executor, accelerator=accelerator, data_root=data_root)
+    with at_terminal(invocation(ctx), "hnas evaluate {}") as caller:
+        done = test(caller, run, given)
+    _show(done, as_json=as_json)
+
+
+def _show(done: Evaluated, *, as_json: bool) -> None:
+    """Print the networks, what they cost and how good they are."""
     from hnas.toolkit.codec import to_json
     from hnas_app.report import networks as report
 
-    results, adaption = phases.evaluate(), phases.adapt()
-    metric = results.metrics[0]
-    limit = next((limit.value for limit in phases.limits if limit.metric == metric), None)
-    picture = phases.run.path / "pareto.png"
-    report.plot_population(adaption, results, metric, limit, picture)
+    results, metric = done.results, done.results.metrics[0]
     if as_json:
         return print_json(to_json(results))
     print()
@@ -80,7 +138,7 @@ def show_results(phases: Pipeline, *, as_json: bool) -> None:
         print(f"{network.name}: {report.describe(network.options)}")
     print()
     print_table(*report.table(results))
-    if adaption.place is not None:
-        print(f"\nfound: {adaption.place}, by loss with the super-net's weights")
-    print(f"\nlimits: {', '.join(map(str, phases.limits))}\n{results.protocol}\npicture: {picture}")
-    say_next(f"hnas adapt {phases.run.path} --constraint '{metric.name}<=…' for another limit, or `hnas runs`")
+    if done.adaption.place is not None:
+        print(f"\nfound: {done.adaption.place}, by loss with the super-net's weights")
+    print(f"\nlimits: {', '.join(map(str, done.limits))}\n{results.protocol}\npicture: {done.picture}")
+    say_next(f"hnas adapt {done.run} --constraint '{metric.name}<=…' for another limit, or `hnas runs`")

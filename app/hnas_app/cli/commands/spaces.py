@@ -12,6 +12,7 @@ from hnas.toolkit.codec import from_json, to_json
 from hnas_app.cli import options
 from hnas_app.cli.invocation import Invocation, invocation
 from hnas_app.cli.output import print_json, print_table, say_next
+from hnas_app.usecases.arguments import Given
 
 if TYPE_CHECKING:
     from hnas.architecture import Architecture
@@ -43,9 +44,10 @@ def show(
 
     A named reference network is shown under the options that its paper has, unless you set them.
     """
-    shape = options.input_shape(input_ or "3x84x84")
+    shape = options.input_shape(input_) or (3, 84, 84)
     call = invocation(ctx)
-    loaded = options.load(call, preset=preset or "none", config=config, sets=set_, space=name)
+    given = Given(by_flags=True, preset=preset or "none", config=config, sets=options.sets(set_), space=name)
+    loaded = options.load(call, given)
     space, values = _space(call, loaded, arch, shape, n_way)
     network = _architecture(space, arch) if arch is not None else None
     record = _describe(space, values, network, shape, n_way)
@@ -62,13 +64,15 @@ def _space(
     call: Invocation, loaded: LoadedConfig, arch: str | None, shape: Shape, n_way: int
 ) -> tuple[SearchSpace, dict[str, Any]]:
     """Construct the space, under a reference network's own options where the user set none; return these too."""
-    space: SearchSpace = options.create(call, loaded, "space")
+    from hnas_app.runs.chosen import chosen
+
+    space: SearchSpace = chosen("space", loaded.config, call.registry)
     values = dict(options.describe_options(loaded.config.space.options))
     if arch not in space.references() or arch is None:
         return space, values
     own = space.reference_options(arch, shape, n_way)
     overrides = {k: v for k, v in own.items() if not loaded.is_set_by_user(f"space.{k}")}
-    return options.create(call, loaded, "space", **overrides), values | overrides
+    return chosen("space", loaded.config, call.registry, **overrides), values | overrides
 
 
 def _architecture(space: SearchSpace, text: str) -> Architecture:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from hnas.discovery import Registry
 from hnas.errors import ConfigError
-from hnas_app.cli import options
-from hnas_app.cli.invocation import Invocation
 from hnas_app.executors.this_rank import own_accelerator, under_torchrun
 from hnas_app.runs.config_changes import NOT_RESULTS
+from hnas_app.usecases.arguments import Given
 
 if TYPE_CHECKING:
     from hnas_app.config.schema import Config
@@ -57,16 +57,16 @@ def refuse_ranks(command: str) -> None:
         )
 
 
-def follow(call: Invocation, run_dir: Path | None, **flags: Any) -> None:
+def follow(registry: Registry, given: Given, run_dir: Path | None) -> None:
     """Meta-train as a rank that does not lead: compute with the others; write nothing, print nothing."""
     from hnas_app.runs.session import setup_of
     from hnas_app.training.meta_train import PHASE, meta_train
 
-    loaded = options.load(call, run_dir=run_dir, **flags)
+    loaded = given.load(registry, run_dir=run_dir)
     with joined(loaded.config, "meta-train", run_dir) as group:
         assert group is not None
         assert run_dir is not None
-        setup = setup_of(loaded.config, call.registry)
+        setup = setup_of(loaded.config, registry)
         folder = run_dir / "checkpoints" / PHASE
         meta_train(setup, loaded.config.meta_train, group, folder=folder, emit=lambda event: None)
 

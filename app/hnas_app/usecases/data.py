@@ -1,0 +1,118 @@
+"""The data sets that tasks are drawn from: list them, fetch them, check them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import attrs
+from attrs import frozen
+
+from hnas.discovery import Registered, Registry
+from hnas.errors import ConfigError, DataError, HnasError
+from hnas.layer import Shape
+from hnas.task_source import SPLITS, Split, TaskSource
+from hnas.toolkit.remote_file import RemoteFile
+from hnas_app.usecases.download import Progress, download
+
+
+@frozen(kw_only=True)
+class DataSet:
+    """What is there of a data set."""
+
+    content: str
+    classes: Mapping[Split, int]
+    image_shape: Shape
+
+
+def sources(registry: Registry) -> list[dict[str, Any]]:
+    """Describe every task source as JSON: what it needs, where that is looked for, and how to get it."""
+    return [_row(registry, found) for found in registry.list("tasks")]
+
+
+def fetch(
+    registry: Registry,
+    name: str,
+    data_root: Path | None,
+    *,
+    say: Callable[[str], None],
+    progress: Callable[[], Progress],
+) -> bool:
+    """Download a data set, continuing where an earlier download stopped; complete data are left alone.
+
+    ``say`` is called with a sentence for each file, ``progress`` makes what is told how far its download is. Returns
+    whether the data are to be brought by hand to a folder that the user names. Raises `DataError`.
+    """
+    source = _source(registry, name, data_root)
+    files, origin = source.remote_files(), source.origin()
+    if not files:
+        say(f"{name} is not downloaded: {origin.how}." if origin else f"{name} has nothing to download.")
+    elif _complete(source, files):
+        say(f"{name} is complete in {files[0].path.parent}: {source.check()}.")
+    else:
+        for file in files:
+            if file.path.is_file() and file.mismatch(file.path) is None:
+                say(f"{file.path} is there already.")
+                continue
+            say(f"{file.url} (licence: {file.licence}) -> {file.path}")
+            download(file, progress())
+    return not files and origin is not None and origin.path is not None
+
+
+def check(registry: Registry, name: str, data_root: Path | None) -> DataSet:
+    """Read a data set. Raises `DataError` that says what is missing."""
+    source = _source(registry, name, data_root)
+    content = source.check()
+    classes = {split: source.n_classes(split) for split in SPLITS}
+    return DataSet(content=content, classes=classes, image_shape=source.image_shape)
+
+
+def _row(registry: Registry, found: Registered) -> dict[str, Any]:
+    """Describe a task source, also one that cannot be made here."""
+    row: dict[str, Any] = {
+        "name": found.plugin.name,
+        "summary": found.plugin.summary,
+        "distribution": found.distribution,
+        "origin": None,
+        "files": [],
+        "error": None,
+    }
+    try:
+        source: TaskSource = registry.create("tasks", f"{found.plugin.name}@{found.distribution}")
+        origin, files = source.origin(), source.remote_files()
+    except HnasError as cause:
+        return row | {"error": str(cause)}
+    if origin is not None:
+        row["origin"] = {
+            "path": origin.path and str(origin.path),
+            "present": origin.path is not None and origin.path.exists(),
+            "licence": origin.licence,
+            "how": origin.how,
+        }
+    row["files"] = [
+        {"url": f.url, "path": str(f.path), "licence": f.licence, "present": f.path.is_file()} for f in files
+    ]
+    return row
+
+
+def _source(registry: Registry, name: str, data_root: Path | None) -> TaskSource:
+    options = registry.options_class("tasks", name)
+    settings = {}
+    if data_root is not None:
+        if not attrs.has(options) or "root" not in attrs.fields_dict(options):
+            raise ConfigError(f"{name} reads no files: it takes no --data-root", hint="leave --data-root out")
+        settings["root"] = str(data_root)
+    source: TaskSource = registry.create("tasks", name, options(**settings))
+    return source
+
+
+def _complete(source: TaskSource, files: Sequence[RemoteFile]) -> bool:
+    """Tell whether the data are there, whichever way they came: judged by content, not by the files' checksums."""
+    if not any(f.path.parent.is_dir() for f in files):
+        return False
+    try:
+        source.check()
+    except DataError:
+        return False
+    return True

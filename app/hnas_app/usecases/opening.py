@@ -1,0 +1,139 @@
+"""A run directory opened for work: made, gone on with, or branched; its configuration is resolved once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Unpack
+
+from attrs import define, frozen
+
+from hnas.errors import DataError
+from hnas_app.runs.run_dir import RunDir, is_sweep
+from hnas_app.usecases.arguments import Caller, Given, Sources
+from hnas_app.usecases.ranks import joined, refuse_ranks
+
+if TYPE_CHECKING:
+    from hnas_app.config.schema import Config
+    from hnas_app.executors import Executor
+    from hnas_app.runs.pipeline import Pipeline
+
+
+@frozen(kw_only=True)
+class Opened:
+    """A run directory, and the configuration that its phases are done with."""
+
+    run: RunDir
+    config: Config
+
+    @contextmanager
+    def at_work(self, caller: Caller, workers: Executor | None = None) -> Iterator[Pipeline]:
+        """Yield the run's pipeline; see `hnas_app.runs.session.session`."""
+        from hnas_app.runs.session import session
+
+        caller.began(self.run.path)
+        with session(
+            self.run, self.config, caller.registry, emit=caller.emit, notify=caller.note, workers=workers
+        ) as phases:
+            yield phases
+
+
+def resolved(caller: Caller, given: Given, *, quiet: bool = False, **sources: Unpack[Sources]) -> Config:
+    """Resolve the configuration of a run, and refuse what cannot work here before anything is written.
+
+    That is an accelerator or an executor that is not there, and objects that workers cannot import.
+    """
+    from hnas_app.executors import check_executor
+    from hnas_app.training.accelerator import check_accelerator
+
+    config = caller.load(given, quiet=quiet, **sources).config
+    check_accelerator(config.accelerator)
+    check_executor(config.executor, config.accelerator)
+    given.check_importable()
+    return config
+
+
+def made_or_resumed(caller: Caller, config: Config, run_dir: Path | None, root: Path = Path("runs")) -> Opened:
+    """Open the run in ``run_dir``, or make it there; without a name it is made below ``root``."""
+    if run_dir is None:
+        return Opened(run=RunDir.create(config, root=root), config=config)
+    run, notes = RunDir.resume_or_create(run_dir, config)
+    for text in notes:
+        caller.note(text)
+    return Opened(run=run, config=config)
+
+
+@contextmanager
+def started(caller: Caller, command: str, given: Given, run_dir: Path | None) -> Iterator[Pipeline]:
+    """Yield the pipeline of a new run, or of the one in ``run_dir``."""
+    config = resolved(caller, given, run_dir=run_dir)
+    with (
+        joined(config, command, run_dir) as ranks,
+        made_or_resumed(caller, config, run_dir).at_work(caller, ranks) as phases,
+    ):
+        yield phases
+
+
+@define(kw_only=True, slots=False)
+class Asked:
+    """What a command asks of a run that is there: its own configuration, and the one that is wanted."""
+
+    caller: Caller
+    run: RunDir
+    given: Given
+    own: Config
+    """The run's own configuration, with the part of what was given that results do not depend on."""
+    changed: bool
+    """Whether something else was given."""
+    only_read: bool
+    """Whether the run may have options that were removed since, see `load_config`."""
+
+    @cached_property
+    def wanted(self) -> Config:
+        """The run's own configuration, or that with the changes that were given."""
+        if not self.changed:
+            return self.own
+        return resolved(self.caller, self.given, run_config=self.run.config_path, only_read=self.only_read)
+
+    def opened(self) -> Opened:
+        """Open the run, or make a new one beside it for other settings.
+
+        Raises `ConfigError` if it is the environment that differs: no new run was asked for then.
+        """
+        wanted = self.wanted
+        if wanted == self.own:
+            self.run.check_config(wanted, only_read=self.only_read)
+            return Opened(run=self.run, config=wanted)
+        new = self.run.branch(wanted)
+        path = self.run.path
+        self.caller.note(f"the settings differ from those of {path}; a new run, {new.path}, starts from its super-net")
+        return Opened(run=new, config=wanted)
+
+
+def asked(
+    caller: Caller, command: str, path: Path, given: Given, *, own: Given | None = None, only_read: bool = False
+) -> Asked:
+    """Open a run directory for a further command; see `Asked` for ``only_read``.
+
+    ``own`` is the part of ``given`` that the run is resolved with as it is: by default what results do not depend on.
+    """
+    refuse_ranks(command)
+    run = RunDir.open(path)
+    if is_sweep(path.parent) and not run.is_done("adapt"):
+        raise DataError(
+            f"{path} belongs to a sweep that is not finished: the searches of its pairs go on together",
+            hint=f"finish the sweep first: hnas adapt {path.parent}",
+        )
+    unchanged = own or given.same_results
+    changed = given != unchanged
+    config = resolved(caller, unchanged, quiet=changed, run_config=run.config_path, only_read=only_read)
+    return Asked(caller=caller, run=run, given=given, own=config, changed=changed, only_read=only_read)
+
+
+@contextmanager
+def continued(caller: Caller, command: str, path: Path, given: Given) -> Iterator[Pipeline]:
+    """Yield the pipeline of a run for a further phase; of a new run beside it if ``given`` are not its settings."""
+    with asked(caller, command, path, given).opened().at_work(caller) as phases:
+        yield phases

@@ -1,0 +1,181 @@
+"""A task of the user's own: from a folder with a few labelled pictures to a network that classifies more of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import attrs
+from attrs import frozen
+
+from hnas.errors import ConfigError
+from hnas.toolkit.codec import save, to_json
+from hnas.toolkit.files import read_json, write_bytes, write_json
+from hnas.toolkit.pictures import PictureSource, Preparation
+from hnas_app.runs.run_dir import RunDir
+from hnas_app.usecases.arguments import Caller, Given
+from hnas_app.usecases.opening import Opened, asked
+
+if TYPE_CHECKING:
+    from hnas.discovery import Registry
+    from hnas.toolkit.pictures import PictureTask
+    from hnas_app.config.schema import Config
+    from hnas_app.export.onnx_file import OnnxFile
+    from hnas_app.own_task.result import PictureResult
+
+RECORD, RESULT = "pictures.json", "task.json"
+SOURCE = "pictures"
+"""The task source that reads them."""
+HALF = 0.5
+"""The mean of an image's edge that divides bright paper from dark."""
+
+
+@frozen(kw_only=True)
+class OwnTask:
+    """What to adapt to, and how."""
+
+    pictures: Path | None = None
+    """A folder, ``CLASS/*`` its labelled pictures; by default the one that the run was made for."""
+    invert: bool | None = None
+    """Whether dark becomes bright; by default as the super-net's drawings were."""
+    retrain: bool = False
+    """Whether to train the chosen network alone before it is adapted."""
+    model: Path | None = None
+    """Where to write the network as an ONNX model, besides the run's ``export/``."""
+
+
+@frozen(kw_only=True)
+class AdaptedToPictures:
+    """The network for a task of the user's own, and the files that hold it."""
+
+    run: Path
+    """The run that was made for these pictures."""
+    result: PictureResult
+    architecture: Path
+    model: OnnxFile | None
+    """``None`` without ``hnas[onnx]``."""
+    model_path: Path
+    """The model where the user wanted it, else in the run."""
+
+
+def recorded_pictures(run: Path) -> tuple[Path, bool] | None:
+    """Return the folder that a run was made for and whether its pictures are inverted; ``None`` for other runs."""
+    path = run / RECORD
+    if not path.is_file():
+        return None
+    record = read_json(path)
+    return Path(record["root"]), bool(record["preparation"]["invert"])
+
+
+def adapt_to(caller: Caller, path: Path, task: OwnTask, given: Given, *, own: Given | None = None) -> AdaptedToPictures:
+    """Search for a task of the user's own, adapt the weights to it and export them, in a run beside ``path``.
+
+    With the run that was made for the same pictures and settings it goes on there. ``own`` is that of `asked`. Raises
+    `DataError` for a folder that is no task, and `ConfigError` for one that the super-net cannot serve.
+    """
+    from hnas_app.export.files import MODEL, Subject, write_architecture, write_model
+    from hnas_app.export.onnx_file import has_onnx, require_onnx
+    from hnas_app.own_task.choose import choose
+    from hnas_app.own_task.result import finish
+
+    if task.model is not None:
+        require_onnx()  # before a search, not after it
+    asking = asked(caller, "adapt", path, given, own=own)
+    pictures, invert = task.pictures, task.invert
+    if recorded := recorded_pictures(path):
+        pictures = pictures or recorded[0]
+        invert = recorded[1] if invert is None else invert
+    assert pictures is not None
+    preparation, found = read_task(caller, asking.own, asking.run, pictures, invert)
+    size = attrs.evolve(asking.wanted.task, n_way=found.n_way, k_shot=found.k_shot)
+    config = attrs.evolve(asking.wanted, task=size)
+    record = {
+        "schema": 1,
+        "root": str(pictures.resolve()),
+        "classes": list(found.classes),
+        "preparation": to_json(preparation),
+        "digest": found.digest,
+    }
+    run = asking.run
+    if config != asking.own or not _is_of(run, record):
+        run = _branch(caller, run, asking.own, config)
+        write_json(run.path / RECORD, record)
+    else:
+        run.check_config(config)
+    with Opened(run=run, config=config).at_work(caller) as phases:
+        network, result = finish(phases, found, *choose(phases, found), alone=task.retrain)
+        setup = phases.setup
+    folder = run.path / "export"
+    subject = Subject(
+        classes=found.classes,
+        preparation=preparation,
+        weights="re-trained" if task.retrain else "super-net",
+        task=f"{found.k_shot} pictures of each class",
+    )
+    save(run.path / RESULT, result)
+    architecture = write_architecture(folder, setup, network, subject)
+    written = write_model(folder / MODEL, setup, network, subject) if task.model or has_onnx() else None
+    if task.model is not None:
+        write_bytes(task.model, (folder / MODEL).read_bytes())
+    return AdaptedToPictures(
+        run=run.path, result=result, architecture=architecture, model=written, model_path=task.model or folder / MODEL
+    )
+
+
+def picture_source(registry: Registry, preparation: Preparation, root: Path | None = None) -> PictureSource:
+    """Return what reads pictures as ``preparation`` says."""
+    make = registry.options_class("tasks", SOURCE)
+    source: PictureSource = registry.create("tasks", SOURCE, make(root=str(root or ""), **to_json(preparation)))
+    return source
+
+
+def read_task(
+    caller: Caller, config: Config, run: RunDir, pictures: Path, invert: bool | None
+) -> tuple[Preparation, PictureTask]:
+    """Return a folder's task, its pictures made what the super-net of ``run`` was trained on.
+
+    Raises `DataError` for a folder that is no task, and `ConfigError` for one that the super-net cannot serve.
+    """
+    from hnas_app.runs.chosen import chosen
+
+    trained_on = chosen("tasks", config, caller.registry)
+    channels, height, width = trained_on.image_shape
+    if channels not in (1, 3):
+        raise ConfigError(f"the super-net of {run.path} takes images of {channels} channels; pictures have 1 or 3")
+    inverted = trained_on.inverted if invert is None else invert
+    preparation = Preparation(channels=channels, height=height, width=width, invert=inverted)
+    task = picture_source(caller.registry, preparation, pictures).task()
+    n_way = config.task.n_way
+    if task.n_way > n_way:
+        raise ConfigError(
+            f"{pictures} has {task.n_way} classes; the super-net of {run.path} serves {n_way} at most",
+            hint=f"take classes out, or train one for as many: hnas meta-train --config {run.config_path} "
+            f"--set task.n_way={task.n_way}",
+        )
+    if trained_on.inverted and task.edge > HALF:
+        caller.note(
+            "the super-net was trained on bright ink on dark, but most edges of the pictures came out bright: "
+            f"{'--no-invert' if inverted else '--invert'} turns them round"
+        )
+    return preparation, task
+
+
+def _is_of(run: RunDir, record: Mapping[str, Any]) -> bool:
+    """Tell whether a run was made for exactly these pictures."""
+    path = run.path / RECORD
+    return path.is_file() and {**read_json(path), "root": record["root"]} == record
+
+
+def _branch(caller: Caller, run: RunDir, own: Config, config: Config) -> RunDir:
+    """Make a run for a task beside the super-net's, whose super-net it takes over, for as many classes as it needs."""
+    new = run.branch(config)
+    caller.note(f"a new run, {new.path}, starts from the super-net of {run.path}")
+    n_way = config.task.n_way
+    if n_way < own.task.n_way:
+        from hnas_app.own_task.choose import fit_super_net
+        from hnas_app.runs.session import setup_of
+
+        fit_super_net(new, setup_of(own, caller.registry), n_way)
+        caller.note(f"of the super-net's {own.task.n_way} outputs the first {n_way} serve")
+    return new

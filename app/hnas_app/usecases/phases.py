@@ -1,0 +1,89 @@
+"""A whole run, and its phases one by one: ``hnas run``, ``meta-train``, ``adapt``, ``retrain`` and ``evaluate``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from attrs import frozen
+
+from hnas_app.usecases.arguments import Caller, Given
+from hnas_app.usecases.opening import continued, started
+
+if TYPE_CHECKING:
+    from hnas.cost import Metric
+    from hnas.space import SearchSpace
+    from hnas_app.costs.limits import Limit
+    from hnas_app.runs.pipeline import Pipeline
+    from hnas_app.runs.results import Results
+    from hnas_app.search.adapt import Adaption
+
+
+@frozen(kw_only=True)
+class Evaluated:
+    """A run that is done: what was found, and how good it is."""
+
+    run: Path
+    results: Results
+    adaption: Adaption
+    limits: tuple[Limit, ...]
+    picture: Path
+    """The last population, cost against loss."""
+
+
+@frozen(kw_only=True)
+class Adapted:
+    """A run whose search is done."""
+
+    run: Path
+    adaption: Adaption
+    metrics: tuple[Metric, ...]
+    space: SearchSpace
+
+
+def whole_run(caller: Caller, given: Given, *, run_dir: Path | None = None) -> Evaluated:
+    """Do all phases of a new run, or those that the one in ``run_dir`` still lacks."""
+    with started(caller, "run", given, run_dir) as phases:
+        return _evaluated(phases)
+
+
+def meta_train(caller: Caller, given: Given, *, run_dir: Path | None = None) -> Path:
+    """Train a super-net, and return its run directory."""
+    with started(caller, "meta-train", given, run_dir) as phases:
+        phases.meta_train()
+        return phases.run.path
+
+
+def adapt(caller: Caller, path: Path, given: Given) -> Adapted:
+    """Search for the device and the limits of a run, or for other ones with its super-net, in a run beside it."""
+    with continued(caller, "adapt", path, given) as phases:
+        return Adapted(
+            run=phases.run.path,
+            adaption=phases.adapt(),
+            metrics=phases.profile().metrics,
+            space=phases.setup.space,
+        )
+
+
+def retrain(caller: Caller, path: Path, given: Given) -> dict[str, Path]:
+    """Train each network of a run alone, and return its folder of checkpoints by its name."""
+    with continued(caller, "retrain", path, given) as phases:
+        return {name: phases.run.checkpoints / f"retrain-{name}" for name in phases.retrain()}
+
+
+def evaluate(caller: Caller, path: Path, given: Given) -> Evaluated:
+    """Test the networks of a run, doing what is still to do before."""
+    with continued(caller, "evaluate", path, given) as phases:
+        return _evaluated(phases)
+
+
+def _evaluated(phases: Pipeline) -> Evaluated:
+    """Test the networks, and draw the last population."""
+    from hnas_app.report.networks import plot_population
+
+    results, adaption = phases.evaluate(), phases.adapt()
+    metric = results.metrics[0]
+    limit = next((limit.value for limit in phases.limits if limit.metric == metric), None)
+    picture = phases.run.path / "pareto.png"
+    plot_population(adaption, results, metric, limit, picture)
+    return Evaluated(run=phases.run.path, results=results, adaption=adaption, limits=phases.limits, picture=picture)

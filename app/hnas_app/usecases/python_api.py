@@ -1,0 +1,111 @@
+"""The Python API: a whole run in one call, and earlier runs by their folder; for scripts and notebooks.
+
+Nothing is printed, no signal handler is set, and torch's threads are given back. Progress goes to a callback, errors
+are `HnasError`. It does what the command line does, in the same run directories, so either goes on with the other's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from hnas.backend import HardwareBackend
+from hnas.errors import ConfigError, close_matches
+from hnas.events import Listener
+from hnas.learner import MetaLearner
+from hnas.space import SearchSpace
+from hnas.strategy import SearchStrategy
+from hnas.task_source import TaskSource
+from hnas_app.runs.run_dir import RunDir
+from hnas_app.usecases.arguments import Given, PathLike, absolute, explained, limits
+from hnas_app.usecases.opening import made_or_resumed, resolved
+from hnas_app.usecases.python_run import Run, caller_of
+
+PhaseName = Literal["meta-train", "profile", "adapt", "retrain", "evaluate"]
+PHASES: tuple[PhaseName, ...] = get_args(PhaseName)
+
+
+def run(
+    *,
+    space: str | SearchSpace | None = None,
+    backend: str | HardwareBackend | None = None,
+    tasks: str | TaskSource | None = None,
+    learner: str | MetaLearner | None = None,
+    strategy: str | SearchStrategy | None = None,
+    preset: str | None = None,
+    constraints: str | Sequence[str] = (),
+    seed: int | None = None,
+    settings: Mapping[str, Any] | None = None,
+    config: PathLike | None = None,
+    run_dir: PathLike | None = None,
+    workers: int = 1,
+    on_event: Listener | None = None,
+    until: PhaseName | None = "evaluate",
+) -> Run:
+    """Do a whole run as ``hnas run`` does, and return it with its results.
+
+    A plugin is named as on the command line, or is an object that implements its interface. ``settings`` maps dotted
+    keys to values, as in ``{"search.tasks": 12}``; ``config`` is a TOML file; what is not given comes from there, from
+    ``HNAS_*`` variables, the preset and the defaults. ``constraints`` must all hold.
+
+    ``run_dir`` is a new folder, or that of an earlier run, which goes on where it stopped; by default a new one below
+    ``runs/``. ``until`` names the last phase to do; with ``None`` the run is only made. ``on_event`` is called in this
+    thread with every `Event`; what it raises ends the run, which can be gone on with.
+
+    ``workers`` is the number of worker processes, 0 one per core, 1 none: the default, since workers import what they
+    compute with, and cannot import classes of a notebook. A script that asks for more needs
+    ``if __name__ == "__main__":``.
+
+    Raises `ConfigError` with all wrong settings at once, and any other `HnasError`.
+    """
+    if until is not None and until not in PHASES:
+        raise ConfigError(f"until={until!r}.{close_matches(str(until), PHASES)} Phases: {', '.join(PHASES)}, or None")
+    given = Given(
+        space=space,
+        backend=backend,
+        tasks=tasks,
+        learner=learner,
+        strategy=strategy,
+        preset=preset,
+        constraints=limits(constraints) or None,
+        seed=seed,
+        workers=workers,
+        settings={k: v for k, v in (settings or {}).items() if v is not None},
+        config=None if config is None else Path(config),
+    )
+    with explained():
+        caller = caller_of(given, on_event)
+        folder = None if run_dir is None else absolute(run_dir)
+        loaded = resolved(caller, given, run_dir=folder)
+        opened = made_or_resumed(caller, loaded, folder, Path.cwd() / "runs")
+    again = Given(**given.objects, workers=workers, env={})
+    made = Run(path=opened.run.path, given=again, on_event=on_event)
+    if until is not None:
+        with explained(made.path), opened.at_work(caller) as phases:
+            getattr(phases, until.replace("-", "_"))()
+    return made
+
+
+def load_run(
+    path: PathLike,
+    *,
+    space: SearchSpace | None = None,
+    backend: HardwareBackend | None = None,
+    tasks: TaskSource | None = None,
+    learner: MetaLearner | None = None,
+    strategy: SearchStrategy | None = None,
+    workers: int = 1,
+    on_event: Listener | None = None,
+) -> Run:
+    """Return an earlier run, whether it was made by the command line or from Python.
+
+    Its results can be read as it is. To do further phases of a run that was given objects, give them again: they must
+    be of the same classes, made with the same options. Raises `DataError` where ``path`` is no run directory.
+    """
+    with explained():
+        opened = RunDir.open(absolute(path))
+    given = Given(
+        space=space, backend=backend, tasks=tasks, learner=learner, strategy=strategy, workers=workers, env={}
+    )
+    return Run(path=opened.path, given=given, on_event=on_event)

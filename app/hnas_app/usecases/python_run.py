@@ -1,0 +1,284 @@
+"""A run as a Python program has it: its results, its phases, and what its super-net serves besides."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import attrs
+from attrs import field, frozen
+
+from hnas.backend import HardwareBackend
+from hnas.errors import DataError
+from hnas.events import Listener
+from hnas.strategy import SearchStrategy
+from hnas_app.runs.run_dir import RunDir
+from hnas_app.usecases.arguments import Caller, Given, PathLike, absolute, explained, limits, nobody, noting
+from hnas_app.usecases.opening import Opened, resolved
+
+if TYPE_CHECKING:
+    from hnas.cost import CostTable
+    from hnas.learner import State
+    from hnas_app.fronts.scoring import By
+    from hnas_app.runs.pipeline import Pipeline
+    from hnas_app.runs.results import NetworkResult, Results
+    from hnas_app.search.adapt import Adaption
+    from hnas_app.training.setup.setup import Setup
+    from hnas_app.usecases.export import Exported
+    from hnas_app.usecases.front import Fronts
+    from hnas_app.usecases.own_task import AdaptedToPictures
+    from hnas_app.usecases.sweep import Sweep
+
+
+@frozen(kw_only=True, eq=False)
+class Run:
+    """A run directory. Made by `run` and `load_run`.
+
+    Each method returns its phase's result, doing whatever is still to do before; what is done is read from the disk.
+    Meanwhile the directory is locked. Any of them may raise `HnasError`, and can be called again afterwards.
+    """
+
+    path: Path
+    """The run directory, absolute."""
+    _given: Given = field(default=Given(workers=1, env={}), repr=False)
+    _on_event: Listener | None = field(default=None, repr=False)
+
+    # ---------------------------------------------------------------- what there is
+
+    @property
+    def phases(self) -> dict[str, str]:
+        """The phases that were begun, and the state of each: ``running``, ``stopped`` or ``done``."""
+        return RunDir(self.path).states()
+
+    @property
+    def results(self) -> Results:
+        """Costs and accuracies of every network. Raises `DataError` where the run has none yet; see `evaluate`."""
+        from hnas.toolkit.codec import load
+        from hnas_app.runs.results import Results
+
+        if not RunDir(self.path).is_done("evaluate"):
+            done = [name for name, state in self.phases.items() if state == "done"]
+            raise DataError(
+                f"the run {self.path} has no results yet; done: {', '.join(done) or 'nothing'}",
+                hint="evaluate() does what is still to do",
+            )
+        return load(self.path / "evaluate.json", Results)
+
+    @property
+    def found(self) -> NetworkResult:
+        """The network that was found: the first one of `results`."""
+        return self.results.networks[0]
+
+    # ---------------------------------------------------------------- the phases
+
+    def meta_train(self) -> State:
+        """Phase 1: return the super-net's learnt state, tensors by name."""
+        with self.session() as phases:
+            return phases.meta_train()
+
+    def profile(self) -> CostTable:
+        """Phase 2: return the device's cost table."""
+        with self.session() as phases:
+            return phases.profile()
+
+    def adapt(self) -> Adaption:
+        """Phase 3: return what the search under the constraints found: its last population and the finalists."""
+        with self.session() as phases:
+            return phases.adapt()
+
+    def retrain(self) -> dict[str, tuple[Setup, State]]:
+        """Phase 4: return each network trained alone, by name: what it was trained with, and its learnt state."""
+        with self.session() as phases:
+            return phases.retrain()
+
+    def evaluate(self) -> Results:
+        """Return every network's costs, and its accuracies on the test tasks."""
+        with self.session() as phases:
+            return phases.evaluate()
+
+    @contextmanager
+    def session(self) -> Iterator[Pipeline]:
+        """Hold the run's `Pipeline`, for several phases in a row and for what else it offers, such as `cost`.
+
+        The directory stays locked meanwhile, and workers are started once.
+        """
+
+        with explained(self.path):
+            caller = caller_of(self._given, self._on_event)
+            opened = RunDir.open(self.path)
+            config = resolved(caller, self._given, quiet=True, run_config=opened.config_path)
+            if self._given.objects:
+                opened.check_config(config)
+            with Opened(run=opened, config=config).at_work(caller) as phases:
+                yield phases
+
+    # ---------------------------------------------------------------- what the super-net serves besides
+
+    def branch(
+        self,
+        *,
+        backend: str | HardwareBackend | None = None,
+        strategy: str | SearchStrategy | None = None,
+        constraints: str | Sequence[str] | None = None,
+        settings: Mapping[str, Any] | None = None,
+    ) -> Run:
+        """Make a run of other settings beside this one, which starts from its super-net: for another device or limit.
+
+        Constraints that are given take the place of all former ones. Raises `DataError` before the super-net is
+        trained.
+        """
+        given = self._changed(backend, strategy, constraints, settings)
+        changed = Given(backend=backend, strategy=strategy).objects
+        with explained():
+            caller = caller_of(given, self._on_event)
+            own = RunDir.open(self.path)
+            config = resolved(caller, given, run_config=own.config_path, instead=list(changed))
+            new = own.branch(config)
+        again = Given(**given.objects, workers=given.workers, env={})
+        return Run(path=new.path, given=again, on_event=self._on_event)
+
+    def adapt_to(
+        self,
+        pictures: PathLike,
+        *,
+        backend: str | None = None,
+        strategy: str | None = None,
+        constraints: str | Sequence[str] | None = None,
+        settings: Mapping[str, Any] | None = None,
+        invert: bool | None = None,
+        retrain: bool = False,
+        model: PathLike | None = None,
+    ) -> AdaptedToPictures:
+        """Find a network for a task of your own and adapt it, as ``hnas adapt --pictures`` does.
+
+        ``pictures`` is a folder whose folders are the classes, each with a few labelled pictures; those in its
+        ``query/`` test the network. The search is done in a run beside this one, which the same call goes on with.
+        ``invert`` turns dark into bright, by default as the super-net's drawings were; ``retrain`` trains the chosen
+        network alone first; ``model`` is where to write it as an ONNX model, besides the run.
+
+        Raises `DataError` for a folder that is no task, and `ConfigError` for more classes than the super-net serves.
+        """
+        from hnas_app.usecases.own_task import OwnTask, adapt_to
+
+        given = self._changed(backend, strategy, constraints, settings)
+        wanted = OwnTask(
+            pictures=absolute(pictures),
+            invert=invert,
+            retrain=retrain,
+            model=None if model is None else absolute(model),
+        )
+        with explained():
+            return adapt_to(caller_of(self._given, self._on_event), self.path, wanted, given, own=self._given)
+
+    def sweep(
+        self,
+        *,
+        backends: str | Sequence[str] = (),
+        constraints: str | Sequence[str] = (),
+        strategy: str | None = None,
+        settings: Mapping[str, Any] | None = None,
+        resume: PathLike | None = None,
+    ) -> Sweep:
+        """Search for every pair of a backend and a set of limits at once, as ``hnas adapt`` with several does.
+
+        Each text of ``constraints`` is a set of limits that must hold together, such as ``"params<=70K,macs<=2M"``.
+        Without ``backends`` or ``constraints`` the run's own are taken. The sweep's folder is made beside this run and
+        holds a run for each pair; ``resume`` is the folder of a sweep to go on with, and nothing else is given then.
+
+        Raises `ConfigError` or `InfeasibleError` that names every pair which cannot be searched for, before anything
+        is scored.
+        """
+        from hnas_app.usecases.sweep import Pairs, sweep
+
+        pairs = Pairs(backends=_several(backends), constraints=_several(constraints))
+        given = self._changed(None, strategy, None, settings)
+        path = self.path if resume is None else absolute(resume)
+        begun: list[Path] = []
+        with explained():
+            caller = attrs.evolve(caller_of(self._given, self._on_event), began=begun.append)
+            try:
+                return sweep(caller, path, pairs, given, own=self._given)
+            except BaseException as error:
+                if begun and begun[0].is_dir():
+                    error.add_note(f"to go on: run.sweep(resume={str(begun[0])!r})")
+                raise
+
+    def front(
+        self,
+        *others: Run | PathLike,
+        metric: str | None = None,
+        by: By = "loss",
+        tasks: int = 200,
+        picture: PathLike | None = None,
+    ) -> Fronts:
+        """Compare what this run and others found on common tasks, as ``hnas front`` does.
+
+        The others are runs, their folders, or folders of sweeps; all must share one super-net. There is one front for
+        each device, of ``metric`` (by default the device's first) against ``by``, ``"loss"`` or ``"error"``. The
+        picture is a PNG or SVG file, by default ``front.png`` in this run.
+
+        Raises `ConfigError` for runs that do not compare, and `DataError` for those that have no finished search.
+        """
+        from hnas_app.usecases.front import front
+
+        paths = [self.path, *(other.path if isinstance(other, Run) else absolute(other) for other in others)]
+        where = None if picture is None else absolute(picture)
+        with explained():
+            caller = caller_of(self._given, self._on_event)
+            return front(caller, paths, self._given, metric=metric, by=by, tasks=tasks, picture=where)
+
+    def export(
+        self,
+        folder: PathLike | None = None,
+        *,
+        pictures: PathLike | None = None,
+        invert: bool | None = None,
+        check: bool = False,
+    ) -> Exported:
+        """Write the network that was found as an ONNX model and as JSON, as ``hnas export`` does.
+
+        It is adapted to ``pictures`` first, or to those that the run was made for, else to the first validation task.
+        ``folder`` is ``export/`` in the run by default; ``check`` also measures the model's latency.
+
+        Raises `ConfigError` without ``hnas[onnx]``, and `DataError` before a search has found a network.
+        """
+        from hnas_app.usecases.export import export
+
+        with explained():
+            return export(
+                caller_of(self._given, self._on_event),
+                self.path,
+                self._given,
+                pictures=None if pictures is None else absolute(pictures),
+                invert=invert,
+                folder=None if folder is None else absolute(folder),
+                check=check,
+            )
+
+    def _changed(
+        self,
+        backend: str | HardwareBackend | None,
+        strategy: str | SearchStrategy | None,
+        constraints: str | Sequence[str] | None,
+        settings: Mapping[str, Any] | None,
+    ) -> Given:
+        """Return what the run is resolved with, and the changes."""
+        return attrs.evolve(
+            self._given,
+            backend=self._given.backend if backend is None else backend,
+            strategy=self._given.strategy if strategy is None else strategy,
+            constraints=None if constraints is None else limits(constraints),
+            settings=settings or {},
+        )
+
+
+def caller_of(given: Given, listener: Listener | None) -> Caller:
+    """Return the caller of a use case from Python, whose notes are events as well."""
+    note = noting(listener or nobody)
+    return Caller(registry=given.registry(note), emit=listener or nobody, note=note)
+
+
+def _several(texts: str | Sequence[str]) -> tuple[str, ...]:
+    return (texts,) if isinstance(texts, str) else tuple(texts)

@@ -1,0 +1,145 @@
+"""Searches for several backends and limits: one folder, a search for each pair, all from one super-net."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import attrs
+from attrs import frozen
+
+from hnas.discovery.objects import is_object
+from hnas.errors import ConfigError, InfeasibleError
+from hnas_app.runs.run_dir import RunDir, is_sweep, slug
+from hnas_app.usecases.arguments import Caller, Given, WrongArgument
+from hnas_app.usecases.opening import resolved
+
+if TYPE_CHECKING:
+    from hnas_app.config.schema import Config
+    from hnas_app.sweeps.record import SweepRecord
+
+
+@frozen(kw_only=True)
+class Pairs:
+    """Every backend is paired with every set of limits; without any, the run's own are taken."""
+
+    backends: tuple[str, ...] = ()
+    constraints: tuple[str, ...] = ()
+    """Sets of limits that must hold together, each joined by commas."""
+
+    @property
+    def backend(self) -> str | None:
+        """The one backend, of a search that is no sweep."""
+        return self.backends[0] if self.backends else None
+
+    def are_several(self, run: Path) -> bool:
+        """Tell whether a sweep is meant: several pairs, or the folder of one to go on with."""
+        return len(self.backends) > 1 or len(self.constraints) > 1 or is_sweep(run)
+
+
+@frozen(kw_only=True)
+class Sweep:
+    """A finished sweep: its folder, which holds a run directory for each pair, and what was found for each."""
+
+    path: Path
+    record: SweepRecord
+
+
+def sweep(caller: Caller, path: Path, pairs: Pairs, given: Given, *, own: Given | None = None) -> Sweep:
+    """Search for all pairs with the super-net of the run ``path``, in a new folder beside it; or go on in ``path``.
+
+    ``given`` holds what is the same for all pairs; ``own`` is that of `asked`. Raises `ConfigError` or
+    `InfeasibleError` that names every pair which cannot be searched for, before anything is scored.
+    """
+    from hnas_app.sweeps.record import read_sweep
+
+    own = own or given.same_results
+    if fresh := not is_sweep(path):
+        folder, configs = _new(caller, path, pairs, given)
+    elif pairs != Pairs() or given != own:
+        raise ConfigError(
+            f"{path} is a sweep's folder: its pairs and settings are chosen already",
+            hint=f"`hnas adapt {path}` goes on with it; name a run to sweep anew with its super-net",
+        )
+    else:
+        folder, configs = path, {}
+    record = read_sweep(folder)
+    if not record.is_done:
+        try:
+            record = _searched(caller, folder, record, configs or _configs(caller, folder, record, own))
+        except (ConfigError, InfeasibleError):
+            if fresh:  # nothing was scored: the same command with other limits makes another folder
+                shutil.rmtree(folder)
+            raise
+    return Sweep(path=folder, record=record)
+
+
+def _new(caller: Caller, path: Path, pairs: Pairs, given: Given) -> tuple[Path, dict[str, Config]]:
+    """Make a sweep's folder, with a run directory for each pair. Raises before that if a pair makes no sense."""
+    from hnas_app.sweeps.at_work import check_pairs
+    from hnas_app.sweeps.record import SweepPair, SweepRecord, new_folder
+
+    run = RunDir.open(path)
+    if given.device is not None and len(pairs.backends) > 1:
+        raise WrongArgument("device", "is for one backend; write --backend NAME:DEVICE for each")
+    for name, values in (("backends", pairs.backends), ("constraints", pairs.constraints)):
+        if twice := [text for i, text in enumerate(values) if text in values[:i]]:
+            raise WrongArgument(name, f"{twice[0]!r} is given twice")
+    planned: list[SweepPair] = []
+    configs: dict[str, Config] = {}
+    mistakes: list[ConfigError] = []
+    for backend in pairs.backends or (None,):
+        each = given if backend is None else attrs.evolve(given, backend=backend)
+        try:
+            config = _config(caller, run, each)
+        except ConfigError as mistake:
+            mistakes.append(mistake)
+            continue
+        for limits in _sets(pairs) or [config.constraints]:
+            name = f"{len(planned) + 1:02d}-{slug(config.backend.name)}"
+            planned.append(SweepPair(name=name, backend=backend or config.backend.name, constraints=limits))
+            configs[name] = attrs.evolve(config, constraints=limits)
+    if mistakes:
+        raise ConfigError("\n".join(map(str, mistakes)), hint=mistakes[0].hint)
+    check_pairs(planned, configs, caller.registry)
+    folder = new_folder(path.parent)
+    try:
+        for name, config in configs.items():
+            run.branch(config, path=folder / name)
+        SweepRecord(supernet=str(path), pairs=tuple(planned)).write(folder)
+    except BaseException:
+        shutil.rmtree(folder)
+        raise
+    return folder, configs
+
+
+def _configs(caller: Caller, folder: Path, record: SweepRecord, own: Given) -> dict[str, Config]:
+    """Resolve the configurations of a sweep that is gone on with, as the pairs' run directories have them."""
+    configs = {}
+    for pair in record.pairs:
+        run = RunDir.open(folder / pair.name)
+        elsewhere = "backend" in own.objects and not is_object(pair.backend)
+        configs[pair.name] = _config(caller, run, attrs.evolve(own, backend=None) if elsewhere else own)
+        run.check_config(configs[pair.name])
+    return configs
+
+
+def _searched(caller: Caller, folder: Path, record: SweepRecord, configs: Mapping[str, Config]) -> SweepRecord:
+    from hnas_app.sweeps.at_work import run_sweep, sweep_session
+
+    caller.began(folder)
+    with sweep_session(folder, configs, caller.registry, emit=caller.emit, notify=caller.note) as pipelines:
+        return run_sweep(folder, record, pipelines, emit=caller.emit)
+
+
+def _config(caller: Caller, run: RunDir, given: Given) -> Config:
+    # Its notes are left out: what the run's file says of its own backend is no news for the others.
+    return resolved(caller, given, quiet=True, run_config=run.config_path)
+
+
+def _sets(pairs: Pairs) -> list[tuple[str, ...]]:
+    from hnas_app.costs.limits import split_limits
+
+    return [split_limits(text) for text in pairs.constraints]

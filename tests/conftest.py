@@ -19,7 +19,7 @@ import pytest
 
 from hnas.discovery import GROUP, Registry
 from hnas.testing import TinySpace
-from hnas_plugins.tasks import glyph_rendering
+from hnas_plugins.tasks.glyphs import rendering as glyph_rendering
 
 sys.path.insert(0, str(Path(__file__).parent / "app" / "in_workers"))  # what worker processes import
 

@@ -16,6 +16,7 @@ import pytest
 PROJECT = Path(__file__).resolve().parents[2] / "examples" / "hnas-backend-example"
 
 
+@pytest.mark.slow
 def test_its_own_tests_pass():
     """The conformance suite of backends among them."""
     code = "import sys, pytest; sys.path.insert(0, 'src'); sys.exit(pytest.main(['-q', '-p', 'no:cacheprovider']))"

@@ -109,9 +109,9 @@ def test_without_revisit_only_elites_are_asked_for_again(make_tiny_space: Any) -
     assert [len(a.architectures) for a in asks] == [3] * 10  # nothing new is left: elites alone
 
 
-def test_it_finds_the_best_architecture_more_often_than_random_search(make_tiny_space: Any) -> None:
+def test_it_finds_the_best_architecture_more_often_than_random_search(tiny_space: Any) -> None:
     """One of the 3,100 that a limit admits, in 600 evaluations each (it was 13 and 0 of 20 when written)."""
-    space = make_tiny_space()
+    space = tiny_space
     everything = space.everything()
     limit = float(np.median([space.cost(a)["params"] for a in everything]))
     loss = objective(space)

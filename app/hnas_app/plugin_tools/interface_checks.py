@@ -9,16 +9,15 @@ from itertools import islice
 from typing import Any, Literal
 
 from hnas.backend import HardwareBackend
-from hnas.cost import DeviceInfo, LayerCosts
-from hnas.cost.rows import check_costs
+from hnas.cost import DeviceInfo, LayerCosts, check_costs
 from hnas.cost.units import COUNT, ENERGY, SIZE, TIME
 from hnas.discovery.descriptors import Kind
+from hnas.discovery.loading import faults_of
 from hnas.errors import DeviceError
 from hnas.layer import Layer
 from hnas.space import SearchSpace
 from hnas.strategy import SearchStrategy
 from hnas.task_source import SPLITS, TaskSource
-from hnas.toolkit.faults import faults_of
 from hnas_app.costs.description import described
 
 Seen = Iterator[tuple[Literal["ok", "warning", "failed"], str]]

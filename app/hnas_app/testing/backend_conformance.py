@@ -10,8 +10,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 import attrs
 
 from hnas.backend import HardwareBackend
-from hnas.cost import MACS, PARAMS, CostTable, DeviceInfo, LayerCosts, priced
-from hnas.cost.rows import check_costs
+from hnas.cost import MACS, PARAMS, CostTable, DeviceInfo, LayerCosts, check_costs, priced
 from hnas.cost.units import COUNT, ENERGY, SIZE, TIME
 from hnas.errors import DeviceError, HnasError
 from hnas.layer import Layer

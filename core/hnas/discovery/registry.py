@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from hnas.discovery.descriptors import Failure, Kind, Registered
 from hnas.discovery.loading import BUILT_IN, GROUP, cause_text, construct, normalised, options_of, origin, read, refusal
-from hnas.discovery.objects import is_object, object_plugin
+from hnas.discovery.user_code import USER_CODE, is_object, object_plugin, user_plugin
 from hnas.errors import PluginError, close_matches
 
 if TYPE_CHECKING:
@@ -77,8 +77,6 @@ class Registry:
             self._load(built_in_only=False)
             matches = _matching(self._registered, kind, name)
         if not matches and self._is_user_code(kind, name):
-            from hnas.discovery.user_code import USER_CODE, user_plugin
-
             return Registered(kind=kind, plugin=user_plugin(kind, name), distribution=USER_CODE, version="")
         if not matches:
             raise self._unknown(kind, name)

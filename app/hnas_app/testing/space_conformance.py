@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import math
 
+import numpy as np
+
 from hnas.architecture import Architecture
 from hnas.errors import ConfigError, DeviceError
 from hnas.layer import Layer
@@ -50,8 +52,6 @@ class SpaceConformance(SuperNetConformance):
 
     def test_neighbours_and_mutants_are_members(self) -> None:
         """Repair walks over neighbours, searches over mutants: each differs from where it came from."""
-        import numpy as np
-
         space, generator = self.make(), np.random.default_rng(1)
         then = "yield what differs in one active choice, in its canonical form"
         for arch in self.architectures(space)[:4]:

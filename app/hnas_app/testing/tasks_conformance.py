@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 from attrs import evolve
 
 from hnas.discovery.loading import mismatch
@@ -43,8 +44,6 @@ class TasksConformance(Conformance[TaskSource]):
 
     def test_tasks_have_their_shapes(self) -> None:
         """float32 images, int64 labels in the order 0,0,…,1,1,…: learners and workers rely on it."""
-        import torch
-
         source, spec = self.make(), self.spec
         fault = mismatch(source, TaskSource)
         expect(not fault, "sample(split, spec, generators)", fault, "draw one task from each generator, and stack them")

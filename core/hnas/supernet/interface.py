@@ -1,4 +1,4 @@
-"""The interface SuperNet: one set of weights for every architecture of a space; the statistics of its normalisation."""
+"""The interface SuperNet: one set of weights for every architecture of a space."""
 
 from __future__ import annotations
 
@@ -6,10 +6,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
 
-from attrs import define, field
-
 from hnas.architecture import Architecture
 from hnas.errors import ConfigError
+from hnas.supernet.norm_stats import NormStats
 
 if TYPE_CHECKING:
     import torch
@@ -19,34 +18,6 @@ Params = dict[str, "Tensor"]
 Role = Literal["weight", "norm", "meta"]
 """``weight``: adapted in the inner loop. ``norm``: gamma and beta of a batch normalisation, kept per step by MAML++.
 ``meta``: used by `SuperNet.share` alone, learnt in the outer loop only."""
-
-
-@define
-class NormStats:
-    """Batch statistics of the normalisation layers of one forward pass, by layer.
-
-    A layer's name is that of its parameters up to the last dot; its channels are the first ones of the super-net's.
-    ``mode="collect"``: the network normalises by batch statistics and writes each layer's mean and (biased) variance,
-    detached. ``mode="apply"``: it normalises by the statistics given here.
-    """
-
-    mode: Literal["collect", "apply"]
-    mean: dict[str, Tensor] = field(factory=dict)  # (C,), or (T, C) for task-batched passes
-    var: dict[str, Tensor] = field(factory=dict)
-
-    def of_task(self, task: int) -> NormStats:
-        """Return the statistics of one task of a batch, or an empty collection for it."""
-        if self.mode == "collect":
-            return NormStats("collect")
-        return NormStats("apply", *({k: v[task] for k, v in part.items()} for part in (self.mean, self.var)))
-
-    def append_task(self, one: NormStats) -> None:
-        """Stack the statistics that were collected for one task behind those of the tasks before."""
-        import torch
-
-        for mine, other in ((self.mean, one.mean), (self.var, one.var)):
-            for name, value in other.items():
-                mine[name] = torch.cat([mine[name], value[None]]) if name in mine else value[None]
 
 
 class SuperNet(ABC):

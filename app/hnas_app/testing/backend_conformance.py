@@ -17,7 +17,7 @@ from hnas.layer import Layer
 from hnas.toolkit.codec import from_json, to_json
 from hnas_app.costs.limits import Constraint, resolve
 from hnas_app.testing.conformance import Conformance
-from hnas_app.testing.expectation import expect, not_applicable
+from hnas_app.testing.expectation import ending, expect, not_applicable
 from hnas_app.testing.networks import CHAIN, RESIDUAL
 
 
@@ -76,12 +76,9 @@ class BackendConformance(Conformance[HardwareBackend]):
         for m in metrics:
             known = ", ".join(filter(None, units))
             expect(m.unit in units, f"a unit that is known for {m.name}", repr(m.unit), f"use one of {known}, or none")
-            try:
-                seen: Any = resolve([Constraint.parse(f"{m.name}<=1{m.unit}")], metrics, None)
-            except HnasError as cause:
-                seen = str(cause)
-            then = "call it by one word of letters, digits and underscores"
-            expect(isinstance(seen, tuple), f"'{m.name}<=1{m.unit}' to be a limit", seen, then)
+            limit, then = f"{m.name}<=1{m.unit}", "call it by one word of letters, digits and underscores"
+            with ending(f"'{limit}' to be a limit", then):
+                resolve([Constraint.parse(limit)], metrics, None)
 
     def test_describes_the_same_device_again(self) -> None:
         """The fingerprint keys the rows that are kept: if it changed, every run would measure everything again."""
@@ -132,13 +129,9 @@ class BackendConformance(Conformance[HardwareBackend]):
             layers = self.layers(info)
             rows = list(backend.measure(layers))
         for layer, row in zip(layers, rows, strict=False):
-            try:
-                check_costs(info, layer.key, row)
-                seen = ""
-            except DeviceError as cause:
-                seen = str(cause)
             then = "yield a Measurement of each metric of `describe`, in the unit that it has there"
-            expect(not seen, f"every metric of {layer.key}", seen, then)
+            with ending(f"every metric of {layer.key}", then):
+                check_costs(info, layer.key, row)
             extra = sorted(set(row) - {m.name for m in info.metrics})
             expect(not extra, "no more metrics than `describe` declares", extra, "declare them, or leave them out")
 
@@ -223,29 +216,19 @@ class BackendConformance(Conformance[HardwareBackend]):
 
     def test_a_layer_it_does_not_know_is_its_own_error(self) -> None:
         """A space may hold operations that the backend has never heard of: that is a price, or a `DeviceError`."""
+        then = "raise hnas.DeviceError with the layer's key and a hint, or name in DeviceInfo.ops what costs something"
         with self.opened() as backend:
             info = backend.describe()
             unknown = Layer(op="operation_of_tomorrow", in_shape=(2, 4, 4), out_shape=(2, 4, 4))
             if not priced(info, unknown):
                 not_applicable("`DeviceInfo.ops` leaves out what is not known")
-            try:
+            with ending("costs or a DeviceError for an unknown operation", then, DeviceError):
                 list(backend.measure([unknown]))
-                seen = ""
-            except DeviceError:
-                seen = ""
-            except Exception as cause:
-                seen = f"{type(cause).__name__}: {cause}"
-        then = "raise hnas.DeviceError with the layer's key and a hint, or name in DeviceInfo.ops what costs something"
-        expect(not seen, "costs or a DeviceError for an unknown operation", seen, then)
 
     def test_closes_whatever_happened(self) -> None:
         """``close`` is called after errors too, also where nothing was opened."""
-        try:
+        with ending("a backend that was not used to close", "close only what was opened"):
             self.make().close()
-            seen = ""
-        except Exception as cause:
-            seen = f"{type(cause).__name__}: {cause}"
-        expect(not seen, "a backend that was not used to close", seen, "close only what was opened")
 
     # ---------------------------------------------------------------- inside
 

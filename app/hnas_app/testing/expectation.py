@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from multiprocessing.reduction import ForkingPickler
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
@@ -20,6 +22,26 @@ def expect(holds: bool, expected: str, seen: object, then: str) -> None:
         text = seen if isinstance(seen, str) else repr(seen)
         shown = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
         raise AssertionError(f"expected {expected}\nseen: {shown}\nwhat to do: {then}")
+
+
+def expect_none(found: Sequence[str], expected: str, then: str) -> None:
+    """Fail the test if anything was found that is not as ``expected``."""
+    __tracebackhide__ = True
+    expect(not found, expected, f"others: {found}", then)
+
+
+@contextmanager
+def ending(expected: str, then: str, *admitted: type[Exception]) -> Iterator[list[str]]:
+    """Fail the test if the block ends by an error that is not ``admitted``, or puts what was seen into the list."""
+    __tracebackhide__ = True
+    seen: list[str] = []
+    try:
+        yield seen
+    except admitted:
+        pass
+    except Exception as cause:
+        seen.append(f"{type(cause).__name__}: {cause}")
+    expect(not seen, expected, "; ".join(seen), then)
 
 
 def not_applicable(reason: str) -> NoReturn:

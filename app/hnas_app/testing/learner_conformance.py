@@ -15,7 +15,7 @@ from hnas.space import SearchSpace
 from hnas.supernet import SuperNet
 from hnas.task_source import Split, TaskSource
 from hnas_app.testing.conformance import Conformance
-from hnas_app.testing.expectation import GlobalRandomness, agree, expect, sent_to_a_worker, unequal
+from hnas_app.testing.expectation import GlobalRandomness, agree, expect, expect_none, sent_to_a_worker, unequal
 from hnas_app.testing.tiny_space import TinySpace
 from hnas_app.testing.tiny_tasks import TinyTasks
 from hnas_app.training.setup.subnet import subnet
@@ -55,8 +55,7 @@ class LearnerConformance(Conformance[MetaLearner]):
         state, again = self._state(learner, supernet), self._state(self.make(), supernet)
         untouched.expect_untouched("`init`")
         then = "draw the parameters by `supernet.init(generator)` and keep them under params/"
-        wrong = unequal(state, again)
-        expect(not wrong, "the same state from the same seed", f"others: {wrong}", then)
+        expect_none(unequal(state, again), "the same state from the same seed", then)
         drawn = supernet.init(Seeds(0).torch("state"))
         for name, value in drawn.items():
             found = state.get(f"params/{name}")
@@ -75,8 +74,7 @@ class LearnerConformance(Conformance[MetaLearner]):
         expect(agree(one.loss, two.loss), "the same scores after loading", two.loss, then)
         further = self._trained(learner, supernet, arch, self._copy(state), 2, first=3)
         resumed = self._trained(self.make(), supernet, arch, back, 2, first=3)
-        wrong = unequal(further, resumed)
-        expect(not wrong, "training to go on as if it had not been stopped", f"others: {wrong}", then)
+        expect_none(unequal(further, resumed), "training to go on as if it had not been stopped", then)
 
     def test_workers_do_without_the_outer_state(self) -> None:
         """What is under ``outer/`` is not sent to workers, which compute gradients and scores."""
@@ -109,9 +107,9 @@ class LearnerConformance(Conformance[MetaLearner]):
         again, _ = self._gradient(learner, supernet, state, arch)
         untouched.expect_untouched("`gradient`")
         wild = [k for k, g in found.items() if not bool(g.isfinite().all())]
-        expect(not wild, "a finite gradient", f"others: {wild}", "look for a division by 0 or an overflow")
+        expect_none(wild, "a finite gradient", "look for a division by 0 or an overflow")
         strange = [k for k in found if k.startswith("params/") and (k not in state or found[k].shape != state[k].shape)]
-        expect(not strange, "names and shapes of the state", f"others: {strange}", "name what `update` adds up")
+        expect_none(strange, "names and shapes of the state", "name what `update` adds up")
         moves = any(bool(g.ne(0).any()) for k, g in found.items() if k.startswith("params/"))
         expect(moves, "a gradient of some parameter", "all zero", "backpropagate the query loss into params/")
         changed = unequal(state, before)
@@ -130,7 +128,7 @@ class LearnerConformance(Conformance[MetaLearner]):
         total = {k: sum((part.get(k, zero[k]) for part, _ in parts), zero[k]) for k in whole}
         wrong = unequal(whole, total, self.tolerance, self.tolerance)
         then = "sum over tasks, do not average: `update` is told how many there were"
-        expect(not wrong, "the gradient of a batch to be the sum of those of its halves", f"others: {wrong}", then)
+        expect_none(wrong, "the gradient of a batch to be the sum of those of its halves", then)
         wrong_scores = not self._agree(scores, [part for _, part in parts])
         expect(not wrong_scores, "each task's scores, in order", scores.loss, "return a score for each task")
 
@@ -145,9 +143,9 @@ class LearnerConformance(Conformance[MetaLearner]):
         holds = after <= self.falls_to * before  # and is no NaN
         expect(holds, f"a loss of {self.falls_to:g} × {before:.3f} after {self.iterations} iterations", after, then)
         changed = sorted(names ^ set(state))
-        expect(not changed, "the state to keep its names", f"others: {changed}", "make them all in `init`")
+        expect_none(changed, "the state to keep its names", "make them all in `init`")
         wild = [k for k, v in state.items() if not bool(v.isfinite().all())]
-        expect(not wild, "a finite state", f"others: {wild}", then)
+        expect_none(wild, "a finite state", then)
 
     def test_an_architecture_can_be_trained_alone(self) -> None:
         """Re-training makes a network of one architecture, with its own parameters, and trains that."""
@@ -209,7 +207,7 @@ class LearnerConformance(Conformance[MetaLearner]):
             alone = learner.adapt(supernet, state, one, arch)
             wrong = unequal({k: v[t] for k, v in together.items()}, {k: v[0] for k, v in alone.items()}, *self._within)
             then = "adapt to each task on its own: no statistics and no weights in common"
-            expect(not wrong, f"task {t} to be adapted as if it were alone", f"others: {wrong}", then)
+            expect_none(wrong, f"task {t} to be adapted as if it were alone", then)
         logits = supernet.forward_tasks(together, episodes.query_x, arch)
         expect(bool(logits.isfinite().all()), "finite logits of the adapted networks", logits, "look at the inner loop")
 

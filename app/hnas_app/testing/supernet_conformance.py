@@ -16,7 +16,7 @@ from hnas.layer import Layer, Shape
 from hnas.space import SearchSpace
 from hnas.supernet import NormStats, Params, SuperNet
 from hnas_app.testing.conformance import Conformance
-from hnas_app.testing.expectation import agree, expect, not_applicable, unequal
+from hnas_app.testing.expectation import agree, expect, expect_none, not_applicable, unequal
 
 TASKS, IMAGES = 2, 4
 STEP = 1e-8  # of finite differences: so short that no ReLU switches on the way
@@ -47,7 +47,7 @@ class SuperNetConformance(Conformance[SearchSpace]):
         then = "draw a tensor for each name of `roles`, in that order, from the generator"
         expect(list(drawn) == list(supernet.roles), f"weights {list(supernet.roles)}", list(drawn), then)
         strange = [k for k, v in drawn.items() if v.dtype != torch.float32 or not v.is_cpu or not v.isfinite().all()]
-        expect(not strange, "finite float32 weights on the CPU", f"others: {strange}", "draw them with dtype=float32")
+        expect_none(strange, "finite float32 weights on the CPU", "draw them with dtype=float32")
         expect(not unequal(drawn, again), "the same weights from the same seed", unequal(drawn, again), then)
         other = supernet.init(self._generator(1))
         expect(bool(unequal(drawn, other)), "other weights from another seed", "the same", then)
@@ -202,9 +202,7 @@ class SuperNetConformance(Conformance[SearchSpace]):
             own = supernet.descend(weights, [norms] * 2, rates, x, y, arch)
             plain = SuperNet.descend(supernet, weights, [norms] * 2, rates, x, y, arch)
             wrong = unequal(own, plain, self.tolerance, self.tolerance)
-            expect(
-                not wrong, "the weights of gradient descent", f"others: {wrong}", "correct `descend`, or leave it out"
-            )
+            expect_none(wrong, "the weights of gradient descent", "correct `descend`, or leave it out")
 
     def test_statistics_are_collected_and_applied(self) -> None:
         """MAML++ keeps running statistics of each normalisation, by the name of its parameters."""

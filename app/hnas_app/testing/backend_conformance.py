@@ -11,7 +11,7 @@ import attrs
 
 from hnas.backend import HardwareBackend
 from hnas.cost import MACS, PARAMS, CostTable, DeviceInfo, LayerCosts, check_costs, priced
-from hnas.cost.units import COUNT, ENERGY, SIZE, TIME
+from hnas.cost.units import UNITS
 from hnas.errors import DeviceError, HnasError
 from hnas.layer import Layer
 from hnas.toolkit.codec import from_json, to_json
@@ -72,10 +72,9 @@ class BackendConformance(Conformance[HardwareBackend]):
         own = bool(names) and len(set(names)) == len(names) and not taken & set(names)
         then = "declare at least one metric, each once; params and macs come from the core"
         expect(own, "metrics with names of their own", names, then)
-        units = {**TIME, **ENERGY, **SIZE, **COUNT}
         for m in metrics:
-            known = ", ".join(filter(None, units))
-            expect(m.unit in units, f"a unit that is known for {m.name}", repr(m.unit), f"use one of {known}, or none")
+            known = ", ".join(filter(None, UNITS))
+            expect(m.unit in UNITS, f"a unit that is known for {m.name}", repr(m.unit), f"use one of {known}, or none")
             limit, then = f"{m.name}<=1{m.unit}", "call it by one word of letters, digits and underscores"
             with ending(f"'{limit}' to be a limit", then):
                 resolve([Constraint.parse(limit)], metrics, None)

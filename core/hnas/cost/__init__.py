@@ -1,7 +1,6 @@
 """Costs: what a device says of itself and of one layer, and what a network costs."""
 
-from hnas.cost.networks import COMBINED, priced, sum_over_layers
-from hnas.cost.table import CostTable
+from hnas.cost.table import COMBINED, CostTable, priced, sum_over_layers
 from hnas.cost.values import (
     MACS,
     PARAMS,

@@ -1,4 +1,4 @@
-"""A project for one plugin: its names, and its files rendered from the templates beside this module."""
+"""Projects that `hnas plugins new` writes: a distribution with a small plugin that works, to be replaced."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ class Project:
         names |= {key: Template(text).substitute(names) for key, text in zip(keys, about, strict=True)}
         rendered = {}
         for folder in ("common", self.kind):
-            for template in (files("hnas_app.plugin_tools.projects") / "templates" / folder).iterdir():
+            for template in (files("hnas_app.plugin_tools") / "templates" / folder).iterdir():
                 name = template.name.removesuffix(".template")
                 place = Template(_PLACE.get(name, f"src/$package/{name}")).substitute(names)
                 rendered[place] = Template(template.read_text(encoding="utf-8")).substitute(names)

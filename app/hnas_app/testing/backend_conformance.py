@@ -124,9 +124,7 @@ class BackendConformance(Conformance[HardwareBackend]):
     def test_rows_hold_every_metric_in_its_unit(self) -> None:
         """Finite numbers that are not negative: a NaN would satisfy no limit, or all."""
         with self.opened() as backend:
-            info = backend.describe()
-            layers = self.layers(info)
-            rows = list(backend.measure(layers))
+            info, layers, rows = self._measured(backend)
         for layer, row in zip(layers, rows, strict=False):
             then = "yield a Measurement of each metric of `describe`, in the unit that it has there"
             with ending(f"every metric of {layer.key}", then):
@@ -149,22 +147,18 @@ class BackendConformance(Conformance[HardwareBackend]):
     def test_measuring_again_gives_the_same(self) -> None:
         """Exactly for a model, by another instance too; within `repeatability` on a device."""
         with self.opened() as backend:
-            info = backend.describe()
-            layers = self.layers(info)
-            once, twice = list(backend.measure(layers)), list(backend.measure(layers))
+            info, layers, once = self._measured(backend)
+            twice = list(backend.measure(layers))
         self._only_costs(info, layers, once)
         with self.opened() as other:
-            other.describe()
-            thrice = list(other.measure(layers))
+            _, _, thrice = self._measured(other)
         for again in (twice, thrice):
             self._compare(info, layers, once, again, "measured again")
 
     def test_a_layer_costs_the_same_among_others(self) -> None:
         """A table knows a layer by its shapes alone: neither its neighbours nor its turn may matter."""
         with self.opened() as backend:
-            info = backend.describe()
-            layers = self.layers(info)
-            forwards = list(backend.measure(layers))
+            info, layers, forwards = self._measured(backend)
             backwards = list(backend.measure(layers[::-1]))[::-1]
             alone = [row for layer in layers for row in backend.measure([layer])]
         if not len(forwards) == len(backwards) == len(alone) == len(layers):
@@ -176,12 +170,9 @@ class BackendConformance(Conformance[HardwareBackend]):
     def test_networks_cost_what_their_layers_do(self) -> None:
         """Whole networks, where the backend measures them, against their layers as `describe` says they combine."""
         with self.opened() as backend:
-            info = backend.describe()
-            layers = self.layers(info)
-            rows = list(backend.measure(layers))
-            self._only_costs(info, layers, rows)
-            measured = [backend.measure_network(network) for network in self.networks]
+            info, layers, rows = self._measured(backend)
             table = self._table(info, layers, rows)
+            measured = [backend.measure_network(network) for network in self.networks]
         if all(whole is None for whole in measured):
             not_applicable("the backend does not measure whole networks")
         for network, whole in zip(self.networks, measured, strict=True):
@@ -201,10 +192,7 @@ class BackendConformance(Conformance[HardwareBackend]):
     def test_table_survives_json(self) -> None:
         """A profile is exported, carried and imported as JSON: description and rows must come back as they were."""
         with self.opened() as backend:
-            info = backend.describe()
-            layers = self.layers(info)
-            rows = list(backend.measure(layers))
-        self._only_costs(info, layers, rows)
+            info, layers, rows = self._measured(backend)
         table = self._table(info, layers, rows)
         back = from_json(json.loads(json.dumps(to_json(table))), CostTable, "the table")
         network = self.networks[0]
@@ -231,6 +219,11 @@ class BackendConformance(Conformance[HardwareBackend]):
 
     # ---------------------------------------------------------------- inside
 
+    def _measured(self, backend: HardwareBackend) -> tuple[DeviceInfo, list[Layer], list[LayerCosts]]:
+        info = backend.describe()
+        layers = self.layers(info)
+        return info, layers, list(backend.measure(layers))
+
     def _only_costs(self, info: DeviceInfo, layers: Sequence[Layer], rows: Sequence[LayerCosts]) -> None:
         """Skip a test that needs costs where a row is none: `test_rows_hold_every_metric_in_its_unit` says why."""
         for layer, row in zip(layers, rows, strict=False):
@@ -240,6 +233,7 @@ class BackendConformance(Conformance[HardwareBackend]):
                 not_applicable("a row is no cost of its layer, which another test tells")
 
     def _table(self, info: DeviceInfo, layers: Sequence[Layer], rows: Sequence[LayerCosts]) -> CostTable:
+        self._only_costs(info, layers, rows)
         return CostTable(info=info, rows={la.key: row for la, row in zip(layers, rows, strict=False)})
 
     def _compare(

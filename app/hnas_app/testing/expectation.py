@@ -41,7 +41,7 @@ def ending(expected: str, then: str, *admitted: type[Exception]) -> Iterator[lis
         pass
     except Exception as cause:
         seen.append(f"{type(cause).__name__}: {cause}")
-    expect(not seen, expected, "; ".join(seen), then)
+    expect(not seen, expected, ", ".join(seen), then)
 
 
 def not_applicable(reason: str) -> NoReturn:
@@ -55,17 +55,13 @@ def sent_to_a_worker(thing: T, what: str) -> T:
     """Return a copy of ``thing`` as a worker process gets it, or fail the test."""
     __tracebackhide__ = True
     buffer = io.BytesIO()
-    try:
+    then = (
+        "keep no lambda, open file or connection in it: open what is needed at first use, in a cached property "
+        "that `__getstate__` leaves out, and define its class at the top of a module"
+    )
+    with ending(f"a {what} that can be sent to a worker process", then):
         ForkingPickler(buffer).dump(thing)
         received: T = ForkingPickler.loads(buffer.getvalue())
-    except Exception as cause:
-        expect(
-            False,
-            f"a {what} that can be sent to a worker process",
-            f"{type(cause).__name__}: {cause}",
-            "keep no lambda, open file or connection in it: open what is needed at first use, in a cached property "
-            "that `__getstate__` leaves out, and define its class at the top of a module",
-        )
     return received
 
 

@@ -15,7 +15,7 @@ from hnas.space import SearchSpace
 from hnas.supernet import SuperNet
 from hnas.task_source import Split, TaskSource
 from hnas_app.testing.conformance import Conformance
-from hnas_app.testing.expectation import GlobalRandomness, agree, expect, expect_none, sent_to_a_worker, unequal
+from hnas_app.testing.expectation import GlobalRandomness, agree, ending, expect, expect_none, sent_to_a_worker, unequal
 from hnas_app.testing.tiny_space import TinySpace
 from hnas_app.testing.tiny_tasks import TinyTasks
 from hnas_app.training.setup.subnet import subnet
@@ -80,15 +80,12 @@ class LearnerConformance(Conformance[MetaLearner]):
         """What is under ``outer/`` is not sent to workers, which compute gradients and scores."""
         learner, supernet, arch, state = self._begin()
         sent = {k: v for k, v in state.items() if not k.startswith("outer/")}
-        try:
+        then = "put what `gradient`, `score` and `adapt` need under another name than outer/"
+        with ending("gradients and scores without outer/", then) as seen:
             found, _ = self._gradient(learner, supernet, sent, arch)
             self._score(learner, supernet, sent, arch)
             learner.adapt(supernet, sent, self._episodes("validation"), arch)
-            seen = ", ".join(k for k in found if k.startswith("outer/"))
-        except KeyError as cause:
-            seen = f"KeyError: {cause}"
-        then = "put what `gradient`, `score` and `adapt` need under another name than outer/"
-        expect(not seen, "gradients and scores without outer/", seen, then)
+            seen += [k for k in found if k.startswith("outer/")]
 
     def test_can_be_sent_to_workers(self) -> None:
         """Workers are sent the learner once, with all its settings."""

@@ -60,7 +60,7 @@ class StrategyConformance(Conformance[SearchStrategy]):
     def test_start_forgets_an_earlier_search(self) -> None:
         """One instance may search several times."""
         strategy = self.make()
-        self._asks(strategy, self._problem(seed=1, limit=2 * self.limit), _by_depth)
+        self._asks(strategy, self._problem(seed=1, limit=2 * self.limit), lambda i, a: (float(a.genes[0]), False))
         first = self._asks(strategy, self._problem())
         self._expect_same(first, self._asks(self.make(), self._problem()), "after another search")
 
@@ -68,7 +68,7 @@ class StrategyConformance(Conformance[SearchStrategy]):
 
     def test_survives_infinite_losses(self) -> None:
         """Weights that overflow give no finite loss, for some candidates or for all."""
-        self._asks(self.make(), self._problem(), lambda i, arch: (math.inf, False))
+        self._asks(self.make(), self._problem(), lambda i, a: (math.inf, False))
         self._asks(self.make(), self._problem(), lambda i, a: (math.inf if a.genes[0] else _loss(i, a)[0], False))
 
     def test_takes_a_bound_for_no_loss(self) -> None:
@@ -171,10 +171,6 @@ class StrategyConformance(Conformance[SearchStrategy]):
 def _loss(iteration: int, arch: Architecture) -> tuple[float, bool]:
     """Return a loss without any order in it, other ones in each iteration: a search must not rely on repeats."""
     return float(np.random.default_rng([iteration, *arch.genes]).random()) + 0.1, False
-
-
-def _by_depth(iteration: int, arch: Architecture) -> tuple[float, bool]:
-    return float(arch.genes[0]), False
 
 
 def _scored(problem: SearchProblem, arch: Architecture, loss: float, bound: bool) -> Scored:

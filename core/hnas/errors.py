@@ -74,3 +74,9 @@ def first_few(names: Iterable[str], *, most: int = 4, separator: str = ", ") -> 
     shown = separator.join(told[:most])
     between = " " if separator == ", " else separator
     return f"{shown}{between}and {len(told) - most} more" if len(told) > most else shown
+
+
+def short(value: object) -> str:
+    """Write a value as Python does, up to 80 characters of it."""
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:80]}…"

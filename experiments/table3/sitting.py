@@ -16,10 +16,9 @@ from attrs import asdict, define, field
 from hnas import Architecture, DataError, HardwareBackend, InfeasibleError, Layer, Measurement, SearchSpace, Seeds
 from hnas.cost import DeviceInfo, LayerCosts
 from hnas.layer import Shape
-from hnas.toolkit.json_lines import JsonLines
-from hnas.toolkit.rounds import ONE
-from hnas_app.costs.measuring import Network, Sitting
+from hnas_app.costs.measuring import ONE, Network, Sitting
 from hnas_app.costs.profile import ProfilePlan, network_key
+from hnas_app.trackers.json_lines import JsonLines
 
 BLOCK = 25
 """Items between two looks at the clock, where the device asks for no anchors."""

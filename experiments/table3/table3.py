@@ -31,12 +31,13 @@ from hnas.cost import CostTable
 from hnas.layer import Shape
 from hnas.toolkit.codec import to_json
 from hnas.toolkit.files import write_text
-from hnas.toolkit.json_lines import JsonLines
-from hnas.toolkit.rounds import combine, typical_spread
+from hnas.toolkit.table_file import combine
 from hnas_app.config.load import load_config
 from hnas_app.costs.agreement import agreement
+from hnas_app.costs.measuring import typical_spread
 from hnas_app.costs.profile import ProfilePlan, plan
 from hnas_app.runs.environment import environment
+from hnas_app.trackers.json_lines import JsonLines
 
 PAPER = {
     "source": "Table 3 of the paper: 16K training, 10K validation and 10K test networks; not measured here",

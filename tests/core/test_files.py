@@ -14,7 +14,7 @@ import pytest
 
 from hnas.errors import DataError
 from hnas.toolkit.files import read_json, write_json
-from hnas.toolkit.json_lines import JsonLines
+from hnas_app.trackers.json_lines import JsonLines
 
 
 @contextmanager

@@ -6,8 +6,8 @@ import attrs
 
 from hnas.backend import HardwareBackend
 from hnas.cost import DeviceInfo
+from hnas.discovery.loading import faults_of
 from hnas.errors import PluginError
-from hnas.toolkit.faults import faults_of
 from hnas_app.costs.source_digest import source_digest
 
 SOURCE = "source code"

@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
+from statistics import median
 
+import numpy as np
 from attrs import define, field
 
 from hnas.backend import HardwareBackend
-from hnas.cost import DeviceInfo, LayerCosts
-from hnas.cost.rows import check_costs
+from hnas.cost import DeviceInfo, LayerCosts, Rounds, check_costs
+from hnas.discovery.loading import faults_of
 from hnas.errors import DeviceError, UnsteadyError
 from hnas.layer import Layer
 from hnas.seeds import Seeds
-from hnas.toolkit.faults import faults_of
-from hnas.toolkit.rounds import ONE, blocks
 
 Network = tuple[Layer, ...]
 """The layers of a whole network, measured end to end."""
 Item = Layer | Network
 
+ONE = Rounds(count=1, anchor_every=0)
+"""How a model is asked: once, and in order."""
 _END = object()
 SAVE_EVERY_S = 0.01
 """How much measuring, in seconds, a kill may lose besides the layer in hand. A real device takes longer for one layer,
@@ -166,3 +168,23 @@ def in_step(info: DeviceInfo, backend: HardwareBackend, layers: Sequence[Layer])
         more = next(answers, _END)
     if more is not _END:
         raise DeviceError(f"{info.backend} yielded more costs than the {len(layers)} layers that it was asked for")
+
+
+def blocks(keys: Sequence[str], rounds: Rounds, generator: np.random.Generator) -> Iterator[list[str]]:
+    """Yield a round's keys in blocks, shuffled where there is more than one round: drift then hits all alike."""
+    order = list(keys) if rounds == ONE else [keys[i] for i in generator.permutation(len(keys))]
+    size = rounds.anchor_every or max(1, len(order))
+    yield from (order[i : i + size] for i in range(0, len(order), size))
+
+
+def typical_spread(layers: Iterable[Mapping[int, LayerCosts]], metric: str) -> float | None:
+    """Return the median over layers of (largest - smallest round) / median: the noise seen by repeating.
+
+    ``None`` where no layer has been measured twice.
+    """
+    spreads = []
+    for rounds in layers:
+        values = [costs[metric].median for costs in rounds.values()]
+        if len(values) > 1 and (middle := median(values)) > 0:
+            spreads.append((max(values) - min(values)) / middle)
+    return median(spreads) if spreads else None

@@ -11,20 +11,18 @@ import attrs
 from attrs import frozen
 
 from hnas.backend import HardwareBackend
-from hnas.cost import CostTable, DeviceInfo, LayerCosts, priced
-from hnas.cost.rows import check_costs
+from hnas.cost import CostTable, DeviceInfo, LayerCosts, check_costs, priced
+from hnas.discovery.loading import faults_of
 from hnas.errors import DeviceError
 from hnas.events import Event, Listener
 from hnas.layer import Layer, Shape
 from hnas.seeds import Seeds
 from hnas.space import SearchSpace
 from hnas.toolkit.codec import to_json
-from hnas.toolkit.faults import faults_of
-from hnas.toolkit.rounds import ONE, combine, typical_spread
-from hnas.toolkit.table_file import RoundCosts
+from hnas.toolkit.table_file import RoundCosts, combine
 from hnas_app.costs.agreement import agreement
 from hnas_app.costs.description import described
-from hnas_app.costs.measuring import Item, Network, Sitting
+from hnas_app.costs.measuring import ONE, Item, Network, Sitting, typical_spread
 from hnas_app.costs.store import CostStore
 
 

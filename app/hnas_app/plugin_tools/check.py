@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Literal, get_type_hints
@@ -10,20 +10,14 @@ from typing import Any, Literal, get_type_hints
 import attrs
 from attrs import frozen
 
-from hnas.discovery.descriptors import Kind, Registered
+from hnas.discovery.descriptors import KINDS, Kind, Registered
 from hnas.discovery.loading import BUILT_IN, cause_text, construct, normalised, options_of
 from hnas.errors import HnasError, PluginError
 from hnas_app.plugin_tools.import_cost import SLOW_S, import_cost
 from hnas_app.plugin_tools.interface_checks import CHECKS
 
 Level = Literal["ok", "hint", "warning", "failed"]
-PREFIX: dict[Kind, str] = {
-    "space": "hnas-space-",
-    "learner": "hnas-learner-",
-    "backend": "hnas-backend-",
-    "strategy": "hnas-strategy-",
-    "tasks": "hnas-tasks-",
-}
+PREFIX: dict[Kind, str] = {kind: f"hnas-{kind}-" for kind in KINDS}
 """How the distributions of each kind are called."""
 
 
@@ -42,29 +36,31 @@ def check(registered: Registered, others: Sequence[Registered] = ()) -> list[Fin
     ``others`` are the plugins beside which it is installed. What it makes is tried cheaply: no data are fetched, and a
     device is asked no more than what it is. `hnas.testing` has the thorough checks.
     """
-    found = [*_guarded("import", lambda: _import(registered)), *_guarded("name", lambda: _name(registered, others))]
-    found += _guarded("requires", lambda: _requires(registered))
     options: list[Any] = []
-    found += _guarded("options", lambda: _options(registered, options))
     made: list[Any] = []
-    found += _guarded("presets", lambda: _presets(registered))
+    found = [
+        *_guarded("import", _import(registered)),
+        *_guarded("name", _name(registered, others)),
+        *_guarded("requires", _requires(registered)),
+        *_guarded("options", _options(registered, options)),
+        *_guarded("presets", _presets(registered)),
+    ]
     if options:
-        found += _guarded("factory", lambda: _factory(registered, options[0], made))
+        found += _guarded("factory", _factory(registered, options[0], made))
     if made:
-        found += _guarded("interface", lambda: _interface(registered, made[0]))
+        found += _guarded("interface", _interface(registered, made[0]))
     return found
 
 
-def _guarded(name: str, checks: Callable[[], Iterator[tuple[Level, str]]]) -> list[Finding]:
+def _guarded(name: str, checks: Iterator[tuple[Level, str]]) -> list[Finding]:
     """Collect what a check tells; an exception is its last finding."""
     found = []
     try:
-        for level, told in checks():
+        for level, told in checks:
             found.append(Finding(level, name, told))
     except (Exception, SystemExit) as cause:
         hint = getattr(cause, "hint", None)
-        text = cause_text(cause) + (f" ({hint})" if hint else "")
-        found.append(Finding("failed", name, text))
+        found.append(Finding("failed", name, cause_text(cause) + (f" ({hint})" if hint else "")))
     return found
 
 

@@ -9,16 +9,15 @@ from itertools import islice
 from typing import Any, Literal
 
 from hnas.backend import HardwareBackend
-from hnas.cost import DeviceInfo, LayerCosts
-from hnas.cost.rows import check_costs
-from hnas.cost.units import COUNT, ENERGY, SIZE, TIME
+from hnas.cost import DeviceInfo, LayerCosts, check_costs
+from hnas.cost.units import UNITS
 from hnas.discovery.descriptors import Kind
+from hnas.discovery.loading import faults_of
 from hnas.errors import DeviceError
 from hnas.layer import Layer
 from hnas.space import SearchSpace
 from hnas.strategy import SearchStrategy
 from hnas.task_source import SPLITS, TaskSource
-from hnas.toolkit.faults import faults_of
 from hnas_app.costs.description import described
 
 Seen = Iterator[tuple[Literal["ok", "warning", "failed"], str]]
@@ -67,9 +66,8 @@ def check_backend(backend: HardwareBackend) -> Seen:
         if not metrics or len(metrics) < len(info.metrics):
             yield "failed", f"describe() needs metrics with names of their own, got {[m.name for m in info.metrics]}"
             return
-        units = {**TIME, **ENERGY, **SIZE, **COUNT}
-        if unknown := [m.column for m in info.metrics if m.unit not in units]:
-            yield "warning", f"no limit can be set on {', '.join(unknown)}: units are {', '.join(filter(None, units))}"
+        if unknown := [m.column for m in info.metrics if m.unit not in UNITS]:
+            yield "warning", f"no limit can be set on {', '.join(unknown)}: units are {', '.join(filter(None, UNITS))}"
         json.dumps(dict(info.settings))  # they make the fingerprint
         yield "ok", f"{info.device}: {', '.join(m.column for m in info.metrics)}"
         if info.rounds is not None:

@@ -17,9 +17,9 @@ from attrs import frozen
 from hnas import __version__
 from hnas.errors import DataError
 from hnas.toolkit.files import read_json, write_json, write_text
-from hnas.toolkit.json_lines import JsonLines
 from hnas.toolkit.lock import folder_lock, is_locked
 from hnas_app.runs.environment import changes, environment
+from hnas_app.trackers.json_lines import JsonLines
 
 if TYPE_CHECKING:
     from hnas_app.config.schema import Config

@@ -14,7 +14,7 @@ from hnas.cost import Cost
 from hnas.errors import DataError
 from hnas.strategy import Ask, Scored
 from hnas.toolkit.codec import from_json, to_json
-from hnas.toolkit.json_lines import JsonLines
+from hnas_app.trackers.json_lines import JsonLines
 
 SCHEMA = 1
 _DAMAGED = "the file is damaged or was edited; move it away to search again from the start"

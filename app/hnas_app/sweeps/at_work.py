@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from hnas.errors import ConfigError, HnasError, InfeasibleError
 from hnas.toolkit.codec import save
-from hnas.toolkit.json_lines import JsonLines
 from hnas_app.costs.description import described
 from hnas_app.costs.limits import check_named
 from hnas_app.runs.chosen import chosen
 from hnas_app.runs.run_dir import RunDir
 from hnas_app.sweeps.record import Found, SweepPair, SweepRecord
+from hnas_app.trackers.json_lines import JsonLines
 
 if TYPE_CHECKING:
     from hnas.discovery import Registry

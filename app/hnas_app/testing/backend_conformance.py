@@ -10,15 +10,14 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 import attrs
 
 from hnas.backend import HardwareBackend
-from hnas.cost import MACS, PARAMS, CostTable, DeviceInfo, LayerCosts, priced
-from hnas.cost.rows import check_costs
-from hnas.cost.units import COUNT, ENERGY, SIZE, TIME
+from hnas.cost import MACS, PARAMS, CostTable, DeviceInfo, LayerCosts, check_costs, priced
+from hnas.cost.units import UNITS
 from hnas.errors import DeviceError, HnasError
 from hnas.layer import Layer
 from hnas.toolkit.codec import from_json, to_json
 from hnas_app.costs.limits import Constraint, resolve
 from hnas_app.testing.conformance import Conformance
-from hnas_app.testing.expectation import expect, not_applicable
+from hnas_app.testing.expectation import ending, expect, not_applicable
 from hnas_app.testing.networks import CHAIN, RESIDUAL
 
 
@@ -73,16 +72,12 @@ class BackendConformance(Conformance[HardwareBackend]):
         own = bool(names) and len(set(names)) == len(names) and not taken & set(names)
         then = "declare at least one metric, each once; params and macs come from the core"
         expect(own, "metrics with names of their own", names, then)
-        units = {**TIME, **ENERGY, **SIZE, **COUNT}
         for m in metrics:
-            known = ", ".join(filter(None, units))
-            expect(m.unit in units, f"a unit that is known for {m.name}", repr(m.unit), f"use one of {known}, or none")
-            try:
-                seen: Any = resolve([Constraint.parse(f"{m.name}<=1{m.unit}")], metrics, None)
-            except HnasError as cause:
-                seen = str(cause)
-            then = "call it by one word of letters, digits and underscores"
-            expect(isinstance(seen, tuple), f"'{m.name}<=1{m.unit}' to be a limit", seen, then)
+            known = ", ".join(filter(None, UNITS))
+            expect(m.unit in UNITS, f"a unit that is known for {m.name}", repr(m.unit), f"use one of {known}, or none")
+            limit, then = f"{m.name}<=1{m.unit}", "call it by one word of letters, digits and underscores"
+            with ending(f"'{limit}' to be a limit", then):
+                resolve([Constraint.parse(limit)], metrics, None)
 
     def test_describes_the_same_device_again(self) -> None:
         """The fingerprint keys the rows that are kept: if it changed, every run would measure everything again."""
@@ -129,17 +124,11 @@ class BackendConformance(Conformance[HardwareBackend]):
     def test_rows_hold_every_metric_in_its_unit(self) -> None:
         """Finite numbers that are not negative: a NaN would satisfy no limit, or all."""
         with self.opened() as backend:
-            info = backend.describe()
-            layers = self.layers(info)
-            rows = list(backend.measure(layers))
+            info, layers, rows = self._measured(backend)
         for layer, row in zip(layers, rows, strict=False):
-            try:
-                check_costs(info, layer.key, row)
-                seen = ""
-            except DeviceError as cause:
-                seen = str(cause)
             then = "yield a Measurement of each metric of `describe`, in the unit that it has there"
-            expect(not seen, f"every metric of {layer.key}", seen, then)
+            with ending(f"every metric of {layer.key}", then):
+                check_costs(info, layer.key, row)
             extra = sorted(set(row) - {m.name for m in info.metrics})
             expect(not extra, "no more metrics than `describe` declares", extra, "declare them, or leave them out")
 
@@ -158,22 +147,18 @@ class BackendConformance(Conformance[HardwareBackend]):
     def test_measuring_again_gives_the_same(self) -> None:
         """Exactly for a model, by another instance too; within `repeatability` on a device."""
         with self.opened() as backend:
-            info = backend.describe()
-            layers = self.layers(info)
-            once, twice = list(backend.measure(layers)), list(backend.measure(layers))
+            info, layers, once = self._measured(backend)
+            twice = list(backend.measure(layers))
         self._only_costs(info, layers, once)
         with self.opened() as other:
-            other.describe()
-            thrice = list(other.measure(layers))
+            _, _, thrice = self._measured(other)
         for again in (twice, thrice):
             self._compare(info, layers, once, again, "measured again")
 
     def test_a_layer_costs_the_same_among_others(self) -> None:
         """A table knows a layer by its shapes alone: neither its neighbours nor its turn may matter."""
         with self.opened() as backend:
-            info = backend.describe()
-            layers = self.layers(info)
-            forwards = list(backend.measure(layers))
+            info, layers, forwards = self._measured(backend)
             backwards = list(backend.measure(layers[::-1]))[::-1]
             alone = [row for layer in layers for row in backend.measure([layer])]
         if not len(forwards) == len(backwards) == len(alone) == len(layers):
@@ -185,12 +170,9 @@ class BackendConformance(Conformance[HardwareBackend]):
     def test_networks_cost_what_their_layers_do(self) -> None:
         """Whole networks, where the backend measures them, against their layers as `describe` says they combine."""
         with self.opened() as backend:
-            info = backend.describe()
-            layers = self.layers(info)
-            rows = list(backend.measure(layers))
-            self._only_costs(info, layers, rows)
-            measured = [backend.measure_network(network) for network in self.networks]
+            info, layers, rows = self._measured(backend)
             table = self._table(info, layers, rows)
+            measured = [backend.measure_network(network) for network in self.networks]
         if all(whole is None for whole in measured):
             not_applicable("the backend does not measure whole networks")
         for network, whole in zip(self.networks, measured, strict=True):
@@ -210,10 +192,7 @@ class BackendConformance(Conformance[HardwareBackend]):
     def test_table_survives_json(self) -> None:
         """A profile is exported, carried and imported as JSON: description and rows must come back as they were."""
         with self.opened() as backend:
-            info = backend.describe()
-            layers = self.layers(info)
-            rows = list(backend.measure(layers))
-        self._only_costs(info, layers, rows)
+            info, layers, rows = self._measured(backend)
         table = self._table(info, layers, rows)
         back = from_json(json.loads(json.dumps(to_json(table))), CostTable, "the table")
         network = self.networks[0]
@@ -224,31 +203,26 @@ class BackendConformance(Conformance[HardwareBackend]):
 
     def test_a_layer_it_does_not_know_is_its_own_error(self) -> None:
         """A space may hold operations that the backend has never heard of: that is a price, or a `DeviceError`."""
+        then = "raise hnas.DeviceError with the layer's key and a hint, or name in DeviceInfo.ops what costs something"
         with self.opened() as backend:
             info = backend.describe()
             unknown = Layer(op="operation_of_tomorrow", in_shape=(2, 4, 4), out_shape=(2, 4, 4))
             if not priced(info, unknown):
                 not_applicable("`DeviceInfo.ops` leaves out what is not known")
-            try:
+            with ending("costs or a DeviceError for an unknown operation", then, DeviceError):
                 list(backend.measure([unknown]))
-                seen = ""
-            except DeviceError:
-                seen = ""
-            except Exception as cause:
-                seen = f"{type(cause).__name__}: {cause}"
-        then = "raise hnas.DeviceError with the layer's key and a hint, or name in DeviceInfo.ops what costs something"
-        expect(not seen, "costs or a DeviceError for an unknown operation", seen, then)
 
     def test_closes_whatever_happened(self) -> None:
         """``close`` is called after errors too, also where nothing was opened."""
-        try:
+        with ending("a backend that was not used to close", "close only what was opened"):
             self.make().close()
-            seen = ""
-        except Exception as cause:
-            seen = f"{type(cause).__name__}: {cause}"
-        expect(not seen, "a backend that was not used to close", seen, "close only what was opened")
 
     # ---------------------------------------------------------------- inside
+
+    def _measured(self, backend: HardwareBackend) -> tuple[DeviceInfo, list[Layer], list[LayerCosts]]:
+        info = backend.describe()
+        layers = self.layers(info)
+        return info, layers, list(backend.measure(layers))
 
     def _only_costs(self, info: DeviceInfo, layers: Sequence[Layer], rows: Sequence[LayerCosts]) -> None:
         """Skip a test that needs costs where a row is none: `test_rows_hold_every_metric_in_its_unit` says why."""
@@ -259,6 +233,7 @@ class BackendConformance(Conformance[HardwareBackend]):
                 not_applicable("a row is no cost of its layer, which another test tells")
 
     def _table(self, info: DeviceInfo, layers: Sequence[Layer], rows: Sequence[LayerCosts]) -> CostTable:
+        self._only_costs(info, layers, rows)
         return CostTable(info=info, rows={la.key: row for la, row in zip(layers, rows, strict=False)})
 
     def _compare(

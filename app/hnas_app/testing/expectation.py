@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from multiprocessing.reduction import ForkingPickler
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
@@ -22,6 +24,26 @@ def expect(holds: bool, expected: str, seen: object, then: str) -> None:
         raise AssertionError(f"expected {expected}\nseen: {shown}\nwhat to do: {then}")
 
 
+def expect_none(found: Sequence[str], expected: str, then: str) -> None:
+    """Fail the test if anything was found that is not as ``expected``."""
+    __tracebackhide__ = True
+    expect(not found, expected, f"others: {found}", then)
+
+
+@contextmanager
+def ending(expected: str, then: str, *admitted: type[Exception]) -> Iterator[list[str]]:
+    """Fail the test if the block ends by an error that is not ``admitted``, or puts what was seen into the list."""
+    __tracebackhide__ = True
+    seen: list[str] = []
+    try:
+        yield seen
+    except admitted:
+        pass
+    except Exception as cause:
+        seen.append(f"{type(cause).__name__}: {cause}")
+    expect(not seen, expected, ", ".join(seen), then)
+
+
 def not_applicable(reason: str) -> NoReturn:
     """Skip the test, because the plugin does without what it is about."""
     import pytest
@@ -33,17 +55,13 @@ def sent_to_a_worker(thing: T, what: str) -> T:
     """Return a copy of ``thing`` as a worker process gets it, or fail the test."""
     __tracebackhide__ = True
     buffer = io.BytesIO()
-    try:
+    then = (
+        "keep no lambda, open file or connection in it: open what is needed at first use, in a cached property "
+        "that `__getstate__` leaves out, and define its class at the top of a module"
+    )
+    with ending(f"a {what} that can be sent to a worker process", then):
         ForkingPickler(buffer).dump(thing)
         received: T = ForkingPickler.loads(buffer.getvalue())
-    except Exception as cause:
-        expect(
-            False,
-            f"a {what} that can be sent to a worker process",
-            f"{type(cause).__name__}: {cause}",
-            "keep no lambda, open file or connection in it: open what is needed at first use, in a cached property "
-            "that `__getstate__` leaves out, and define its class at the top of a module",
-        )
     return received
 
 

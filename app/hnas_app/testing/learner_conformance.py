@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
+
+import torch
+from safetensors.torch import load, save
 
 from hnas.architecture import Architecture
 from hnas.episode import Episodes, EpisodeSpec
 from hnas.learner import Gradient, MetaLearner, Progress, Scores, State
 from hnas.seeds import Seeds
 from hnas.space import SearchSpace
+from hnas.supernet import SuperNet
 from hnas.task_source import Split, TaskSource
 from hnas_app.testing.conformance import Conformance
-from hnas_app.testing.expectation import GlobalRandomness, agree, expect, sent_to_a_worker, unequal
+from hnas_app.testing.expectation import GlobalRandomness, agree, ending, expect, expect_none, sent_to_a_worker, unequal
 from hnas_app.testing.tiny_space import TinySpace
 from hnas_app.testing.tiny_tasks import TinyTasks
 from hnas_app.training.setup.subnet import subnet
-
-if TYPE_CHECKING:
-    from hnas.supernet import SuperNet
 
 EPOCHS = 3
 
@@ -54,8 +55,7 @@ class LearnerConformance(Conformance[MetaLearner]):
         state, again = self._state(learner, supernet), self._state(self.make(), supernet)
         untouched.expect_untouched("`init`")
         then = "draw the parameters by `supernet.init(generator)` and keep them under params/"
-        wrong = unequal(state, again)
-        expect(not wrong, "the same state from the same seed", f"others: {wrong}", then)
+        expect_none(unequal(state, again), "the same state from the same seed", then)
         drawn = supernet.init(Seeds(0).torch("state"))
         for name, value in drawn.items():
             found = state.get(f"params/{name}")
@@ -65,40 +65,32 @@ class LearnerConformance(Conformance[MetaLearner]):
 
     def test_state_survives_its_file(self) -> None:
         """Checkpoints are safetensors: what was loaded must score, and train on, exactly as what was saved."""
-        from safetensors.torch import load, save
-
-        learner, (supernet, arch) = self.make(), self._network()
-        state = self._trained(learner, supernet, arch, 3)
+        learner, supernet, arch, state = self._begin()
+        state = self._trained(learner, supernet, arch, state, 3)
         saved = save({k: v.contiguous().clone() for k, v in state.items()})
         back = {k: load(saved)[k] for k in state}  # a checkpoint keeps the order
         then = "keep all that is learnt in the state, as plain tensors, and nothing in the learner itself"
         one, two = self._score(learner, supernet, state, arch), self._score(self.make(), supernet, back, arch)
         expect(agree(one.loss, two.loss), "the same scores after loading", two.loss, then)
-        further = self._trained(learner, supernet, arch, 2, self._copy(state), first=3)
-        resumed = self._trained(self.make(), supernet, arch, 2, back, first=3)
-        wrong = unequal(further, resumed)
-        expect(not wrong, "training to go on as if it had not been stopped", f"others: {wrong}", then)
+        further = self._trained(learner, supernet, arch, self._copy(state), 2, first=3)
+        resumed = self._trained(self.make(), supernet, arch, back, 2, first=3)
+        expect_none(unequal(further, resumed), "training to go on as if it had not been stopped", then)
 
     def test_workers_do_without_the_outer_state(self) -> None:
         """What is under ``outer/`` is not sent to workers, which compute gradients and scores."""
-        learner, (supernet, arch) = self.make(), self._network()
-        state = self._state(learner, supernet)
+        learner, supernet, arch, state = self._begin()
         sent = {k: v for k, v in state.items() if not k.startswith("outer/")}
-        try:
+        then = "put what `gradient`, `score` and `adapt` need under another name than outer/"
+        with ending("gradients and scores without outer/", then) as seen:
             found, _ = self._gradient(learner, supernet, sent, arch)
             self._score(learner, supernet, sent, arch)
             learner.adapt(supernet, sent, self._episodes("validation"), arch)
-            seen = ", ".join(k for k in found if k.startswith("outer/"))
-        except KeyError as cause:
-            seen = f"KeyError: {cause}"
-        then = "put what `gradient`, `score` and `adapt` need under another name than outer/"
-        expect(not seen, "gradients and scores without outer/", seen, then)
+            seen += [k for k in found if k.startswith("outer/")]
 
     def test_can_be_sent_to_workers(self) -> None:
         """Workers are sent the learner once, with all its settings."""
-        learner, (supernet, arch) = self.make(), self._network()
+        learner, supernet, arch, state = self._begin()
         received = sent_to_a_worker(learner, "learner")
-        state = self._state(learner, supernet)
         one, two = (self._score(some, supernet, state, arch) for some in (learner, received))
         expect(agree(one.loss, two.loss), "the same scores in a worker", two.loss, "send all settings along")
 
@@ -106,16 +98,15 @@ class LearnerConformance(Conformance[MetaLearner]):
 
     def test_gradient_is_finite_and_changes_nothing(self) -> None:
         """By names of the state, of their shapes; not all zero; twice the same; with each task's scores."""
-        learner, (supernet, arch) = self.make(), self._network()
-        state = self._state(learner, supernet)
+        learner, supernet, arch, state = self._begin()
         before, untouched = self._copy(state), GlobalRandomness()
         found, scores = self._gradient(learner, supernet, state, arch)
         again, _ = self._gradient(learner, supernet, state, arch)
         untouched.expect_untouched("`gradient`")
         wild = [k for k, g in found.items() if not bool(g.isfinite().all())]
-        expect(not wild, "a finite gradient", f"others: {wild}", "look for a division by 0 or an overflow")
+        expect_none(wild, "a finite gradient", "look for a division by 0 or an overflow")
         strange = [k for k in found if k.startswith("params/") and (k not in state or found[k].shape != state[k].shape)]
-        expect(not strange, "names and shapes of the state", f"others: {strange}", "name what `update` adds up")
+        expect_none(strange, "names and shapes of the state", "name what `update` adds up")
         moves = any(bool(g.ne(0).any()) for k, g in found.items() if k.startswith("params/"))
         expect(moves, "a gradient of some parameter", "all zero", "backpropagate the query loss into params/")
         changed = unequal(state, before)
@@ -125,8 +116,8 @@ class LearnerConformance(Conformance[MetaLearner]):
 
     def test_gradient_is_a_sum_over_tasks(self) -> None:
         """Workers compute the gradients of parts of a batch, and the core adds them up."""
-        learner, (supernet, arch) = self.make(), self._network()
-        state, episodes = self._state(learner, supernet), self._episodes("train")
+        learner, supernet, arch, state = self._begin()
+        episodes = self._episodes("train")
         whole, scores = self._gradient(learner, supernet, state, arch)
         half = self.batch // 2
         parts = [learner.gradient(supernet, state, e, arch, self._progress(0, e)) for e in _split(episodes, half)]
@@ -134,25 +125,24 @@ class LearnerConformance(Conformance[MetaLearner]):
         total = {k: sum((part.get(k, zero[k]) for part, _ in parts), zero[k]) for k in whole}
         wrong = unequal(whole, total, self.tolerance, self.tolerance)
         then = "sum over tasks, do not average: `update` is told how many there were"
-        expect(not wrong, "the gradient of a batch to be the sum of those of its halves", f"others: {wrong}", then)
+        expect_none(wrong, "the gradient of a batch to be the sum of those of its halves", then)
         wrong_scores = not self._agree(scores, [part for _, part in parts])
         expect(not wrong_scores, "each task's scores, in order", scores.loss, "return a score for each task")
 
     def test_loss_falls(self) -> None:
         """On tasks of classes that were never seen in training: what meta-learning is for."""
-        learner, (supernet, arch) = self.make(), self._network()
-        state = self._state(learner, supernet)
+        learner, supernet, arch, state = self._begin()
         before = float(self._score(learner, supernet, state, arch, n=self.final_tasks).loss.mean())
         names = set(state)
-        state = self._trained(learner, supernet, arch, self.iterations, state)
+        state = self._trained(learner, supernet, arch, state, self.iterations)
         after = float(self._score(learner, supernet, state, arch, n=self.final_tasks).loss.mean())
         then = "look at the outer step's sign and rate; set `iterations` in your test where it takes longer"
         holds = after <= self.falls_to * before  # and is no NaN
         expect(holds, f"a loss of {self.falls_to:g} × {before:.3f} after {self.iterations} iterations", after, then)
         changed = sorted(names ^ set(state))
-        expect(not changed, "the state to keep its names", f"others: {changed}", "make them all in `init`")
+        expect_none(changed, "the state to keep its names", "make them all in `init`")
         wild = [k for k, v in state.items() if not bool(v.isfinite().all())]
-        expect(not wild, "a finite state", f"others: {wild}", then)
+        expect_none(wild, "a finite state", then)
 
     def test_an_architecture_can_be_trained_alone(self) -> None:
         """Re-training makes a network of one architecture, with its own parameters, and trains that."""
@@ -160,7 +150,7 @@ class LearnerConformance(Conformance[MetaLearner]):
         alone = subnet(supernet, arch)
         state = self._state(learner, alone)
         before = self._copy(state)
-        state = self._trained(learner, alone, arch, 1, state)
+        state = self._trained(learner, alone, arch, state, 1)
         moved = [k for k in unequal(state, before) if k.startswith("params/")]
         then = "go by the names and shapes of the super-net that is given, not by those of the space"
         expect(bool(moved), "its parameters to move", "they stayed", then)
@@ -169,8 +159,8 @@ class LearnerConformance(Conformance[MetaLearner]):
 
     def test_scores_repeat_and_do_not_depend_on_other_tasks(self) -> None:
         """A search scores each candidate on as many tasks at once as it happens to need."""
-        learner, (supernet, arch) = self.make(), self._network()
-        state, episodes = self._state(learner, supernet), self._episodes("validation")
+        learner, supernet, arch, state = self._begin()
+        episodes = self._episodes("validation")
         before, untouched = self._copy(state), GlobalRandomness()
         parts: tuple[Literal["query"], Literal["support"]] = ("query", "support")
         for on in parts:
@@ -192,8 +182,7 @@ class LearnerConformance(Conformance[MetaLearner]):
 
     def test_overflowing_losses_are_infinite(self) -> None:
         """A search sorts by the loss, and a NaN has no place in an order."""
-        learner, (supernet, arch) = self.make(), self._network()
-        state = self._state(learner, supernet)
+        learner, supernet, arch, state = self._begin()
         wild = {k: v * 1e38 if k.startswith("params/") and v.is_floating_point() else v for k, v in state.items()}
         loss = self._score(learner, supernet, wild, arch).loss
         then = "return loss.where(loss.isfinite(), torch.inf)"
@@ -201,18 +190,21 @@ class LearnerConformance(Conformance[MetaLearner]):
 
     def test_adapted_weights_are_those_of_each_task(self) -> None:
         """With a leading task dimension, as ``forward_tasks`` takes them; a batch as each task alone."""
-        learner, (supernet, arch) = self.make(), self._network()
-        state, episodes = self._state(learner, supernet), self._episodes("validation")
+        learner, supernet, arch, state = self._begin()
+        episodes = self._episodes("validation")
         together = learner.adapt(supernet, state, episodes, arch)
         shapes = {k: tuple(v.shape) for k, v in together.items()}
-        expected = {k: (len(episodes), *v.shape) for k, v in supernet.share(self._drawn(supernet), arch).items()}
+        expected = {
+            k: (len(episodes), *v.shape)
+            for k, v in supernet.share(supernet.init(Seeds(0).torch("state")), arch).items()
+        }
         then = "return every tensor that `share` returns, of each task: those that were not adapted, too"
         expect(shapes == expected, f"weights {expected}", shapes, then)
         for t, one in enumerate(_split(episodes, 1)):
             alone = learner.adapt(supernet, state, one, arch)
             wrong = unequal({k: v[t] for k, v in together.items()}, {k: v[0] for k, v in alone.items()}, *self._within)
             then = "adapt to each task on its own: no statistics and no weights in common"
-            expect(not wrong, f"task {t} to be adapted as if it were alone", f"others: {wrong}", then)
+            expect_none(wrong, f"task {t} to be adapted as if it were alone", then)
         logits = supernet.forward_tasks(together, episodes.query_x, arch)
         expect(bool(logits.isfinite().all()), "finite logits of the adapted networks", logits, "look at the inner loop")
 
@@ -226,11 +218,12 @@ class LearnerConformance(Conformance[MetaLearner]):
         space = self.space()
         return space.supernet(self.tasks().image_shape, self.spec.n_way), space.largest()
 
+    def _begin(self) -> tuple[MetaLearner, SuperNet, Architecture, State]:
+        learner, (supernet, arch) = self.make(), self._network()
+        return learner, supernet, arch, self._state(learner, supernet)
+
     def _state(self, learner: MetaLearner, supernet: SuperNet) -> State:
         return learner.init(supernet, Seeds(0).torch("state"))
-
-    def _drawn(self, supernet: SuperNet) -> State:
-        return supernet.init(Seeds(0).torch("state"))
 
     def _copy(self, state: State) -> State:
         return {k: v.clone() for k, v in state.items()}
@@ -256,17 +249,10 @@ class LearnerConformance(Conformance[MetaLearner]):
         return learner.score(supernet, state, self._episodes("validation", n), arch)
 
     def _trained(
-        self,
-        learner: MetaLearner,
-        supernet: SuperNet,
-        arch: Architecture,
-        iterations: int,
-        state: State | None = None,
-        first: int = 0,
+        self, learner: MetaLearner, supernet: SuperNet, arch: Architecture, state: State, count: int, first: int = 0
     ) -> State:
-        """Return a state after some iterations more; ``state`` itself is changed."""
-        state = self._state(learner, supernet) if state is None else state
-        for iteration in range(first, first + iterations):
+        """Train ``count`` iterations more, and return the state, which is changed."""
+        for iteration in range(first, first + count):
             episodes = self._episodes("train", iteration=iteration)
             progress = self._progress(iteration, episodes)
             found, _ = learner.gradient(supernet, state, episodes, arch, progress)
@@ -274,8 +260,6 @@ class LearnerConformance(Conformance[MetaLearner]):
         return state
 
     def _agree(self, together: Scores, parts: list[Scores]) -> bool:
-        import torch
-
         loss, accuracy = torch.cat([p.loss for p in parts]), torch.cat([p.accuracy for p in parts])
         return agree(together.loss, loss, *self._within) and agree(together.accuracy, accuracy, *self._within)
 

@@ -5,16 +5,12 @@ from __future__ import annotations
 from hnas.layer import Layer, Shape
 
 
-def _conv(in_shape: Shape, out_shape: Shape, kernel: int, stride: int = 1) -> Layer:
-    return Layer(
-        op="conv2d",
-        in_shape=in_shape,
-        out_shape=out_shape,
-        kernel=kernel,
-        stride=stride,
-        padding=kernel // 2,
-        bias=True,
+def _conv(read: Shape, given: Shape, kernel: int, stride: int = 1) -> tuple[Layer, Layer]:
+    """Return a convolution and its batch normalisation."""
+    conv = Layer(
+        op="conv2d", in_shape=read, out_shape=given, kernel=kernel, stride=stride, padding=kernel // 2, bias=True
     )
+    return conv, _same("norm", given)
 
 
 def _same(op: str, shape: Shape) -> Layer:
@@ -28,28 +24,22 @@ _HEAD = (
 )
 
 CHAIN = (
-    _conv(_IMAGE, _HALF, 3, 2),
-    _same("norm", _HALF),
+    *_conv(_IMAGE, _HALF, 3, 2),
     _same("relu", _HALF),
     Layer(op="max_pool", in_shape=_HALF, out_shape=_QUARTER, kernel=2, stride=2),
-    _conv(_QUARTER, _WIDE, 5),
-    _same("norm", _WIDE),
+    *_conv(_QUARTER, _WIDE, 5),
     _same("elu", _WIDE),
     *_HEAD,
 )
 """Two convolutions, pooling and a classifier for 3×24×24 images."""
 
 RESIDUAL = (
-    _conv(_IMAGE, _QUARTER, 3, 4),
-    _same("norm", _QUARTER),
+    *_conv(_IMAGE, _QUARTER, 3, 4),
     _same("relu", _QUARTER),
-    _conv(_QUARTER, _WIDE, 3),
-    _same("norm", _WIDE),
+    *_conv(_QUARTER, _WIDE, 3),
     _same("relu", _WIDE),
-    _conv(_WIDE, _WIDE, 3),
-    _same("norm", _WIDE),
-    _conv(_QUARTER, _WIDE, 1),  # the shortcut: it reads the block's input, so `dataflow` sees a branch
-    _same("norm", _WIDE),
+    *_conv(_WIDE, _WIDE, 3),
+    *_conv(_QUARTER, _WIDE, 1),  # the shortcut: it reads the block's input, so `dataflow` sees a branch
     _same("add", _WIDE),
     _same("relu", _WIDE),
     *_HEAD,

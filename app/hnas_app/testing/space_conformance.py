@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import math
 
+import numpy as np
+
 from hnas.architecture import Architecture
-from hnas.errors import ConfigError, DeviceError
+from hnas.errors import ConfigError
 from hnas.layer import Layer
 from hnas.space import SearchSpace
 from hnas.toolkit.codec import from_json, to_json
 from hnas.toolkit.dataflow import dataflow
-from hnas_app.testing.expectation import expect, sent_to_a_worker
+from hnas_app.testing.expectation import ending, expect, sent_to_a_worker
 from hnas_app.testing.supernet_conformance import SuperNetConformance
 
 
@@ -50,8 +52,6 @@ class SpaceConformance(SuperNetConformance):
 
     def test_neighbours_and_mutants_are_members(self) -> None:
         """Repair walks over neighbours, searches over mutants: each differs from where it came from."""
-        import numpy as np
-
         space, generator = self.make(), np.random.default_rng(1)
         then = "yield what differs in one active choice, in its canonical form"
         for arch in self.architectures(space)[:4]:
@@ -95,12 +95,8 @@ class SpaceConformance(SuperNetConformance):
             expect(good, "a list of hnas.Layer", text, "return one for each operation of the forward pass")
             ends = layers[0].in_shape == self.input_shape and math.prod(layers[-1].out_shape) == self.n_way
             expect(ends, f"layers from {self.input_shape} to {self.n_way} logits", text, "check the first and last one")
-            try:
+            with ending("layers that connect", "see hnas.toolkit.dataflow for how branches are read"):
                 dataflow(layers)
-                seen = ""
-            except DeviceError as cause:
-                seen = str(cause)
-            expect(not seen, "layers that connect", seen, "see hnas.toolkit.dataflow for how branches are read")
 
     def test_inactive_choices_change_no_layer(self) -> None:
         """Two descriptions of one network must cost the same, or one of them would be searched in vain."""
@@ -131,16 +127,12 @@ class SpaceConformance(SuperNetConformance):
         """Whoever names a wrong size must be told; nothing else may come out of it."""
         space = self.make()
         for shape, n_way in (((1, 1, 1), 2), ((0, 8, 8), 2), ((1, 8, 8), 0)):
-            try:
-                layers = space.layers(space.largest(), shape, n_way)
-                possible = min(*shape, n_way) > 0 and all(min(la.out_shape) > 0 for la in layers)
-                seen = "" if possible else f"layers {[la.key for la in layers]}"
-            except ConfigError:
-                seen = ""
-            except Exception as cause:
-                seen = f"{type(cause).__name__}: {cause}"
+            expected = f"layers or a ConfigError for images of {shape} in {n_way} classes"
             then = "raise hnas.ConfigError where a size is not positive, or the image too small for the network"
-            expect(not seen, f"layers or a ConfigError for images of {shape} in {n_way} classes", seen, then)
+            with ending(expected, then, ConfigError) as seen:
+                layers = space.layers(space.largest(), shape, n_way)
+                if min(*shape, n_way) < 1 or any(min(la.out_shape) < 1 for la in layers):
+                    seen.append(f"layers {[la.key for la in layers]}")
 
     def test_can_be_sent_to_workers(self) -> None:
         """Workers build the super-net themselves, from the space that they are sent."""
@@ -156,11 +148,7 @@ class SpaceConformance(SuperNetConformance):
 
     def _expect_member(self, space: SearchSpace, arch: Architecture, what: str) -> None:
         __tracebackhide__ = True
-        try:
+        with ending(f"{what} to be a member of the space", "name the space, and a gene for each choice"):
             space.check(arch)
-            seen = ""
-        except ConfigError as cause:
-            seen = str(cause)
-        expect(not seen, f"{what} to be a member of the space", seen, "name the space, and a gene for each choice")
         then = "pass it through `canonical`, which sets inactive genes to 0"
         expect(space.canonical(arch) == arch, f"{what} in its canonical form", arch, then)

@@ -5,17 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Generator, Tensor
+from torch.utils.flop_counter import FlopCounterMode
 
 from hnas.architecture import Architecture
 from hnas.layer import Layer, Shape
 from hnas.space import SearchSpace
 from hnas.supernet import NormStats, Params, SuperNet
 from hnas_app.testing.conformance import Conformance
-from hnas_app.testing.expectation import agree, expect, not_applicable, unequal
-
-if TYPE_CHECKING:
-    from torch import Generator, Tensor
+from hnas_app.testing.expectation import agree, ending, expect, expect_none, not_applicable, unequal
 
 TASKS, IMAGES = 2, 4
 STEP = 1e-8  # of finite differences: so short that no ReLU switches on the way
@@ -34,8 +35,6 @@ class SuperNetConformance(Conformance[SearchSpace]):
 
     def architectures(self, space: SearchSpace) -> list[Architecture]:
         """Return the architectures that are tried, the same ones each time."""
-        import numpy as np
-
         generator = np.random.default_rng(0)
         return [space.smallest(), space.largest(), *(space.sample(generator) for _ in range(self.samples))]
 
@@ -43,22 +42,18 @@ class SuperNetConformance(Conformance[SearchSpace]):
 
     def test_weights_are_drawn_from_the_generator(self) -> None:
         """Names and order as in ``roles``, float32 on the CPU, and the same from the same seed."""
-        import torch
-
         supernet = self._supernet()
         drawn, again = (net.init(self._generator(0)) for net in (supernet, self._supernet()))
         then = "draw a tensor for each name of `roles`, in that order, from the generator"
         expect(list(drawn) == list(supernet.roles), f"weights {list(supernet.roles)}", list(drawn), then)
         strange = [k for k, v in drawn.items() if v.dtype != torch.float32 or not v.is_cpu or not v.isfinite().all()]
-        expect(not strange, "finite float32 weights on the CPU", f"others: {strange}", "draw them with dtype=float32")
+        expect_none(strange, "finite float32 weights on the CPU", "draw them with dtype=float32")
         expect(not unequal(drawn, again), "the same weights from the same seed", unequal(drawn, again), then)
         other = supernet.init(self._generator(1))
         expect(bool(unequal(drawn, other)), "other weights from another seed", "the same", then)
 
     def test_a_sub_network_trains_the_weights_of_all(self) -> None:
         """``share`` returns parts of the super-net's tensors, through which a loss reaches them."""
-        import torch
-
         space, supernet = self.make(), self._supernet()
         for arch in self.architectures(space):
             params = {k: v.requires_grad_() for k, v in self._params(supernet).items()}
@@ -77,8 +72,6 @@ class SuperNetConformance(Conformance[SearchSpace]):
 
     def test_sharing_leaves_leading_dimensions_alone(self) -> None:
         """MAML++ keeps a row of each normalisation for every inner step: slicing must count from the last dimension."""
-        import torch
-
         space, supernet = self.make(), self._supernet()
         rows = [self._params(supernet, seed) for seed in (0, 1)]
         norms = [k for k, role in supernet.roles.items() if role == "norm"]
@@ -130,8 +123,6 @@ class SuperNetConformance(Conformance[SearchSpace]):
 
     def test_forward_is_twice_differentiable(self) -> None:
         """Second-order MAML differentiates through a gradient step: autograd must agree with finite differences."""
-        import torch
-
         space, supernet = self.make(), self._supernet()
         x, y = self._images(), self._labels()
 
@@ -152,10 +143,8 @@ class SuperNetConformance(Conformance[SearchSpace]):
                 return after_a_step(moved).detach()
 
             then = "use operations that autograd can differentiate twice, and no detach()"
-            try:
+            with ending("a gradient through a gradient step", then):
                 found = torch.autograd.grad(after_a_step(leaves), list(leaves.values()), allow_unused=True)
-            except RuntimeError as cause:
-                expect(False, "a gradient through a gradient step", str(cause), then)
             slope = sum(float((g * way[k]).sum()) for k, g in zip(leaves, found, strict=True) if g is not None)
             expected = float(along(STEP) - along(-STEP)) / (2 * STEP)
             holds = abs(slope - expected) <= 1e-3 * max(1.0, abs(expected))
@@ -163,8 +152,6 @@ class SuperNetConformance(Conformance[SearchSpace]):
 
     def test_layers_count_the_work(self) -> None:
         """Multiply-accumulates of the layers are those of the convolutions and products that the pass makes."""
-        from torch.utils.flop_counter import FlopCounterMode
-
         space, supernet = self.make(), self._supernet()
         for arch in self.architectures(space):
             told = sum(layer.macs for layer in self._layers(space, arch))
@@ -184,8 +171,6 @@ class SuperNetConformance(Conformance[SearchSpace]):
 
     def test_tasks_in_a_batch_agree_with_each_alone(self) -> None:
         """``forward_tasks`` may be faster than a loop over ``forward``, not different; its gradients neither."""
-        import torch
-
         space, supernet = self.make(), self._supernet()
         for arch in self.architectures(space):
             stacked, x = self._stacked(supernet, arch), self._task_images()
@@ -215,9 +200,7 @@ class SuperNetConformance(Conformance[SearchSpace]):
             own = supernet.descend(weights, [norms] * 2, rates, x, y, arch)
             plain = SuperNet.descend(supernet, weights, [norms] * 2, rates, x, y, arch)
             wrong = unequal(own, plain, self.tolerance, self.tolerance)
-            expect(
-                not wrong, "the weights of gradient descent", f"others: {wrong}", "correct `descend`, or leave it out"
-            )
+            expect_none(wrong, "the weights of gradient descent", "correct `descend`, or leave it out")
 
     def test_statistics_are_collected_and_applied(self) -> None:
         """MAML++ keeps running statistics of each normalisation, by the name of its parameters."""
@@ -250,28 +233,20 @@ class SuperNetConformance(Conformance[SearchSpace]):
         return space.layers(arch, self.input_shape, self.n_way)
 
     def _generator(self, seed: int) -> Generator:
-        import torch
-
         return torch.Generator().manual_seed(seed)
 
     def _params(self, supernet: SuperNet, seed: int = 0) -> Params:
         """Return weights in float64, a little away from ones and zeros, so that one that was forgotten shows."""
-        import torch
-
         generator = self._generator(seed)
         drawn = supernet.init(generator)
         return {k: v.double() + 0.1 * torch.randn(v.shape, generator=generator).double() for k, v in drawn.items()}
 
     def _stacked(self, supernet: SuperNet, arch: Architecture) -> Params:
         """Return a sub-network's weights for each of some tasks, with a leading task dimension."""
-        import torch
-
         tasks = [supernet.share(self._params(supernet, seed), arch) for seed in range(TASKS)]
         return {k: torch.stack([task[k] for task in tasks]) for k in tasks[0]}
 
     def _task_images(self) -> Tensor:
-        import torch
-
         shape = (TASKS, IMAGES, *self.input_shape)
         return torch.randn(shape, generator=self._generator(7), dtype=torch.float64)
 
@@ -279,8 +254,6 @@ class SuperNetConformance(Conformance[SearchSpace]):
         return self._task_images()[0]
 
     def _labels(self) -> Tensor:
-        import torch
-
         return torch.arange(IMAGES) % self.n_way
 
     def _agree(self, a: Tensor, b: Tensor) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 from attrs import evolve
 
 from hnas.discovery.loading import mismatch
@@ -11,7 +12,7 @@ from hnas.errors import DataError
 from hnas.seeds import Seeds
 from hnas.task_source import SPLITS, Split, TaskSource
 from hnas_app.testing.conformance import Conformance
-from hnas_app.testing.expectation import GlobalRandomness, agree, expect, sent_to_a_worker
+from hnas_app.testing.expectation import GlobalRandomness, agree, ending, expect, sent_to_a_worker
 from hnas_app.testing.image_groups import ImageGroups, tasks
 
 
@@ -43,8 +44,6 @@ class TasksConformance(Conformance[TaskSource]):
 
     def test_tasks_have_their_shapes(self) -> None:
         """float32 images, int64 labels in the order 0,0,…,1,1,…: learners and workers rely on it."""
-        import torch
-
         source, spec = self.make(), self.spec
         fault = mismatch(source, TaskSource)
         expect(not fault, "sample(split, spec, generators)", fault, "draw one task from each generator, and stack them")
@@ -131,15 +130,10 @@ class TasksConformance(Conformance[TaskSource]):
             if self.images_per_class is not None:
                 wanted.append(EpisodeSpec(n_way=2, k_shot=1, n_query=self.images_per_class))
             for spec in wanted:
-                try:
-                    self._sample(source, split, 1, spec=spec)
-                    seen = "tasks"
-                except DataError:
-                    seen = ""
-                except Exception as cause:
-                    seen = f"{type(cause).__name__}: {cause}"
                 then = "compare `spec` with what the split has, and raise hnas.DataError with a hint"
-                expect(not seen, f"DataError for {spec} of the {split} split", seen, then)
+                with ending(f"DataError for {spec} of the {split} split", then, DataError) as seen:
+                    self._sample(source, split, 1, spec=spec)
+                    seen.append("tasks")
 
     def test_can_be_sent_to_workers(self) -> None:
         """They are sent the source and open the data themselves, also where it has been used here before."""

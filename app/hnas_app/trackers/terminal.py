@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TextIO
 from attrs import define, field
 
 from hnas.events import Event, Listener
-from hnas.toolkit.json_lines import JsonLines
+from hnas_app.trackers.json_lines import JsonLines
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID

@@ -13,7 +13,7 @@ import attrs
 from attrs import field, frozen
 
 from hnas.discovery import KINDS, Kind, Registry
-from hnas.discovery.objects import object_name
+from hnas.discovery.user_code import object_name
 from hnas.errors import ConfigError, HnasError
 from hnas.events import Event, Listener
 

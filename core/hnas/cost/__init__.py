@@ -1,9 +1,18 @@
 """Costs: what a device says of itself and of one layer, and what a network costs."""
 
-from hnas.cost.networks import COMBINED, priced, sum_over_layers
-from hnas.cost.rows import check_costs
-from hnas.cost.table import CostTable
-from hnas.cost.values import MACS, PARAMS, SCHEMA, Cost, DeviceInfo, LayerCosts, Measurement, Metric, Rounds
+from hnas.cost.table import COMBINED, CostTable, priced, sum_over_layers
+from hnas.cost.values import (
+    MACS,
+    PARAMS,
+    SCHEMA,
+    Cost,
+    DeviceInfo,
+    LayerCosts,
+    Measurement,
+    Metric,
+    Rounds,
+    check_costs,
+)
 
 __all__ = [
     "COMBINED",

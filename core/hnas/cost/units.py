@@ -6,6 +6,7 @@ TIME = {"ns": 1, "us": 10**3, "ms": 10**6, "s": 10**9}
 ENERGY = {"nJ": 1, "uJ": 10**3, "mJ": 10**6, "J": 10**9}
 SIZE = {"B": 1, "KB": 10**3, "MB": 10**6, "KiB": 2**10, "MiB": 2**20}
 COUNT = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9}
+UNITS = {**TIME, **ENERGY, **SIZE, **COUNT}
 _NAMED = {u.casefold(): u for u in (*TIME, *ENERGY, *SIZE)}
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 from attrs import Attribute, Factory, field, frozen
 
 from hnas.cost.units import meant
-from hnas.errors import PluginError, close_matches
+from hnas.errors import DeviceError, PluginError, close_matches, short
 
 SCHEMA = 1
 COMBINE = ("sum", "max")
@@ -135,6 +136,27 @@ class Measurement:
 
 LayerCosts = Mapping[str, Measurement]
 """Metric name to measurement, for one layer."""
+
+
+def check_costs(info: DeviceInfo, layer_key: str, costs: LayerCosts) -> None:
+    """Raise `DeviceError` unless ``costs`` holds every metric of the device as a finite number that is not negative."""
+    if not isinstance(costs, Mapping):
+        wanted = ", ".join(f"{m.name!r}: hnas.Measurement(…)" for m in info.metrics)
+        raise DeviceError(f"{info.backend} gave {short(costs)} for {layer_key}; expected a mapping, {{{wanted}}}")
+    for metric in info.metrics:
+        found = costs.get(metric.name)
+        if found is None:
+            raise DeviceError(f"{info.backend} gave no {metric.name!r} for {layer_key}; it gave {sorted(costs)}")
+        if not isinstance(found, Measurement):
+            raise DeviceError(
+                f"{info.backend} gave {metric.name} = {short(found)} for {layer_key}; expected a hnas.Measurement",
+                hint=f"write hnas.Measurement(median=…, unit={metric.unit!r})",
+            )
+        if not (math.isfinite(found.median) and found.median >= 0) or found.unit != metric.unit:
+            raise DeviceError(
+                f"{info.backend} gave {metric.name} = {found.median!r} {found.unit!r} for {layer_key}; expected a "
+                f"finite number, not negative, in {metric.unit!r}"
+            )
 
 
 def _copy(values: Mapping[str, float]) -> Mapping[str, float]:

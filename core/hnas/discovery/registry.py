@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from hnas.discovery.descriptors import Failure, Kind, Registered
 from hnas.discovery.loading import BUILT_IN, GROUP, cause_text, construct, normalised, options_of, origin, read, refusal
-from hnas.discovery.objects import is_object, object_plugin
+from hnas.discovery.user_code import USER_CODE, is_object, object_plugin, user_plugin
 from hnas.errors import PluginError, close_matches
 
 if TYPE_CHECKING:
@@ -39,9 +39,12 @@ class Registry:
         self._third_party = third_party
         self._strict = os.environ.get("HNAS_STRICT_PLUGINS") == "1" if strict is None else strict
         self._warn = warn or (lambda text: print(text, file=sys.stderr))
-        found = _entry_points() if points is None else points
+        if points is None:
+            from importlib.metadata import entry_points  # it takes as long as all of hnas
+
+            points = entry_points(group=GROUP)
         self._waiting = sorted(
-            (p for p in found if (third_party or _built_in(p)) and not self._is_disabled(p.name, origin(p)[0])),
+            (p for p in points if (third_party or _built_in(p)) and not self._is_disabled(p.name, origin(p)[0])),
             key=lambda p: (not _built_in(p), origin(p)[0], p.name),
         )
         self._registered: list[Registered] = []
@@ -77,8 +80,6 @@ class Registry:
             self._load(built_in_only=False)
             matches = _matching(self._registered, kind, name)
         if not matches and self._is_user_code(kind, name):
-            from hnas.discovery.user_code import USER_CODE, user_plugin
-
             return Registered(kind=kind, plugin=user_plugin(kind, name), distribution=USER_CODE, version="")
         if not matches:
             raise self._unknown(kind, name)
@@ -202,12 +203,6 @@ def _matching(registered: Iterable[Registered], kind: Kind, name: str) -> list[R
         and r.plugin.name == wanted
         and (not at or normalised(r.distribution) == normalised(distribution))
     ]
-
-
-def _entry_points() -> Iterable[EntryPoint]:
-    from importlib.metadata import entry_points  # it takes as long as all of hnas
-
-    return entry_points(group=GROUP)
 
 
 def _built_in(point: EntryPoint) -> bool:

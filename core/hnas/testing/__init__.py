@@ -10,17 +10,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from hnas_app.testing import (
-        CHAIN,
-        RESIDUAL,
-        BackendConformance,
-        LearnerConformance,
-        SpaceConformance,
-        StrategyConformance,
-        TasksConformance,
-        TinySpace,
-        TinyTasks,
-    )
+    from hnas_app.testing.backend_conformance import BackendConformance
+    from hnas_app.testing.learner_conformance import LearnerConformance
+    from hnas_app.testing.networks import CHAIN, RESIDUAL
+    from hnas_app.testing.space_conformance import SpaceConformance
+    from hnas_app.testing.strategy_conformance import StrategyConformance
+    from hnas_app.testing.tasks_conformance import TasksConformance
+    from hnas_app.testing.tiny_space import TinySpace
+    from hnas_app.testing.tiny_tasks import TinyTasks
 
 __all__ = [
     "CHAIN",
@@ -34,11 +31,23 @@ __all__ = [
     "TinyTasks",
 ]
 
+_LAZY = {
+    "CHAIN": "hnas_app.testing.networks",
+    "RESIDUAL": "hnas_app.testing.networks",
+    "BackendConformance": "hnas_app.testing.backend_conformance",
+    "LearnerConformance": "hnas_app.testing.learner_conformance",
+    "SpaceConformance": "hnas_app.testing.space_conformance",
+    "StrategyConformance": "hnas_app.testing.strategy_conformance",
+    "TasksConformance": "hnas_app.testing.tasks_conformance",
+    "TinySpace": "hnas_app.testing.tiny_space",
+    "TinyTasks": "hnas_app.testing.tiny_tasks",
+}
+"""The module of each name: the classes drive the search loop and the configuration, so they are the application's."""
+
 
 def __getattr__(name: str) -> Any:
-    # The classes drive the search loop and the configuration, so they are part of the application.
-    if name in __all__:
-        return getattr(import_module("hnas_app.testing"), name)
+    if name in _LAZY:
+        return getattr(import_module(_LAZY[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -15,10 +15,8 @@ from typing import TYPE_CHECKING, Any, TypeVar, Union, get_args, get_origin
 import attrs
 
 from hnas.architecture import Architecture
-from hnas.cost.rows import check_costs
-from hnas.cost.table import CostTable
-from hnas.cost.values import DeviceInfo, Measurement, Metric, Rounds
-from hnas.errors import DataError, HnasError
+from hnas.cost import CostTable, DeviceInfo, Measurement, Metric, Rounds, check_costs
+from hnas.errors import DataError, HnasError, short
 from hnas.toolkit.files import read_json, write_json
 from hnas.toolkit.pictures import Preparation
 
@@ -147,7 +145,7 @@ def _architecture(value: Any, _: Any) -> Architecture:
         case {"space": str(space), "genes": list(genes) | tuple(genes)} if all(type(g) is int for g in genes):
             return Architecture(space, tuple(genes))
     raise ValueError(
-        f"not an architecture: {_short(value)}; expected an object with 'space' (a name) and 'genes' (whole numbers)"
+        f"not an architecture: {short(value)}; expected an object with 'space' (a name) and 'genes' (whole numbers)"
     )
 
 
@@ -182,12 +180,7 @@ def _checked(table: CostTable) -> CostTable:
 
 
 def _wrong(expected: str, value: Any) -> ValueError:
-    return ValueError(f"expected {expected}, got {_short(value)}")
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:80]}…"
+    return ValueError(f"expected {expected}, got {short(value)}")
 
 
 def _mistakes(cause: BaseException) -> str:

@@ -31,10 +31,6 @@ def check_name(name: str) -> str:
     return name
 
 
-def _valid_name(instance: Any, attribute: Attribute[str], value: str) -> None:
-    check_name(value)
-
-
 def _plain(instance: Any, attribute: Attribute[Any], value: Mapping[str, Any]) -> None:
     for key, held in value.items():
         if not isinstance(key, str) or not isinstance(held, Plain):
@@ -45,7 +41,7 @@ def _plain(instance: Any, attribute: Attribute[Any], value: Mapping[str, Any]) -
 class Device:
     """A device by its name: which backend measures it, and that backend's settings for it."""
 
-    name: str = field(validator=_valid_name)
+    name: str = field(validator=lambda _, __, name: check_name(name))
     backend: str
     settings: Mapping[str, Plain] = field(default=Factory(dict), validator=_plain)
 
@@ -99,7 +95,7 @@ class DeviceBook:
 
     def all(self) -> list[Device]:
         """Return every device, by name. Raises `DataError` where the file is damaged or of a newer hnas."""
-        return [devices[name] for devices in [self._read()] for name in sorted(devices)]
+        return [device for _, device in sorted(self._read().items())]
 
     def find(self, name: str) -> Device | None:
         """Return the device, or ``None``."""

@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import shutil
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -63,13 +64,9 @@ def write_error(path: Path, cause: OSError) -> DataError:
 
 def _sync_folder(folder: Path) -> None:
     """Make the rename itself durable, where the file system can."""
-    try:
+    with suppress(OSError):
         handle = os.open(folder, os.O_RDONLY)
-    except OSError:
-        return
-    try:
-        os.fsync(handle)
-    except OSError:
-        pass
-    finally:
-        os.close(handle)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

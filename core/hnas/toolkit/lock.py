@@ -32,12 +32,8 @@ def lock(handle: int, *, wait: bool) -> bool:
     return True
 
 
-def _wait(owner: str) -> None:
-    """Say nothing: whoever holds the lock will soon be done."""
-
-
 @contextmanager
-def file_lock(path: Path, held: Callable[[str], None] = _wait, mode: int = 0o666) -> Iterator[bool]:
+def file_lock(path: Path, held: Callable[[str], None] = lambda owner: None, mode: int = 0o666) -> Iterator[bool]:
     """Hold the lock file ``path`` until the context ends, and yield whether its file system has locks.
 
     If another process holds it, ``held`` is called with that one's id; it may raise, else this process waits.

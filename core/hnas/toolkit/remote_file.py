@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from attrs import field, frozen
-
-_CHUNK = 1 << 16
 
 
 def _checked_url(_: object, __: object, url: str) -> None:
@@ -39,11 +38,8 @@ class RemoteFile:
         """Return how ``path`` differs from what is expected, or ``None`` where every known checksum agrees."""
         for name, expected in (("sha256", self.sha256), ("md5", self.md5)):
             if expected:
-                checksum = hashlib.new(name, usedforsecurity=False)
                 with path.open("rb") as file:
-                    while chunk := file.read(_CHUNK):
-                        checksum.update(chunk)
-                seen = checksum.hexdigest()
+                    seen = hashlib.file_digest(file, partial(hashlib.new, name, usedforsecurity=False)).hexdigest()
                 if seen != expected.lower():
                     return f"{name} {seen}, expected {expected}"
         return None

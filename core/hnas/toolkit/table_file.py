@@ -8,8 +8,7 @@ from typing import Any
 
 from attrs import Attribute, field, frozen
 
-from hnas.cost import DeviceInfo, Measurement
-from hnas.cost.rows import check_costs
+from hnas.cost import DeviceInfo, LayerCosts, Measurement, check_costs
 from hnas.errors import DataError, DeviceError
 from hnas.toolkit import codec
 from hnas.toolkit.files import read_json
@@ -41,6 +40,22 @@ class TableFile:
     def n_rows(self) -> int:
         """How many rounds of layers there are."""
         return sum(map(len, self.rows.values()))
+
+
+def combine(rounds: Mapping[int, LayerCosts]) -> dict[str, Measurement]:
+    """Return each metric's median over the rounds' medians.
+
+    Its deviation is that between the rounds, which holds drift, where there are several; else that of the only one.
+    """
+    first = next(iter(rounds.values()))
+    if len(rounds) == 1:
+        return dict(first)
+    found = {}
+    for metric, one in first.items():
+        measured = [costs[metric] for costs in rounds.values()]
+        value = Measurement.of([m.median for m in measured], one.unit)
+        found[metric] = Measurement(median=value.median, mad=value.mad, n=sum(m.n for m in measured), unit=one.unit)
+    return found
 
 
 def write(path: Path, file: TableFile) -> None:

@@ -13,8 +13,7 @@ from attrs import frozen
 from hnas import ConfigError, DeviceError, DeviceInfo, HardwareBackend, Layer
 from hnas.cost import LayerCosts
 from hnas.settings import setting
-from hnas.toolkit.rounds import combine
-from hnas.toolkit.table_file import TableFile, read
+from hnas.toolkit.table_file import TableFile, combine, read
 
 
 @frozen(kw_only=True)

@@ -11,10 +11,10 @@ from counting import Counting
 from tiny_tasks import tiny_setup
 
 from hnas import Architecture, Ask, Cost, DataError, Scored
-from hnas.toolkit.json_lines import JsonLines
 from hnas_app.config.schema import SearchConfig
 from hnas_app.search.evaluator import Evaluator
 from hnas_app.search.score_store import ScoreStore
+from hnas_app.trackers.json_lines import JsonLines
 
 CONFIG = SearchConfig(tasks=10, pool=12, n_query=3)
 

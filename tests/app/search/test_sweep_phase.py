@@ -13,7 +13,6 @@ from tiny_tasks import tiny_setup
 
 from hnas import Architecture, Cost, Scored, SearchProblem
 from hnas.cost import Metric
-from hnas.toolkit.json_lines import JsonLines
 from hnas_app.config.schema import SearchConfig
 from hnas_app.costs.limits import Limit
 from hnas_app.search.adapt import Adaption, adapt
@@ -22,6 +21,7 @@ from hnas_app.search.feasibility import Feasibility
 from hnas_app.search.loop import Search
 from hnas_app.search.score_store import ScoreStore
 from hnas_app.search.trace import SearchTrace
+from hnas_app.trackers.json_lines import JsonLines
 from hnas_strategies.genetic import Genetic, GeneticOptions
 
 CONFIG = SearchConfig(tasks=10, pool=14, n_query=2, finalists=3, final_tasks=12)

@@ -7,7 +7,7 @@ import os
 import pty
 
 from hnas.events import Event
-from hnas.toolkit.json_lines import JsonLines
+from hnas_app.trackers.json_lines import JsonLines
 from hnas_app.trackers.terminal import LiveDisplay, MetricsListener, PlainDisplay, display, duration, fan_out
 
 

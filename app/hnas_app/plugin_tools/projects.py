@@ -1,4 +1,4 @@
-"""A project for one plugin: its names, and its files rendered from the templates beside this module."""
+"""Projects that `hnas plugins new` writes: a distribution with a small plugin that works, to be replaced."""
 
 from __future__ import annotations
 
@@ -17,39 +17,17 @@ from hnas_app.plugin_tools.check import PREFIX
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 _LONGEST = 40
-_ABOUT: dict[Kind, dict[str, str]] = {
-    "space": {
-        "what": "search space",
-        "summary": "three convolutions, each with a kernel and a width to choose",
-        "options": "space:Options",
-        "try_it": "hnas spaces show $name",
-    },
-    "learner": {
-        "what": "meta-learner",
-        "summary": "first-order MAML with a plain outer step",
-        "options": "options:Options",
-        "try_it": "hnas config show --learner $name",
-    },
-    "backend": {
-        "what": "hardware backend",
-        "summary": "a roofline model of a device that does not exist",
-        "options": "backend:$cls.Options",
-        "try_it": "hnas profile --backend $name",
-    },
-    "strategy": {
-        "what": "search strategy",
-        "summary": "regularised evolution",
-        "options": "strategy:Options",
-        "try_it": "hnas config show --strategy $name",
-    },
-    "tasks": {
-        "what": "task source",
-        "summary": "blobs drawn by numpy, without any data",
-        "options": "tasks:Options",
-        "try_it": "hnas data check $name",
-    },
+_ABOUT: dict[Kind, tuple[str, str, str]] = {
+    "space": ("search space", "three convolutions, each with a kernel and a width to choose", "hnas spaces show $name"),
+    "learner": ("meta-learner", "first-order MAML with a plain outer step", "hnas config show --learner $name"),
+    "backend": ("hardware backend", "a roofline model of a device that does not exist", "hnas profile --backend $name"),
+    "strategy": ("search strategy", "regularised evolution", "hnas config show --strategy $name"),
+    "tasks": ("task source", "blobs drawn by numpy, without any data", "hnas data check $name"),
 }
-"""What differs between the kinds beside their modules; ``options`` is where in the package the options class is."""
+"""What each kind is called, what the plugin is, and a command that tries it."""
+
+_OPTIONS: dict[Kind, str] = {"learner": "options:Options", "backend": "backend:$cls.Options"}
+"""Where in the package the options class is, if it is not beside the implementation."""
 
 _PLACE = {
     "gitignore": ".gitignore",
@@ -73,10 +51,10 @@ class Project:
     name: str = field(converter=_plain)
 
     def __attrs_post_init__(self) -> None:
-        told = f"{self.kind} name {self.name!r}"
-        if self.name.startswith(PREFIX[self.kind]):
+        prefix, told = PREFIX[self.kind], f"{self.kind} name {self.name!r}"
+        if self.name.startswith(prefix):
             raise ConfigError(
-                f"{told} begins as its distribution will", hint=f"write {self.name[len(self._prefix) :]!r}"
+                f"{told} begins as its distribution will", hint=f"write {self.name.removeprefix(prefix)!r}"
             )
         if not _NAME.fullmatch(self.name) or len(self.name) > _LONGEST:
             wanted = f"lower-case letters, digits and single dashes, a letter first, at most {_LONGEST}"
@@ -87,13 +65,9 @@ class Project:
             raise ConfigError(f"{told}: its class would be called {self.class_name}, as the interface is")
 
     @property
-    def _prefix(self) -> str:
-        return PREFIX[self.kind]
-
-    @property
     def distribution(self) -> str:
         """The distribution, and by default the folder: ``hnas-backend-my-board``."""
-        return self._prefix + self.name
+        return PREFIX[self.kind] + self.name
 
     @property
     def package(self) -> str:
@@ -112,7 +86,7 @@ class Project:
             "kind": self.kind,
             "name": self.name,
             "project": self.distribution,
-            "prefix": self._prefix,
+            "prefix": PREFIX[self.kind],
             "package": self.package,
             "module": self.kind,
             "cls": self.class_name,
@@ -121,10 +95,12 @@ class Project:
             "hnas": hnas.__version__,
             "api": str(API),
         }
-        names |= {key: Template(text).substitute(names) for key, text in _ABOUT[self.kind].items()}
+        about = (*_ABOUT[self.kind], _OPTIONS.get(self.kind, "$kind:Options"))
+        keys = ("what", "summary", "try_it", "options")
+        names |= {key: Template(text).substitute(names) for key, text in zip(keys, about, strict=True)}
         rendered = {}
         for folder in ("common", self.kind):
-            for template in (files("hnas_app.plugin_tools.projects") / "templates" / folder).iterdir():
+            for template in (files("hnas_app.plugin_tools") / "templates" / folder).iterdir():
                 name = template.name.removesuffix(".template")
                 place = Template(_PLACE.get(name, f"src/$package/{name}")).substitute(names)
                 rendered[place] = Template(template.read_text(encoding="utf-8")).substitute(names)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import attrs
 from attrs import frozen
 
-from hnas.discovery.objects import is_object
+from hnas.discovery.user_code import is_object
 from hnas.errors import ConfigError, InfeasibleError
 from hnas_app.runs.run_dir import RunDir, is_sweep, slug
 from hnas_app.usecases.arguments import Caller, Given, WrongArgument

@@ -14,12 +14,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from hnas import DeviceError, Layer
-from hnas.errors import close_matches
+from hnas import Layer
 from hnas.toolkit.activations import ACTIVATIONS
 from hnas.toolkit.dataflow import dataflow
-
-OPS = ("conv2d", "linear", "norm", "max_pool", "avg_pool", "add", *ACTIVATIONS)
+from hnas_backends.layerbench.lines import unknown_op
 
 
 class Addition(nn.Module):
@@ -129,11 +127,8 @@ def _build(layer: Layer) -> nn.Module:
             made = Addition()
         case op if op in ACTIVATIONS:
             made = getattr(nn, ACTIVATIONS[op].module)()
-        case op:
-            raise DeviceError(
-                f"the operation {op!r} ({layer.key}) is unknown to the PyTorch runtime.{close_matches(op, OPS)} "
-                f"Known: {', '.join(OPS)}"
-            )
+        case _:
+            raise unknown_op(layer, "PyTorch runtime")
     return made
 
 

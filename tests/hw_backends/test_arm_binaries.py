@@ -13,7 +13,7 @@ from arm_bed.tools import missing
 
 from hnas_backends.arm import binaries, toolchain
 from hnas_backends.arm.options import ARCHS
-from hnas_backends.layerbench import FLAGS, digest
+from hnas_backends.layerbench.program import FLAGS, digest
 
 MACHINE = {"armv6": (1, 40), "armv7": (1, 40), "aarch64": (2, 183)}
 """ELF: class (1 is 32 bit) and machine."""
@@ -53,7 +53,7 @@ def test_a_damaged_or_outdated_one_is_not_used(tmp_path, monkeypatch):
 
 def test_without_a_prebuilt_one_a_compiler_makes_it_once(tmp_path, monkeypatch):
     """The C program was changed and not yet built anew; here the compiler is this machine's own."""
-    from hnas_backends.layerbench import compiler
+    from hnas_backends.layerbench.program import compiler
 
     monkeypatch.setattr(binaries, "prebuilt", lambda arch: None)
     monkeypatch.setenv("HNAS_HOME", str(tmp_path))

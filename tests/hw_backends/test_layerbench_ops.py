@@ -16,18 +16,10 @@ from hypothesis import strategies as st
 
 from hnas import DeviceError, Layer
 from hnas.toolkit import activations
-from hnas_backends.layerbench import (
-    OPS,
-    SOURCES,
-    Session,
-    expected,
-    host_binary,
-    network_spec,
-    sources,
-    spec,
-    verify,
-)
-from hnas_backends.layerbench.oracle import _apply, numbers
+from hnas_backends.layerbench.lines import OPS, network_spec, spec
+from hnas_backends.layerbench.oracle import _apply, expected, numbers, verify
+from hnas_backends.layerbench.program import SOURCES, host_binary, sources
+from hnas_backends.layerbench.session import Session
 
 QUICK = ("--samples", "1", "--min-us", "0", "--max-ms", "0", "--warm-ms", "0")
 ACTIVATIONS = ("relu", "elu", "selu", "sigmoid", "relu6", "leakyrelu")

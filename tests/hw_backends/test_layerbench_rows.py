@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hnas import DeviceError, Layer
-from hnas_backends.layerbench import Checksums, Hello, Row, expected, verify
+from hnas_backends.layerbench.lines import Checksums, Hello, Row
+from hnas_backends.layerbench.oracle import expected, verify
 
 LAYER = Layer(op="conv2d", in_shape=(2, 5, 5), out_shape=(3, 5, 5), kernel=3, padding=1, bias=True)
 GOOD = {

@@ -20,18 +20,11 @@ from hnas_backends.arm.probe import choose, probe
 from hnas_backends.arm.ssh import FAILED, Ssh, Target, check_address
 from hnas_backends.arm.throttling import VCGENCMD, Throttling, parse
 from hnas_backends.arm.upload import Installed, compile_there, install
-from hnas_backends.layerbench import (
-    OPS,
-    RunnerBusy,
-    RunnerDied,
-    RunnerSilent,
-    Session,
-    digest,
-    network_spec,
-    verify,
-)
-from hnas_backends.layerbench import spec as line
-from hnas_backends.layerbench.rows import Row
+from hnas_backends.layerbench.lines import OPS, Row, network_spec
+from hnas_backends.layerbench.lines import spec as line
+from hnas_backends.layerbench.oracle import verify
+from hnas_backends.layerbench.program import digest
+from hnas_backends.layerbench.session import RunnerBusy, RunnerDied, RunnerSilent, Session
 
 METRICS = (Metric(name="latency", unit="ms", help="one image on one core, by the C program on the device"),)
 WAITS_S = (1, 2, 4, 8, 16)

@@ -17,7 +17,7 @@ from hnas.toolkit.files import write_bytes
 from hnas.toolkit.home import home
 from hnas_backends.arm.options import Arch
 from hnas_backends.arm.toolchain import GCC, ZIG, Toolchain, build, toolchain
-from hnas_backends.layerbench import CACHE, digest
+from hnas_backends.layerbench.program import CACHE, digest
 
 SCHEMA = 1
 FOLDER = Path(__file__).parent / "binaries"

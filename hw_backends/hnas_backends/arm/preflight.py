@@ -6,7 +6,7 @@ from typing import Any
 
 from hnas import DeviceError
 from hnas_backends.arm.throttling import NOW, SINCE, meaning
-from hnas_backends.layerbench import Hello
+from hnas_backends.layerbench.lines import Hello
 
 MAX_LOAD = 0.5
 """Processes that want to run, for each core, over the last minute."""

@@ -16,7 +16,7 @@ from attrs import frozen
 from hnas import DeviceError
 from hnas.toolkit.ccompile import CompileError, compile_in
 from hnas_backends.arm.options import Arch
-from hnas_backends.layerbench import FLAGS, sources
+from hnas_backends.layerbench.program import FLAGS, sources
 
 STATIC = ("-static", "-s")
 ZIG: Mapping[Arch, tuple[str, ...]] = {

@@ -11,7 +11,8 @@ from attrs import frozen
 from hnas import DeviceError
 from hnas_backends.arm.binaries import Binary
 from hnas_backends.arm.ssh import Answer, Ssh
-from hnas_backends.layerbench import FLAGS, PROTOCOL, SOURCES, Hello, digest, sources
+from hnas_backends.layerbench.lines import Hello
+from hnas_backends.layerbench.program import FLAGS, PROTOCOL, SOURCES, digest, sources
 
 FOLDERS = ("~/.cache/hnas", "/tmp/hnas-", "/var/tmp/hnas-", "/dev/shm/hnas-")
 """Tried in order; the last three get the user's number behind them, and have to be the user's own."""

@@ -15,8 +15,7 @@ import numpy as np
 from hnas import DeviceError, Layer
 from hnas.toolkit.activations import ACTIVATIONS
 from hnas.toolkit.dataflow import dataflow
-from hnas_backends.layerbench.rows import Checksums, Row
-from hnas_backends.layerbench.spec import network_spec
+from hnas_backends.layerbench.lines import Checksums, Row, network_spec
 
 TOLERANCE = 1e-4
 """Relative error of float32 sums in any order stays below 1e-5 here; a wrong pixel or weight gives far more."""

@@ -11,11 +11,10 @@ import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
 from itertools import islice
-from types import TracebackType
 from typing import IO
 
 from hnas import DeviceError
-from hnas_backends.layerbench.rows import MAX_LINE, Row
+from hnas_backends.layerbench.lines import MAX_LINE, Row
 
 AHEAD = 2
 """Layers sent at most before their rows are back: a program whose link is gone measures no more than these in vain."""
@@ -79,9 +78,7 @@ class Session:
     def __enter__(self) -> Session:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     @property
@@ -90,7 +87,7 @@ class Session:
         return self._process.poll() is None
 
     def run(self, specs: Sequence[str]) -> Iterator[Row]:
-        """Yield the row of each line of `spec.spec` or `spec.network_spec`, in order, as soon as it is measured.
+        """Yield the row of each line of `lines.spec` or `lines.network_spec`, in order, as soon as it is measured.
 
         Raises `RunnerDied`, `RunnerSilent`, `RunnerBusy`, and `DeviceError` for a row that is an error or not the one
         that was due. Rows yielded before stay valid. What an abandoned or failed run still had in flight is dropped.

@@ -7,20 +7,10 @@ from itertools import islice
 from typing import Any
 
 from hnas import Layer
-from hnas_backends.layerbench import (
-    FLAGS,
-    Row,
-    RunnerDied,
-    RunnerSilent,
-    Session,
-    compiler,
-    digest,
-    expected,
-    host_binary,
-    network_spec,
-    spec,
-    verify,
-)
+from hnas_backends.layerbench.lines import Row, network_spec, spec
+from hnas_backends.layerbench.oracle import expected, verify
+from hnas_backends.layerbench.program import FLAGS, compiler, digest, host_binary
+from hnas_backends.layerbench.session import RunnerDied, RunnerSilent, Session
 from hnas_backends.x86.timing import Plan
 
 BLOCK = 25

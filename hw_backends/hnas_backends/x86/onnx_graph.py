@@ -13,14 +13,13 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from hnas import DeviceError, Layer
-from hnas.errors import close_matches
+from hnas import Layer
 from hnas.toolkit.activations import ACTIVATIONS
 from hnas.toolkit.dataflow import dataflow
+from hnas_backends.layerbench.lines import unknown_op
 from hnas_backends.layerbench.oracle import cells, numbers
 
 OPSET = 17
-OPS = ("conv2d", "linear", "norm", "max_pool", "avg_pool", "add", *ACTIVATIONS)
 
 
 def graph(layers: Sequence[Layer]) -> bytes:
@@ -93,11 +92,8 @@ class _Graph:
             case op if op in ACTIVATIONS:
                 known = ACTIVATIONS[op]
                 self._node(known.operator, *map(np.array, known.inputs), **known.attributes)
-            case op:
-                raise DeviceError(
-                    f"the operation {op!r} ({layer.key}) is unknown to the onnxruntime runtime."
-                    f"{close_matches(op, OPS)} Known: {', '.join(OPS)}"
-                )
+            case _:
+                raise unknown_op(layer, "onnxruntime runtime")
 
     def _max_pool(self, layer: Layer) -> None:
         k, s, p = layer.kernel, layer.stride, layer.padding

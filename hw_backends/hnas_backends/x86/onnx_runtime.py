@@ -25,8 +25,9 @@ import onnxruntime as ort
 
 from hnas import DeviceError, Layer
 from hnas.toolkit.activations import ACTIVATIONS
+from hnas_backends.layerbench.lines import OPS
 from hnas_backends.layerbench.oracle import numbers
-from hnas_backends.x86.onnx_graph import OPS, graph
+from hnas_backends.x86.onnx_graph import graph
 from hnas_backends.x86.timing import Plan, Sampler
 
 FREE = frozenset({"norm", *(name for name, known in ACTIVATIONS.items() if known.free)})

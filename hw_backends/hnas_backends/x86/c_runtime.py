@@ -11,7 +11,7 @@ from hnas_backends.layerbench.lines import Row, network_spec, spec
 from hnas_backends.layerbench.oracle import expected, verify
 from hnas_backends.layerbench.program import FLAGS, compiler, digest, host_binary
 from hnas_backends.layerbench.session import RunnerDied, RunnerSilent, Session
-from hnas_backends.x86.timing import Plan
+from hnas_backends.x86.options import X86Options
 
 BLOCK = 25
 """Layers whose results numpy computes ahead. Not while others are measured: it takes cores and memory bandwidth."""
@@ -22,8 +22,8 @@ class CRuntime:
 
     ops: frozenset[str] | None = None
 
-    def __init__(self, plan: Plan) -> None:
-        self._plan = plan
+    def __init__(self, options: X86Options, core: int) -> None:
+        self._options, self._core = options, core
         self._binary = host_binary()
         self._session: Session | None = None
         self._verified: set[str] = set()
@@ -70,12 +70,12 @@ class CRuntime:
             self._verified.add(text)
 
     def _command(self) -> list[str]:
-        plan = self._plan
+        o = self._options
         options = {
-            "--cpu": plan.core,
-            "--samples": plan.samples,
-            "--min-us": plan.sample_ms * 1e3,
-            "--max-ms": plan.limit_ms,
-            "--flush": plan.flush_mb,
+            "--cpu": self._core,
+            "--samples": o.samples,
+            "--min-us": o.sample_ms * 1e3,
+            "--max-ms": o.limit_ms,
+            "--flush": o.flush_mb,
         }
         return [str(self._binary), *(text for name, value in options.items() for text in (name, str(value)))]

@@ -28,7 +28,8 @@ from hnas.toolkit.activations import ACTIVATIONS
 from hnas_backends.layerbench.lines import OPS
 from hnas_backends.layerbench.oracle import numbers
 from hnas_backends.x86.onnx_graph import graph
-from hnas_backends.x86.timing import Plan, Sampler
+from hnas_backends.x86.options import X86Options
+from hnas_backends.x86.timing import Sampler
 
 FREE = frozenset({"norm", *(name for name, known in ACTIVATIONS.items() if known.free)})
 EMPTY_NODES = (1, 33)
@@ -40,8 +41,8 @@ class OnnxRuntime:
 
     ops: frozenset[str] | None = frozenset(OPS) - FREE
 
-    def __init__(self, plan: Plan) -> None:
-        self._sampler = Sampler(plan)
+    def __init__(self, options: X86Options, core: int) -> None:
+        self._sampler = Sampler(options, core)
         self.name = f"onnxruntime {ort.__version__}"
         self.settings: Mapping[str, Any] = {"level": "extended", "conv2d": "with norm and relu"}
         self.conditions: Mapping[str, Any] = {"call_overhead_ms": round(self._call_overhead(), 6)}

@@ -16,7 +16,6 @@ both of which the chip does; so DRAM traffic is an upper estimate. Setting the c
 published) and leakage cost nothing here. A grouped convolution runs its groups one after another.
 """
 
-from hnas_backends.eyeriss_rs.backend import EyerissRS
-from hnas_backends.eyeriss_rs.options import EyerissRSOptions
+from hnas_backends.eyeriss_rs.backend import EyerissRS, EyerissRSOptions
 
 __all__ = ["EyerissRS", "EyerissRSOptions"]

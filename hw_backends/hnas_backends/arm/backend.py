@@ -15,11 +15,10 @@ from hnas.toolkit.devices import DeviceBook
 from hnas_backends.arm.binaries import Binary, binary
 from hnas_backends.arm.link_error import FINAL, LinkError
 from hnas_backends.arm.options import ArmOptions
-from hnas_backends.arm.preflight import conditions, refuse_busy
+from hnas_backends.arm.preflight import SINCE, VCGENCMD, Throttling, conditions, parse, refuse_busy
 from hnas_backends.arm.probe import choose, probe
 from hnas_backends.arm.ssh import FAILED, Ssh, Target, check_address
-from hnas_backends.arm.throttling import VCGENCMD, Throttling, parse
-from hnas_backends.arm.upload import Installed, compile_there, install
+from hnas_backends.arm.upload import Installed, install
 from hnas_backends.layerbench.lines import OPS, Row, network_spec
 from hnas_backends.layerbench.lines import spec as line
 from hnas_backends.layerbench.oracle import verify
@@ -91,18 +90,13 @@ class Arm(HardwareBackend):
         found = probe(ssh)
         arch = choose(ssh.target.name, found, o.build)
         made = binary(arch)
-        program = install(ssh, made) if made is not None else compile_there(ssh)
+        program = install(ssh, made)
         hello = program.hello
         if not o.force:
             refuse_busy(ssh.target.name, hello, found.cpus)
         throttled = found.throttled if hello.throttled is None else hello.throttled
-        self._board = _Board(
-            ssh,
-            made,
-            program,
-            Throttling(ssh.target.name, (throttled or 0) & 0xF0000),
-            hello.throttled is None and found.throttled is not None,
-        )
+        watch = Throttling(ssh.target.name, (throttled or 0) & SINCE)
+        self._board = _Board(ssh, made, program, watch, hello.throttled is None and found.throttled is not None)
         return DeviceInfo(
             backend="arm",
             device=hello.model or ssh.target.name,
@@ -227,8 +221,7 @@ class Arm(HardwareBackend):
     def _install(self) -> None:
         """Find the program on the board again; after a restart it may have to be copied once more."""
         board = self._ready()
-        program = compile_there(board.ssh) if board.binary is None else install(board.ssh, board.binary)
-        self._board = evolve(board, program=program)
+        self._board = evolve(board, program=install(board.ssh, board.binary))
 
     def _ready(self) -> _Board:
         if self._board is None:

@@ -21,7 +21,7 @@ from hnas_backends.layerbench.lines import unknown_op
 
 
 class Addition(nn.Module):
-    """Add a map that it holds: the other operand of a residual addition, read from memory as that one would be.
+    """Add two branches of a network; or to one, a map that it holds, read from memory as the other branch would be.
 
     The held map is made at the first call with a shape, which therefore belongs into a warm-up.
     """
@@ -30,17 +30,12 @@ class Addition(nn.Module):
         super().__init__()
         self._held: Tensor | None = None
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        if y is not None:
+            return x + y
         if self._held is None or self._held.shape != x.shape or self._held.device != x.device:
             self._held = torch.ones_like(x)
         return x + self._held
-
-
-class Sum(nn.Module):
-    """Add two branches of a network."""
-
-    def forward(self, x: Tensor, y: Tensor) -> Tensor:
-        return x + y
 
 
 class Residual(nn.Module):
@@ -88,10 +83,7 @@ def network(layers: Sequence[Layer]) -> nn.Module:
     A chain is an ``nn.Sequential``. Raises `DeviceError` where the layers make no network.
     """
     reads = dataflow(layers)
-    parts: list[nn.Module] = []
-    for layer, read in zip(layers, reads, strict=True):
-        part = Sum() if len(read) == 2 else module(layer)
-        parts.append(nn.Sequential(nn.Flatten(), part) if layer.op == "linear" else part)
+    parts = [nn.Sequential(nn.Flatten(), module(la)) if la.op == "linear" else module(la) for la in layers]
     if reads == [(i,) for i in range(len(layers))]:
         return nn.Sequential(*parts).eval()
     return Residual(parts, reads).eval()

@@ -2,15 +2,12 @@
 
 onnxruntime fuses: a normalisation is folded into the convolution before it, and a convolution does most activations as
 it writes its result. So a convolution's row is that of a convolution **with its normalisation and a relu**. ``norm`` is
-free, and so are activations that `hnas.toolkit.activations` marks as free. The others compute an exponential, fused or
-not: each has a row, measured alone. That is right for networks whose norms and activations follow convolutions, as
-VGG9's do; one after an addition is not fused, and missing from a sum.
+free, and so are activations that `hnas.toolkit.activations` marks as free; the others each have a row. ``docs/x86.md``
+says for which networks that is right.
 
 A call takes some microseconds before the first node runs. They are measured with an empty graph and taken off layers
-and networks alike: a latency is the time within the graph. The record has them as ``call_overhead_ms``.
-
-Optimisations are those of level ``extended``. The next level also changes the layout of maps (NCHWc) between
-neighbouring layers, which no sum over layers can follow.
+and networks alike: a latency is the time within the graph. Optimisations are those of level ``extended``: the next one
+also changes the layout of maps (NCHWc) between neighbouring layers, which no sum over layers can follow.
 """
 
 from __future__ import annotations

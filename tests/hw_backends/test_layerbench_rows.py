@@ -21,7 +21,7 @@ GOOD = {
 
 
 def right_row() -> Row:
-    return attrs.evolve(Row.parse(json.dumps(GOOD)), checksums=expected(LAYER.key))
+    return attrs.evolve(Row.parse(json.dumps(GOOD)), checksums=expected((LAYER,)))
 
 
 def test_a_row_is_read_with_its_units():
@@ -82,7 +82,7 @@ def test_a_tampered_checksum_is_refused_with_both_numbers(name):
     with pytest.raises(DeviceError, match=name) as caught:
         verify(lie, [LAYER])
     assert f"{wrong:.9g}" in str(caught.value)
-    assert f"{getattr(expected(LAYER.key), name):.9g}" in str(caught.value)
+    assert f"{getattr(expected((LAYER,)), name):.9g}" in str(caught.value)
     assert caught.value.exit_code == 6
 
 

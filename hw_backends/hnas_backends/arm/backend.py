@@ -19,11 +19,10 @@ from hnas_backends.arm.preflight import SINCE, VCGENCMD, Throttling, conditions,
 from hnas_backends.arm.probe import choose, probe
 from hnas_backends.arm.ssh import FAILED, Ssh, Target, check_address
 from hnas_backends.arm.upload import Installed, install
-from hnas_backends.layerbench.lines import OPS, Row, network_spec
-from hnas_backends.layerbench.lines import spec as line
+from hnas_backends.layerbench.lines import OPS, Row, RunnerBusy, network_spec
 from hnas_backends.layerbench.oracle import verify
 from hnas_backends.layerbench.program import digest
-from hnas_backends.layerbench.session import RunnerBusy, RunnerDied, RunnerSilent, Session
+from hnas_backends.layerbench.session import RunnerDied, RunnerSilent, Session
 
 METRICS = (Metric(name="latency", unit="ms", help="one image on one core, by the C program on the device"),)
 WAITS_S = (1, 2, 4, 8, 16)
@@ -119,17 +118,15 @@ class Arm(HardwareBackend):
         )
 
     def measure(self, layers: Sequence[Layer]) -> Iterator[LayerCosts]:
-        for n, row in enumerate(self._rows([line(layer) for layer in layers])):
-            costs = self._costs(row, [layers[n]])
-            if n == len(layers) - 1:
+        for n, costs in enumerate(self._costs([[layer] for layer in layers]), start=1):
+            if n == len(layers):
                 self._ask_firmware()  # before the last row is given away, since nobody may ask for more
             yield costs
 
     def measure_network(self, layers: Sequence[Layer]) -> LayerCosts | None:
         if not connects(layers):
             return None
-        (row,) = self._rows([network_spec(layers)])
-        costs = self._costs(row, layers)
+        (costs,) = self._costs([layers])
         self._ask_firmware()
         return costs
 
@@ -139,10 +136,11 @@ class Arm(HardwareBackend):
             self._ssh.close()
             self._ssh = self._board = None
 
-    def _costs(self, row: Row, layers: Sequence[Layer]) -> LayerCosts:
-        verify(row, layers)
-        self._ready().throttling.check(row.throttled)
-        return {"latency": Measurement.of(row.samples_ms, "ms")}
+    def _costs(self, networks: Sequence[Sequence[Layer]]) -> Iterator[LayerCosts]:
+        for layers, row in zip(networks, self._rows([network_spec(layers) for layers in networks]), strict=True):
+            verify(row, layers)
+            self._ready().throttling.check(row.throttled)
+            yield {"latency": Measurement.of(row.samples_ms, "ms")}
 
     def _ask_firmware(self) -> None:
         board = self._ready()

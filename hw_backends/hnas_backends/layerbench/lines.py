@@ -24,6 +24,10 @@ MAX_LINE = 1 << 20
 """Characters of the longest line worth reading: a row of 1,000 samples has some 20,000."""
 
 
+class RunnerBusy(DeviceError):
+    """Another client holds the device's lock."""
+
+
 def spec(layer: Layer) -> str:
     """Return what stands after the ID for a single layer.
 
@@ -105,9 +109,14 @@ class Row:
     def parse(cls, line: str) -> Row:
         """Read one line of output.
 
-        Raises `DeviceError` for an error that the program reports, and for a line that is no row.
+        Raises `RunnerBusy`, `DeviceError` for another error that the program reports, and for a line that is no row.
         """
         with _reading(line) as data:
+            if data.get("error") == "busy":
+                raise RunnerBusy(
+                    f"the device is busy: another profile measures on it (process {data.get('pid')} there)",
+                    hint="wait until it is done, or end it",
+                )
             if "error" in data:
                 raise DeviceError(f"the layer runner refused {data.get('id', 'to start')}: {str(data['error'])[:500]}")
             ns = tuple(_whole(n, least=1) for n in data["ns"])

@@ -7,7 +7,7 @@ from itertools import islice
 from typing import Any
 
 from hnas import Layer
-from hnas_backends.layerbench.lines import Row, network_spec, spec
+from hnas_backends.layerbench.lines import network_spec
 from hnas_backends.layerbench.oracle import expected, verify
 from hnas_backends.layerbench.program import FLAGS, compiler, digest, host_binary
 from hnas_backends.layerbench.session import RunnerDied, RunnerSilent, Session
@@ -26,7 +26,6 @@ class CRuntime:
         self._options, self._core = options, core
         self._binary = host_binary()
         self._session: Session | None = None
-        self._verified: set[str] = set()
         self.name = f"c {digest()}"
         self.settings: Mapping[str, Any] = {"compiler": compiler().version, "flags": list(FLAGS)}
         self.conditions: Mapping[str, Any] = {}
@@ -35,15 +34,12 @@ class CRuntime:
         """Yield the samples of each layer. Raises `DeviceError`, also where a result is not numpy's."""
         waiting = iter(layers)
         while block := list(islice(waiting, BLOCK)):
-            for layer, row in zip(block, self._rows([spec(la) for la in block]), strict=True):
-                self._verify(row, [layer])
-                yield row.samples_ms
+            yield from self._run([[layer] for layer in block])
 
     def network(self, layers: Sequence[Layer]) -> Sequence[float]:
         """Return the samples of a network. Raises `DeviceError`, also where its result is not numpy's."""
-        (row,) = self._rows([network_spec(layers)])
-        self._verify(row, layers)
-        return row.samples_ms
+        (samples,) = self._run([layers])
+        return samples
 
     def close(self) -> None:
         """End the program."""
@@ -51,23 +47,19 @@ class CRuntime:
             self._session.close()
             self._session = None
 
-    def _rows(self, specs: Sequence[str]) -> Iterator[Row]:
-        for text in specs:
-            if text not in self._verified:
-                expected(text)
+    def _run(self, networks: Sequence[Sequence[Layer]]) -> Iterator[Sequence[float]]:
+        specs = [network_spec(layers) for layers in networks]
+        for layers in networks:
+            expected(tuple(layers))
         if self._session is None:
             self._session = Session(self._command())
         try:
-            yield from self._session.run(specs)
+            for layers, row in zip(networks, self._session.run(specs), strict=True):
+                verify(row, layers)
+                yield row.samples_ms
         except (RunnerDied, RunnerSilent):
             self.close()  # so that another try starts another one
             raise
-
-    def _verify(self, row: Row, layers: Sequence[Layer]) -> None:
-        text = network_spec(layers)
-        if text not in self._verified:
-            verify(row, layers)
-            self._verified.add(text)
 
     def _command(self) -> list[str]:
         o = self._options

@@ -78,9 +78,8 @@ def module(layer: Layer) -> nn.Module:
 def network(layers: Sequence[Layer]) -> nn.Module:
     """Return the layers as one module, connected as `hnas.toolkit.dataflow` says.
 
-    A linear layer takes its input flattened.
-
-    A chain is an ``nn.Sequential``. Raises `DeviceError` where the layers make no network.
+    A linear layer takes its input flattened; a chain is an ``nn.Sequential``. Raises `DeviceError` if the layers make
+    no network.
     """
     reads = dataflow(layers)
     parts = [nn.Sequential(nn.Flatten(), module(la)) if la.op == "linear" else module(la) for la in layers]

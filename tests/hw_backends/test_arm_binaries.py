@@ -11,7 +11,7 @@ import sys
 import pytest
 from arm_bed.tools import missing
 
-from hnas_backends.arm import binaries, toolchain
+from hnas_backends.arm import binaries
 from hnas_backends.arm.options import ARCHS
 from hnas_backends.layerbench.program import FLAGS, digest
 
@@ -30,7 +30,7 @@ def test_the_prebuilt_program_is_of_these_sources(arch):
     assert (made.content[4], int.from_bytes(made.content[18:20], "little")) == MACHINE[arch]
     assert len(made.content) < 120_000
     assert made.compiler.startswith("zig ")
-    assert binaries.manifest()["binaries"][arch]["flags"] == [*toolchain.ZIG[arch], *FLAGS, *toolchain.STATIC]
+    assert binaries.manifest()["binaries"][arch]["flags"] == [*binaries.ZIG[arch], *FLAGS, *binaries.STATIC]
 
 
 def test_a_damaged_or_outdated_one_is_not_used(tmp_path, monkeypatch):
@@ -57,7 +57,7 @@ def test_without_a_prebuilt_one_a_compiler_makes_it_once(tmp_path, monkeypatch):
 
     monkeypatch.setattr(binaries, "prebuilt", lambda arch: None)
     monkeypatch.setenv("HNAS_HOME", str(tmp_path))
-    here = toolchain.Toolchain((compiler().path,), compiler().version)
+    here = binaries.Toolchain((compiler().path,), compiler().version)
     monkeypatch.setattr(binaries, "toolchain", lambda arch: here)
     made = binaries.binary("armv7")
     assert made is not None

@@ -1,10 +1,18 @@
-"""Which program fits a board: a prebuilt one, else one that is built here and kept in the user's cache."""
+"""Which program fits a board: a prebuilt one, else one that ziglang or a cross gcc on PATH builds here.
+
+What was built here is kept in the user's cache.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import json
+import shutil
+import subprocess
 import sys
+import tempfile
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -12,16 +20,28 @@ from typing import Any
 from attrs import frozen
 
 from hnas import DataError, DeviceError
-from hnas.toolkit.ccompile import cache_key, cached
+from hnas.toolkit.ccompile import CompileError, cache_key, cached, compile_in
 from hnas.toolkit.files import write_bytes
 from hnas.toolkit.home import home
 from hnas_backends.arm.options import Arch
-from hnas_backends.arm.toolchain import GCC, ZIG, Toolchain, build, toolchain
-from hnas_backends.layerbench.program import CACHE, digest
+from hnas_backends.layerbench.program import CACHE, FLAGS, digest, sources
 
 SCHEMA = 1
 FOLDER = Path(__file__).parent / "binaries"
 """Beside the code, so that an editable install has them too."""
+STATIC = ("-static", "-s")
+ZIG: Mapping[Arch, tuple[str, ...]] = {
+    "armv6": ("-target", "arm-linux-musleabihf", "-mcpu=arm1176jzf_s"),
+    # Not cortex_a7, with which clang avoids fused multiply-add; not cortex_a72, which for 32 bit is ARMv8 only.
+    "armv7": ("-target", "arm-linux-musleabihf", "-mcpu=generic+v7a+vfp4+neon"),
+    "aarch64": ("-target", "aarch64-linux-musl", "-mcpu=cortex_a72"),
+}
+GCC: Mapping[Arch, tuple[str, ...]] = {
+    # Debian's armhf compiler cannot serve the Zero: its libc is ARMv7, and ends there with SIGILL.
+    "armv6": ("arm-linux-gnueabi-gcc", "-marm", "-mcpu=arm1176jzf-s", "-mfpu=vfp", "-mfloat-abi=softfp"),
+    "armv7": ("arm-linux-gnueabihf-gcc", "-mcpu=cortex-a7", "-mfpu=neon-vfpv4"),
+    "aarch64": ("aarch64-linux-gnu-gcc", "-mcpu=cortex-a72"),
+}
 
 
 @frozen(kw_only=True)
@@ -88,3 +108,44 @@ def _built(arch: Arch, found: Toolchain) -> Binary:
             hint="make that folder writable, or set HNAS_HOME to one that is",
         ) from cause
     return Binary(arch=arch, content=content, compiler=found.version)
+
+
+@frozen
+class Toolchain:
+    """A compiler for one kind of ARM: the command, and what it calls itself."""
+
+    command: tuple[str, ...]
+    version: str
+
+
+def toolchain(arch: Arch) -> Toolchain | None:
+    """Return the compiler to use: ziglang, else a cross gcc, else ``None``."""
+    if importlib.util.find_spec("ziglang"):
+        return Toolchain((sys.executable, "-m", "ziglang", "cc", *ZIG[arch]), f"zig {_zig_version()}")
+    program, *flags = GCC[arch]
+    path = shutil.which(program)
+    if path is None:
+        return None
+    said = subprocess.run([path, "-dumpfullversion"], capture_output=True, text=True, timeout=60).stdout.strip()
+    return Toolchain((path, *flags), f"{program} {said}")
+
+
+def build(arch: Arch, found: Toolchain) -> bytes:
+    """Return the program for ``arch``. The first time with ziglang takes a minute. Raises `DeviceError`."""
+    with tempfile.TemporaryDirectory(prefix="hnas-build-") as folder:
+        try:
+            made = compile_in(Path(folder), [*found.command, *FLAGS, *STATIC], sources(), timeout_s=900)
+        except CompileError as cause:
+            if cause.reason != "failed":
+                raise DeviceError(f"the layer runner for {arch} cannot be compiled: {cause}") from cause
+            raise DeviceError(
+                f"{found.version} cannot compile the layer runner for {arch}: {cause.detail[-400:]}",
+                hint="install another version: pip install --upgrade ziglang",
+            ) from cause
+        return made.read_bytes()
+
+
+@cache
+def _zig_version() -> str:
+    command = [sys.executable, "-m", "ziglang", "version"]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60).stdout.strip() or "of unknown version"

@@ -9,9 +9,8 @@ from pathlib import Path
 
 from hnas import DeviceError
 from hnas.toolkit.files import write_bytes, write_json
-from hnas_backends.arm.binaries import FOLDER, SCHEMA
+from hnas_backends.arm.binaries import FOLDER, SCHEMA, STATIC, ZIG, build, toolchain
 from hnas_backends.arm.options import ARCHS
-from hnas_backends.arm.toolchain import STATIC, ZIG, build, toolchain
 from hnas_backends.layerbench.program import FLAGS, digest
 
 

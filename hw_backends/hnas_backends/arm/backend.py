@@ -12,7 +12,7 @@ from hnas import DeviceError, DeviceInfo, HardwareBackend, Layer, Measurement, M
 from hnas.cost import LayerCosts
 from hnas.toolkit.dataflow import connects
 from hnas.toolkit.devices import DeviceBook
-from hnas_backends.arm.binaries import Binary, binary
+from hnas_backends.arm.binaries import binary, sha256
 from hnas_backends.arm.link_error import FINAL, LinkError
 from hnas_backends.arm.options import ArmOptions
 from hnas_backends.arm.preflight import SINCE, VCGENCMD, Throttling, conditions, parse, refuse_busy
@@ -61,7 +61,7 @@ class _Board:
     """What is set up once: the connection, the program to use (``None``: compiled there) and where it is."""
 
     ssh: Ssh
-    binary: Binary | None
+    binary: bytes | None
     program: Installed
     throttling: Throttling
     asks_firmware: bool
@@ -109,7 +109,7 @@ class Arm(HardwareBackend):
                 "core": o.cpu,
                 "kernel": hello.kernel,
                 "compiler": hello.compiler,
-                "binary": made.sha256[:16] if made is not None else f"compiled there from {digest()}",
+                "binary": sha256(made)[:16] if made is not None else f"compiled there from {digest()}",
                 "flush_mb": o.flush_mb,
             },
             ops=frozenset(OPS),

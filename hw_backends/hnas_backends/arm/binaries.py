@@ -44,20 +44,12 @@ GCC: Mapping[Arch, tuple[str, ...]] = {
 }
 
 
-@frozen(kw_only=True)
-class Binary:
-    """A program for one kind of ARM, and who compiled it."""
-
-    arch: Arch
-    content: bytes
-    compiler: str
-
-    @property
-    def sha256(self) -> str:
-        return hashlib.sha256(self.content).hexdigest()
+def sha256(content: bytes) -> str:
+    """Return the digest that names a program."""
+    return hashlib.sha256(content).hexdigest()
 
 
-def binary(arch: Arch) -> Binary | None:
+def binary(arch: Arch) -> bytes | None:
     """Return the program for ``arch``, or ``None`` where it can only be compiled on the board itself.
 
     In order: the prebuilt one, if it is of these sources; ziglang; a cross gcc on PATH. Raises `DeviceError` where a
@@ -79,35 +71,35 @@ def manifest() -> dict[str, Any]:
     return content if isinstance(content, dict) and content.get("schema") == SCHEMA else {}
 
 
-def prebuilt(arch: Arch) -> Binary | None:
+def prebuilt(arch: Arch) -> bytes | None:
     """Return the prebuilt program, or ``None`` where it is of other sources, damaged or missing."""
     known = manifest()
     if known.get("source") != digest():
         return None
     try:
-        made = Binary(arch=arch, content=(FOLDER / f"layerbench-{arch}").read_bytes(), compiler=known["compiler"])
-        return made if made.sha256 == known["binaries"][arch]["sha256"] else None
+        content = (FOLDER / f"layerbench-{arch}").read_bytes()
+        return content if sha256(content) == known["binaries"][arch]["sha256"] else None
     except (OSError, KeyError):
         return None
 
 
-def _built(arch: Arch, found: Toolchain) -> Binary:
+def _built(arch: Arch, found: Toolchain) -> bytes:
     """Return the program of a compiler here, from the cache if it made it before."""
     key = cache_key(digest(), arch, found.version, " ".join((*ZIG[arch], *GCC[arch])))
     folder = home() / CACHE
     if (known := cached(folder, key)) is not None:
-        return Binary(arch=arch, content=known.read_bytes(), compiler=found.version)
+        return known.read_bytes()
     print(f"hnas: compiling the layer runner for {arch} with {found.version}, once", file=sys.stderr)
     content = build(arch, found)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        write_bytes(folder / f"{key}-{hashlib.sha256(content).hexdigest()[:20]}", content)
+        write_bytes(folder / f"{key}-{sha256(content)[:20]}", content)
     except (OSError, DataError) as cause:
         raise DeviceError(
             f"the layer runner for {arch} cannot be kept in {folder}: {cause}",
             hint="make that folder writable, or set HNAS_HOME to one that is",
         ) from cause
-    return Binary(arch=arch, content=content, compiler=found.version)
+    return content
 
 
 @frozen
@@ -120,14 +112,12 @@ class Toolchain:
 
 def toolchain(arch: Arch) -> Toolchain | None:
     """Return the compiler to use: ziglang, else a cross gcc, else ``None``."""
+    zig = (sys.executable, "-m", "ziglang")
     if importlib.util.find_spec("ziglang"):
-        return Toolchain((sys.executable, "-m", "ziglang", "cc", *ZIG[arch]), f"zig {_zig_version()}")
+        return Toolchain((*zig, "cc", *ZIG[arch]), f"zig {_said(*zig, 'version') or 'of unknown version'}")
     program, *flags = GCC[arch]
     path = shutil.which(program)
-    if path is None:
-        return None
-    said = subprocess.run([path, "-dumpfullversion"], capture_output=True, text=True, timeout=60).stdout.strip()
-    return Toolchain((path, *flags), f"{program} {said}")
+    return None if path is None else Toolchain((path, *flags), f"{program} {_said(path, '-dumpfullversion')}")
 
 
 def build(arch: Arch, found: Toolchain) -> bytes:
@@ -146,6 +136,5 @@ def build(arch: Arch, found: Toolchain) -> bytes:
 
 
 @cache
-def _zig_version() -> str:
-    command = [sys.executable, "-m", "ziglang", "version"]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60).stdout.strip() or "of unknown version"
+def _said(*command: str) -> str:
+    return subprocess.run(command, capture_output=True, text=True, timeout=60).stdout.strip()

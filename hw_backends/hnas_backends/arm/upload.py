@@ -10,7 +10,7 @@ from typing import Literal
 from attrs import frozen
 
 from hnas import DeviceError
-from hnas_backends.arm.binaries import Binary
+from hnas_backends.arm.binaries import sha256
 from hnas_backends.arm.ssh import Answer, Ssh
 from hnas_backends.layerbench.lines import Hello
 from hnas_backends.layerbench.program import FLAGS, PROTOCOL, SOURCES, digest, sources
@@ -66,18 +66,19 @@ class Installed:
         return self.path.rpartition("/")[0] + "/lock"
 
 
-def install(ssh: Ssh, binary: Binary | None) -> Installed:
+def install(ssh: Ssh, binary: bytes | None) -> Installed:
     """Return the program on the board, copied there if it was not; ``None``: compiled there by its own ``cc``.
 
     Raises `DeviceError`, with each folder's reason.
     """
     if binary is None:
         return compile_there(ssh)
-    named = (f"layerbench-{binary.sha256}", str(len(binary.content)), binary.sha256)
+    named_by = sha256(binary)
+    named = (f"layerbench-{named_by}", str(len(binary)), named_by)
     found = ssh.script(_FIND, *named, *FOLDERS)
     if found.status == 0:
         return _installed(ssh, found)
-    return _in_a_folder(ssh, _PUT, named, binary.content, timeout_s=300)
+    return _in_a_folder(ssh, _PUT, named, binary, timeout_s=300)
 
 
 def compile_there(ssh: Ssh) -> Installed:

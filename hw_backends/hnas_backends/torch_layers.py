@@ -14,16 +14,14 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from hnas import DeviceError, Layer
-from hnas.errors import close_matches
+from hnas import Layer
 from hnas.toolkit.activations import ACTIVATIONS
 from hnas.toolkit.dataflow import dataflow
-
-OPS = ("conv2d", "linear", "norm", "max_pool", "avg_pool", "add", *ACTIVATIONS)
+from hnas_backends.layerbench.lines import unknown_op
 
 
 class Addition(nn.Module):
-    """Add a map that it holds: the other operand of a residual addition, read from memory as that one would be.
+    """Add two branches of a network; or to one, a map that it holds, read from memory as the other branch would be.
 
     The held map is made at the first call with a shape, which therefore belongs into a warm-up.
     """
@@ -32,17 +30,12 @@ class Addition(nn.Module):
         super().__init__()
         self._held: Tensor | None = None
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        if y is not None:
+            return x + y
         if self._held is None or self._held.shape != x.shape or self._held.device != x.device:
             self._held = torch.ones_like(x)
         return x + self._held
-
-
-class Sum(nn.Module):
-    """Add two branches of a network."""
-
-    def forward(self, x: Tensor, y: Tensor) -> Tensor:
-        return x + y
 
 
 class Residual(nn.Module):
@@ -85,15 +78,11 @@ def module(layer: Layer) -> nn.Module:
 def network(layers: Sequence[Layer]) -> nn.Module:
     """Return the layers as one module, connected as `hnas.toolkit.dataflow` says.
 
-    A linear layer takes its input flattened.
-
-    A chain is an ``nn.Sequential``. Raises `DeviceError` where the layers make no network.
+    A linear layer takes its input flattened; a chain is an ``nn.Sequential``. Raises `DeviceError` if the layers make
+    no network.
     """
     reads = dataflow(layers)
-    parts: list[nn.Module] = []
-    for layer, read in zip(layers, reads, strict=True):
-        part = Sum() if len(read) == 2 else module(layer)
-        parts.append(nn.Sequential(nn.Flatten(), part) if layer.op == "linear" else part)
+    parts = [nn.Sequential(nn.Flatten(), module(la)) if la.op == "linear" else module(la) for la in layers]
     if reads == [(i,) for i in range(len(layers))]:
         return nn.Sequential(*parts).eval()
     return Residual(parts, reads).eval()
@@ -129,11 +118,8 @@ def _build(layer: Layer) -> nn.Module:
             made = Addition()
         case op if op in ACTIVATIONS:
             made = getattr(nn, ACTIVATIONS[op].module)()
-        case op:
-            raise DeviceError(
-                f"the operation {op!r} ({layer.key}) is unknown to the PyTorch runtime.{close_matches(op, OPS)} "
-                f"Known: {', '.join(OPS)}"
-            )
+        case _:
+            raise unknown_op(layer, "PyTorch runtime")
     return made
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from attrs import field, frozen, validators
+from attrs import frozen, validators
 
 from hnas import Architecture, Ask, Scored, SearchProblem, SearchStrategy
 from hnas.settings import at_least_0, positive, setting
@@ -17,10 +17,8 @@ class GeneticOptions:
 
     population: int = setting(100, "architectures in the pool (P)", positive)
     iterations: int = setting(200, "times that the pool is scored (M)", positive)
-    elite: float = field(
-        default=0.1,
-        metadata={"help": "share of the pool, those with the lowest loss, that stays and is mutated"},
-        validator=[validators.gt(0), validators.le(1)],
+    elite: float = setting(
+        0.1, "share of the pool, those with the lowest loss, that stays and is mutated", positive, validators.le(1)
     )
     mutations: int = setting(2, "randomly picked choices that a mutation changes", positive)
     tries: int = setting(

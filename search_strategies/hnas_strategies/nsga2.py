@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from attrs import field, frozen, validators
+from attrs import frozen, validators
 
 from hnas import Architecture, Ask, ConfigError, PluginError, Scored, SearchProblem, SearchStrategy
 from hnas.errors import close_matches
@@ -18,10 +18,8 @@ class NSGA2Options:
 
     population: int = setting(100, "architectures scored in an iteration", validators.ge(2))
     iterations: int = setting(200, "times that a pool is scored", positive)
-    survivors: float = field(
-        default=0.5,
-        metadata={"help": "share of the pool that stays, for its place on the front, and is scored again"},
-        validator=[validators.gt(0), validators.lt(1)],
+    survivors: float = setting(
+        0.5, "share of the pool that stays, for its place on the front, and is scored again", positive, validators.lt(1)
     )
     metric: str = setting("", "cost on the front's other axis; none: the backend's first metric")
     mutations: int = setting(1, "randomly picked choices that a mutation changes, after the cross-over", positive)

@@ -11,9 +11,9 @@ import sys
 import pytest
 from arm_bed.tools import missing
 
-from hnas_backends.arm import binaries, toolchain
+from hnas_backends.arm import binaries
 from hnas_backends.arm.options import ARCHS
-from hnas_backends.layerbench import FLAGS, digest
+from hnas_backends.layerbench.program import FLAGS, digest
 
 MACHINE = {"armv6": (1, 40), "armv7": (1, 40), "aarch64": (2, 183)}
 """ELF: class (1 is 32 bit) and machine."""
@@ -26,11 +26,11 @@ def test_the_prebuilt_program_is_of_these_sources(arch):
     made = binaries.prebuilt(arch)
     assert made is not None
     assert binaries.binary(arch) == made
-    assert made.content[:4] == b"\x7fELF"
-    assert (made.content[4], int.from_bytes(made.content[18:20], "little")) == MACHINE[arch]
-    assert len(made.content) < 120_000
-    assert made.compiler.startswith("zig ")
-    assert binaries.manifest()["binaries"][arch]["flags"] == [*toolchain.ZIG[arch], *FLAGS, *toolchain.STATIC]
+    assert made[:4] == b"\x7fELF"
+    assert (made[4], int.from_bytes(made[18:20], "little")) == MACHINE[arch]
+    assert len(made) < 120_000
+    assert binaries.manifest()["compiler"].startswith("zig ")
+    assert binaries.manifest()["binaries"][arch]["flags"] == [*binaries.ZIG[arch], *FLAGS, *binaries.STATIC]
 
 
 def test_a_damaged_or_outdated_one_is_not_used(tmp_path, monkeypatch):
@@ -53,11 +53,11 @@ def test_a_damaged_or_outdated_one_is_not_used(tmp_path, monkeypatch):
 
 def test_without_a_prebuilt_one_a_compiler_makes_it_once(tmp_path, monkeypatch):
     """The C program was changed and not yet built anew; here the compiler is this machine's own."""
-    from hnas_backends.layerbench import compiler
+    from hnas_backends.layerbench.program import compiler
 
     monkeypatch.setattr(binaries, "prebuilt", lambda arch: None)
     monkeypatch.setenv("HNAS_HOME", str(tmp_path))
-    here = toolchain.Toolchain((compiler().path,), compiler().version)
+    here = binaries.Toolchain((compiler().path,), compiler().version)
     monkeypatch.setattr(binaries, "toolchain", lambda arch: here)
     made = binaries.binary("armv7")
     assert made is not None

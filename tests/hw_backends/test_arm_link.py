@@ -11,7 +11,7 @@ from arm_bed import CuttableProxy
 
 from hnas import DeviceError, Layer
 from hnas_backends.arm import Arm, ArmOptions, backend, ssh
-from hnas_backends.layerbench import Session
+from hnas_backends.layerbench.session import Session
 
 pytestmark = pytest.mark.ssh
 LAYERS = [

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from hnas import DeviceError, UnsteadyError
+from hnas_backends.arm.preflight import Throttling, parse
 from hnas_backends.arm.probe import Probe, choose
-from hnas_backends.arm.throttling import Throttling, parse
 
 
 def seen(machine: str, bits: int, neon: bool = True) -> Probe:

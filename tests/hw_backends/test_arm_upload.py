@@ -7,7 +7,7 @@ import pytest
 from hnas import DeviceError
 from hnas.toolkit.devices import DeviceBook
 from hnas_backends.arm import upload
-from hnas_backends.arm.binaries import Binary, binary
+from hnas_backends.arm.binaries import binary, sha256
 from hnas_backends.arm.ssh import Ssh, Target
 from hnas_backends.arm.upload import FOLDERS, compile_there, install
 
@@ -28,7 +28,7 @@ def connect(name_device):
 
 
 @pytest.fixture(scope="module")
-def program() -> Binary:
+def program() -> bytes:
     found = binary("armv6")
     assert found is not None
     return found
@@ -37,15 +37,15 @@ def program() -> Binary:
 def test_it_is_copied_once_and_a_damaged_copy_is_replaced(pi, connect, program, monkeypatch):
     ssh = connect(pi)
     first = install(ssh, program)
-    assert first.path == f"/pi/.cache/hnas/layerbench-{program.sha256}"
+    assert first.path == f"/pi/.cache/hnas/layerbench-{sha256(program)}"
     held = pi.root / first.path[1:]
-    assert held.read_bytes() == program.content
+    assert held.read_bytes() == program
     before = held.stat().st_ino
     assert install(ssh, program).path == first.path
     assert held.stat().st_ino == before
-    held.write_bytes(program.content[:-1] + b"!")
+    held.write_bytes(program[:-1] + b"!")
     install(ssh, program)
-    assert held.read_bytes() == program.content
+    assert held.read_bytes() == program
     assert len(pi.files()) == 1
 
 
@@ -85,9 +85,9 @@ def test_a_board_without_a_place_is_told_why(options, told, hint, pi, connect, p
 def test_a_copy_that_ends_early_is_thrown_away(pi, connect, program):
     """A link that is cut looks like the end of the file; a part of a program must never be started."""
     ssh = connect(pi)
-    size = str(len(program.content))
-    for content in (program.content[:1000], program.content[:-1] + b"!"):
-        answer = ssh.script(upload._PUT, "~/.cache/hnas", "x", size, program.sha256, stdin=content)
+    size = str(len(program))
+    for content in (program[:1000], program[:-1] + b"!"):
+        answer = ssh.script(upload._PUT, "~/.cache/hnas", "x", size, sha256(program), stdin=content)
         assert answer.status == 43
         assert pi.files() == []
 
@@ -95,7 +95,7 @@ def test_a_copy_that_ends_early_is_thrown_away(pi, connect, program):
 def test_a_program_for_another_processor_is_told(pi, connect):
     """A Zero ends a program for ARMv7 with an illegal instruction."""
     with pytest.raises(DeviceError, match="the program does not run there"):
-        install(connect(pi), Binary(arch="armv7", content=binary("aarch64").content, compiler=""))
+        install(connect(pi), binary("aarch64"))
     assert pi.files() == []
 
 

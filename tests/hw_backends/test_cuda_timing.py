@@ -5,9 +5,11 @@ import time
 import pytest
 import torch
 
-from hnas_backends.cuda.timing import HostStopwatch, TimingPlan, latencies, stopwatch
+from hnas_backends.cuda import CUDAOptions
+from hnas_backends.cuda.bench import Bench
+from hnas_backends.cuda.timing import host_lap, latencies
 
-PLAN = TimingPlan(samples=5, sample_ms=2.0, warmup_ms=5.0)
+PLAN = CUDAOptions(samples=5, sample_ms=2.0, warmup_ms=5.0)
 
 
 class Spinner:
@@ -26,7 +28,7 @@ class Spinner:
 def test_a_sample_is_the_time_of_one_run():
     """Samples are of whole loops, or in another unit."""
     work = Spinner(ms=3.0)
-    samples = latencies(work, HostStopwatch(), PLAN)
+    samples = latencies(work, host_lap, PLAN)
     assert len(samples) == PLAN.samples
     assert min(samples) >= 3.0
     assert min(samples) < 6.0  # a loaded machine takes the processor away, but not every time
@@ -42,7 +44,7 @@ def test_short_work_is_repeated_until_a_sample_is_long_enough():
         x.add(1)
 
     started = time.perf_counter()
-    samples = latencies(work, HostStopwatch(), PLAN)
+    samples = latencies(work, host_lap, PLAN)
     took_ms = 1e3 * (time.perf_counter() - started)
     assert runs > 100 * PLAN.samples
     assert 0 < max(samples) < PLAN.sample_ms / 10
@@ -52,14 +54,14 @@ def test_short_work_is_repeated_until_a_sample_is_long_enough():
 def test_a_slow_first_run_does_not_decide_how_often_the_work_is_repeated():
     """Loading code takes as long as thousands of runs; one run would then be taken for a sample's worth."""
     work = Spinner(ms=0.01, first_ms=50.0)
-    latencies(work, HostStopwatch(), TimingPlan(samples=5, sample_ms=4.0, warmup_ms=0.0))
+    latencies(work, host_lap, CUDAOptions(samples=5, sample_ms=4.0, warmup_ms=0.0))
     assert work.runs > 5 * 10
 
 
 def test_the_warm_up_lasts_as_long_as_asked():
     """Clocks are low at first: the first samples would be too slow."""
     work = Spinner(ms=1.0)
-    latencies(work, HostStopwatch(), TimingPlan(samples=1, sample_ms=1.0, warmup_ms=30.0))
+    latencies(work, host_lap, CUDAOptions(samples=1, sample_ms=1.0, warmup_ms=30.0))
     assert work.runs <= 32
     assert work.ms * work.runs > 10  # interrupted, fewer runs than 30 fill the time
 
@@ -67,23 +69,23 @@ def test_the_warm_up_lasts_as_long_as_asked():
 def test_slow_work_ends_after_a_while_but_not_before_three_samples():
     """A large batch on a slow device would take hours for one layer."""
     work = Spinner(ms=20.0)
-    samples = latencies(work, HostStopwatch(), TimingPlan(samples=50, sample_ms=1.0, warmup_ms=0.0, most_ms=100.0))
+    samples = latencies(work, host_lap, CUDAOptions(samples=50, sample_ms=1.0, warmup_ms=0.0), most_ms=100.0)
     assert 3 <= len(samples) <= 6
-    assert len(latencies(work, HostStopwatch(), TimingPlan(samples=50, sample_ms=1.0, warmup_ms=0.0, most_ms=1.0))) == 3
+    assert len(latencies(work, host_lap, CUDAOptions(samples=50, sample_ms=1.0, warmup_ms=0.0), most_ms=1.0)) == 3
 
 
 def test_what_is_done_between_runs_is_not_timed():
     """Emptying the cache takes many times what a layer takes."""
     work, between = Spinner(ms=1.0), Spinner(ms=20.0)
-    samples = latencies(work, HostStopwatch(), TimingPlan(samples=3, sample_ms=2.0, warmup_ms=0.0), between)
+    samples = latencies(work, host_lap, CUDAOptions(samples=3, sample_ms=2.0, warmup_ms=0.0), between)
     assert between.runs == work.runs
     assert min(samples) < 10.0
 
 
 def test_the_processor_is_timed_by_its_own_clock():
-    assert isinstance(stopwatch(torch.device("cpu")), HostStopwatch)
+    assert Bench(torch.device("cpu"), PLAN)._lap is host_lap
 
 
 @pytest.mark.parametrize("between", [None, lambda: None])
 def test_a_lap_of_several_runs_is_their_sum(between):
-    assert 5 * 2.0 <= HostStopwatch().lap(Spinner(ms=2.0), 5, between) < 60.0
+    assert 5 * 2.0 <= host_lap(Spinner(ms=2.0), 5, between) < 60.0

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hnas import DeviceError, Layer
-from hnas_backends.layerbench import Checksums, Hello, Row, expected, verify
+from hnas_backends.layerbench.lines import Checksums, Hello, Row
+from hnas_backends.layerbench.oracle import expected, verify
 
 LAYER = Layer(op="conv2d", in_shape=(2, 5, 5), out_shape=(3, 5, 5), kernel=3, padding=1, bias=True)
 GOOD = {
@@ -20,7 +21,7 @@ GOOD = {
 
 
 def right_row() -> Row:
-    return attrs.evolve(Row.parse(json.dumps(GOOD)), checksums=expected(LAYER.key))
+    return attrs.evolve(Row.parse(json.dumps(GOOD)), checksums=expected((LAYER,)))
 
 
 def test_a_row_is_read_with_its_units():
@@ -81,7 +82,7 @@ def test_a_tampered_checksum_is_refused_with_both_numbers(name):
     with pytest.raises(DeviceError, match=name) as caught:
         verify(lie, [LAYER])
     assert f"{wrong:.9g}" in str(caught.value)
-    assert f"{getattr(expected(LAYER.key), name):.9g}" in str(caught.value)
+    assert f"{getattr(expected((LAYER,)), name):.9g}" in str(caught.value)
     assert caught.value.exit_code == 6
 
 

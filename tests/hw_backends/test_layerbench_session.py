@@ -10,7 +10,10 @@ import time
 import pytest
 
 from hnas import DeviceError, Layer
-from hnas_backends.layerbench import Hello, RunnerBusy, RunnerDied, RunnerSilent, Session, host_binary, spec, verify
+from hnas_backends.layerbench.lines import Hello, RunnerBusy, spec
+from hnas_backends.layerbench.oracle import verify
+from hnas_backends.layerbench.program import host_binary
+from hnas_backends.layerbench.session import RunnerDied, RunnerSilent, Session
 
 LAYERS = [Layer(op="relu", in_shape=(1, n, n), out_shape=(1, n, n)) for n in range(1, 12)]
 QUICK = ("--samples", "3", "--min-us", "0", "--warm-ms", "0")

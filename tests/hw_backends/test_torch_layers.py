@@ -6,7 +6,8 @@ import torch
 from torch.nn import functional as F
 
 from hnas import DeviceError, Layer, Registry
-from hnas_backends.torch_layers import ACTIVATIONS, OPS, example, module, network
+from hnas_backends.layerbench.lines import OPS
+from hnas_backends.torch_layers import ACTIVATIONS, example, module, network
 
 GRID = (4, 7, 5)
 

@@ -252,7 +252,7 @@ def test_a_compiler_that_fails_is_told_with_its_words(tmp_path):
 def test_a_damaged_program_in_the_cache_is_built_again(tmp_path):
     """A full disk or a power cut leaves half a file behind."""
     code = """
-    from hnas_backends.layerbench.host import host_binary
+    from hnas_backends.layerbench.program import host_binary
     path = host_binary(); print(path)
     """
     first = in_a_process(code, HNAS_HOME=str(tmp_path)).stdout.strip()

@@ -17,7 +17,7 @@ except ImportError as cause:
     pytest.skip(f"hnas[onnx] is not installed: {cause}", allow_module_level=True)
 
 from hnas import Layer
-from hnas_backends.layerbench import OPS
+from hnas_backends.layerbench.lines import OPS
 from hnas_backends.layerbench.oracle import _apply, numbers
 from hnas_backends.x86.onnx_runtime import FREE, Call, with_fused
 

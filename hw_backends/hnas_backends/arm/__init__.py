@@ -5,8 +5,8 @@ one layer a line and answers with its raw samples and with checksums of what it 
 numpy: a board that computes something else is refused. The board needs a Linux kernel, ``sh`` and an SSH server.
 
 `ssh` is the connection and `link_error` why it failed, `host_keys` whom it trusts, `probe` what the board is,
-`binaries` which program fits it and `toolchain` who builds it, `upload` where that is kept there, `preflight` and
-`throttling` whether now is a time to measure. `build` renews the prebuilt programs.
+`binaries` which program fits it and who builds it, `upload` where that is kept there, `preflight` whether now is a
+time to measure. `build` renews the prebuilt programs.
 """
 
 from hnas_backends.arm.backend import Arm

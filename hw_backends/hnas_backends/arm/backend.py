@@ -12,26 +12,17 @@ from hnas import DeviceError, DeviceInfo, HardwareBackend, Layer, Measurement, M
 from hnas.cost import LayerCosts
 from hnas.toolkit.dataflow import connects
 from hnas.toolkit.devices import DeviceBook
-from hnas_backends.arm.binaries import Binary, binary
+from hnas_backends.arm.binaries import binary, sha256
 from hnas_backends.arm.link_error import FINAL, LinkError
 from hnas_backends.arm.options import ArmOptions
-from hnas_backends.arm.preflight import conditions, refuse_busy
+from hnas_backends.arm.preflight import SINCE, VCGENCMD, Throttling, conditions, parse, refuse_busy
 from hnas_backends.arm.probe import choose, probe
 from hnas_backends.arm.ssh import FAILED, Ssh, Target, check_address
-from hnas_backends.arm.throttling import VCGENCMD, Throttling, parse
-from hnas_backends.arm.upload import Installed, compile_there, install
-from hnas_backends.layerbench import (
-    OPS,
-    RunnerBusy,
-    RunnerDied,
-    RunnerSilent,
-    Session,
-    digest,
-    network_spec,
-    verify,
-)
-from hnas_backends.layerbench import spec as line
-from hnas_backends.layerbench.rows import Row
+from hnas_backends.arm.upload import Installed, install
+from hnas_backends.layerbench.lines import OPS, Row, RunnerBusy, network_spec
+from hnas_backends.layerbench.oracle import verify
+from hnas_backends.layerbench.program import digest
+from hnas_backends.layerbench.session import RunnerDied, RunnerSilent, Session
 
 METRICS = (Metric(name="latency", unit="ms", help="one image on one core, by the C program on the device"),)
 WAITS_S = (1, 2, 4, 8, 16)
@@ -70,7 +61,7 @@ class _Board:
     """What is set up once: the connection, the program to use (``None``: compiled there) and where it is."""
 
     ssh: Ssh
-    binary: Binary | None
+    binary: bytes | None
     program: Installed
     throttling: Throttling
     asks_firmware: bool
@@ -98,18 +89,13 @@ class Arm(HardwareBackend):
         found = probe(ssh)
         arch = choose(ssh.target.name, found, o.build)
         made = binary(arch)
-        program = install(ssh, made) if made is not None else compile_there(ssh)
+        program = install(ssh, made)
         hello = program.hello
         if not o.force:
             refuse_busy(ssh.target.name, hello, found.cpus)
         throttled = found.throttled if hello.throttled is None else hello.throttled
-        self._board = _Board(
-            ssh,
-            made,
-            program,
-            Throttling(ssh.target.name, (throttled or 0) & 0xF0000),
-            hello.throttled is None and found.throttled is not None,
-        )
+        watch = Throttling(ssh.target.name, (throttled or 0) & SINCE)
+        self._board = _Board(ssh, made, program, watch, hello.throttled is None and found.throttled is not None)
         return DeviceInfo(
             backend="arm",
             device=hello.model or ssh.target.name,
@@ -123,7 +109,7 @@ class Arm(HardwareBackend):
                 "core": o.cpu,
                 "kernel": hello.kernel,
                 "compiler": hello.compiler,
-                "binary": made.sha256[:16] if made is not None else f"compiled there from {digest()}",
+                "binary": sha256(made)[:16] if made is not None else f"compiled there from {digest()}",
                 "flush_mb": o.flush_mb,
             },
             ops=frozenset(OPS),
@@ -132,17 +118,15 @@ class Arm(HardwareBackend):
         )
 
     def measure(self, layers: Sequence[Layer]) -> Iterator[LayerCosts]:
-        for n, row in enumerate(self._rows([line(layer) for layer in layers])):
-            costs = self._costs(row, [layers[n]])
-            if n == len(layers) - 1:
+        for n, costs in enumerate(self._costs([[layer] for layer in layers]), start=1):
+            if n == len(layers):
                 self._ask_firmware()  # before the last row is given away, since nobody may ask for more
             yield costs
 
     def measure_network(self, layers: Sequence[Layer]) -> LayerCosts | None:
         if not connects(layers):
             return None
-        (row,) = self._rows([network_spec(layers)])
-        costs = self._costs(row, layers)
+        (costs,) = self._costs([layers])
         self._ask_firmware()
         return costs
 
@@ -152,10 +136,11 @@ class Arm(HardwareBackend):
             self._ssh.close()
             self._ssh = self._board = None
 
-    def _costs(self, row: Row, layers: Sequence[Layer]) -> LayerCosts:
-        verify(row, layers)
-        self._ready().throttling.check(row.throttled)
-        return {"latency": Measurement.of(row.samples_ms, "ms")}
+    def _costs(self, networks: Sequence[Sequence[Layer]]) -> Iterator[LayerCosts]:
+        for layers, row in zip(networks, self._rows([network_spec(layers) for layers in networks]), strict=True):
+            verify(row, layers)
+            self._ready().throttling.check(row.throttled)
+            yield {"latency": Measurement.of(row.samples_ms, "ms")}
 
     def _ask_firmware(self) -> None:
         board = self._ready()
@@ -234,8 +219,7 @@ class Arm(HardwareBackend):
     def _install(self) -> None:
         """Find the program on the board again; after a restart it may have to be copied once more."""
         board = self._ready()
-        program = compile_there(board.ssh) if board.binary is None else install(board.ssh, board.binary)
-        self._board = evolve(board, program=program)
+        self._board = evolve(board, program=install(board.ssh, board.binary))
 
     def _ready(self) -> _Board:
         if self._board is None:

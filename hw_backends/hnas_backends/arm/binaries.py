@@ -1,10 +1,18 @@
-"""Which program fits a board: a prebuilt one, else one that is built here and kept in the user's cache."""
+"""Which program fits a board: a prebuilt one, else one that ziglang or a cross gcc on PATH builds here.
+
+What was built here is kept in the user's cache.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import json
+import shutil
+import subprocess
 import sys
+import tempfile
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -12,32 +20,36 @@ from typing import Any
 from attrs import frozen
 
 from hnas import DataError, DeviceError
-from hnas.toolkit.ccompile import cache_key, cached
+from hnas.toolkit.ccompile import CompileError, cache_key, cached, compile_in
 from hnas.toolkit.files import write_bytes
 from hnas.toolkit.home import home
 from hnas_backends.arm.options import Arch
-from hnas_backends.arm.toolchain import GCC, ZIG, Toolchain, build, toolchain
-from hnas_backends.layerbench import CACHE, digest
+from hnas_backends.layerbench.program import CACHE, FLAGS, digest, sources
 
 SCHEMA = 1
 FOLDER = Path(__file__).parent / "binaries"
 """Beside the code, so that an editable install has them too."""
+STATIC = ("-static", "-s")
+ZIG: Mapping[Arch, tuple[str, ...]] = {
+    "armv6": ("-target", "arm-linux-musleabihf", "-mcpu=arm1176jzf_s"),
+    # Not cortex_a7, with which clang avoids fused multiply-add; not cortex_a72, which for 32 bit is ARMv8 only.
+    "armv7": ("-target", "arm-linux-musleabihf", "-mcpu=generic+v7a+vfp4+neon"),
+    "aarch64": ("-target", "aarch64-linux-musl", "-mcpu=cortex_a72"),
+}
+GCC: Mapping[Arch, tuple[str, ...]] = {
+    # Debian's armhf compiler cannot serve the Zero: its libc is ARMv7, and ends there with SIGILL.
+    "armv6": ("arm-linux-gnueabi-gcc", "-marm", "-mcpu=arm1176jzf-s", "-mfpu=vfp", "-mfloat-abi=softfp"),
+    "armv7": ("arm-linux-gnueabihf-gcc", "-mcpu=cortex-a7", "-mfpu=neon-vfpv4"),
+    "aarch64": ("aarch64-linux-gnu-gcc", "-mcpu=cortex-a72"),
+}
 
 
-@frozen(kw_only=True)
-class Binary:
-    """A program for one kind of ARM, and who compiled it."""
-
-    arch: Arch
-    content: bytes
-    compiler: str
-
-    @property
-    def sha256(self) -> str:
-        return hashlib.sha256(self.content).hexdigest()
+def sha256(content: bytes) -> str:
+    """Return the digest that names a program."""
+    return hashlib.sha256(content).hexdigest()
 
 
-def binary(arch: Arch) -> Binary | None:
+def binary(arch: Arch) -> bytes | None:
     """Return the program for ``arch``, or ``None`` where it can only be compiled on the board itself.
 
     In order: the prebuilt one, if it is of these sources; ziglang; a cross gcc on PATH. Raises `DeviceError` where a
@@ -59,32 +71,70 @@ def manifest() -> dict[str, Any]:
     return content if isinstance(content, dict) and content.get("schema") == SCHEMA else {}
 
 
-def prebuilt(arch: Arch) -> Binary | None:
+def prebuilt(arch: Arch) -> bytes | None:
     """Return the prebuilt program, or ``None`` where it is of other sources, damaged or missing."""
     known = manifest()
     if known.get("source") != digest():
         return None
     try:
-        made = Binary(arch=arch, content=(FOLDER / f"layerbench-{arch}").read_bytes(), compiler=known["compiler"])
-        return made if made.sha256 == known["binaries"][arch]["sha256"] else None
+        content = (FOLDER / f"layerbench-{arch}").read_bytes()
+        return content if sha256(content) == known["binaries"][arch]["sha256"] else None
     except (OSError, KeyError):
         return None
 
 
-def _built(arch: Arch, found: Toolchain) -> Binary:
+def _built(arch: Arch, found: Toolchain) -> bytes:
     """Return the program of a compiler here, from the cache if it made it before."""
     key = cache_key(digest(), arch, found.version, " ".join((*ZIG[arch], *GCC[arch])))
     folder = home() / CACHE
     if (known := cached(folder, key)) is not None:
-        return Binary(arch=arch, content=known.read_bytes(), compiler=found.version)
+        return known.read_bytes()
     print(f"hnas: compiling the layer runner for {arch} with {found.version}, once", file=sys.stderr)
     content = build(arch, found)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        write_bytes(folder / f"{key}-{hashlib.sha256(content).hexdigest()[:20]}", content)
+        write_bytes(folder / f"{key}-{sha256(content)[:20]}", content)
     except (OSError, DataError) as cause:
         raise DeviceError(
             f"the layer runner for {arch} cannot be kept in {folder}: {cause}",
             hint="make that folder writable, or set HNAS_HOME to one that is",
         ) from cause
-    return Binary(arch=arch, content=content, compiler=found.version)
+    return content
+
+
+@frozen
+class Toolchain:
+    """A compiler for one kind of ARM: the command, and what it calls itself."""
+
+    command: tuple[str, ...]
+    version: str
+
+
+def toolchain(arch: Arch) -> Toolchain | None:
+    """Return the compiler to use: ziglang, else a cross gcc, else ``None``."""
+    zig = (sys.executable, "-m", "ziglang")
+    if importlib.util.find_spec("ziglang"):
+        return Toolchain((*zig, "cc", *ZIG[arch]), f"zig {_said(*zig, 'version') or 'of unknown version'}")
+    program, *flags = GCC[arch]
+    path = shutil.which(program)
+    return None if path is None else Toolchain((path, *flags), f"{program} {_said(path, '-dumpfullversion')}")
+
+
+def build(arch: Arch, found: Toolchain) -> bytes:
+    """Return the program for ``arch``. The first time with ziglang takes a minute. Raises `DeviceError`."""
+    with tempfile.TemporaryDirectory(prefix="hnas-build-") as folder:
+        try:
+            made = compile_in(Path(folder), [*found.command, *FLAGS, *STATIC], sources(), timeout_s=900)
+        except CompileError as cause:
+            if cause.reason != "failed":
+                raise DeviceError(f"the layer runner for {arch} cannot be compiled: {cause}") from cause
+            raise DeviceError(
+                f"{found.version} cannot compile the layer runner for {arch}: {cause.detail[-400:]}",
+                hint="install another version: pip install --upgrade ziglang",
+            ) from cause
+        return made.read_bytes()
+
+
+@cache
+def _said(*command: str) -> str:
+    return subprocess.run(command, capture_output=True, text=True, timeout=60).stdout.strip()

@@ -3,16 +3,14 @@ with one version of ziglang."""
 
 from __future__ import annotations
 
-import hashlib
 import sys
 from pathlib import Path
 
 from hnas import DeviceError
 from hnas.toolkit.files import write_bytes, write_json
-from hnas_backends.arm.binaries import FOLDER, SCHEMA
+from hnas_backends.arm.binaries import FOLDER, SCHEMA, STATIC, ZIG, build, sha256, toolchain
 from hnas_backends.arm.options import ARCHS
-from hnas_backends.arm.toolchain import STATIC, ZIG, build, toolchain
-from hnas_backends.layerbench import FLAGS, digest
+from hnas_backends.layerbench.program import FLAGS, digest
 
 
 def renew(folder: Path = FOLDER) -> None:
@@ -27,7 +25,7 @@ def renew(folder: Path = FOLDER) -> None:
         compilers.add(found.version)
         write_bytes(folder / f"layerbench-{arch}", content)
         entries[arch] = {
-            "sha256": hashlib.sha256(content).hexdigest(),
+            "sha256": sha256(content),
             "size": len(content),
             "flags": [*ZIG[arch], *FLAGS, *STATIC],
         }

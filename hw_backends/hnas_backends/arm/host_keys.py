@@ -50,7 +50,7 @@ def learn(target: Target) -> HostKey:
             "ControlMaster=no",
             "ControlPath=none",
         ]
-        _, _, said = call([*ssh_argv(target, options), "true"], target.name, timeout_s=3 * CONNECT_S)
+        said = call([*ssh_argv(target, options), "true"], target.name, timeout_s=3 * CONNECT_S).err
         key = _find(kept, target.alias)
     if key is None:
         raise link_error(target.name, target.address, said)
@@ -76,18 +76,16 @@ def kept(target: Target) -> HostKey | None:
     return _find(known_hosts(), target.alias)
 
 
+def _lines(path: Path) -> list[str]:
+    return path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+
+
 def _others(path: Path, alias: str) -> list[str]:
-    if not path.is_file():
-        return []
-    lines = path.read_text(encoding="utf-8").splitlines()
-    return [f"{line}\n" for line in lines if line.split(" ")[0] != alias]
+    return [f"{line}\n" for line in _lines(path) if line.split(" ")[0] != alias]
 
 
 def _find(path: Path, alias: str) -> HostKey | None:
-    if not path.is_file():
-        return None
-    for line in path.read_text(encoding="utf-8").splitlines():
-        words = line.split()
+    for words in map(str.split, _lines(path)):
         if len(words) >= 3 and words[0] == alias:
             key = HostKey(words[1], words[2])
             try:

@@ -1,15 +1,24 @@
-"""Whether now is a time to measure: what was seen of a board beforehand, and what speaks against it."""
+"""Whether now is a time to measure: what is seen of a board, and what speaks against it.
+
+A Raspberry Pi has a word on its own supply and heat: bits that say that it slows down, now or since it was started.
+"""
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
-from hnas import DeviceError
-from hnas_backends.arm.throttling import NOW, SINCE, meaning
-from hnas_backends.layerbench import Hello
+from attrs import define
+
+from hnas import DeviceError, UnsteadyError
+from hnas_backends.layerbench.lines import Hello
 
 MAX_LOAD = 0.5
 """Processes that want to run, for each core, over the last minute."""
+VCGENCMD = "PATH=$PATH:/opt/vc/bin vcgencmd get_throttled 2>/dev/null"
+NOW, SINCE = 0xF, 0xF0000
+"""Bits 0 to 3: in this moment. Bits 16 to 19: at some time since the start."""
+_MEANING = ("under-voltage", "its clock is capped", "it throttles", "it is at its soft temperature limit")
 
 
 def refuse_busy(name: str, hello: Hello, cpus: int) -> None:
@@ -59,3 +68,35 @@ def _warnings(hello: Hello, cpus: int, throttled: int | None) -> list[str]:
     elif throttled is not None and throttled & SINCE:
         found.append(f"since its start it slowed itself down: {meaning(throttled >> 16 & NOW)}")
     return found
+
+
+def parse(text: str) -> int | None:
+    """Return the bits of ``throttled=0x50005``, or ``None`` for something else."""
+    found = re.search(r"throttled=(0x[0-9a-fA-F]+)", text)
+    return int(found[1], 16) if found else None
+
+
+def meaning(bits: int) -> str:
+    """Return bits 0 to 3 in words."""
+    return ", ".join(text for i, text in enumerate(_MEANING) if bits >> i & 1)
+
+
+@define
+class Throttling:
+    """Watches the bits. What was set before measuring began is no news; what is set since voids what was measured."""
+
+    name: str
+    before: int = 0
+
+    def check(self, bits: int | None) -> None:
+        """Raise `UnsteadyError` where the board slows down now, or did since the last look; ``None``: it is mute."""
+        if bits is None:
+            return
+        new = bits & SINCE & ~self.before
+        self.before |= bits & SINCE
+        if bits & NOW or new:
+            kind = "now" if bits & NOW else "a moment ago"
+            raise UnsteadyError(
+                f"{self.name} slowed down {kind}: {meaning(bits & NOW or new >> 16)} (get_throttled 0x{bits:x})",
+                hint="give it a stronger power supply, a heat sink or a rest; what was measured before is kept",
+            )

@@ -9,8 +9,8 @@ from attrs import frozen
 
 from hnas import DeviceError
 from hnas_backends.arm.options import Arch
+from hnas_backends.arm.preflight import VCGENCMD, parse
 from hnas_backends.arm.ssh import Ssh
-from hnas_backends.arm.throttling import VCGENCMD, parse
 
 _PROBE = (
     'echo "machine=$(uname -m)"; '

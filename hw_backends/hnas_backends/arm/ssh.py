@@ -101,12 +101,8 @@ def ssh_argv(target: Target, options: Sequence[str]) -> list[str]:
             "the OpenSSH client `ssh` was not found on PATH", hint="install it: apt install openssh-client"
         )
     argv = [program, "-T"]
-    if target.ssh_config:
-        argv += ["-F", target.ssh_config]
-    if target.port:
-        argv += ["-p", str(target.port)]
-    if target.identity:
-        argv += ["-i", target.identity]
+    for flag, value in (("-F", target.ssh_config), ("-p", target.port), ("-i", target.identity)):
+        argv += [flag, str(value)] if value else []
     for option in (*options, *OPTIONS):  # of two values ssh takes the first
         argv += ["-o", option]
     return [*argv, "--", target.address]
@@ -154,18 +150,18 @@ class Ssh:
 
         Raises `LinkError` where ssh failed, and `DeviceError` where the command took longer than ``timeout_s``.
         """
-        status, out, err = call(self.argv(words), self.target.name, stdin=stdin, timeout_s=timeout_s)
-        if status == FAILED:
-            raise link_error(self.target.name, self.target.address, self._why(err), known=self.target.known)
-        return Answer(status, out, err)
+        answer = call(self.argv(words), self.target.name, stdin=stdin, timeout_s=timeout_s)
+        if answer.status == FAILED:
+            raise link_error(self.target.name, self.target.address, self._why(answer.err), known=self.target.known)
+        return answer
 
     def _why(self, said: str) -> str:
         """Return what ssh has to say of a failure; behind a ProxyJump, one that is to share its connection is mute."""
         if cause_of(said) != "ended":
             return said
         alone = ["ControlMaster=no", "ControlPath=none", *self._options[3:]]
-        status, _, words = call([*ssh_argv(self.target, alone), "true"], self.target.name, timeout_s=3 * CONNECT_S)
-        return words if status == FAILED else said
+        answer = call([*ssh_argv(self.target, alone), "true"], self.target.name, timeout_s=3 * CONNECT_S)
+        return answer.err if answer.status == FAILED else said
 
     def script(self, text: str, *arguments: str, stdin: bytes = b"", timeout_s: float = 60.0) -> Answer:
         """Run a fixed script of ``sh`` with arguments, which are its ``$1`` and so on; as `run` does."""
@@ -188,8 +184,8 @@ class Ssh:
             shutil.rmtree(self._folder, ignore_errors=True)
 
 
-def call(argv: Sequence[str], name: str, *, stdin: bytes = b"", timeout_s: float) -> tuple[int, str, str]:
-    """Run ssh without a terminal, so that it can ask nothing, and return its status, output and words."""
+def call(argv: Sequence[str], name: str, *, stdin: bytes = b"", timeout_s: float) -> Answer:
+    """Run ssh without a terminal, so that it can ask nothing."""
     environment = {**os.environ, "SSH_ASKPASS_REQUIRE": "never", "LC_ALL": "C"}
     # In a file, since the shared connection of some versions goes on holding its standard error.
     with tempfile.TemporaryFile() as words:
@@ -204,4 +200,4 @@ def call(argv: Sequence[str], name: str, *, stdin: bytes = b"", timeout_s: float
                 hint="check that the device is up and not overloaded, then run the command again",
             ) from None
         words.seek(0)
-        return done.returncode, done.stdout.decode(errors="replace"), words.read().decode(errors="replace")
+        return Answer(done.returncode, done.stdout.decode(errors="replace"), words.read().decode(errors="replace"))

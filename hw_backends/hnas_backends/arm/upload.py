@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import io
 import tarfile
+from collections.abc import Sequence
 from typing import Literal
 
 from attrs import frozen
 
 from hnas import DeviceError
-from hnas_backends.arm.binaries import Binary
+from hnas_backends.arm.binaries import sha256
 from hnas_backends.arm.ssh import Answer, Ssh
-from hnas_backends.layerbench import FLAGS, PROTOCOL, SOURCES, Hello, digest, sources
+from hnas_backends.layerbench.lines import Hello
+from hnas_backends.layerbench.program import FLAGS, PROTOCOL, SOURCES, digest, sources
 
 FOLDERS = ("~/.cache/hnas", "/tmp/hnas-", "/var/tmp/hnas-", "/dev/shm/hnas-")
 """Tried in order; the last three get the user's number behind them, and have to be the user's own."""
@@ -64,19 +66,19 @@ class Installed:
         return self.path.rpartition("/")[0] + "/lock"
 
 
-def install(ssh: Ssh, binary: Binary) -> Installed:
-    """Return the program on the board, copied there if it was not. Raises `DeviceError`, with each folder's reason."""
-    name, size = f"layerbench-{binary.sha256}", str(len(binary.content))
-    found = ssh.script(_FIND, name, size, binary.sha256, *FOLDERS)
+def install(ssh: Ssh, binary: bytes | None) -> Installed:
+    """Return the program on the board, copied there if it was not; ``None``: compiled there by its own ``cc``.
+
+    Raises `DeviceError`, with each folder's reason.
+    """
+    if binary is None:
+        return compile_there(ssh)
+    named_by = sha256(binary)
+    named = (f"layerbench-{named_by}", str(len(binary)), named_by)
+    found = ssh.script(_FIND, *named, *FOLDERS)
     if found.status == 0:
         return _installed(ssh, found)
-    failed: dict[str, Reason] = {}
-    for folder in FOLDERS:
-        answer = ssh.script(_PUT, folder, name, size, binary.sha256, stdin=binary.content, timeout_s=300)
-        if answer.status == 0:
-            return _installed(ssh, answer)
-        failed[folder] = _reason(answer)
-    raise _no_folder(ssh.target.name, failed, len(binary.content))
+    return _in_a_folder(ssh, _PUT, named, binary, timeout_s=300)
 
 
 def compile_there(ssh: Ssh) -> Installed:
@@ -87,26 +89,34 @@ def compile_there(ssh: Ssh) -> Installed:
             entry = tarfile.TarInfo(file)
             entry.size = len(content)
             archive.addfile(entry, io.BytesIO(content))
+    return _in_a_folder(ssh, _COMPILE, (f"layerbench-cc-{digest()}", *FLAGS, *SOURCES), packed.getvalue(), 600)
+
+
+def _in_a_folder(ssh: Ssh, script: str, arguments: Sequence[str], content: bytes, timeout_s: float) -> Installed:
+    """Run a script that makes the program of ``content`` in the first folder that can hold and run it."""
+    name = ssh.target.name
     failed: dict[str, Reason] = {}
     for folder in FOLDERS:
-        answer = ssh.script(
-            _COMPILE, folder, f"layerbench-cc-{digest()}", *FLAGS, *SOURCES, stdin=packed.getvalue(), timeout_s=600
-        )
+        answer = ssh.script(script, folder, *arguments, stdin=content, timeout_s=timeout_s)
         if answer.status == 0:
             return _installed(ssh, answer)
         if answer.status == 45:
             raise DeviceError(
-                f"there is no program for {ssh.target.name}: none was built for this version of hnas, and neither "
-                "ziglang, nor a cross compiler here, nor a `cc` there was found",
+                f"there is no program for {name}: none was built for this version of hnas, and neither ziglang, nor a "
+                "cross compiler here, nor a `cc` there was found",
                 hint="pip install 'hnas[arm]' brings a compiler; `apt install gcc` on the device does too",
             )
         if answer.status == 46:
             raise DeviceError(
-                f"`cc` on {ssh.target.name} cannot compile the layer runner: {answer.err.strip()[-400:]}",
+                f"`cc` on {name} cannot compile the layer runner: {answer.err.strip()[-400:]}",
                 hint="pip install 'hnas[arm]' brings a compiler that runs here",
             )
         failed[folder] = _reason(answer)
-    raise _no_folder(ssh.target.name, failed, len(packed.getvalue()))
+    size = -(-len(content) // 1000)
+    told = (f"{folder.removesuffix('/hnas-')} {_WORDS[why][0].format(size=size)}" for folder, why in failed.items())
+    # What is nearest to working is what the user can mend.
+    first = next(reason for reason in _WORDS if reason in failed.values())
+    raise DeviceError(f"{name} has no folder for the layer runner: {'; '.join(told)}", hint=_WORDS[first][1])
 
 
 def _installed(ssh: Ssh, answer: Answer) -> Installed:
@@ -144,13 +154,3 @@ _WORDS: dict[Reason, tuple[str, str]] = {
         "the program is for another processor: name one by --set backend.build=armv6",
     ),
 }
-
-
-def _no_folder(name: str, failed: dict[str, Reason], size: int) -> DeviceError:
-    told = "; ".join(
-        f"{folder.removesuffix('/hnas-')} {_WORDS[reason][0].format(size=-(-size // 1000))}"
-        for folder, reason in failed.items()
-    )
-    # What is nearest to working is what the user can mend.
-    first = next(reason for reason in _WORDS if reason in failed.values())
-    return DeviceError(f"{name} has no folder for the layer runner: {told}", hint=_WORDS[first][1])

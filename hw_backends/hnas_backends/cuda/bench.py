@@ -11,8 +11,9 @@ from torch import Tensor, nn
 
 from hnas import DeviceError, Layer, Measurement
 from hnas_backends.cuda.options import CUDAOptions
-from hnas_backends.cuda.timing import TimingPlan, Work, latencies, stopwatch
+from hnas_backends.cuda.timing import event_lap, host_lap, latencies
 from hnas_backends.torch_layers import example, module, network
+from hnas_backends.x86.timing import Work
 
 GRAPH_RUNS = 20
 """Runs in one graph: starting a graph takes some µs, which must be little against what is in it."""
@@ -27,8 +28,7 @@ class Bench:
 
     def __init__(self, device: torch.device, options: CUDAOptions) -> None:
         self._device, self._options = device, options
-        self._plan = TimingPlan(samples=options.samples, sample_ms=options.sample_ms, warmup_ms=options.warmup_ms)
-        self._stopwatch = stopwatch(device)
+        self._lap = event_lap if device.type == "cuda" else host_lap
         self._flushed: Tensor | None = None
         self.launched: dict[str, str] = {}
         """What could not be recorded in a graph though it was wanted, and why."""
@@ -64,7 +64,7 @@ class Bench:
                 if isinstance(cause, torch.cuda.OutOfMemoryError):
                     raise
                 self.launched[name] = str(cause).partition("\n")[0]
-        return [ms / runs for ms in latencies(work, self._stopwatch, self._plan, between)]
+        return [ms / runs for ms in latencies(work, self._lap, self._options, between)]
 
     @torch.inference_mode()
     def _flush(self) -> None:

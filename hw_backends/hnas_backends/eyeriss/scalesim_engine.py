@@ -11,7 +11,7 @@ Imported only where the simulator is used: it needs scalesim. Its traps, each me
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from importlib.metadata import version
 from typing import Any
@@ -44,13 +44,11 @@ def simulate(layer: Layer, options: EyerissOptions) -> int:
 
     Takes about 2.2 kB of memory and 0.1 ms for each cycle. Raises `DeviceError`.
     """
-
-    def run(sim: Any) -> int:
+    with _quietly(layer):
+        sim = _simulator(layer, options)
         sim.run()
         sim.get_compute_report_items()  # fills in total_cycles, which stands elsewhere in the list in each version
-        return int(sim.total_cycles)
-
-    return _each_group(layer, options, run)
+        return layer.groups * int(sim.total_cycles)
 
 
 def compute_model_cycles(layer: Layer, options: EyerissOptions) -> int:
@@ -58,8 +56,8 @@ def compute_model_cycles(layer: Layer, options: EyerissOptions) -> int:
 
     Independent of the closed form, and hundreds of times faster than `simulate`. Raises `DeviceError`.
     """
-
-    def run(sim: Any) -> int:
+    with _quietly(layer):
+        sim = _simulator(layer, options)
         operands = sim.op_mat_obj
         sim.compute_system.set_params(
             config_obj=sim.config,
@@ -70,18 +68,11 @@ def compute_model_cycles(layer: Layer, options: EyerissOptions) -> int:
         lengths = {len(matrix) for matrix in sim.compute_system.get_demand_matrices()}
         if len(lengths) != 1:
             raise ValueError(f"demand matrices of different lengths: {sorted(lengths)}")
-        return int(lengths.pop()) - 1  # as Total Cycles: the index of the last cycle
-
-    return _each_group(layer, options, run)
-
-
-def _each_group(layer: Layer, options: EyerissOptions, run: Callable[[Any], int]) -> int:
-    """Run one group of a convolution; all of them cost the same, one after another."""
-    with _quietly(layer):
-        return layer.groups * run(_simulator(layer, options))
+        return layer.groups * (int(lengths.pop()) - 1)  # as Total Cycles: the index of the last cycle
 
 
 def _simulator(layer: Layer, options: EyerissOptions) -> Any:
+    """Return the simulator of one group of a convolution: all of them cost the same, one after another."""
     config = scale_config()
     config.set_arr_dims(options.rows, options.cols)
     config.set_buffer_sizes_kb(options.ifmap_sram_kb, options.filter_sram_kb, options.ofmap_sram_kb)

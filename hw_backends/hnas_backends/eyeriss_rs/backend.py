@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, Literal
+
+from attrs import frozen
 
 from hnas import DeviceInfo, HardwareBackend, Layer, Measurement, Metric
 from hnas.cost import LayerCosts, sum_over_layers
+from hnas.settings import one_of, positive, setting
 from hnas_backends.eyeriss_rs import chip
-from hnas_backends.eyeriss_rs.options import EyerissRSOptions
 from hnas_backends.eyeriss_rs.shape import OPS, shape_of
 
 METRICS = (
@@ -18,6 +20,25 @@ METRICS = (
 )
 MODEL = "row-stationary model 1"
 """Counted up whenever a number of the model changes, so that cached rows of an older one are not used."""
+
+
+@frozen(kw_only=True)
+class EyerissRSOptions:
+    """What the chip leaves open: its batch and clocks, and by what a mapping is chosen. Defaults are as measured."""
+
+    batch: int = setting(1, "images processed together; all costs are those of one image", positive)
+    minimise: Literal["energy-delay", "energy", "latency"] = setting(
+        "energy-delay",
+        "by what the mapping of each layer is chosen: energy-delay (their product), energy or latency",
+        one_of("energy-delay", "energy", "latency"),
+    )
+    dram: Literal["exposed", "overlapped"] = setting(
+        "exposed",
+        "exposed: the array waits for DRAM, the chip's total latency; overlapped: its processing latency",
+        one_of("exposed", "overlapped"),
+    )
+    clock_mhz: float = setting(200.0, "clock of the array, MHz", positive)
+    link_mhz: float = setting(60.0, "clock of the 64-bit DRAM link, MHz (dram=exposed only)", positive)
 
 
 class EyerissRS(HardwareBackend):

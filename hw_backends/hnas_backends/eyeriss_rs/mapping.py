@@ -6,9 +6,10 @@ Many mappings are handled at once, as one array for each parameter.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Generic, TypeVar
 
 import numpy as np
-from attrs import asdict, fields, frozen
+from attrs import fields, frozen
 from numpy.typing import NDArray
 
 from hnas_backends.eyeriss_rs import chip
@@ -17,47 +18,38 @@ from hnas_backends.eyeriss_rs.shape import Shape
 Counts = NDArray[np.int64]
 """One number for each mapping, shape (mappings,)."""
 Flags = NDArray[np.bool_]
+Number = TypeVar("Number", int, Counts)
 
 
 @frozen(kw_only=True)
-class Mapping:
-    """How one layer is cut into processing passes.
+class Mapping(Generic[Number]):
+    """How one layer is cut into processing passes; or many ways to do it, each parameter as an array (mappings,).
 
     A pass runs ``p * t`` filters over ``q * r`` channels of ``n`` images and gives ``e`` rows of the ofmap. A PE
     interleaves p filters and q channels; the array holds r x t PE sets of R x e PEs, r of them adding up their psums.
     """
 
-    m: int  # ofmap channels whose psums stay in the buffer
-    n: int  # images of a pass
-    e: int  # ofmap rows of a pass: the width of a PE set
-    p: int  # filters in a PE
-    q: int  # channels in a PE
-    r: int  # PE sets with different channels
-    t: int  # PE sets with different filters
-
-
-@frozen(kw_only=True)
-class Mappings:
-    """Many mappings: each parameter of `Mapping` as an array of shape (mappings,)."""
-
-    m: Counts
-    n: Counts
-    e: Counts
-    p: Counts
-    q: Counts
-    r: Counts
-    t: Counts
+    m: Number  # ofmap channels whose psums stay in the buffer
+    n: Number  # images of a pass
+    e: Number  # ofmap rows of a pass: the width of a PE set
+    p: Number  # filters in a PE
+    q: Number  # channels in a PE
+    r: Number  # PE sets with different channels
+    t: Number  # PE sets with different filters
 
     @classmethod
-    def of(cls, mappings: Sequence[Mapping]) -> Mappings:
-        rows = [asdict(mapping) for mapping in mappings]
-        return cls(**{f.name: np.array([row[f.name] for row in rows], dtype=np.int64) for f in fields(Mapping)})
+    def of(cls, mappings: Sequence[Mapping[int]]) -> Mappings:
+        return Mapping(**{k: np.array([getattr(x, k) for x in mappings], dtype=np.int64) for k in PARAMETERS})
 
-    def __getitem__(self, index: int) -> Mapping:
-        return Mapping(**{f.name: int(getattr(self, f.name)[index]) for f in fields(Mapping)})
+    def __getitem__(self: Mappings, index: int) -> Mapping[int]:
+        return Mapping(**{k: int(getattr(self, k)[index]) for k in PARAMETERS})
 
-    def where(self, kept: Flags) -> Mappings:
-        return Mappings(**{f.name: getattr(self, f.name)[kept] for f in fields(Mapping)})
+    def where(self: Mappings, kept: Flags) -> Mappings:
+        return Mapping(**{k: getattr(self, k)[kept] for k in PARAMETERS})
+
+
+Mappings = Mapping[Counts]
+PARAMETERS = tuple(f.name for f in fields(Mapping))
 
 
 def ceil_div(a: Counts | int, b: Counts | int) -> Counts:
@@ -66,7 +58,7 @@ def ceil_div(a: Counts | int, b: Counts | int) -> Counts:
 
 
 def per_row(shape: Shape, e: Counts) -> Counts:
-    """Return `Shape.ifmap_rows` for each e."""
+    """Return the ifmap rows that ``e`` rows of the ofmap need; a large stride jumps over rows not among them."""
     return np.minimum((e - 1) * shape.U + shape.R, e * shape.R)
 
 

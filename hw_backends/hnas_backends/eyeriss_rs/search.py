@@ -6,7 +6,7 @@ from functools import lru_cache
 from typing import Literal
 
 import numpy as np
-from attrs import frozen
+from attrs import evolve, frozen
 
 from hnas import DeviceError
 from hnas_backends.eyeriss_rs import chip, cost
@@ -30,7 +30,7 @@ Goal = Literal["energy-delay", "energy", "latency"]
 class Best:
     """The best mapping of a group and batch, and its cost."""
 
-    mapping: Mapping
+    mapping: Mapping[int]
     energy: int  # in MACs
     cycles: int  # core clock
 
@@ -107,4 +107,4 @@ def _fill_buffer(shape: Shape, x: Mappings) -> Mappings:
     room = (chip.BANKS - ceil_div(ifmaps, chip.BANK_WORDS)) * chip.BANK_WORDS
     step = x.p * x.t
     times = np.minimum(room // (x.n * step * x.e * shape.F), ceil_div(shape.M, step))
-    return Mappings(m=step * times, n=x.n, e=x.e, p=x.p, q=x.q, r=x.r, t=x.t)
+    return evolve(x, m=step * times)

@@ -52,10 +52,6 @@ class Shape:
         """Multiply-accumulates of the group and batch, with the pieces of large kernels rounded up."""
         return self.psums * self.channels * self.R * self.S
 
-    def ifmap_rows(self, e: int) -> int:
-        """Ifmap rows that ``e`` rows of the ofmap need; rows that a large stride jumps over are not among them."""
-        return min((e - 1) * self.U + self.R, e * self.R)
-
     def stored_rows(self, e: int) -> int:
         """Rows read from DRAM in one sweep over the ifmap by strips of ``e`` ofmap rows, with their overlaps."""
         total = 0

@@ -15,8 +15,7 @@ import numpy as np
 from hnas import DeviceError, Layer
 from hnas.toolkit.activations import ACTIVATIONS
 from hnas.toolkit.dataflow import dataflow
-from hnas_backends.layerbench.rows import Checksums, Row
-from hnas_backends.layerbench.spec import network_spec
+from hnas_backends.layerbench.lines import Checksums, Row
 
 TOLERANCE = 1e-4
 """Relative error of float32 sums in any order stays below 1e-5 here; a wrong pixel or weight gives far more."""
@@ -36,7 +35,7 @@ def numbers(count: int, seed: int) -> Array:
 
 def verify(row: Row, layers: Sequence[Layer]) -> None:
     """Raise `DeviceError` where ``row``, of these layers run as a network, holds the sums of something else."""
-    due, wanted = expected(network_spec(layers)), layers[-1].out_shape
+    due, wanted = expected(tuple(layers)), layers[-1].out_shape
     name = layers[0].key if len(layers) == 1 else f"the network of {len(layers)} layers"
     if row.out_shape != wanted:
         raise DeviceError(f"the device computed {row.out_shape} as the output of {name}; it should be {wanted}")
@@ -55,9 +54,8 @@ def verify(row: Row, layers: Sequence[Layer]) -> None:
 
 
 @lru_cache(maxsize=1 << 14)
-def expected(line: str) -> Checksums:
-    """Return the checksums of a line of `spec`. Cached; the first time takes milliseconds."""
-    layers = [_parse(key) for key in line.split()]
+def expected(layers: tuple[Layer, ...]) -> Checksums:
+    """Return the checksums of layers run as a network. Cached; the first time takes milliseconds."""
     values = [numbers(math.prod(layers[0].in_shape), 1)]
     for n, (layer, (read, *other)) in enumerate(zip(layers, dataflow(layers), strict=True)):
         x = values[read].reshape(layer.in_shape)
@@ -72,20 +70,6 @@ def expected(line: str) -> Checksums:
     )
 
 
-def _parse(key: str) -> Layer:
-    """Read a `Layer.key`."""
-    op, taken, given, rest = key.split("-")
-    for letter in "kspgb":
-        rest = rest.replace(letter, " ")
-    kernel, stride, padding, groups, bias = map(int, rest.split())
-    c, h, w = map(int, taken.split("x"))
-    out_c, out_h, out_w = map(int, given.split("x"))
-    return Layer(
-        op=op, in_shape=(c, h, w), out_shape=(out_c, out_h, out_w),
-        kernel=kernel, stride=stride, padding=padding, groups=groups, bias=bool(bias),
-    )  # fmt: skip
-
-
 def _apply(layer: Layer, x: Array, seed: int) -> Array:
     match layer.op:
         case "conv2d":
@@ -98,7 +82,8 @@ def _apply(layer: Layer, x: Array, seed: int) -> Array:
             channels = layer.out_shape[0]
             return numbers(channels, seed + 7)[:, None, None] * x + numbers(channels, seed + 8)[:, None, None]
         case "max_pool":
-            return _max_pool(layer, x)
+            largest: Array = _windows(layer, x, -np.inf).max(axis=(-1, -2))
+            return largest
         case "avg_pool":
             rows, columns = (cells(*sizes) for sizes in zip(x.shape[1:], layer.out_shape[1:], strict=True))
             pooled = [[x[:, slice(*r), slice(*c)].mean(axis=(1, 2)) for c in columns] for r in rows]
@@ -119,23 +104,18 @@ def _convolution(layer: Layer, x: Array, seed: int) -> Array:
     (channels, height, width), groups, k = layer.out_shape, layer.groups, layer.kernel
     taken = layer.in_shape[0] // groups
     weights = numbers(channels * taken * k * k, seed + 7).reshape(groups, channels // groups, taken * k * k)
-    padding = (layer.padding, layer.padding)
-    padded = np.pad(x, ((0, 0), padding, padding))
-    windows = np.lib.stride_tricks.sliding_window_view(padded, (k, k), axis=(1, 2))
-    windows = windows[:, :: layer.stride, :: layer.stride][:, :height, :width]
-    columns = windows.transpose(0, 3, 4, 1, 2).reshape(groups, taken * k * k, height * width)
+    columns = _windows(layer, x, 0.0).transpose(0, 3, 4, 1, 2).reshape(groups, taken * k * k, height * width)
     given: Array = weights @ columns
     return given.reshape(layer.out_shape) + _bias(layer, seed)[:, None, None]
 
 
-def _max_pool(layer: Layer, x: Array) -> Array:
-    """Take the largest of each window; one that reaches over the edge has fewer pixels."""
+def _windows(layer: Layer, x: Array, beyond: float) -> Array:
+    """Return the window of each output, shape (C, out height, out width, k, k); ``beyond`` is what the edge hides."""
     (_, height, width), k, s, p = layer.out_shape, layer.kernel, layer.stride, layer.padding
     after = [max(0, (n - 1) * s + k - p - size) for n, size in zip((height, width), x.shape[1:], strict=True)]
-    padded = np.pad(x, ((0, 0), (p, after[0]), (p, after[1])), constant_values=-np.inf)
-    windows = np.lib.stride_tricks.sliding_window_view(padded, (k, k), axis=(1, 2))
-    largest: Array = windows[:, ::s, ::s][:, :height, :width].max(axis=(-1, -2))
-    return largest
+    padded = np.pad(x, ((0, 0), (p, after[0]), (p, after[1])), constant_values=beyond)
+    windows: Array = np.lib.stride_tricks.sliding_window_view(padded, (k, k), axis=(1, 2))
+    return windows[:, ::s, ::s][:, :height, :width]
 
 
 def cells(size: int, count: int) -> list[tuple[int, int]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import queue
 import signal
 import subprocess
@@ -11,11 +10,10 @@ import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
 from itertools import islice
-from types import TracebackType
 from typing import IO
 
 from hnas import DeviceError
-from hnas_backends.layerbench.rows import MAX_LINE, Row
+from hnas_backends.layerbench.lines import MAX_LINE, Row
 
 AHEAD = 2
 """Layers sent at most before their rows are back: a program whose link is gone measures no more than these in vain."""
@@ -37,10 +35,6 @@ class RunnerSilent(DeviceError):
     """No row came within the time allowed: the link is frozen, or the device hangs."""
 
 
-class RunnerBusy(DeviceError):
-    """Another client holds the device's lock."""
-
-
 class Session:
     """Run ``argv`` and talk to it; a context manager.
 
@@ -54,7 +48,7 @@ class Session:
         self._next_id = 0
         self._in_flight: deque[str] = deque()
         try:
-            self._process = subprocess.Popen(
+            self._process = process = subprocess.Popen(
                 self.argv,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
@@ -63,25 +57,21 @@ class Session:
             )
         except OSError as cause:
             raise DeviceError(f"the layer runner {self.argv[0]!r} cannot be started: {cause}") from cause
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        assert self._process.stderr is not None
-        self._stdin: IO[bytes] = self._process.stdin
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stderr is not None
+        self._stdin, self._streams = process.stdin, (process.stdout, process.stderr)
         self._lines: queue.Queue[bytes | None] = queue.Queue()
         self._stderr: deque[bytes] = deque(maxlen=20)
-        self._threads = (
-            threading.Thread(target=self._read_rows, args=(self._process.stdout,), daemon=True),
-            threading.Thread(target=self._read_words, args=(self._process.stderr,), daemon=True),
-        )
+        readers = zip((self._read_rows, self._read_words), self._streams, strict=True)
+        self._threads = [threading.Thread(target=read, args=(stream,), daemon=True) for read, stream in readers]
         for thread in self._threads:
             thread.start()
 
     def __enter__(self) -> Session:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     @property
@@ -90,7 +80,7 @@ class Session:
         return self._process.poll() is None
 
     def run(self, specs: Sequence[str]) -> Iterator[Row]:
-        """Yield the row of each line of `spec.spec` or `spec.network_spec`, in order, as soon as it is measured.
+        """Yield the row of each line of `lines.spec` or `lines.network_spec`, in order, as soon as it is measured.
 
         Raises `RunnerDied`, `RunnerSilent`, `RunnerBusy`, and `DeviceError` for a row that is an error or not the one
         that was due. Rows yielded before stay valid. What an abandoned or failed run still had in flight is dropped.
@@ -126,9 +116,8 @@ class Session:
                 break
         for thread in self._threads:
             thread.join(2)
-        for stream in (self._process.stdout, self._process.stderr):
-            if stream is not None:
-                stream.close()
+        for stream in self._streams:
+            stream.close()
 
     def _send(self, spec: str) -> None:
         identity = f"r{self._next_id}"
@@ -150,7 +139,7 @@ class Session:
         if line is None:
             self._lines.put(None)  # for the next call
             raise self._ended()
-        return _unless_busy(line.decode(errors="replace"))
+        return line.decode(errors="replace")
 
     def _ended(self) -> RunnerDied:
         """Make the error of a program that ended; wait a moment for its status and its last words."""
@@ -179,16 +168,3 @@ class Session:
         with contextlib.suppress(OSError, ValueError):
             while line := stream.readline(4096):
                 self._stderr.append(line)
-
-
-def _unless_busy(line: str) -> str:
-    """Return the line; raise `RunnerBusy` where it says that the device's lock is held."""
-    if '"busy"' in line:
-        with contextlib.suppress(ValueError):
-            said = json.loads(line)
-            if isinstance(said, dict) and said.get("error") == "busy":
-                raise RunnerBusy(
-                    f"the device is busy: another profile measures on it (process {said.get('pid')} there)",
-                    hint="wait until it is done, or end it",
-                )
-    return line

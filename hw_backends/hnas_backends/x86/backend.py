@@ -2,19 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Protocol
 
 from hnas import DeviceError, DeviceInfo, HardwareBackend, Layer, Measurement, Metric, Rounds
 from hnas.cost import LayerCosts
 from hnas.toolkit.dataflow import connects
 from hnas_backends.x86 import processor
 from hnas_backends.x86.options import X86Options
-from hnas_backends.x86.runtime import Runtime, make_runtime
-from hnas_backends.x86.timing import Plan
 
 METRICS = (Metric(name="latency", unit="ms", help="one image, one thread, pinned to one core"),)
 OVERHEAD_MS = 12.0
 """Warm-up, and finding out how often a layer fits into a sample: about so long for each layer."""
+
+
+class Runtime(Protocol):
+    """Runs layers and whole networks on one core. All times are in ms, for one image."""
+
+    name: str
+    """With its version: it keys the cost table."""
+    settings: Mapping[str, Any]
+    """Whatever else of the runtime changes a latency."""
+    conditions: Mapping[str, Any]
+    """What was seen of it, for the record."""
+    ops: frozenset[str] | None
+    """The operations that have a row of their own; ``None``: all."""
+
+    def layers(self, layers: Sequence[Layer]) -> Iterator[Sequence[float]]:
+        """Yield the samples of each layer, in order. Raises `DeviceError`."""
+
+    def network(self, layers: Sequence[Layer]) -> Sequence[float]:
+        """Return the samples of a network of layers, end to end. Raises `DeviceError`."""
+
+    def close(self) -> None:
+        """Let go of what is held. May be called twice."""
 
 
 class X86(HardwareBackend):
@@ -58,15 +79,7 @@ class X86(HardwareBackend):
 
     def _ready(self) -> Runtime:
         if self._runtime is None:
-            o = self._options
-            plan = Plan(
-                core=processor.chosen_core(o.device),
-                samples=o.samples,
-                sample_ms=o.sample_ms,
-                limit_ms=o.limit_ms,
-                flush_mb=o.flush_mb,
-            )
-            self._runtime = make_runtime(o, plan)
+            self._runtime = _runtime(self._options, processor.chosen_core(self._options.device))
         return self._runtime
 
     def _refuse_load(self) -> None:
@@ -77,3 +90,23 @@ class X86(HardwareBackend):
                 "here would be measured as well",
                 hint="end what else runs, or wait; backend.max_load=0 measures all the same, and notes the load",
             )
+
+
+def _runtime(options: X86Options, core: int) -> Runtime:
+    """Return the runtime that the options name. Raises `DeviceError` where what it needs is missing."""
+    if options.runtime == "c":
+        from hnas_backends.x86.c_runtime import CRuntime
+
+        return CRuntime(options, core)
+    if options.runtime == "torch":
+        from hnas_backends.x86.torch_runtime import TorchRuntime  # it imports torch
+
+        return TorchRuntime(options, core)
+    try:
+        from hnas_backends.x86.onnx_runtime import OnnxRuntime  # it imports onnx and onnxruntime
+    except ImportError as cause:
+        raise DeviceError(
+            f"backend.runtime=onnxruntime needs onnx and onnxruntime, and they cannot be imported: {cause}",
+            hint="pip install 'hnas[onnx]', or use --set backend.runtime=c or torch",
+        ) from cause
+    return OnnxRuntime(options, core)

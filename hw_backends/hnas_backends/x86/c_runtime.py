@@ -7,21 +7,11 @@ from itertools import islice
 from typing import Any
 
 from hnas import Layer
-from hnas_backends.layerbench import (
-    FLAGS,
-    Row,
-    RunnerDied,
-    RunnerSilent,
-    Session,
-    compiler,
-    digest,
-    expected,
-    host_binary,
-    network_spec,
-    spec,
-    verify,
-)
-from hnas_backends.x86.timing import Plan
+from hnas_backends.layerbench.lines import network_spec
+from hnas_backends.layerbench.oracle import expected, verify
+from hnas_backends.layerbench.program import FLAGS, compiler, digest, host_binary
+from hnas_backends.layerbench.session import RunnerDied, RunnerSilent, Session
+from hnas_backends.x86.options import X86Options
 
 BLOCK = 25
 """Layers whose results numpy computes ahead. Not while others are measured: it takes cores and memory bandwidth."""
@@ -32,11 +22,10 @@ class CRuntime:
 
     ops: frozenset[str] | None = None
 
-    def __init__(self, plan: Plan) -> None:
-        self._plan = plan
+    def __init__(self, options: X86Options, core: int) -> None:
+        self._options, self._core = options, core
         self._binary = host_binary()
         self._session: Session | None = None
-        self._verified: set[str] = set()
         self.name = f"c {digest()}"
         self.settings: Mapping[str, Any] = {"compiler": compiler().version, "flags": list(FLAGS)}
         self.conditions: Mapping[str, Any] = {}
@@ -45,15 +34,12 @@ class CRuntime:
         """Yield the samples of each layer. Raises `DeviceError`, also where a result is not numpy's."""
         waiting = iter(layers)
         while block := list(islice(waiting, BLOCK)):
-            for layer, row in zip(block, self._rows([spec(la) for la in block]), strict=True):
-                self._verify(row, [layer])
-                yield row.samples_ms
+            yield from self._run([[layer] for layer in block])
 
     def network(self, layers: Sequence[Layer]) -> Sequence[float]:
         """Return the samples of a network. Raises `DeviceError`, also where its result is not numpy's."""
-        (row,) = self._rows([network_spec(layers)])
-        self._verify(row, layers)
-        return row.samples_ms
+        (samples,) = self._run([layers])
+        return samples
 
     def close(self) -> None:
         """End the program."""
@@ -61,31 +47,27 @@ class CRuntime:
             self._session.close()
             self._session = None
 
-    def _rows(self, specs: Sequence[str]) -> Iterator[Row]:
-        for text in specs:
-            if text not in self._verified:
-                expected(text)
+    def _run(self, networks: Sequence[Sequence[Layer]]) -> Iterator[Sequence[float]]:
+        specs = [network_spec(layers) for layers in networks]
+        for layers in networks:
+            expected(tuple(layers))
         if self._session is None:
             self._session = Session(self._command())
         try:
-            yield from self._session.run(specs)
+            for layers, row in zip(networks, self._session.run(specs), strict=True):
+                verify(row, layers)
+                yield row.samples_ms
         except (RunnerDied, RunnerSilent):
             self.close()  # so that another try starts another one
             raise
 
-    def _verify(self, row: Row, layers: Sequence[Layer]) -> None:
-        text = network_spec(layers)
-        if text not in self._verified:
-            verify(row, layers)
-            self._verified.add(text)
-
     def _command(self) -> list[str]:
-        plan = self._plan
+        o = self._options
         options = {
-            "--cpu": plan.core,
-            "--samples": plan.samples,
-            "--min-us": plan.sample_ms * 1e3,
-            "--max-ms": plan.limit_ms,
-            "--flush": plan.flush_mb,
+            "--cpu": self._core,
+            "--samples": o.samples,
+            "--min-us": o.sample_ms * 1e3,
+            "--max-ms": o.limit_ms,
+            "--flush": o.flush_mb,
         }
         return [str(self._binary), *(text for name, value in options.items() for text in (name, str(value)))]

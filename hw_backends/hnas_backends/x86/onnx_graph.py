@@ -13,22 +13,19 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from hnas import DeviceError, Layer
-from hnas.errors import close_matches
+from hnas import Layer
 from hnas.toolkit.activations import ACTIVATIONS
 from hnas.toolkit.dataflow import dataflow
+from hnas_backends.layerbench.lines import unknown_op
 from hnas_backends.layerbench.oracle import cells, numbers
 
 OPSET = 17
-OPS = ("conv2d", "linear", "norm", "max_pool", "avg_pool", "add", *ACTIVATIONS)
 
 
 def graph(layers: Sequence[Layer]) -> bytes:
-    """Return a network of layers as an ONNX model: ``x`` (1, C, H, W) to ``y``.
+    """Return a network of layers as an ONNX model: ``x`` (1, C, H, W) to ``y``. `hnas.toolkit.dataflow` connects them.
 
-    They are connected as `hnas.toolkit.dataflow` says.
-
-    Raises `DeviceError` for an operation that is not known, and where the layers make no network.
+    Raises `DeviceError` for an operation that is not known, and if the layers make no network.
     """
     made = _Graph()
     for n, (layer, read) in enumerate(zip(layers, dataflow(layers), strict=True)):
@@ -59,18 +56,11 @@ class _Graph:
 
     def add(self, layer: Layer, seed: int, read: tuple[int, ...]) -> None:
         """Append one layer that reads the results of those numbers."""
-        self._taken = self._values[read[0]]
-        if len(read) == 2:
-            self.nodes.append(helper.make_node("Add", [self._taken, self._values[read[1]]], [self._next()]))
-        else:
-            self._append(layer, seed)
-        self._values.append(self.nodes[-1].output[0])
-
-    def _append(self, layer: Layer, seed: int) -> None:
-        channels = layer.out_shape[0]
+        self._taken, *other = (self._values[v] for v in read)
+        channels, k, p = layer.out_shape[0], layer.kernel, layer.padding
         match layer.op:
             case "conv2d":
-                taken, k, p = layer.in_shape[0] // layer.groups, layer.kernel, layer.padding
+                taken = layer.in_shape[0] // layer.groups
                 kernels = numbers(channels * taken * k * k, seed + 7).reshape(channels, taken, k, k)
                 self._node(
                     "Conv", kernels, *self._bias(layer, seed),
@@ -85,26 +75,23 @@ class _Graph:
                 scale, shift = numbers(channels, seed + 7), numbers(channels, seed + 8)
                 self._node("BatchNormalization", scale, shift, np.zeros(channels), np.ones(channels), epsilon=0.0)
             case "max_pool":
-                self._max_pool(layer)
+                down = tuple((n + 2 * p - k) // layer.stride + 1 for n in layer.in_shape[1:])
+                self._node(
+                    "MaxPool", kernel_shape=[k, k], strides=[layer.stride] * 2, pads=[p] * 4,
+                    ceil_mode=int(down != layer.out_shape[1:]),
+                )  # fmt: skip
             case "avg_pool":
                 self._avg_pool(layer)
+            case "add" if other:
+                self._node("Add", *other)
             case "add":
                 self._node("Add", numbers(math.prod(layer.in_shape), seed + 7).reshape(1, *layer.in_shape))
             case op if op in ACTIVATIONS:
                 known = ACTIVATIONS[op]
                 self._node(known.operator, *map(np.array, known.inputs), **known.attributes)
-            case op:
-                raise DeviceError(
-                    f"the operation {op!r} ({layer.key}) is unknown to the onnxruntime runtime."
-                    f"{close_matches(op, OPS)} Known: {', '.join(OPS)}"
-                )
-
-    def _max_pool(self, layer: Layer) -> None:
-        k, s, p = layer.kernel, layer.stride, layer.padding
-        down = tuple((n + 2 * p - k) // s + 1 for n in layer.in_shape[1:])
-        self._node(
-            "MaxPool", kernel_shape=[k, k], strides=[s, s], pads=[p] * 4, ceil_mode=int(down != layer.out_shape[1:])
-        )
+            case _:
+                raise unknown_op(layer, "onnxruntime runtime")
+        self._values.append(self._taken)
 
     def _avg_pool(self, layer: Layer) -> None:
         """Adaptive: as one of ONNX's poolings where cells are of one size, else as two products with a matrix."""
@@ -122,18 +109,18 @@ class _Graph:
         return [numbers(layer.out_shape[0], seed + 8)] if layer.bias else []
 
     def _node(
-        self, kind: str, *constants: np.ndarray[Any, Any], constant_first: bool = False, **attributes: Any
+        self, kind: str, *others: str | np.ndarray[Any, Any], constant_first: bool = False, **attributes: Any
     ) -> None:
-        names = []
-        for constant in constants:
-            names.append(f"c{len(self.constants)}")
-            self.constants.append(numpy_helper.from_array(constant.astype(np.float32), names[-1]))
+        """Append a node that reads what was taken last, and others: results by name, or constants."""
+        names = [other if isinstance(other, str) else self._constant(other) for other in others]
         inputs = [*names, self._taken] if constant_first else [self._taken, *names]
-        self._taken = self._next()
+        self._taken = f"v{len(self.nodes) + 1}"
         self.nodes.append(helper.make_node(kind, inputs, [self._taken], **attributes))
 
-    def _next(self) -> str:
-        return f"v{len(self.nodes) + 1}"
+    def _constant(self, value: np.ndarray[Any, Any]) -> str:
+        name = f"c{len(self.constants)}"
+        self.constants.append(numpy_helper.from_array(value.astype(np.float32), name))
+        return name
 
 
 def _means(size: int, count: int) -> np.ndarray[Any, Any]:

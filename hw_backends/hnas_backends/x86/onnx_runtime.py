@@ -2,15 +2,12 @@
 
 onnxruntime fuses: a normalisation is folded into the convolution before it, and a convolution does most activations as
 it writes its result. So a convolution's row is that of a convolution **with its normalisation and a relu**. ``norm`` is
-free, and so are activations that `hnas.toolkit.activations` marks as free. The others compute an exponential, fused or
-not: each has a row, measured alone. That is right for networks whose norms and activations follow convolutions, as
-VGG9's do; one after an addition is not fused, and missing from a sum.
+free, and so are activations that `hnas.toolkit.activations` marks as free; the others each have a row. ``docs/x86.md``
+says for which networks that is right.
 
 A call takes some microseconds before the first node runs. They are measured with an empty graph and taken off layers
-and networks alike: a latency is the time within the graph. The record has them as ``call_overhead_ms``.
-
-Optimisations are those of level ``extended``. The next level also changes the layout of maps (NCHWc) between
-neighbouring layers, which no sum over layers can follow.
+and networks alike: a latency is the time within the graph. Optimisations are those of level ``extended``: the next one
+also changes the layout of maps (NCHWc) between neighbouring layers, which no sum over layers can follow.
 """
 
 from __future__ import annotations
@@ -25,9 +22,11 @@ import onnxruntime as ort
 
 from hnas import DeviceError, Layer
 from hnas.toolkit.activations import ACTIVATIONS
+from hnas_backends.layerbench.lines import OPS
 from hnas_backends.layerbench.oracle import numbers
-from hnas_backends.x86.onnx_graph import OPS, graph
-from hnas_backends.x86.timing import Plan, Sampler
+from hnas_backends.x86.onnx_graph import graph
+from hnas_backends.x86.options import X86Options
+from hnas_backends.x86.timing import Sampler
 
 FREE = frozenset({"norm", *(name for name, known in ACTIVATIONS.items() if known.free)})
 EMPTY_NODES = (1, 33)
@@ -39,8 +38,8 @@ class OnnxRuntime:
 
     ops: frozenset[str] | None = frozenset(OPS) - FREE
 
-    def __init__(self, plan: Plan) -> None:
-        self._sampler = Sampler(plan)
+    def __init__(self, options: X86Options, core: int) -> None:
+        self._sampler = Sampler(options, core)
         self.name = f"onnxruntime {ort.__version__}"
         self.settings: Mapping[str, Any] = {"level": "extended", "conv2d": "with norm and relu"}
         self.conditions: Mapping[str, Any] = {"call_overhead_ms": round(self._call_overhead(), 6)}

@@ -27,16 +27,9 @@ def model() -> str:
     return _cpuinfo("model name") or platform.processor() or platform.machine()
 
 
-def allowed_cores() -> list[int]:
-    """Return the cores that this process may use, in order."""
-    if hasattr(os, "sched_getaffinity"):
-        return sorted(os.sched_getaffinity(0))
-    return list(range(os.cpu_count() or 1))
-
-
 def chosen_core(device: str) -> int:
     """Return the core that the option names, or the last one. Raises `DeviceError` where it may not be used."""
-    allowed = allowed_cores()
+    allowed = sorted(os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1))
     if not device:
         return allowed[-1]
     if int(device) not in allowed:
@@ -59,10 +52,10 @@ def load_per_core() -> float | None:
 def conditions(core: int) -> dict[str, Any]:
     """Return the state of the processor as JSON; ``None`` is what cannot be read here."""
     frequency = Path(f"/sys/devices/system/cpu/cpu{core}/cpufreq")
-    khz, mhz = _line(frequency / "scaling_cur_freq"), _cpuinfo("cpu MHz", core)
+    khz, mhz = _text(frequency / "scaling_cur_freq"), _cpuinfo("cpu MHz", core)
     load = load_per_core()
     return {
-        "governor": _line(frequency / "scaling_governor"),
+        "governor": _text(frequency / "scaling_governor"),
         "mhz": int(khz) / 1e3 if khz else float(mhz) if mhz else None,
         "load_per_core": None if load is None else round(load, 2),
         "cores": os.cpu_count(),
@@ -72,19 +65,15 @@ def conditions(core: int) -> dict[str, Any]:
 
 def _cpuinfo(name: str, core: int = 0) -> str | None:
     """Return a field of one processor in /proc/cpuinfo."""
-    try:
-        text = Path("/proc/cpuinfo").read_text(errors="replace")
-    except OSError:
-        return None
-    for block in text.split("\n\n"):
+    for block in (_text(Path("/proc/cpuinfo")) or "").split("\n\n"):
         fields = {k.strip(): v.strip() for k, _, v in (line.partition(":") for line in block.splitlines())}
         if fields.get("processor") == str(core):
             return fields.get(name)
     return None
 
 
-def _line(path: Path) -> str | None:
+def _text(path: Path) -> str | None:
     try:
-        return path.read_text().strip() or None
+        return path.read_text(errors="replace").strip() or None
     except OSError:
         return None

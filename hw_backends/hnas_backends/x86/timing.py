@@ -8,9 +8,12 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from attrs import define, field, frozen
+from attrs import define, field
+
+from hnas_backends.x86.options import X86Options
 
 Work = Callable[[], object]
+"""Something that is done again and again."""
 FEWEST_SAMPLES = 3
 WARM_RUNS = 3
 WARM_NS, FIRST_WARM_NS = 5_000_000, 500_000_000
@@ -18,36 +21,26 @@ PAUSE_NS = 1_000_000_000
 """After a pause so long the clock may have gone down: the next work is warmed up as the first one."""
 
 
-@frozen(kw_only=True)
-class Plan:
-    """How often, and how long; `X86Options` has the same names."""
-
-    core: int
-    samples: int
-    sample_ms: float
-    limit_ms: float
-    flush_mb: int
-
-
 @define
 class Sampler:
-    """Takes samples, and remembers when it last did."""
+    """Takes samples on a core, and remembers when it last did."""
 
-    plan: Plan
+    options: X86Options
+    core: int
     _last_ns: int | None = None
     _flushed: bytearray = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._flushed = bytearray(self.plan.flush_mb << 20)
+        self._flushed = bytearray(self.options.flush_mb << 20)
 
     def samples(self, work: Work, between: Work | None = None) -> list[float]:
-        """Return the time of one run in each sample, ms: warmed up, on the plan's core, the garbage collector off.
+        """Return the time of one run in each sample, ms: warmed up, on the core, the garbage collector off.
 
         Runs follow each other at once, or each follows a call of ``between``, whose time does not count. The calling
         thread's affinity is as before when this returns.
         """
         paused = self._last_ns is None or time.monotonic_ns() - self._last_ns > PAUSE_NS
-        with pinned(self.plan.core), _no_collector():
+        with pinned(self.core), _no_collector():
             try:
                 self._warm_up(work, between, FIRST_WARM_NS if paused else WARM_NS)
                 return self._take(work, between, self._inner_runs(work, between))
@@ -57,29 +50,29 @@ class Sampler:
     def _warm_up(self, work: Work, between: Work | None, least_ns: int) -> None:
         started, runs = time.perf_counter_ns(), 0
         while runs < WARM_RUNS or time.perf_counter_ns() - started < least_ns:
-            _run(work, between, 1)
+            run(work, between, 1)
             runs += 1
 
     def _inner_runs(self, work: Work, between: Work | None) -> int:
         """Return how many runs last as long as a sample has to."""
-        if self.plan.flush_mb:
+        if self.options.flush_mb:
             return 1
-        inner, least_ns = 1, self.plan.sample_ms * 1e6
-        while (taken := _run(work, between, inner)[1]) < least_ns:
+        inner, least_ns = 1, self.options.sample_ms * 1e6
+        while (taken := run(work, between, inner)[1]) < least_ns:
             inner = int(inner * min(10.0, 1.1 * least_ns / max(taken, 1))) + 1
         return inner
 
     def _take(self, work: Work, between: Work | None, inner: int) -> list[float]:
         taken: list[float] = []
-        end_ns = time.perf_counter_ns() + self.plan.limit_ms * 1e6
-        while len(taken) < self.plan.samples and (len(taken) < FEWEST_SAMPLES or time.perf_counter_ns() < end_ns):
+        end_ns = time.perf_counter_ns() + self.options.limit_ms * 1e6
+        while len(taken) < self.options.samples and (len(taken) < FEWEST_SAMPLES or time.perf_counter_ns() < end_ns):
             if self._flushed:
                 self._flushed[:] = bytes(len(self._flushed))
-            taken.append(_run(work, between, inner)[0] / inner / 1e6)
+            taken.append(run(work, between, inner)[0] / inner / 1e6)
         return taken
 
 
-def _run(work: Work, between: Work | None, inner: int) -> tuple[int, int]:
+def run(work: Work, between: Work | None, inner: int) -> tuple[int, int]:
     """Run ``work`` so often; return how long that took, and how long with what was done between, ns."""
     begun = time.perf_counter_ns()
     if between is None:

@@ -12,7 +12,8 @@ from torch import nn
 
 from hnas import Layer
 from hnas_backends.torch_layers import example, module, network
-from hnas_backends.x86.timing import Plan, Sampler, Work
+from hnas_backends.x86.options import X86Options
+from hnas_backends.x86.timing import Sampler, Work
 
 MAP, VECTOR = (8, 8, 8), (8, 1, 1)
 COMPANY = (
@@ -31,8 +32,8 @@ class TorchRuntime:
 
     ops: frozenset[str] | None = None
 
-    def __init__(self, plan: Plan) -> None:
-        self._sampler = Sampler(plan)
+    def __init__(self, options: X86Options, core: int) -> None:
+        self._sampler = Sampler(options, core)
         self.name = f"torch {torch.__version__}"
         self.settings: Mapping[str, Any] = {
             "cpu_capability": torch.backends.cpu.get_cpu_capability(),

@@ -1,17 +1,72 @@
-"""The lines that the C program writes: rows, errors, and what it says of the device."""
+"""The lines of the C program: those that it reads, and the rows, errors and words on the device that it writes.
+
+It reads an ID, then the keys of one layer or of those of a network. A `Layer.key` says everything there is to run, so
+it is the program's input as well as the table's row.
+"""
 
 from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
-from attrs import field, frozen
+from attrs import frozen
 
-from hnas import DeviceError
+from hnas import DeviceError, Layer
+from hnas.errors import close_matches
+from hnas.toolkit.activations import ACTIVATIONS
+from hnas.toolkit.dataflow import dataflow
 
+OPS = ("conv2d", "linear", "norm", "max_pool", "avg_pool", "add", *ACTIVATIONS)
 MAX_LINE = 1 << 20
 """Characters of the longest line worth reading: a row of 1,000 samples has some 20,000."""
+
+
+class RunnerBusy(DeviceError):
+    """Another client holds the device's lock."""
+
+
+def spec(layer: Layer) -> str:
+    """Return what stands after the ID for a single layer.
+
+    Raises `DeviceError` for an operation that the program does not know.
+    """
+    if layer.op not in OPS:
+        raise unknown_op(
+            layer, "layer runner", "backend.runtime=torch or a backend of your own can measure other operations"
+        )
+    if layer.op == "avg_pool" and not _is_adaptive(layer):
+        raise DeviceError(
+            f"the layer runner cannot run {layer.key}: it knows the adaptive average pooling to a size only",
+            hint="leave kernel and stride at 1; the shapes say what is pooled",
+        )
+    return layer.key
+
+
+def unknown_op(layer: Layer, runtime: str, hint: str | None = None) -> DeviceError:
+    """Make the error for an operation that is not among `OPS`."""
+    return DeviceError(
+        f"the operation {layer.op!r} ({layer.key}) is unknown to the {runtime}.{close_matches(layer.op, OPS)} "
+        f"Known: {', '.join(OPS)}",
+        hint=hint,
+    )
+
+
+def _is_adaptive(layer: Layer) -> bool:
+    """Tell whether a pooling is one, or the same as one: windows side by side that fill the map."""
+    sizes = tuple(layer.kernel * n for n in layer.out_shape[1:])
+    return layer.kernel == 1 or (layer.kernel == layer.stride and not layer.padding and sizes == layer.in_shape[1:])
+
+
+def network_spec(layers: Sequence[Layer]) -> str:
+    """Return what stands after the ID for a whole network, connected as `hnas.toolkit.dataflow` says.
+
+    Raises `DeviceError` where the layers make no network.
+    """
+    dataflow(layers)
+    return " ".join(spec(layer) for layer in layers)
 
 
 @frozen(kw_only=True)
@@ -54,12 +109,16 @@ class Row:
     def parse(cls, line: str) -> Row:
         """Read one line of output.
 
-        Raises `DeviceError` for an error that the program reports, and for a line that is no row.
+        Raises `RunnerBusy`, `DeviceError` for another error that the program reports, and for a line that is no row.
         """
-        data = _object(line)
-        if "error" in data:
-            raise DeviceError(f"the layer runner refused {data.get('id', 'to start')}: {str(data['error'])[:500]}")
-        try:
+        with _reading(line) as data:
+            if data.get("error") == "busy":
+                raise RunnerBusy(
+                    f"the device is busy: another profile measures on it (process {data.get('pid')} there)",
+                    hint="wait until it is done, or end it",
+                )
+            if "error" in data:
+                raise DeviceError(f"the layer runner refused {data.get('id', 'to start')}: {str(data['error'])[:500]}")
             ns = tuple(_whole(n, least=1) for n in data["ns"])
             out = tuple(_whole(n, least=1) for n in data["out"])
             if len(out) != 3 or not ns:
@@ -77,8 +136,6 @@ class Row:
                 preemptions=_whole(data["nivcsw"]),
                 page_faults=_whole(data["majflt"]),
             )
-        except (KeyError, TypeError, ValueError) as cause:
-            raise _garbage(line, f"{type(cause).__name__}: {cause}") from cause
 
 
 @frozen(kw_only=True)
@@ -86,10 +143,8 @@ class Hello:
     """What `--hello` tells of the program and of the device that it runs on. ``None`` or empty: not readable there."""
 
     protocol: int
-    built_for: str
     kernel: str  # the micro-kernel: "8x8 neon"
     compiler: str
-    machine: str
     system: str
     model: str
     cpu_part: str
@@ -104,47 +159,33 @@ class Hello:
     load: float | None
     clock_step_ns: int
     word_bits: int
-    raw: dict[str, Any] = field(factory=dict, eq=False, repr=False)
 
     @classmethod
     def parse(cls, line: str) -> Hello:
         """Read the line that ``--hello`` writes. Raises `DeviceError` where it is something else."""
-        data = _object(line)
-        try:
-            return cls(
-                protocol=_whole(data["protocol"]),
-                built_for=str(data["built_for"]),
-                kernel=str(data["kernel"]),
-                compiler=str(data["compiler"]),
-                machine=str(data["machine"]),
-                system=str(data["system"]),
-                model=str(data["model"]),
-                cpu_part=str(data["cpu_part"]),
-                governor=str(data["governor"]),
-                cpus=_whole(data["cpus"]),
-                cpu=_whole(data["cpu"]),
-                ram_kb=_whole(data["ram_kb"]),
-                clock_step_ns=_whole(data["clock_step_ns"]),
-                word_bits=_whole(data["word_bits"]),
-                khz=_readable(data["khz"]),
-                khz_max=_readable(data["khz_max"]),
-                throttled=_readable(data["throttled"]),
-                temp_c=_celsius(data["temp_mc"]),
-                load=None if data["load"] is None else _finite(data["load"]),
-                raw=data,
-            )
-        except (KeyError, TypeError, ValueError) as cause:
-            raise _garbage(line, f"{type(cause).__name__}: {cause}") from cause
+        texts = ("kernel", "compiler", "system", "model", "cpu_part", "governor")
+        counts = ("protocol", "cpus", "cpu", "ram_kb", "clock_step_ns", "word_bits")
+        with _reading(line) as data:
+            read: dict[str, Any] = {name: str(data[name]) for name in texts}
+            read |= {name: _whole(data[name]) for name in counts}
+            read |= {name: _readable(data[name]) for name in ("khz", "khz_max", "throttled")}
+            load = None if data["load"] is None else _finite(data["load"])
+            return cls(temp_c=_celsius(data["temp_mc"]), load=load, **read)
 
 
-def _object(line: str) -> dict[str, Any]:
+@contextmanager
+def _reading(line: str) -> Iterator[dict[str, Any]]:
+    """Give the object of a line. Turn what is wrong with the line, or with a field that is read then, into an error."""
     try:
         data = json.loads(line[:MAX_LINE])
     except (ValueError, RecursionError) as cause:
         raise _garbage(line, "no JSON") from cause
     if not isinstance(data, dict):
         raise _garbage(line, "no JSON object")
-    return data
+    try:
+        yield data
+    except (KeyError, TypeError, ValueError) as cause:
+        raise _garbage(line, f"{type(cause).__name__}: {cause}") from cause
 
 
 def _garbage(line: str, why: str) -> DeviceError:

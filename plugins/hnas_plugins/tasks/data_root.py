@@ -6,7 +6,15 @@ import os
 from pathlib import Path
 
 from hnas.errors import DataError
+from hnas.task_source import Split
 from hnas.toolkit.home import home
+
+SPLIT_NAMES: dict[Split, tuple[str, ...]] = {
+    "train": ("train",),
+    "validation": ("val", "validation"),
+    "test": ("test",),
+}
+"""What folders and files of a split are called, the usual name first."""
 
 
 def data_root(given: str, name: str) -> Path:

@@ -11,18 +11,14 @@ from attrs import field, frozen, mutable
 
 from hnas.errors import DataError, first_few
 from hnas.task_source import SPLITS, Split
+from hnas_plugins.tasks.data_root import SPLIT_NAMES
 from hnas_plugins.tasks.folder.splits import FEWEST
-from hnas_plugins.tasks.images.decoding import SUFFIXES
+from hnas_plugins.tasks.images.decoding import is_picture
 
 HINT = (
     "expected is a sub-folder for each class with its pictures directly in it, such as DIR/cat/1.jpg; "
     "or DIR/train, DIR/val and DIR/test, each with such sub-folders"
 )
-_SPLIT_FOLDERS: dict[Split, tuple[str, ...]] = {
-    "train": ("train",),
-    "validation": ("val", "validation"),
-    "test": ("test",),
-}
 
 
 @frozen(kw_only=True)
@@ -114,7 +110,7 @@ def _take_inventory(root: Path) -> Inventory:
 
 def _split_folders(root: Path) -> dict[Split, Path]:
     """Return the folder of each split, or nothing where ``root`` holds classes; a class may be called train, too."""
-    there = {s: [root / n for n in names if (root / n).is_dir()] for s, names in _SPLIT_FOLDERS.items()}
+    there = {s: [root / n for n in names if (root / n).is_dir()] for s, names in SPLIT_NAMES.items()}
     present = {split: paths[0] for split, paths in there.items() if paths}
     if len(there["validation"]) > 1:
         raise _refuse(f"{root} has both val and validation")
@@ -122,8 +118,8 @@ def _split_folders(root: Path) -> dict[Split, Path]:
         return present
     for path in present.values():
         with os.scandir(path) as entries:
-            if any(e.is_dir() for e in entries) and not any(_is_picture(p.name) for p in path.iterdir()):
-                missing = [_SPLIT_FOLDERS[s][0] for s in SPLITS if s not in present]
+            if any(e.is_dir() for e in entries) and not any(is_picture(p.name) for p in path.iterdir()):
+                missing = [SPLIT_NAMES[s][0] for s in SPLITS if s not in present]
                 has = " and ".join(p.name for p in present.values())
                 raise _refuse(f"{root} has {has} with sub-folders, but no {' and no '.join(missing)}")
     return {}
@@ -161,7 +157,7 @@ def _files(path: Path) -> tuple[list[tuple[str, int, int]], int, int]:
             try:
                 if entry.is_dir():
                     folders += 1
-                elif _is_picture(entry.name) and entry.is_file():
+                elif is_picture(entry.name) and entry.is_file():
                     status = entry.stat()
                     files.append((entry.name, status.st_size, status.st_mtime_ns))
                 else:
@@ -193,10 +189,6 @@ def _require_splits(inventory: Inventory) -> None:
                     hint="few-shot learning is tested on classes that were not trained on: put all pictures of a class "
                     "into one folder, in one split; or all classes directly into DIR, and hnas divides them",
                 )
-
-
-def _is_picture(name: str) -> bool:
-    return name.lower().endswith(SUFFIXES) and not name.startswith(".")
 
 
 def _order(name: str) -> tuple[str, str]:

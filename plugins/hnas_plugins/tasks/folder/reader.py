@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
@@ -12,16 +11,14 @@ from attrs import frozen
 
 from hnas.errors import DataError, first_few
 from hnas_plugins.tasks.folder.inventory import Inventory, shown
-from hnas_plugins.tasks.images.array_cache import Allocate, Images, Prepared, digest, prepared, release
-from hnas_plugins.tasks.images.decoding import Damaged, Picture, decode_into, read_file
+from hnas_plugins.tasks.images.array_cache import Allocate, Images, Prepared, digest, prepared
+from hnas_plugins.tasks.images.decoding import Damaged, decode_into, read_file
 from hnas_plugins.tasks.sampling import Indices
 
 MAX_DAMAGED = 0.01
 """The share of pictures that may be damaged: more, and something else is wrong."""
 FORMAT = 1
 """Counts up when pictures are decoded differently."""
-_RELEASED = 64 << 20
-"""Bytes of written images after which their pages are let go of."""
 
 
 @frozen(kw_only=True, eq=False)
@@ -56,20 +53,12 @@ def read_folder(inventory: Inventory, side: int, channels: int) -> Decoded:
 
 
 def _fill(inventory: Inventory, side: int, channels: int, allocate: Allocate) -> dict[str, Any]:
-    paths = [c.path / name for c in inventory.classes for name, _, _ in c.files]
-    names, total = _names(inventory), len(paths)
-    array = allocate((total, side, side, channels))
-
-    def pictures() -> Iterator[Picture]:
-        for i, path in enumerate(paths):
-            if i % max(1, _RELEASED // array[0].nbytes) == 0:
-                release(array)
-            yield Picture(index=i, name=names[i], content=partial(read_file, path))
-
-    what = f"folder: decoding {total} pictures of {inventory.root}, once"
-    damaged = decode_into(array, pictures(), total=total, what=what, crop=True)
+    reads = [partial(read_file, c.path / name) for c in inventory.classes for name, _, _ in c.files]
+    array = allocate((len(reads), side, side, channels))
+    what = f"folder: decoding {len(reads)} pictures of {inventory.root}, once"
+    damaged = decode_into(array, zip(_names(inventory), reads, strict=True), what=what, crop=True)
     if damaged:
-        _report(inventory, damaged, total)
+        _report(inventory, damaged, len(reads))
         _close_gaps(array, inventory, {d.index for d in damaged})
     return {"damaged": [[d.index, shown(d.cause)] for d in damaged]}
 

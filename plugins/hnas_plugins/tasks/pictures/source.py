@@ -18,7 +18,7 @@ from hnas.settings import one_of, positive, setting
 from hnas.task_source import Origin, Split, TaskSource
 from hnas.toolkit.pictures import PictureTask
 from hnas_plugins.tasks.folder.inventory import shown
-from hnas_plugins.tasks.images.decoding import Damaged, Picture, decode_into, named, read_file
+from hnas_plugins.tasks.images.decoding import Damaged, decode_into, named, read_file
 from hnas_plugins.tasks.pictures.folder import HINT, TaskFolder, read_task_folder, refuse
 from hnas_plugins.tasks.sampling import assemble, draw_tasks
 
@@ -118,10 +118,8 @@ class Pictures(TaskSource):
         """Return images (N, C, H, W) and which of them are damaged."""
         channels, height, width = self.image_shape
         array = np.zeros((len(paths), height, width, channels), np.uint8)
-        pictures = [
-            Picture(index=i, name=shown(str(path)), content=partial(read_file, path)) for i, path in enumerate(paths)
-        ]
-        damaged = decode_into(array, pictures, total=len(paths), what="pictures: decoding", crop=True)
+        pictures = [(shown(str(path)), partial(read_file, path)) for path in paths]
+        damaged = decode_into(array, pictures, what="pictures: decoding", crop=True)
         if self._options.invert:
             array = 255 - array
         images = np.ascontiguousarray(array.transpose(0, 3, 1, 2), np.float32)

@@ -15,7 +15,7 @@ from hnas.errors import DataError
 from hnas.layer import Shape
 from hnas.settings import one_of, setting
 from hnas.task_source import SPLITS, Split, TaskSource
-from hnas_plugins.tasks.data_root import data_root
+from hnas_plugins.tasks.data_root import SPLIT_NAMES, data_root
 from hnas_plugins.tasks.torchmeta.importing import import_torchmeta
 from hnas_plugins.tasks.torchmeta.task import MetaDataset, MetaTask, draw_task
 
@@ -24,7 +24,6 @@ Maker = Callable[[EpisodeSpec], MetaDataset]
 DATASETS = ("omniglot", "miniimagenet", "tieredimagenet", "cifar_fs", "fc100", "cub", "doublemnist", "triplemnist")
 """The functions of `torchmeta.datasets.helpers` that make tasks of classification."""
 _SMALLEST = EpisodeSpec(n_way=2, k_shot=1, n_query=1)
-_META_SPLITS: dict[Split, str] = {"train": "train", "validation": "val", "test": "test"}
 _REMEMBERED = 8
 """Data sets kept open: one for each split and size of tasks. Phases differ in their query images."""
 
@@ -57,7 +56,7 @@ def _make(options: TorchmetaOptions, split: Split, spec: EpisodeSpec) -> MetaDat
             shots=spec.k_shot,
             ways=spec.n_way,
             test_shots=spec.n_query,
-            meta_split=_META_SPLITS[split],
+            meta_split=SPLIT_NAMES[split][0],
             download=options.download,
         )
     except (RuntimeError, OSError, ValueError) as cause:

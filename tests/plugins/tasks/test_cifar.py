@@ -22,7 +22,8 @@ from hnas import DataError, EpisodeSpec
 from hnas.episode import Episodes
 from hnas.task_source import SPLITS, Split
 from hnas.testing import TasksConformance
-from hnas_plugins.tasks.cifar import files, pickled, reader
+from hnas_plugins.tasks.cifar import content as cifar_content
+from hnas_plugins.tasks.cifar import files, reader
 from hnas_plugins.tasks.cifar import source as cifar
 from hnas_plugins.tasks.cifar.reader import read_cifar
 from hnas_plugins.tasks.cifar.source import Cifar, CifarOptions, cifar_fs, fc100
@@ -332,7 +333,7 @@ def test_both_sources_share_what_the_first_has_read(unpacked: Path, hnas_home: P
 
 def test_a_second_start_opens_no_pickle(unpacked: Path, monkeypatch: pytest.MonkeyPatch):
     read_cifar(unpacked)
-    monkeypatch.setattr(pickled, "read_pickle", None)
+    monkeypatch.setattr(cifar_content, "read_pickle", None)
     assert len(read_cifar(unpacked).images) == 800
 
 

@@ -9,10 +9,8 @@ import numpy as np
 from attrs import frozen
 
 from hnas.errors import DataError
-from hnas_plugins.tasks.cifar.binary import read_binary
-from hnas_plugins.tasks.cifar.content import SIDE, Part, refuse
-from hnas_plugins.tasks.cifar.files import BINARY, HINT, PICKLED, Files, find_files
-from hnas_plugins.tasks.cifar.pickled import read_pickled
+from hnas_plugins.tasks.cifar.content import SIDE, Part, read_binary, read_pickled, refuse
+from hnas_plugins.tasks.cifar.files import BINARY, HINT, PICKLED, Archive, Unpacked, find_files
 from hnas_plugins.tasks.cifar.splits import classes
 from hnas_plugins.tasks.images.array_cache import Images, cached, digest
 from hnas_plugins.tasks.sampling import Indices
@@ -66,10 +64,10 @@ def read_cifar(root: Path) -> Cifar100:
     )
 
 
-def _read(files: Files) -> tuple[Images, dict[str, Any]]:
+def _read(files: Unpacked | Archive) -> tuple[Images, dict[str, Any]]:
     where, contents = f"CIFAR-100: {files.path}", files.contents()
     parts = _READERS[files.release.folder](contents, where)
-    counts = {name: np.bincount(part.labels, minlength=len(classes())) for name, part in parts.items()}
+    counts = {name: np.bincount(labels, minlength=len(classes())) for name, (_, labels) in parts.items()}
     if bare := [classes()[i].name for i in np.flatnonzero(counts["train"] + counts["test"] == 0)]:
         refuse(where, f"{len(bare)} of {len(classes())} classes have no images: {', '.join(bare[:4])}")
     official = files.release.is_official(contents)
@@ -78,15 +76,14 @@ def _read(files: Files) -> tuple[Images, dict[str, Any]]:
 
 def _ordered(parts: list[Part]) -> Images:
     """Copy the images to their places: by label, and else in the order in which they stand."""
-    order = np.argsort(np.concatenate([part.labels for part in parts]), kind="stable")
+    order = np.argsort(np.concatenate([labels for _, labels in parts]), kind="stable")
     place = np.empty_like(order)
     place[order] = np.arange(len(order))
     images = np.empty((len(order), SIDE, SIDE, 3), np.uint8)
     before = 0
-    for part in parts:
-        for start in range(0, len(part.rows), _ROWS):
-            rows = part.rows[start : start + _ROWS]
-            at = place[before + start :][: len(rows)]
-            images[at] = rows.reshape(-1, 3, SIDE, SIDE).transpose(0, 2, 3, 1)
-        before += len(part.rows)
+    for rows, _ in parts:
+        for start in range(0, len(rows), _ROWS):
+            some = rows[start : start + _ROWS]
+            images[place[before + start :][: len(some)]] = some.reshape(-1, 3, SIDE, SIDE).transpose(0, 2, 3, 1)
+        before += len(rows)
     return images

@@ -19,7 +19,7 @@ from hnas_plugins.tasks.cifar.files import BINARY
 from hnas_plugins.tasks.cifar.reader import PER_CLASS, Cifar100, read_cifar
 from hnas_plugins.tasks.cifar.splits import Division, labels
 from hnas_plugins.tasks.data_root import data_root
-from hnas_plugins.tasks.images.augmentation_options import AugmentationOptions
+from hnas_plugins.tasks.images.augmentation import AugmentationOptions
 from hnas_plugins.tasks.images.classes import ImageClasses
 
 _URL = f"https://www.cs.toronto.edu/~kriz/{BINARY.archive}"
@@ -47,7 +47,7 @@ class Cifar(TaskSource):
     """
 
     def __init__(self, division: Division, options: CifarOptions | None = None) -> None:
-        self._division: Division = division
+        self._division = division
         self._options = options or CifarOptions()
 
     @property
@@ -63,15 +63,10 @@ class Cifar(TaskSource):
         return len(labels(self._division, split))
 
     def sample(self, split: Split, spec: EpisodeSpec, generators: Sequence[np.random.Generator]) -> Episodes:
+        found, members = self._read, np.array(labels(self._division, split))
+        classes = ImageClasses(images=found.images, starts=found.starts[members], counts=found.counts[members])
         augmentation = self._options if split == "train" else None
-        return self._classes(split).tasks(generators, spec, what=self._what(split), augmentation=augmentation)
-
-    def _classes(self, split: Split) -> ImageClasses:
-        members, found = np.array(labels(self._division, split)), self._read
-        return ImageClasses(images=found.images, starts=found.starts[members], counts=found.counts[members])
-
-    def _what(self, split: Split) -> str:
-        return f"{self._division}'s {split} split"
+        return classes.tasks(generators, spec, what=f"{self._division}'s {split} split", augmentation=augmentation)
 
     def remote_files(self) -> Sequence[RemoteFile]:
         path = self.root / BINARY.archive

@@ -17,7 +17,7 @@ from hnas.settings import setting
 from hnas.task_source import SPLITS, Origin, Split, TaskSource
 from hnas_plugins.tasks.data_root import SPLIT_NAMES, data_root, fingerprint, held
 from hnas_plugins.tasks.images.array_cache import Allocate, Prepared, digest, prepared
-from hnas_plugins.tasks.images.augmentation_options import AugmentationOptions
+from hnas_plugins.tasks.images.augmentation import AugmentationOptions
 from hnas_plugins.tasks.images.classes import ImageClasses
 from hnas_plugins.tasks.mini_imagenet.arrays import fill_from_hdf5, fill_from_pickle
 from hnas_plugins.tasks.mini_imagenet.pictures import fill_from_folders, fill_from_tar, scan_folders
@@ -73,16 +73,11 @@ class MiniImageNet(TaskSource):
         return len(classes(split))
 
     def sample(self, split: Split, spec: EpisodeSpec, generators: Sequence[np.random.Generator]) -> Episodes:
-        augmentation = self._options if split == "train" else None
-        return self._classes(split).tasks(generators, spec, what=self._what(split), augmentation=augmentation)
-
-    def _classes(self, split: Split) -> ImageClasses:
         found = self._prepare(split)
         counts = np.array(found.record["counts"], np.int64)
-        return ImageClasses(images=found.images, starts=np.cumsum(counts) - counts, counts=counts)
-
-    def _what(self, split: Split) -> str:
-        return f"mini-imagenet's {split} split"
+        classes = ImageClasses(images=found.images, starts=np.cumsum(counts) - counts, counts=counts)
+        augmentation = self._options if split == "train" else None
+        return classes.tasks(generators, spec, what=f"mini-imagenet's {split} split", augmentation=augmentation)
 
     def origin(self) -> Origin:
         return Origin(path=self.root, licence=LICENCE, how=HOW)
@@ -108,7 +103,7 @@ class MiniImageNet(TaskSource):
 
     def _prepare(self, split: Split) -> Prepared:
         if split not in self._prepared:
-            what = self._what(split)
+            what = f"mini-imagenet's {split} split"
             try:
                 files, fill = find_layout(self.root, split)
                 key = f"{split}-{digest([FORMAT, files])}"

@@ -20,8 +20,8 @@ from hnas import DataError, EpisodeSpec
 from hnas.episode import Episodes
 from hnas.task_source import SPLITS, Split
 from hnas_plugins.tasks.folder import reader
+from hnas_plugins.tasks.folder.inventory import random_split, split_sizes
 from hnas_plugins.tasks.folder.source import Folder, FolderOptions
-from hnas_plugins.tasks.folder.splits import random_split, split_sizes
 
 NAMES = [f"class {i:02d}" for i in range(15)]
 

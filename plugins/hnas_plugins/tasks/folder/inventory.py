@@ -1,4 +1,4 @@
-"""Find the classes of a user's own folder and the pictures in them, without opening any."""
+"""Find the classes of a user's own folder and the pictures in them, without opening any, and divide the classes."""
 
 from __future__ import annotations
 
@@ -7,18 +7,24 @@ import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 from attrs import field, frozen, mutable
 
 from hnas.errors import DataError, first_few
 from hnas.task_source import SPLITS, Split
 from hnas_plugins.tasks.data_root import SPLIT_NAMES
-from hnas_plugins.tasks.folder.splits import FEWEST
 from hnas_plugins.tasks.images.decoding import is_picture
 
 HINT = (
     "expected is a sub-folder for each class with its pictures directly in it, such as DIR/cat/1.jpg; "
     "or DIR/train, DIR/val and DIR/test, each with such sub-folders"
 )
+SHARES: dict[Split, float] = {"train": 0.64, "validation": 0.16, "test": 0.20}
+"""Of all classes, as in Mini-ImageNet."""
+USUAL_WAY = 5
+"""How many classes each split gets before the shares count: as many as the usual task needs."""
+FEWEST = 2 * len(SPLITS)
+"""Classes without which a split could not have two of them, the least that a task can tell apart."""
 
 
 @frozen(kw_only=True)
@@ -31,6 +37,10 @@ class ClassFolder:
     """Where the folder says it."""
     files: tuple[tuple[str, int, int], ...]
     """Names in order, sizes in bytes, times of the last change."""
+
+    @property
+    def paths(self) -> list[Path]:
+        return [self.path / name for name, _, _ in self.files]
 
 
 @frozen(kw_only=True)
@@ -79,6 +89,27 @@ def class_folders(root: Path, folder: Path) -> tuple[list[ClassFolder], list[str
 def shown(name: str) -> str:
     """Return a file's name as it can be printed: bytes that are no text come as escapes."""
     return name.encode("utf-8", "backslashreplace").decode()
+
+
+def split_sizes(n_classes: int) -> dict[Split, int]:
+    """Return how many of ``n_classes``, at least `FEWEST`, each split gets: its share, and at least `USUAL_WAY`.
+
+    Where there are too few for that, each gets a third, and training what is left over.
+    """
+    at_least = min(USUAL_WAY, n_classes // len(SPLITS))
+    validation, test = (max(at_least, round(SHARES[s] * n_classes)) for s in SPLITS[1:])
+    return {"train": n_classes - validation - test, "validation": validation, "test": test}
+
+
+def random_split(n_classes: int, split: Split, seed: int) -> list[int]:
+    """Return, sorted, the indices of the classes of a split: all classes, in the order of their names, are shuffled.
+
+    So the split depends on the seed and on which classes there are, and not on the pictures in them.
+    """
+    sizes = split_sizes(n_classes)
+    order = np.random.default_rng(seed).permutation(n_classes)
+    start = sum(sizes[s] for s in SPLITS[: SPLITS.index(split)])
+    return sorted(order[start : start + sizes[split]].tolist())
 
 
 @mutable
@@ -185,7 +216,7 @@ def _require_splits(inventory: Inventory) -> None:
             if both := sorted(members[split] & members[other]):
                 raise DataError(
                     f"folder: {len(both)} classes of {root} are in both the {split} and the {other} split: "
-                    f"{first_few([shown(name) for name in both])}",
+                    f"{first_few(map(shown, both))}",
                     hint="few-shot learning is tested on classes that were not trained on: put all pictures of a class "
                     "into one folder, in one split; or all classes directly into DIR, and hnas divides them",
                 )

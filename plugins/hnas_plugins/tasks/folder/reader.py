@@ -53,7 +53,7 @@ def read_folder(inventory: Inventory, side: int, channels: int) -> Decoded:
 
 
 def _fill(inventory: Inventory, side: int, channels: int, allocate: Allocate) -> dict[str, Any]:
-    reads = [partial(read_file, c.path / name) for c in inventory.classes for name, _, _ in c.files]
+    reads = [partial(read_file, path) for c in inventory.classes for path in c.paths]
     array = allocate((len(reads), side, side, channels))
     what = f"folder: decoding {len(reads)} pictures of {inventory.root}, once"
     damaged = decode_into(array, zip(_names(inventory), reads, strict=True), what=what, crop=True)
@@ -88,4 +88,4 @@ def _places(inventory: Inventory) -> tuple[Indices, Indices]:
 
 
 def _names(inventory: Inventory) -> list[str]:
-    return [shown(str(c.path.relative_to(inventory.root) / name)) for c in inventory.classes for name, _, _ in c.files]
+    return [shown(str(path.relative_to(inventory.root))) for c in inventory.classes for path in c.paths]

@@ -14,9 +14,8 @@ from hnas.errors import DataError, first_few
 from hnas.layer import Shape
 from hnas.settings import at_least_0, positive, setting
 from hnas.task_source import SPLITS, Origin, Split, TaskSource
-from hnas_plugins.tasks.folder.inventory import HINT, Inventory, shown, take_inventory
+from hnas_plugins.tasks.folder.inventory import HINT, USUAL_WAY, Inventory, random_split, shown, take_inventory
 from hnas_plugins.tasks.folder.reader import Decoded, read_folder
-from hnas_plugins.tasks.folder.splits import USUAL_WAY, random_split
 from hnas_plugins.tasks.images.augmentation import AugmentationOptions
 from hnas_plugins.tasks.images.classes import ImageClasses
 from hnas_plugins.tasks.sampling import Indices

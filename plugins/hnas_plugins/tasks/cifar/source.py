@@ -11,14 +11,13 @@ from attrs import frozen
 
 from hnas.episode import Episodes, EpisodeSpec
 from hnas.layer import Shape
-from hnas.settings import setting
 from hnas.task_source import Origin, Split, TaskSource
 from hnas.toolkit.remote_file import RemoteFile
 from hnas_plugins.tasks.cifar.content import SIDE
 from hnas_plugins.tasks.cifar.files import BINARY
 from hnas_plugins.tasks.cifar.reader import PER_CLASS, Cifar100, read_cifar
 from hnas_plugins.tasks.cifar.splits import Division, labels
-from hnas_plugins.tasks.data_root import data_root
+from hnas_plugins.tasks.data_root import data_root, root_setting
 from hnas_plugins.tasks.images.augmentation import AugmentationOptions
 from hnas_plugins.tasks.images.classes import ImageClasses
 
@@ -33,10 +32,8 @@ _LICENCE = "not stated; cite Krizhevsky, 2009"
 class CifarOptions(AugmentationOptions):
     """Options of `fc100` and `cifar_fs`."""
 
-    root: str = setting(
-        "",
-        "folder that holds CIFAR-100, as cifar-100-binary/ or cifar-100-python/ or one of them as .tar.gz; "
-        "empty: $HNAS_DATA/cifar-100, else data/cifar-100 in hnas's home",
+    root: str = root_setting(
+        "CIFAR-100, as cifar-100-binary/ or cifar-100-python/ or one of them as .tar.gz", "cifar-100"
     )
 
 

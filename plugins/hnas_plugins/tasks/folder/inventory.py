@@ -7,7 +7,6 @@ import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 from attrs import field, frozen, mutable
 
 from hnas.errors import DataError, first_few
@@ -99,17 +98,6 @@ def split_sizes(n_classes: int) -> dict[Split, int]:
     at_least = min(USUAL_WAY, n_classes // len(SPLITS))
     validation, test = (max(at_least, round(SHARES[s] * n_classes)) for s in SPLITS[1:])
     return {"train": n_classes - validation - test, "validation": validation, "test": test}
-
-
-def random_split(n_classes: int, split: Split, seed: int) -> list[int]:
-    """Return, sorted, the indices of the classes of a split: all classes, in the order of their names, are shuffled.
-
-    So the split depends on the seed and on which classes there are, and not on the pictures in them.
-    """
-    sizes = split_sizes(n_classes)
-    order = np.random.default_rng(seed).permutation(n_classes)
-    start = sum(sizes[s] for s in SPLITS[: SPLITS.index(split)])
-    return sorted(order[start : start + sizes[split]].tolist())
 
 
 @mutable

@@ -14,11 +14,11 @@ from hnas.errors import DataError, first_few
 from hnas.layer import Shape
 from hnas.settings import at_least_0, positive, setting
 from hnas.task_source import SPLITS, Origin, Split, TaskSource
-from hnas_plugins.tasks.folder.inventory import HINT, USUAL_WAY, Inventory, random_split, shown, take_inventory
+from hnas_plugins.tasks.folder.inventory import HINT, USUAL_WAY, Inventory, shown, split_sizes, take_inventory
 from hnas_plugins.tasks.folder.reader import Decoded, read_folder
 from hnas_plugins.tasks.images.augmentation import AugmentationOptions
 from hnas_plugins.tasks.images.classes import ImageClasses
-from hnas_plugins.tasks.sampling import Indices
+from hnas_plugins.tasks.sampling import Indices, random_split
 
 
 @frozen(kw_only=True)
@@ -132,7 +132,7 @@ class Folder(TaskSource):
         classes, seed = self._inventory.classes, self._options.split_seed
         if self._inventory.given:
             return {s: [i for i, c in enumerate(classes) if c.split == s] for s in SPLITS}
-        return {s: random_split(len(classes), s, seed) for s in SPLITS}
+        return {s: random_split(split_sizes(len(classes)), s, seed) for s in SPLITS}
 
     @cached_property
     def _decoded(self) -> Decoded:

@@ -13,9 +13,8 @@ from attrs import frozen
 from hnas.episode import Episodes, EpisodeSpec
 from hnas.errors import DataError
 from hnas.layer import Shape
-from hnas.settings import setting
 from hnas.task_source import SPLITS, Origin, Split, TaskSource
-from hnas_plugins.tasks.data_root import SPLIT_NAMES, data_root, fingerprint, held
+from hnas_plugins.tasks.data_root import SPLIT_NAMES, data_root, fingerprint, held, root_setting
 from hnas_plugins.tasks.images.array_cache import Allocate, Prepared, digest, prepared
 from hnas_plugins.tasks.images.augmentation import AugmentationOptions
 from hnas_plugins.tasks.images.classes import ImageClasses
@@ -40,11 +39,10 @@ _FILES: tuple[tuple[str, Callable[[Split, Path, Allocate], dict[str, Any]]], ...
 class MiniImageNetOptions(AugmentationOptions):
     """Options of `MiniImageNet`."""
 
-    root: str = setting(
-        "",
-        "folder that holds train, val and test as folders of classes, as mini-imagenet-*.tar.xz, as "
-        "mini-imagenet-cache-*.pkl or as torchmeta's *_data.hdf5; "
-        "empty: $HNAS_DATA/mini-imagenet, else data/mini-imagenet in hnas's home",
+    root: str = root_setting(
+        "train, val and test as folders of classes, as mini-imagenet-*.tar.xz, as mini-imagenet-cache-*.pkl or as "
+        "torchmeta's *_data.hdf5",
+        "mini-imagenet",
     )
 
 

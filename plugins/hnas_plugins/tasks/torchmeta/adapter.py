@@ -15,7 +15,7 @@ from hnas.errors import DataError
 from hnas.layer import Shape
 from hnas.settings import one_of, setting
 from hnas.task_source import SPLITS, Split, TaskSource
-from hnas_plugins.tasks.data_root import SPLIT_NAMES, data_root
+from hnas_plugins.tasks.data_root import SPLIT_NAMES, data_root, root_setting
 from hnas_plugins.tasks.sampling import assemble
 from hnas_plugins.tasks.torchmeta.importing import import_torchmeta
 from hnas_plugins.tasks.torchmeta.task import MetaDataset, draw_task, size
@@ -37,11 +37,7 @@ class TorchmetaOptions:
     """Options of `open_torchmeta`."""
 
     dataset: str = setting("omniglot", "which of torchmeta's data sets", one_of(*DATASETS))
-    root: str = setting(
-        "",
-        "folder that holds torchmeta's, such as omniglot/ with data.hdf5; "
-        "empty: $HNAS_DATA/torchmeta, else data/torchmeta in hnas's home",
-    )
+    root: str = root_setting("torchmeta's, such as omniglot/ with data.hdf5", "torchmeta")
     download: bool = setting(False, "let torchmeta download what is missing; it unpickles some of what it gets")
 
 

@@ -23,10 +23,9 @@ from hnas.episode import Episodes
 from hnas.task_source import SPLITS, Split
 from hnas.testing import TasksConformance
 from hnas_plugins.tasks.cifar import content as cifar_content
-from hnas_plugins.tasks.cifar import files, reader
+from hnas_plugins.tasks.cifar import files
 from hnas_plugins.tasks.cifar import source as cifar
-from hnas_plugins.tasks.cifar.reader import read_cifar
-from hnas_plugins.tasks.cifar.source import Cifar, CifarOptions, cifar_fs, fc100
+from hnas_plugins.tasks.cifar.source import Cifar, CifarOptions, cifar_fs, fc100, read_cifar
 from hnas_plugins.tasks.cifar.splits import classes, labels, superclasses
 
 NAMES = [c.name for c in classes()]
@@ -272,7 +271,7 @@ def test_images_stand_by_class_training_images_first(unpacked: Path):
 
 
 def test_many_images_are_copied_in_parts(unpacked: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(reader, "_ROWS", 7)
+    monkeypatch.setattr(cifar, "_ROWS", 7)
     again = write_folder(tmp_path, drawn())
     assert np.array_equal(read_cifar(again).images, read_cifar(unpacked).images)
 

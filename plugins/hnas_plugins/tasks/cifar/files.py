@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import io
 import tarfile
 import zlib
+from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
 from attrs import frozen
 
 from hnas.errors import DataError
-from hnas_plugins.tasks.cifar.content import Contents
+from hnas_plugins.tasks.cifar.content import Contents, Part, read_binary, read_pickled
 from hnas_plugins.tasks.data_root import fingerprint, held
 
 
@@ -22,6 +24,7 @@ class Release:
     folder: str
     files: tuple[str, ...]
     algorithm: str
+    read: Callable[[Contents, str], dict[str, Part]]
     checksums: dict[str, str]
     """Of the official files, by ``algorithm``. Lists of names need none: they are compared."""
 
@@ -38,6 +41,7 @@ class Release:
 BINARY = Release(
     folder="cifar-100-binary",
     files=("train.bin", "test.bin", "fine_label_names.txt", "coarse_label_names.txt"),
+    read=read_binary,
     algorithm="sha256",  # as torchvision for Ruby records them
     checksums={
         "train.bin": "f31298fc616915fa142368359df1c4ca2ae984d6915ca468b998a5ec6aeebf29",
@@ -47,6 +51,7 @@ BINARY = Release(
 PICKLED = Release(
     folder="cifar-100-python",
     files=("train", "test", "meta"),
+    read=read_pickled,
     algorithm="md5",  # as torchvision and torchmeta record them
     checksums={
         "train": "16019d7e3df5f24257cddd939b257f8d",
@@ -174,7 +179,5 @@ def find_files(root: Path) -> Unpacked | Archive:
 
 
 def _checksum(content: Path | bytes, algorithm: str) -> str:
-    if isinstance(content, bytes):
-        return hashlib.new(algorithm, content, usedforsecurity=False).hexdigest()
-    with open(content, "rb") as file:
+    with io.BytesIO(content) if isinstance(content, bytes) else open(content, "rb") as file:
         return hashlib.file_digest(file, lambda: hashlib.new(algorithm, usedforsecurity=False)).hexdigest()

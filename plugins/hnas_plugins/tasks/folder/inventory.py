@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import unicodedata
 from collections.abc import Iterator
+from itertools import combinations
 from pathlib import Path
 
 from attrs import field, frozen, mutable
@@ -114,11 +115,8 @@ def _take_inventory(root: Path) -> Inventory:
     if not root.is_dir():
         raise _refuse(f"{root} is a file, not a folder" if root.exists() else f"there is no folder {root}")
     finds, found = _Finds(), list[ClassFolder]()
-    splits = _split_folders(root)
-    for split, path in splits.items():
+    for split, path in _split_folders(root):
         found += _scan(root, path, split, finds)
-    if not splits:
-        found = list(_scan(root, root, None, finds))
     if not found:
         bare = f"; {first_few(finds.bare)}" if finds.bare else ""
         raise _refuse(f"{root} has no sub-folders of pictures; {finds.others} other files are in it{bare}")
@@ -127,21 +125,21 @@ def _take_inventory(root: Path) -> Inventory:
     return inventory
 
 
-def _split_folders(root: Path) -> dict[Split, Path]:
-    """Return the folder of each split, or nothing where ``root`` holds classes; a class may be called train, too."""
+def _split_folders(root: Path) -> list[tuple[Split | None, Path]]:
+    """Return the folder of each split, or ``root`` where it holds classes itself; a class may be called train, too."""
     there = {s: [root / n for n in names if (root / n).is_dir()] for s, names in SPLIT_NAMES.items()}
     present = {split: paths[0] for split, paths in there.items() if paths}
     if len(there["validation"]) > 1:
         raise _refuse(f"{root} has both val and validation")
     if len(present) == len(SPLITS):
-        return present
+        return [*present.items()]
     for path in present.values():
         with os.scandir(path) as entries:
             if any(e.is_dir() for e in entries) and not any(is_picture(p.name) for p in path.iterdir()):
                 missing = [SPLIT_NAMES[s][0] for s in SPLITS if s not in present]
                 has = " and ".join(p.name for p in present.values())
                 raise _refuse(f"{root} has {has} with sub-folders, but no {' and no '.join(missing)}")
-    return {}
+    return [(None, root)]
 
 
 def _scan(root: Path, folder: Path, split: Split | None, finds: _Finds) -> Iterator[ClassFolder]:
@@ -199,15 +197,14 @@ def _require_splits(inventory: Inventory) -> None:
     if empty := [s for s in SPLITS if len(members[s]) < 2]:
         counts = ", ".join(f"{len(members[s])} for {s}" for s in empty)
         raise _refuse(f"{root} has too few classes of pictures, {counts}; each split needs at least 2")
-    for i, split in enumerate(SPLITS):
-        for other in SPLITS[i + 1 :]:
-            if both := sorted(members[split] & members[other]):
-                raise DataError(
-                    f"folder: {len(both)} classes of {root} are in both the {split} and the {other} split: "
-                    f"{first_few(map(shown, both))}",
-                    hint="few-shot learning is tested on classes that were not trained on: put all pictures of a class "
-                    "into one folder, in one split; or all classes directly into DIR, and hnas divides them",
-                )
+    for split, other in combinations(SPLITS, 2):
+        if both := sorted(members[split] & members[other]):
+            raise DataError(
+                f"folder: {len(both)} classes of {root} are in both the {split} and the {other} split: "
+                f"{first_few(map(shown, both))}",
+                hint="few-shot learning is tested on classes that were not trained on: put all pictures of a class "
+                "into one folder, in one split; or all classes directly into DIR, and hnas divides them",
+            )
 
 
 def _order(name: str) -> tuple[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -45,20 +46,20 @@ def read_folder(inventory: Inventory, side: int, channels: int) -> Decoded:
     found = prepared("folder", key, fill, what=f"folder: {inventory.root}")
     starts, files = _places(inventory)
     counts, damaged = files.copy(), []
-    names = _names(inventory) if found.record["damaged"] else []
+    pictures = _pictures(inventory) if found.record["damaged"] else []
     for index, cause in found.record["damaged"]:
         counts[np.searchsorted(starts, index, "right") - 1] -= 1
-        damaged.append(f"{names[index]} ({cause})")
+        damaged.append(f"{pictures[index][0]} ({cause})")
     return Decoded(prepared=found, starts=starts, counts=counts, damaged=damaged)
 
 
 def _fill(inventory: Inventory, side: int, channels: int, allocate: Allocate) -> dict[str, Any]:
-    reads = [partial(read_file, path) for c in inventory.classes for path in c.paths]
-    array = allocate((len(reads), side, side, channels))
-    what = f"folder: decoding {len(reads)} pictures of {inventory.root}, once"
-    damaged = decode_into(array, zip(_names(inventory), reads, strict=True), what=what, crop=True)
+    pictures = _pictures(inventory)
+    array = allocate((len(pictures), side, side, channels))
+    what = f"folder: decoding {len(pictures)} pictures of {inventory.root}, once"
+    damaged = decode_into(array, pictures, what=what, crop=True)
     if damaged:
-        _report(inventory, damaged, len(reads))
+        _report(inventory, damaged, len(pictures))
         _close_gaps(array, inventory, {d.index for d in damaged})
     return {"damaged": [[d.index, shown(d.cause)] for d in damaged]}
 
@@ -87,5 +88,6 @@ def _places(inventory: Inventory) -> tuple[Indices, Indices]:
     return np.cumsum(counts) - counts, counts
 
 
-def _names(inventory: Inventory) -> list[str]:
-    return [shown(str(path.relative_to(inventory.root))) for c in inventory.classes for path in c.paths]
+def _pictures(inventory: Inventory) -> list[tuple[str, Callable[[], bytes]]]:
+    paths = [path for c in inventory.classes for path in c.paths]
+    return [(shown(str(path.relative_to(inventory.root))), partial(read_file, path)) for path in paths]

@@ -138,7 +138,8 @@ def _open(path: Path, *, whole: bool = False) -> Prepared | None:
     """Return an array that is kept as it was written: by its size and shape, or by its checksum if ``whole``."""
     try:
         stored = json.loads(path.with_suffix(".json").read_bytes())
-        if stored["checksum"] != _checksum(path) if whole else stored["size"] != path.stat().st_size:
+        kept = stored["checksum"] == _checksum(path) if whole else stored["size"] == path.stat().st_size
+        if not kept:
             return None
         images = np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))  # a plain array over the map
         if images.dtype != np.uint8 or not isinstance(stored["record"], dict):
@@ -158,8 +159,16 @@ def _make(path: Path, fill: Callable[[Allocate], dict[str, Any]], alone: bool) -
     made: list[np.memmap[Any, np.dtype[np.uint8]]] = []
 
     def allocate(shape: tuple[int, ...]) -> Images:
-        made.append(_allocate(part, shape))
-        return made[0]
+        images = np.lib.format.open_memmap(part, "w+", np.uint8, shape)
+        if hasattr(os, "posix_fallocate"):  # else a full disk kills the process when it writes to a page
+            with open(part, "rb+") as file:
+                try:
+                    os.posix_fallocate(file.fileno(), 0, part.stat().st_size)
+                except OSError as cause:
+                    if cause.errno not in (errno.EINVAL, errno.EOPNOTSUPP):  # the file system cannot
+                        raise
+        made.append(images)
+        return images
 
     try:
         record = fill(allocate)
@@ -179,15 +188,3 @@ def _make(path: Path, fill: Callable[[Allocate], dict[str, Any]], alone: bool) -
     if found is None:
         raise OSError(errno.EIO, "what was just written cannot be read")
     return found
-
-
-def _allocate(part: Path, shape: tuple[int, ...]) -> np.memmap[Any, np.dtype[np.uint8]]:
-    images = np.lib.format.open_memmap(part, "w+", np.uint8, shape)
-    if hasattr(os, "posix_fallocate"):  # else a full disk kills the process when it writes to a page
-        with open(part, "rb+") as file:
-            try:
-                os.posix_fallocate(file.fileno(), 0, part.stat().st_size)
-            except OSError as cause:
-                if cause.errno not in (errno.EINVAL, errno.EOPNOTSUPP):  # the file system cannot
-                    raise
-    return images

@@ -25,10 +25,9 @@ def read_pickle(source: Path | bytes, name: str = "") -> Any:
     """
     name = name or (str(source) if isinstance(source, Path) else "pickle")
     try:
-        content = _map(source) if isinstance(source, Path) else source
+        machine = Machine(memoryview(_map(source) if isinstance(source, Path) else source))
     except (OSError, ValueError) as cause:  # an empty file cannot be mapped
         raise DataError(f"{name}: cannot be read: {cause}", hint="copy or download it again") from cause
-    machine = Machine(memoryview(content))
     try:
         return _run(machine)
     except Refused as cause:

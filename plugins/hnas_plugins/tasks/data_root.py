@@ -4,9 +4,25 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 from hnas.errors import DataError
+from hnas.settings import setting
+from hnas.task_source import Split
 from hnas.toolkit.home import home
+
+SPLIT_NAMES: dict[Split, tuple[str, ...]] = {
+    "train": ("train",),
+    "validation": ("val", "validation"),
+    "test": ("test",),
+}
+"""What folders and files of a split are called, the usual name first."""
+
+
+def root_setting(holds: str, name: str) -> Any:
+    """Return the option ``root`` of a source that finds its data by `data_root`."""
+    default = f"empty: $HNAS_DATA/{name}, else data/{name} in hnas's home"
+    return setting("", f"folder that holds {holds}; {default}")
 
 
 def data_root(given: str, name: str) -> Path:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from hnas.episode import Episodes, EpisodeSpec
 from hnas.errors import DataError
+from hnas.task_source import SPLITS, Split
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -71,6 +72,16 @@ def draw_images(
         )
     drawn = draw_distinct(generator, spec.n_way, n_images, count)
     return drawn[:, : spec.k_shot], drawn[:, spec.k_shot :]
+
+
+def random_split(sizes: Mapping[Split, int], split: Split, seed: int) -> list[int]:
+    """Return, sorted, the indices of the classes of a split: all are shuffled, and dealt out in the order of `SPLITS`.
+
+    So a split depends on the seed and the sizes, and not on the images of the classes.
+    """
+    order = np.random.default_rng(seed).permutation(sum(sizes.values()))
+    start = sum(sizes[s] for s in SPLITS[: SPLITS.index(split)])
+    return sorted(order[start : start + sizes[split]].tolist())
 
 
 @frozen(kw_only=True, eq=False)

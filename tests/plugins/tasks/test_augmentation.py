@@ -7,8 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from hnas_plugins.tasks.images.augmentation import augment
-from hnas_plugins.tasks.images.augmentation_options import AugmentationOptions
+from hnas_plugins.tasks.images.augmentation import AugmentationOptions, augment
 
 
 def pictures(n: int = 64, height: int = 9, width: int = 12) -> Tensor:

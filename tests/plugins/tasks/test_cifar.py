@@ -22,10 +22,10 @@ from hnas import DataError, EpisodeSpec
 from hnas.episode import Episodes
 from hnas.task_source import SPLITS, Split
 from hnas.testing import TasksConformance
-from hnas_plugins.tasks.cifar import files, pickled, reader
+from hnas_plugins.tasks.cifar import content as cifar_content
+from hnas_plugins.tasks.cifar import files
 from hnas_plugins.tasks.cifar import source as cifar
-from hnas_plugins.tasks.cifar.reader import read_cifar
-from hnas_plugins.tasks.cifar.source import Cifar, CifarOptions, cifar_fs, fc100
+from hnas_plugins.tasks.cifar.source import Cifar, CifarOptions, cifar_fs, fc100, read_cifar
 from hnas_plugins.tasks.cifar.splits import classes, labels, superclasses
 
 NAMES = [c.name for c in classes()]
@@ -271,7 +271,7 @@ def test_images_stand_by_class_training_images_first(unpacked: Path):
 
 
 def test_many_images_are_copied_in_parts(unpacked: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(reader, "_ROWS", 7)
+    monkeypatch.setattr(cifar, "_ROWS", 7)
     again = write_folder(tmp_path, drawn())
     assert np.array_equal(read_cifar(again).images, read_cifar(unpacked).images)
 
@@ -332,7 +332,7 @@ def test_both_sources_share_what_the_first_has_read(unpacked: Path, hnas_home: P
 
 def test_a_second_start_opens_no_pickle(unpacked: Path, monkeypatch: pytest.MonkeyPatch):
     read_cifar(unpacked)
-    monkeypatch.setattr(pickled, "read_pickle", None)
+    monkeypatch.setattr(cifar_content, "read_pickle", None)
     assert len(read_cifar(unpacked).images) == 800
 
 

@@ -20,8 +20,9 @@ from hnas import DataError, EpisodeSpec
 from hnas.episode import Episodes
 from hnas.task_source import SPLITS, Split
 from hnas_plugins.tasks.folder import reader
+from hnas_plugins.tasks.folder.inventory import split_sizes
 from hnas_plugins.tasks.folder.source import Folder, FolderOptions
-from hnas_plugins.tasks.folder.splits import random_split, split_sizes
+from hnas_plugins.tasks.sampling import random_split
 
 NAMES = [f"class {i:02d}" for i in range(15)]
 
@@ -85,7 +86,7 @@ def test_every_split_gets_its_share_and_enough_for_usual_tasks():
         assert sum(sizes.values()) == n
         assert min(sizes.values()) >= min(5, n // 3)
         for seed in range(3):
-            parts = [random_split(n, split, seed) for split in SPLITS]
+            parts = [random_split(sizes, split, seed) for split in SPLITS]
             assert [len(part) for part in parts] == list(sizes.values())
             assert sorted(i for part in parts for i in part) == list(range(n))
 

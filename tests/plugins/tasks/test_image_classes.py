@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from hnas import DataError, EpisodeSpec
-from hnas_plugins.tasks.images.augmentation_options import AugmentationOptions
+from hnas_plugins.tasks.images.augmentation import AugmentationOptions
 from hnas_plugins.tasks.images.classes import ImageClasses
 
 COUNTS = np.array([9, 4, 6, 12, 5])

@@ -22,7 +22,8 @@ from hnas.toolkit.remote_file import RemoteFile
 from hnas_app.training.baseline import nearest_class_mean
 from hnas_plugins.tasks.omniglot.inventory import FolderPart, ZipPart, take_inventory
 from hnas_plugins.tasks.omniglot.source import Omniglot, OmniglotOptions
-from hnas_plugins.tasks.omniglot.splits import FOLDERS, characters, random_split, vinyals_split
+from hnas_plugins.tasks.omniglot.splits import FOLDERS, RANDOM_SHARES, characters, vinyals_split
+from hnas_plugins.tasks.sampling import random_split
 
 ANGELIC = "images_evaluation/Angelic"
 SPLIT_SIZES = {"train": 1028, "validation": 172, "test": 423}
@@ -117,10 +118,10 @@ def test_the_vinyals_split_has_1028_172_and_423_characters():
 
 
 def test_the_random_split_has_1200_to_learn_from_and_depends_on_its_seed():
-    splits = {split: random_split(split, 0) for split in SPLITS}
+    splits = {split: random_split(RANDOM_SHARES, split, 0) for split in SPLITS}
     assert {split: len(members) for split, members in splits.items()} == {"train": 1150, "validation": 50, "test": 423}
     assert sorted(i for members in splits.values() for i in members) == list(range(1623))
-    assert random_split("test", 0) != random_split("test", 1)
+    assert random_split(RANDOM_SHARES, "test", 0) != random_split(RANDOM_SHARES, "test", 1)
 
 
 def test_class_counts_need_no_data_and_rotations_multiply_training_classes():

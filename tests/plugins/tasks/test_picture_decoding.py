@@ -10,6 +10,8 @@ import sys
 import threading
 import warnings
 import zlib
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,7 @@ from PIL import Image
 
 from hnas.toolkit.cores import usable_cores
 from hnas_plugins.tasks.images import decoding
-from hnas_plugins.tasks.images.decoding import Damaged, Picture, Progress, decode_into, decode_picture, read_file
+from hnas_plugins.tasks.images.decoding import Damaged, Progress, decode_into, decode_picture, read_file
 
 RED, BLUE, WHITE = (255, 0, 0), (0, 0, 255), (255, 255, 255)
 
@@ -123,13 +125,13 @@ def bomb(width: int, height: int) -> bytes:
 # ---------------------------------------------------------------- many
 
 
-def pictures(contents: list[Any]) -> list[Picture]:
-    return [Picture(index=i, name=f"{i}.png", content=c) for i, c in enumerate(contents)]
+def pictures(contents: list[Any]) -> list[tuple[str, Callable[[], bytes]]]:
+    return [(f"{i}.png", c if callable(c) else partial(bytes, c)) for i, c in enumerate(contents)]
 
 
 def decode(contents: list[Any], channels: int = 3) -> tuple[np.ndarray, list[Damaged]]:
     array = np.full((len(contents), 8, 8, channels), 77, np.uint8)
-    return array, decode_into(array, pictures(contents), total=len(contents), what="test")
+    return array, decode_into(array, pictures(contents), what="test")
 
 
 @pytest.mark.parametrize("count", [0, 1, 31, 32, 33, 500])
@@ -197,13 +199,13 @@ def test_few_pictures_are_in_memory_at_once():
 
     def stream() -> Any:
         nonlocal taken, most
-        for i in range(2000):
+        for _ in range(2000):
             with lock:
                 taken += 1
                 most = max(most, taken - decoded)
-            yield Picture(index=i, name="", content=read)
+            yield "", read
 
-    decode_into(np.empty((2000, 8, 8, 1), np.uint8), stream(), total=2000, what="test")
+    decode_into(np.empty((2000, 8, 8, 1), np.uint8), stream(), what="test")
     assert decoded == 2000
     assert most <= 32 * (3 * usable_cores() + 2)
 
@@ -214,7 +216,7 @@ def test_an_error_of_the_source_ends_it():
         raise OSError("the archive is cut short")
 
     with pytest.raises(OSError, match="cut short"):
-        decode_into(np.empty((100, 8, 8, 3), np.uint8), stream(), total=100, what="test")
+        decode_into(np.empty((100, 8, 8, 3), np.uint8), stream(), what="test")
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system binds no process to a core")

@@ -1,17 +1,17 @@
-"""What the files of CIFAR-100 hold, in whichever form, and whether it is CIFAR-100."""
+"""Read what the files of CIFAR-100 hold, records or pickles, and refuse what is not CIFAR-100."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
-from attrs import frozen
 
 from hnas.errors import DataError
 from hnas_plugins.tasks.cifar.splits import classes, superclasses
 from hnas_plugins.tasks.images.array_cache import Images
+from hnas_plugins.tasks.pickles.reader import read_pickle
 from hnas_plugins.tasks.sampling import Indices
 
 SIDE = 32
@@ -19,17 +19,76 @@ WIDTH = 3 * SIDE * SIDE
 """Bytes of an image."""
 Contents = Mapping[str, Path | bytes]
 """Files by name: where they are, or what they hold."""
+Part = tuple[Images, Indices]
+"""Images (n, 3072) for training or for the test, red, green and blue, each row by row; and their fine labels (n,)."""
+_RECORD = 2 + WIDTH
+"""Bytes of a record: the coarse label, the fine label, and the image."""
+_NAMES = ("fine_label_names", "coarse_label_names")
 
 
-@frozen(kw_only=True, eq=False)
-class Part:
-    """The images for training, or those for the test."""
+def read_binary(contents: Contents, where: str) -> dict[str, Part]:
+    """Return the images of ``train`` and ``test``. Raises `DataError` for files that are not as expected."""
+    for key in _NAMES:
+        what = f"{where}, {key}.txt"
+        _require_names(key, _bytes(contents[f"{key}.txt"], what).tobytes().decode("latin-1").split(), what)
+    return {name: _binary_part(contents[f"{name}.bin"], f"{where}, {name}.bin") for name in ("train", "test")}
 
-    rows: Images  # (n, 3072): red, green and blue, each row by row
-    labels: Indices  # (n,): fine ones
+
+def _binary_part(content: Path | bytes, what: str) -> Part:
+    values = _bytes(content, what)
+    if values.size % _RECORD or not values.size:
+        refuse(what, f"it is damaged or cut short: it has {values.size} bytes, expected {_RECORD} for each image")
+    records = values.reshape(-1, _RECORD)
+    return _part(records[:, 2:], records[:, 1].astype(np.int64), records[:, 0].astype(np.int64), what)
 
 
-def part(rows: Images, fine: Indices, coarse: Indices, what: str) -> Part:
+def _bytes(content: Path | bytes, what: str) -> np.ndarray[tuple[int], np.dtype[np.uint8]]:
+    """Return a file's content, mapped unless it is in memory already."""
+    try:
+        if isinstance(content, bytes) or not content.stat().st_size:  # an empty file cannot be mapped
+            return np.frombuffer(content if isinstance(content, bytes) else b"", np.uint8)
+        return np.memmap(content, np.uint8, "r")
+    except OSError as cause:
+        refuse(what, f"it cannot be read: {cause.strerror or cause}")
+
+
+def read_pickled(contents: Contents, where: str) -> dict[str, Part]:
+    """Return the images of ``train`` and ``test``. Raises `DataError` for files that are not as expected."""
+    content = {name: _unpickle(contents[name], f"{where}, {name}") for name in ("train", "test", "meta")}
+    for key in _NAMES:
+        listed = content["meta"].get(key)
+        names = [n.decode("latin-1") if isinstance(n, bytes) else n for n in listed] if isinstance(listed, list) else []
+        _require_names(key, names, f"{where}, meta")
+    return {name: _pickled_part(content[name], f"{where}, {name}") for name in ("train", "test")}
+
+
+def _unpickle(content: Path | bytes, what: str) -> dict[str, Any]:
+    """Return a file's dictionary. Its keys are Python 2's strings: bytes, where Python 3 has written it again so."""
+    value = read_pickle(content, what)
+    if not isinstance(value, dict):
+        refuse(what, f"it holds a {type(value).__name__}, expected a dictionary")
+    return {key.decode("latin-1") if isinstance(key, bytes) else key: item for key, item in value.items()}
+
+
+def _pickled_part(content: dict[str, Any], what: str) -> Part:
+    rows = content.get("data")
+    if not isinstance(rows, np.ndarray) or rows.dtype != np.uint8 or rows.ndim != 2 or rows.shape[1] != WIDTH:
+        shown = f"{rows.dtype} of {rows.shape}" if isinstance(rows, np.ndarray) else type(rows).__name__
+        refuse(what, f"data is {shown}, expected uint8 of (images, {WIDTH})")
+    fine, coarse = (_labels(content, key, len(rows), what) for key in ("fine_labels", "coarse_labels"))
+    return _part(rows, fine, coarse, what)
+
+
+def _labels(content: dict[str, Any], key: str, n_images: int, what: str) -> Indices:
+    listed = content.get(key)
+    if not isinstance(listed, list) or any(type(label) is not int for label in listed):
+        refuse(what, f"{key} is no list of integers")
+    if len(listed) != n_images:
+        refuse(what, f"{key} has {len(listed)} labels for {n_images} images")
+    return np.array(listed, np.int64)
+
+
+def _part(rows: Images, fine: Indices, coarse: Indices, what: str) -> Part:
     """Return images with their labels (n,). Raises `DataError` for labels that CIFAR-100 does not have."""
     for key, labels, n_labels in (
         ("fine_labels", fine, len(classes())),
@@ -46,10 +105,10 @@ def part(rows: Images, fine: Indices, coarse: Indices, what: str) -> Part:
             f"{wrong.size} of {len(rows)} images have a superclass that their class does not belong to: "
             f"image {first} is {expected.name} and {found}, expected {expected.superclass}",
         )
-    return Part(rows=rows, labels=fine)
+    return rows, fine
 
 
-def require_names(key: str, names: Sequence[object], what: str) -> None:
+def _require_names(key: str, names: Sequence[object], what: str) -> None:
     """Refuse other classes, such as those of CIFAR-10, or the same in another order."""
     expected = [c.name for c in classes()] if key == "fine_label_names" else superclasses()
     if list(names) != list(expected):

@@ -7,17 +7,14 @@ import hashlib
 import io
 import tarfile
 import zlib
+from collections.abc import Callable
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Protocol
 
 from attrs import frozen
 
 from hnas.errors import DataError
-from hnas_plugins.tasks.cifar.content import Contents
+from hnas_plugins.tasks.cifar.content import Contents, Part, read_binary, read_pickled
 from hnas_plugins.tasks.data_root import fingerprint, held
-
-if TYPE_CHECKING:
-    from _typeshed import WriteableBuffer
 
 
 @frozen(kw_only=True)
@@ -27,6 +24,7 @@ class Release:
     folder: str
     files: tuple[str, ...]
     algorithm: str
+    read: Callable[[Contents, str], dict[str, Part]]
     checksums: dict[str, str]
     """Of the official files, by ``algorithm``. Lists of names need none: they are compared."""
 
@@ -43,6 +41,7 @@ class Release:
 BINARY = Release(
     folder="cifar-100-binary",
     files=("train.bin", "test.bin", "fine_label_names.txt", "coarse_label_names.txt"),
+    read=read_binary,
     algorithm="sha256",  # as torchvision for Ruby records them
     checksums={
         "train.bin": "f31298fc616915fa142368359df1c4ca2ae984d6915ca468b998a5ec6aeebf29",
@@ -52,6 +51,7 @@ BINARY = Release(
 PICKLED = Release(
     folder="cifar-100-python",
     files=("train", "test", "meta"),
+    read=read_pickled,
     algorithm="md5",  # as torchvision and torchmeta record them
     checksums={
         "train": "16019d7e3df5f24257cddd939b257f8d",
@@ -71,25 +71,6 @@ HINT = "`hnas data fetch fc100` downloads it; --data-root names a folder that ha
 _AGAIN = "remove it and run `hnas data fetch fc100`, or copy it again"
 
 
-class Files(Protocol):
-    """The files of a release, wherever they lie."""
-
-    @property
-    def release(self) -> Release:
-        """Which release it is."""
-
-    @property
-    def path(self) -> Path:
-        """The folder or archive."""
-
-    @property
-    def fingerprint(self) -> object:
-        """What changes when a file does, as JSON; quick to get."""
-
-    def contents(self) -> Contents:
-        """Return the files. Raises `DataError` where they are damaged."""
-
-
 @frozen
 class Unpacked:
     """The folder that holds the files of a release."""
@@ -104,7 +85,7 @@ class Unpacked:
 
     @property
     def fingerprint(self) -> object:
-        """Where the files are, their sizes and times."""
+        """Where the files are, their sizes and times, as JSON."""
         found = [(self.path / name).stat() for name in self.release.files]
         return [str(self.path.resolve()), [[status.st_size, status.st_mtime_ns] for status in found]]
 
@@ -127,17 +108,16 @@ class Archive:
 
     @property
     def fingerprint(self) -> object:
-        """Where it is, its size and time."""
+        """Where it is, its size and time, as JSON."""
         return fingerprint(self.path)
 
     def contents(self) -> Contents:
         """Read the members that are needed; others are passed over. Nothing is unpacked to the disk."""
         try:
-            with gzip.open(self.path) as unpacked:
-                bounded = _Bounded(unpacked)
-                with tarfile.open(fileobj=bounded, mode="r|", bufsize=_BLOCK) as archive:
+            with _Bounded(self.path) as unpacked:
+                with tarfile.open(fileobj=unpacked, mode="r|", bufsize=_BLOCK) as archive:
                     found = self._members(archive)
-                while bounded.read(_BLOCK):
+                while unpacked.read(_BLOCK):
                     pass  # the checksum is at the very end
         except (tarfile.TarError, OSError, EOFError, zlib.error, ValueError) as cause:
             raise self._refuse(f"it cannot be read, is damaged or cut short: {cause}") from cause
@@ -163,25 +143,17 @@ class Archive:
         return DataError(f"CIFAR-100: {self.path}: {why}", hint=_AGAIN)
 
 
-class _Bounded(io.RawIOBase):
-    """A stream that ends with an error where it goes on for too long: a few bytes can unpack to any number."""
+class _Bounded(gzip.GzipFile):
+    """A file that ends with an error where it goes on for too long: a few bytes can unpack to any number."""
 
-    def __init__(self, stream: gzip.GzipFile) -> None:
-        self._stream = stream
-        self._left = MAX_BYTES
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: WriteableBuffer) -> int:
-        count = self._stream.readinto(buffer)
-        self._left -= count
-        if self._left < 0:
+    def read(self, size: int | None = -1) -> bytes:
+        content = super().read(size)
+        if self.tell() > MAX_BYTES:
             raise ValueError(f"it unpacks to more than {MAX_BYTES} bytes")
-        return count
+        return content
 
 
-def find_files(root: Path) -> Files:
+def find_files(root: Path) -> Unpacked | Archive:
     """Find a release in ``root``: in its folder, in ``root`` itself, or in its archive, in this order.
 
     Raises `DataError` that says what is missing.
@@ -207,7 +179,5 @@ def find_files(root: Path) -> Files:
 
 
 def _checksum(content: Path | bytes, algorithm: str) -> str:
-    if isinstance(content, bytes):
-        return hashlib.new(algorithm, content, usedforsecurity=False).hexdigest()
-    with open(content, "rb") as file:
+    with io.BytesIO(content) if isinstance(content, bytes) else open(content, "rb") as file:
         return hashlib.file_digest(file, lambda: hashlib.new(algorithm, usedforsecurity=False)).hexdigest()

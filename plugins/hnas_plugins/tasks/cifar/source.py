@@ -5,39 +5,66 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from attrs import frozen
 
 from hnas.episode import Episodes, EpisodeSpec
+from hnas.errors import DataError
 from hnas.layer import Shape
-from hnas.settings import setting
 from hnas.task_source import Origin, Split, TaskSource
 from hnas.toolkit.remote_file import RemoteFile
-from hnas_plugins.tasks.cifar.content import SIDE
-from hnas_plugins.tasks.cifar.files import BINARY
-from hnas_plugins.tasks.cifar.reader import PER_CLASS, Cifar100, read_cifar
-from hnas_plugins.tasks.cifar.splits import Division, labels
-from hnas_plugins.tasks.data_root import data_root
-from hnas_plugins.tasks.images.augmentation_options import AugmentationOptions
+from hnas_plugins.tasks.cifar.content import SIDE, Part, refuse
+from hnas_plugins.tasks.cifar.files import BINARY, HINT, Archive, Unpacked, find_files
+from hnas_plugins.tasks.cifar.splits import Division, classes, labels
+from hnas_plugins.tasks.data_root import data_root, root_setting
+from hnas_plugins.tasks.images.array_cache import Images, cached, digest
+from hnas_plugins.tasks.images.augmentation import AugmentationOptions
 from hnas_plugins.tasks.images.classes import ImageClasses
+from hnas_plugins.tasks.sampling import Indices
 
 _URL = f"https://www.cs.toronto.edu/~kriz/{BINARY.archive}"
 _MD5 = "03b5dce01913d631647c71ecec9e9cb8"  # as its authors record it
 _SHA256 = "58a81ae192c23a4be8b1804d68e518ed807d710a4eb253b1f2a199162a40d8ec"  # as torchvision for Ruby records it
 _SIZE = 168_513_733
 _LICENCE = "not stated; cite Krizhevsky, 2009"
+PER_CLASS = {"train": 500, "test": 100}
+"""Images of each class in the official files."""
+FORMAT = 1
+"""Counts up when this module orders images differently."""
+_ROWS = 4096
+"""Images that are copied at once: 12 MB."""
 
 
 @frozen(kw_only=True)
 class CifarOptions(AugmentationOptions):
     """Options of `fc100` and `cifar_fs`."""
 
-    root: str = setting(
-        "",
-        "folder that holds CIFAR-100, as cifar-100-binary/ or cifar-100-python/ or one of them as .tar.gz; "
-        "empty: $HNAS_DATA/cifar-100, else data/cifar-100 in hnas's home",
+    root: str = root_setting(
+        "CIFAR-100, as cifar-100-binary/ or cifar-100-python/ or one of them as .tar.gz", "cifar-100"
     )
+
+
+@frozen(kw_only=True, eq=False)
+class Cifar100:
+    """All images, by fine label; of a class those of ``train`` first, then those of ``test``, in the files' order."""
+
+    images: Images  # (N, 32, 32, 3)
+    train_counts: Indices  # (100,): how many images ``train`` has of each class
+    test_counts: Indices  # (100,)
+    official: bool
+    """Whether the files are the official ones, byte by byte."""
+
+    @property
+    def counts(self) -> Indices:
+        """How many images each class has: (100,)."""
+        return self.train_counts + self.test_counts
+
+    @property
+    def starts(self) -> Indices:
+        """Where each class begins: (100,)."""
+        return np.cumsum(self.counts) - self.counts
 
 
 class Cifar(TaskSource):
@@ -47,7 +74,7 @@ class Cifar(TaskSource):
     """
 
     def __init__(self, division: Division, options: CifarOptions | None = None) -> None:
-        self._division: Division = division
+        self._division = division
         self._options = options or CifarOptions()
 
     @property
@@ -63,15 +90,10 @@ class Cifar(TaskSource):
         return len(labels(self._division, split))
 
     def sample(self, split: Split, spec: EpisodeSpec, generators: Sequence[np.random.Generator]) -> Episodes:
+        found, members = self._read, np.array(labels(self._division, split))
+        drawn_from = ImageClasses(images=found.images, starts=found.starts[members], counts=found.counts[members])
         augmentation = self._options if split == "train" else None
-        return self._classes(split).tasks(generators, spec, what=self._what(split), augmentation=augmentation)
-
-    def _classes(self, split: Split) -> ImageClasses:
-        members, found = np.array(labels(self._division, split)), self._read
-        return ImageClasses(images=found.images, starts=found.starts[members], counts=found.counts[members])
-
-    def _what(self, split: Split) -> str:
-        return f"{self._division}'s {split} split"
+        return drawn_from.tasks(generators, spec, what=f"{self._division}'s {split} split", augmentation=augmentation)
 
     def remote_files(self) -> Sequence[RemoteFile]:
         path = self.root / BINARY.archive
@@ -107,3 +129,47 @@ def fc100(options: CifarOptions | None = None) -> Cifar:
 def cifar_fs(options: CifarOptions | None = None) -> Cifar:
     """Return CIFAR-FS (Bertinetto et al., 2019): 64 classes to train with, 16 and 20, of whatever superclass."""
     return Cifar("cifar-fs", options)
+
+
+def read_cifar(root: Path) -> Cifar100:
+    """Return the images below ``root``, memory-mapped from the cache as long as the files there stay the same.
+
+    Raises `DataError` where files are missing or damaged, or are not CIFAR-100.
+    """
+    try:
+        files = find_files(root)
+        key = digest([FORMAT, files.fingerprint])
+    except OSError as cause:
+        raise DataError(f"CIFAR-100: {cause.filename or root}: {cause.strerror or cause}", hint=HINT) from cause
+    images, record = cached("cifar-100", key, lambda: _read(files))
+    return Cifar100(
+        images=images,
+        train_counts=np.array(record["train"], np.int64),
+        test_counts=np.array(record["test"], np.int64),
+        official=record["official"],
+    )
+
+
+def _read(files: Unpacked | Archive) -> tuple[Images, dict[str, Any]]:
+    where, contents = f"CIFAR-100: {files.path}", files.contents()
+    parts = files.release.read(contents, where)
+    counts = {name: np.bincount(labels, minlength=len(classes())) for name, (_, labels) in parts.items()}
+    if bare := [classes()[i].name for i in np.flatnonzero(counts["train"] + counts["test"] == 0)]:
+        refuse(where, f"{len(bare)} of {len(classes())} classes have no images: {', '.join(bare[:4])}")
+    official = files.release.is_official(contents)
+    return _ordered(list(parts.values())), {**{n: c.tolist() for n, c in counts.items()}, "official": official}
+
+
+def _ordered(parts: list[Part]) -> Images:
+    """Copy the images to their places: by label, and else in the order in which they stand."""
+    order = np.argsort(np.concatenate([labels for _, labels in parts]), kind="stable")
+    place = np.empty_like(order)
+    place[order] = np.arange(len(order))
+    images = np.empty((len(order), SIDE, SIDE, 3), np.uint8)
+    before = 0
+    for rows, _ in parts:
+        for start in range(0, len(rows), _ROWS):
+            some = rows[start : start + _ROWS]
+            images[place[before + start :][: len(some)]] = some.reshape(-1, 3, SIDE, SIDE).transpose(0, 2, 3, 1)
+        before += len(rows)
+    return images

@@ -1,28 +1,30 @@
-"""Find the classes of a user's own folder and the pictures in them, without opening any."""
+"""Find the classes of a user's own folder and the pictures in them, without opening any, and divide the classes."""
 
 from __future__ import annotations
 
 import os
 import unicodedata
 from collections.abc import Iterator
+from itertools import combinations
 from pathlib import Path
 
 from attrs import field, frozen, mutable
 
 from hnas.errors import DataError, first_few
 from hnas.task_source import SPLITS, Split
-from hnas_plugins.tasks.folder.splits import FEWEST
-from hnas_plugins.tasks.images.decoding import SUFFIXES
+from hnas_plugins.tasks.data_root import SPLIT_NAMES
+from hnas_plugins.tasks.images.decoding import is_picture
 
 HINT = (
     "expected is a sub-folder for each class with its pictures directly in it, such as DIR/cat/1.jpg; "
     "or DIR/train, DIR/val and DIR/test, each with such sub-folders"
 )
-_SPLIT_FOLDERS: dict[Split, tuple[str, ...]] = {
-    "train": ("train",),
-    "validation": ("val", "validation"),
-    "test": ("test",),
-}
+SHARES: dict[Split, float] = {"train": 0.64, "validation": 0.16, "test": 0.20}
+"""Of all classes, as in Mini-ImageNet."""
+USUAL_WAY = 5
+"""How many classes each split gets before the shares count: as many as the usual task needs."""
+FEWEST = 2 * len(SPLITS)
+"""Classes without which a split could not have two of them, the least that a task can tell apart."""
 
 
 @frozen(kw_only=True)
@@ -35,6 +37,10 @@ class ClassFolder:
     """Where the folder says it."""
     files: tuple[tuple[str, int, int], ...]
     """Names in order, sizes in bytes, times of the last change."""
+
+    @property
+    def paths(self) -> list[Path]:
+        return [self.path / name for name, _, _ in self.files]
 
 
 @frozen(kw_only=True)
@@ -85,6 +91,16 @@ def shown(name: str) -> str:
     return name.encode("utf-8", "backslashreplace").decode()
 
 
+def split_sizes(n_classes: int) -> dict[Split, int]:
+    """Return how many of ``n_classes``, at least `FEWEST`, each split gets: its share, and at least `USUAL_WAY`.
+
+    Where there are too few for that, each gets a third, and training what is left over.
+    """
+    at_least = min(USUAL_WAY, n_classes // len(SPLITS))
+    validation, test = (max(at_least, round(SHARES[s] * n_classes)) for s in SPLITS[1:])
+    return {"train": n_classes - validation - test, "validation": validation, "test": test}
+
+
 @mutable
 class _Finds:
     """What a scan has come upon so far."""
@@ -99,11 +115,8 @@ def _take_inventory(root: Path) -> Inventory:
     if not root.is_dir():
         raise _refuse(f"{root} is a file, not a folder" if root.exists() else f"there is no folder {root}")
     finds, found = _Finds(), list[ClassFolder]()
-    splits = _split_folders(root)
-    for split, path in splits.items():
+    for split, path in _split_folders(root):
         found += _scan(root, path, split, finds)
-    if not splits:
-        found = list(_scan(root, root, None, finds))
     if not found:
         bare = f"; {first_few(finds.bare)}" if finds.bare else ""
         raise _refuse(f"{root} has no sub-folders of pictures; {finds.others} other files are in it{bare}")
@@ -112,21 +125,21 @@ def _take_inventory(root: Path) -> Inventory:
     return inventory
 
 
-def _split_folders(root: Path) -> dict[Split, Path]:
-    """Return the folder of each split, or nothing where ``root`` holds classes; a class may be called train, too."""
-    there = {s: [root / n for n in names if (root / n).is_dir()] for s, names in _SPLIT_FOLDERS.items()}
+def _split_folders(root: Path) -> list[tuple[Split | None, Path]]:
+    """Return the folder of each split, or ``root`` where it holds classes itself; a class may be called train, too."""
+    there = {s: [root / n for n in names if (root / n).is_dir()] for s, names in SPLIT_NAMES.items()}
     present = {split: paths[0] for split, paths in there.items() if paths}
     if len(there["validation"]) > 1:
         raise _refuse(f"{root} has both val and validation")
     if len(present) == len(SPLITS):
-        return present
+        return [*present.items()]
     for path in present.values():
         with os.scandir(path) as entries:
-            if any(e.is_dir() for e in entries) and not any(_is_picture(p.name) for p in path.iterdir()):
-                missing = [_SPLIT_FOLDERS[s][0] for s in SPLITS if s not in present]
+            if any(e.is_dir() for e in entries) and not any(is_picture(p.name) for p in path.iterdir()):
+                missing = [SPLIT_NAMES[s][0] for s in SPLITS if s not in present]
                 has = " and ".join(p.name for p in present.values())
                 raise _refuse(f"{root} has {has} with sub-folders, but no {' and no '.join(missing)}")
-    return {}
+    return [(None, root)]
 
 
 def _scan(root: Path, folder: Path, split: Split | None, finds: _Finds) -> Iterator[ClassFolder]:
@@ -161,7 +174,7 @@ def _files(path: Path) -> tuple[list[tuple[str, int, int]], int, int]:
             try:
                 if entry.is_dir():
                     folders += 1
-                elif _is_picture(entry.name) and entry.is_file():
+                elif is_picture(entry.name) and entry.is_file():
                     status = entry.stat()
                     files.append((entry.name, status.st_size, status.st_mtime_ns))
                 else:
@@ -184,19 +197,14 @@ def _require_splits(inventory: Inventory) -> None:
     if empty := [s for s in SPLITS if len(members[s]) < 2]:
         counts = ", ".join(f"{len(members[s])} for {s}" for s in empty)
         raise _refuse(f"{root} has too few classes of pictures, {counts}; each split needs at least 2")
-    for i, split in enumerate(SPLITS):
-        for other in SPLITS[i + 1 :]:
-            if both := sorted(members[split] & members[other]):
-                raise DataError(
-                    f"folder: {len(both)} classes of {root} are in both the {split} and the {other} split: "
-                    f"{first_few([shown(name) for name in both])}",
-                    hint="few-shot learning is tested on classes that were not trained on: put all pictures of a class "
-                    "into one folder, in one split; or all classes directly into DIR, and hnas divides them",
-                )
-
-
-def _is_picture(name: str) -> bool:
-    return name.lower().endswith(SUFFIXES) and not name.startswith(".")
+    for split, other in combinations(SPLITS, 2):
+        if both := sorted(members[split] & members[other]):
+            raise DataError(
+                f"folder: {len(both)} classes of {root} are in both the {split} and the {other} split: "
+                f"{first_few(map(shown, both))}",
+                hint="few-shot learning is tested on classes that were not trained on: put all pictures of a class "
+                "into one folder, in one split; or all classes directly into DIR, and hnas divides them",
+            )
 
 
 def _order(name: str) -> tuple[str, str]:

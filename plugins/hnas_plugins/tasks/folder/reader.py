@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -12,16 +12,14 @@ from attrs import frozen
 
 from hnas.errors import DataError, first_few
 from hnas_plugins.tasks.folder.inventory import Inventory, shown
-from hnas_plugins.tasks.images.array_cache import Allocate, Images, Prepared, digest, prepared, release
-from hnas_plugins.tasks.images.decoding import Damaged, Picture, decode_into, read_file
+from hnas_plugins.tasks.images.array_cache import Allocate, Images, Prepared, digest, prepared
+from hnas_plugins.tasks.images.decoding import Damaged, decode_into, read_file
 from hnas_plugins.tasks.sampling import Indices
 
 MAX_DAMAGED = 0.01
 """The share of pictures that may be damaged: more, and something else is wrong."""
 FORMAT = 1
 """Counts up when pictures are decoded differently."""
-_RELEASED = 64 << 20
-"""Bytes of written images after which their pages are let go of."""
 
 
 @frozen(kw_only=True, eq=False)
@@ -48,28 +46,20 @@ def read_folder(inventory: Inventory, side: int, channels: int) -> Decoded:
     found = prepared("folder", key, fill, what=f"folder: {inventory.root}")
     starts, files = _places(inventory)
     counts, damaged = files.copy(), []
-    names = _names(inventory) if found.record["damaged"] else []
+    pictures = _pictures(inventory) if found.record["damaged"] else []
     for index, cause in found.record["damaged"]:
         counts[np.searchsorted(starts, index, "right") - 1] -= 1
-        damaged.append(f"{names[index]} ({cause})")
+        damaged.append(f"{pictures[index][0]} ({cause})")
     return Decoded(prepared=found, starts=starts, counts=counts, damaged=damaged)
 
 
 def _fill(inventory: Inventory, side: int, channels: int, allocate: Allocate) -> dict[str, Any]:
-    paths = [c.path / name for c in inventory.classes for name, _, _ in c.files]
-    names, total = _names(inventory), len(paths)
-    array = allocate((total, side, side, channels))
-
-    def pictures() -> Iterator[Picture]:
-        for i, path in enumerate(paths):
-            if i % max(1, _RELEASED // array[0].nbytes) == 0:
-                release(array)
-            yield Picture(index=i, name=names[i], content=partial(read_file, path))
-
-    what = f"folder: decoding {total} pictures of {inventory.root}, once"
-    damaged = decode_into(array, pictures(), total=total, what=what, crop=True)
+    pictures = _pictures(inventory)
+    array = allocate((len(pictures), side, side, channels))
+    what = f"folder: decoding {len(pictures)} pictures of {inventory.root}, once"
+    damaged = decode_into(array, pictures, what=what, crop=True)
     if damaged:
-        _report(inventory, damaged, total)
+        _report(inventory, damaged, len(pictures))
         _close_gaps(array, inventory, {d.index for d in damaged})
     return {"damaged": [[d.index, shown(d.cause)] for d in damaged]}
 
@@ -98,5 +88,6 @@ def _places(inventory: Inventory) -> tuple[Indices, Indices]:
     return np.cumsum(counts) - counts, counts
 
 
-def _names(inventory: Inventory) -> list[str]:
-    return [shown(str(c.path.relative_to(inventory.root) / name)) for c in inventory.classes for name, _, _ in c.files]
+def _pictures(inventory: Inventory) -> list[tuple[str, Callable[[], bytes]]]:
+    paths = [path for c in inventory.classes for path in c.paths]
+    return [(shown(str(path.relative_to(inventory.root))), partial(read_file, path)) for path in paths]

@@ -14,12 +14,11 @@ from hnas.errors import DataError, first_few
 from hnas.layer import Shape
 from hnas.settings import at_least_0, positive, setting
 from hnas.task_source import SPLITS, Origin, Split, TaskSource
-from hnas_plugins.tasks.folder.inventory import HINT, Inventory, shown, take_inventory
+from hnas_plugins.tasks.folder.inventory import HINT, USUAL_WAY, Inventory, shown, split_sizes, take_inventory
 from hnas_plugins.tasks.folder.reader import Decoded, read_folder
-from hnas_plugins.tasks.folder.splits import USUAL_WAY, random_split
-from hnas_plugins.tasks.images.augmentation_options import AugmentationOptions
+from hnas_plugins.tasks.images.augmentation import AugmentationOptions
 from hnas_plugins.tasks.images.classes import ImageClasses
-from hnas_plugins.tasks.sampling import Indices
+from hnas_plugins.tasks.sampling import Indices, random_split
 
 
 @frozen(kw_only=True)
@@ -68,18 +67,14 @@ class Folder(TaskSource):
         return [self._inventory.classes[i].name for i in self._members[split]]
 
     def sample(self, split: Split, spec: EpisodeSpec, generators: Sequence[np.random.Generator]) -> Episodes:
-        augmentation = self._options if split == "train" else None
-        return self._classes(split, spec).tasks(generators, spec, what=self._what(split), augmentation=augmentation)
-
-    def _classes(self, split: Split, spec: EpisodeSpec) -> ImageClasses:
         members, decoded = self._members[split], self._decoded
         counts = decoded.counts[members]
         if spec.n_way <= len(members):
             self._require_images(split, counts, spec)
-        return ImageClasses(images=decoded.prepared.images, starts=decoded.starts[members], counts=counts)
-
-    def _what(self, split: Split) -> str:
-        return f"folder: the {split} split of {self.root} (its smallest class is {self._smallest(split)})"
+        classes = ImageClasses(images=decoded.prepared.images, starts=decoded.starts[members], counts=counts)
+        what = f"folder: the {split} split of {self.root} (its smallest class is {self._smallest(split)})"
+        augmentation = self._options if split == "train" else None
+        return classes.tasks(generators, spec, what=what, augmentation=augmentation)
 
     def origin(self) -> Origin:
         path = self.root if self._options.root else None
@@ -137,7 +132,7 @@ class Folder(TaskSource):
         classes, seed = self._inventory.classes, self._options.split_seed
         if self._inventory.given:
             return {s: [i for i, c in enumerate(classes) if c.split == s] for s in SPLITS}
-        return {s: random_split(len(classes), s, seed) for s in SPLITS}
+        return {s: random_split(split_sizes(len(classes)), s, seed) for s in SPLITS}
 
     @cached_property
     def _decoded(self) -> Decoded:

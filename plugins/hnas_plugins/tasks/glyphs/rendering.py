@@ -59,15 +59,15 @@ def provenance() -> dict[str, Any]:
     }
 
 
-def render(min_renderings: int, min_distance: float) -> tuple[list[int], list[int], Image]:
+def render(min_renderings: int, min_distance: float) -> tuple[Image, dict[str, list[int]]]:
     """Draw every character that has ``min_renderings`` renderings of which any two differ.
 
     Two renderings differ where their grey values (0–255) are at least ``min_distance`` apart in the mean over pixels.
     Characters that share a bitmap in some font (Latin A, Greek Alpha, Cyrillic A) cannot be told apart, so together
     they are one class, under the lowest of their code points.
 
-    Returns the code points, ascending; how many renderings each has; and all renderings in that order,
-    (N, SIDE, SIDE) with ink = 255.
+    Returns all renderings, (N, SIDE, SIDE) with ink = 255, and a record: the ``code_points``, ascending, and the
+    ``counts`` of the renderings that each has.
     """
     drawn: dict[int, dict[bytes, None]] = defaultdict(dict)  # in the fonts' order, without exact repeats
     for code_point, bitmap in _draw_all(min_renderings):
@@ -80,7 +80,8 @@ def render(min_renderings: int, min_distance: float) -> tuple[list[int], list[in
             code_points.append(members[0])
             counts.append(len(kept))
             images += kept
-    return code_points, counts, np.stack(images) if images else np.empty((0, SIDE, SIDE), np.uint8)
+    stacked = np.stack(images) if images else np.empty((0, SIDE, SIDE), np.uint8)
+    return stacked, {"code_points": code_points, "counts": counts}
 
 
 def _draw_all(min_fonts: int) -> Iterator[tuple[int, bytes]]:

@@ -105,13 +105,8 @@ class Glyphs(TaskSource):
     @cached_property
     def _data(self) -> _Glyphs:
         n_renderings = max(2, self._options.renderings)
-
-        def make() -> tuple[NDArray[np.uint8], dict[str, list[int]]]:
-            code_points, counts, images = render(n_renderings, _MIN_DISTANCE)
-            return images, {"code_points": code_points, "counts": counts}
-
         key = digest({"renderings": n_renderings, "distance": _MIN_DISTANCE, **provenance()})
-        images, record = cached("glyphs", key, make)
+        images, record = cached("glyphs", key, lambda: render(n_renderings, _MIN_DISTANCE))
         counts = np.array(record["counts"], np.int64)
         return _Glyphs(
             images=images,

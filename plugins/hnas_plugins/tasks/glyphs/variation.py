@@ -20,16 +20,11 @@ _CHUNK = 2048
 class Variation:
     """How strongly images vary. 0 switches a part off."""
 
-    rotation: float
-    """degrees, uniform in ±"""
-    scale: float
-    """logarithm of the size, uniform in ±, each axis on its own"""
-    shear: float
-    """uniform in ±"""
-    shift: float
-    """pixels, uniform in ±"""
-    elastic: float
-    """pixels, standard deviation of the displacement at a knot"""
+    rotation: float  # degrees, uniform in ±
+    scale: float  # logarithm of the size, uniform in ±, each axis on its own
+    shear: float  # uniform in ±
+    shift: float  # pixels, uniform in ±
+    elastic: float  # pixels, standard deviation of the displacement at a knot
 
 
 def vary(images: Tensor, variation: Variation, generator: np.random.Generator) -> Tensor:

@@ -14,8 +14,7 @@ import os
 import shutil
 import sys
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -43,34 +42,22 @@ def cached(folder: str, key: str, make: Callable[[], tuple[Images, dict[str, Any
     start at once may both make the array: ``make`` is deterministic, so whichever file is there last is right. Where
     nothing can be written the array is used from memory, with a warning.
     """
-    array_path, record_path = home() / folder / f"{key}.npy", home() / folder / f"{key}.json"
-    found = _read(array_path, record_path)
-    if found is not None:
-        return found
+    path = home() / folder / f"{key}.npy"
+    if found := _open(path, whole=True):
+        return found.images, found.record
     images, record = make()
     content = io.BytesIO()
     np.save(content, images, allow_pickle=False)
     checksum = hashlib.sha256(content.getbuffer()).hexdigest()
     try:
-        array_path.parent.mkdir(parents=True, exist_ok=True)
-        write_bytes(array_path, content.getvalue())
-        write_json(record_path, {"checksum": checksum, "record": record})
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_bytes(path, content.getvalue())
+        write_json(path.with_suffix(".json"), {"checksum": checksum, "record": record})
     except (OSError, DataError) as cause:
-        warnings.warn(f"{array_path.parent}: cannot keep it for the next start: {cause}", RuntimeWarning, stacklevel=2)
+        warnings.warn(f"{path.parent}: cannot keep it for the next start: {cause}", RuntimeWarning, stacklevel=2)
         return images, record
-    return _read(array_path, record_path) or (images, record)
-
-
-def _read(array_path: Path, record_path: Path) -> tuple[Images, dict[str, Any]] | None:
-    try:
-        stored = json.loads(record_path.read_bytes())
-        if stored["checksum"] != _checksum(array_path):
-            return None
-        images = np.asarray(np.load(array_path, mmap_mode="r", allow_pickle=False))  # a plain array over the map
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    record = stored["record"]
-    return (images, record) if images.dtype == np.uint8 and isinstance(record, dict) else None
+    found = _open(path, whole=True)
+    return (found.images, found.record) if found else (images, record)
 
 
 def _checksum(path: Path) -> str:
@@ -125,12 +112,17 @@ def prepared(folder: str, key: str, fill: Callable[[Allocate], dict[str, Any]], 
     Raises `DataError` where nothing can be written or the disk is full: such an array does not belong in memory.
     """
     path = home() / folder / f"{key}.npy"
-    found = _open(path)
-    if found is not None:
+    if found := _open(path):
         return found
+
+    def tell(owner: str) -> None:
+        print(f"hnas: {what}: another process prepares the images; waiting for it", file=sys.stderr)
+
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with _alone(path, what) as alone:
+        with file_lock(
+            path.with_suffix(".lock"), tell
+        ) as alone:  # false if a file system has no locks: all may make it
             return _open(path) or _make(path, fill, alone)
     except OSError as cause:
         full = cause.errno in (errno.ENOSPC, errno.EDQUOT)
@@ -142,13 +134,17 @@ def prepared(folder: str, key: str, fill: Callable[[Allocate], dict[str, Any]], 
         ) from cause
 
 
-def _open(path: Path) -> Prepared | None:
+def _open(path: Path, *, whole: bool = False) -> Prepared | None:
+    """Return an array that is kept as it was written: by its size and shape, or by its checksum if ``whole``."""
     try:
         stored = json.loads(path.with_suffix(".json").read_bytes())
-        if path.stat().st_size != stored["size"]:
+        kept = stored["checksum"] == _checksum(path) if whole else stored["size"] == path.stat().st_size
+        if not kept:
             return None
-        images = np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
-        if images.dtype != np.uint8 or list(images.shape) != stored["shape"] or not isinstance(stored["record"], dict):
+        images = np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))  # a plain array over the map
+        if images.dtype != np.uint8 or not isinstance(stored["record"], dict):
+            return None
+        if not whole and list(images.shape) != stored["shape"]:
             return None
         return Prepared(images=images, record=stored["record"], checksum=str(stored["checksum"]), path=path)
     except (OSError, ValueError, KeyError, TypeError):
@@ -163,8 +159,16 @@ def _make(path: Path, fill: Callable[[Allocate], dict[str, Any]], alone: bool) -
     made: list[np.memmap[Any, np.dtype[np.uint8]]] = []
 
     def allocate(shape: tuple[int, ...]) -> Images:
-        made.append(_allocate(part, shape))
-        return made[0]
+        images = np.lib.format.open_memmap(part, "w+", np.uint8, shape)
+        if hasattr(os, "posix_fallocate"):  # else a full disk kills the process when it writes to a page
+            with open(part, "rb+") as file:
+                try:
+                    os.posix_fallocate(file.fileno(), 0, part.stat().st_size)
+                except OSError as cause:
+                    if cause.errno not in (errno.EINVAL, errno.EOPNOTSUPP):  # the file system cannot
+                        raise
+        made.append(images)
+        return images
 
     try:
         record = fill(allocate)
@@ -184,26 +188,3 @@ def _make(path: Path, fill: Callable[[Allocate], dict[str, Any]], alone: bool) -
     if found is None:
         raise OSError(errno.EIO, "what was just written cannot be read")
     return found
-
-
-def _allocate(part: Path, shape: tuple[int, ...]) -> np.memmap[Any, np.dtype[np.uint8]]:
-    images = np.lib.format.open_memmap(part, "w+", np.uint8, shape)
-    if hasattr(os, "posix_fallocate"):  # else a full disk kills the process when it writes to a page
-        with open(part, "rb+") as file:
-            try:
-                os.posix_fallocate(file.fileno(), 0, part.stat().st_size)
-            except OSError as cause:
-                if cause.errno not in (errno.EINVAL, errno.EOPNOTSUPP):  # the file system cannot
-                    raise
-    return images
-
-
-@contextmanager
-def _alone(path: Path, what: str) -> Iterator[bool]:
-    """Hold the lock on making ``path``, or yield false where a file system has no locks: then all may make it."""
-
-    def tell(owner: str) -> None:
-        print(f"hnas: {what}: another process prepares the images; waiting for it", file=sys.stderr)
-
-    with file_lock(path.with_suffix(".lock"), tell) as locked:
-        yield locked

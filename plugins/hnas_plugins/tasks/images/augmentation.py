@@ -1,15 +1,37 @@
-"""Random changes of training images that leave their class as it is, all from a numpy generator."""
+"""Random changes of training images that leave their class as it is, all from a numpy generator.
+
+The options load without torch: `hnas --help` lists them.
+"""
 
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-import torch.nn.functional as F
-from torch import Tensor
+from attrs import frozen, validators
 
-from hnas_plugins.tasks.images.augmentation_options import AugmentationOptions
+from hnas.settings import at_least_0, setting
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@frozen(kw_only=True)
+class AugmentationOptions:
+    """Options of every source of photographs, applied to training images only. 0 or false switches a part off."""
+
+    flip: bool = setting(False, "augmentation: mirror half of the training images", validators.instance_of(bool))
+    crop: int = setting(0, "augmentation: shift training images by up to so many pixels each way", at_least_0)
+    rotation: float = setting(0.0, "augmentation: turn training images, degrees, uniform in ±", at_least_0)
+    colour: float = setting(
+        0.0, "augmentation: brightness, contrast and saturation, each times 1 ± this, uniformly", at_least_0
+    )
+
+    @property
+    def augments(self) -> bool:
+        """Whether anything is switched on."""
+        return bool(self.flip or self.crop or self.rotation or self.colour)
 
 
 def augment(images: Tensor, options: AugmentationOptions, generator: np.random.Generator) -> Tensor:
@@ -23,6 +45,9 @@ def augment(images: Tensor, options: AugmentationOptions, generator: np.random.G
 
 
 def _warp(images: Tensor, options: AugmentationOptions, generator: np.random.Generator) -> Tensor:
+    import torch
+    import torch.nn.functional as F
+
     n, _, height, width = images.shape
     angle = math.radians(options.rotation) * generator.uniform(-1, 1, n)
     mirror = np.where(options.flip & (generator.random(n) < 0.5), -1.0, 1.0)
@@ -41,6 +66,8 @@ def _warp(images: Tensor, options: AugmentationOptions, generator: np.random.Gen
 
 
 def _colour(images: Tensor, strength: float, generator: np.random.Generator) -> Tensor:
+    import torch
+
     factors = torch.from_numpy(generator.uniform(max(0.0, 1 - strength), 1 + strength, (3, len(images), 1, 1, 1)))
     brightness, contrast, saturation = factors.float()
     images = images * brightness

@@ -9,7 +9,7 @@ from attrs import frozen
 
 from hnas.episode import Episodes, EpisodeSpec
 from hnas_plugins.tasks.images.array_cache import Images, release
-from hnas_plugins.tasks.images.augmentation_options import AugmentationOptions
+from hnas_plugins.tasks.images.augmentation import AugmentationOptions, augment
 from hnas_plugins.tasks.sampling import Indices, assemble, draw_tasks, pixels
 
 
@@ -20,9 +20,6 @@ class ImageClasses:
     images: Images  # (N, H, W, C), C = 1 or 3; the images of a class stand together
     starts: Indices  # (classes,): where each class begins
     counts: Indices  # (classes,): how many images it has
-
-    def __len__(self) -> int:
-        return len(self.starts)
 
     def tasks(
         self,
@@ -36,15 +33,14 @@ class ImageClasses:
 
         ``what`` names the split in the `DataError` if it has too little for them.
         """
-        augments = augmentation is not None and augmentation.augments
-        if augments and len(generators) > 1:  # each changes its own images
+        if augmentation is not None and not augmentation.augments:
+            augmentation = None
+        if augmentation and len(generators) > 1:  # each changes its own images
             each = (self.tasks([g], spec, what=what, augmentation=augmentation) for g in generators)
             return Episodes.gather(each, len(generators))
-        drawn = draw_tasks(generators, len(self), self.counts, spec, what)
+        drawn = draw_tasks(generators, len(self.counts), self.counts, spec, what)
         images = pixels(self.images[drawn.each_image(self.starts[drawn.classes]) + drawn.images])
-        if augmentation is not None and augments:
-            from hnas_plugins.tasks.images.augmentation import augment
-
+        if augmentation:
             images = augment(images, augmentation, generators[0])
         release(self.images)
         return assemble(images, len(drawn), spec)

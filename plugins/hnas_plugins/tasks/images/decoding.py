@@ -19,7 +19,7 @@ from attrs import field, frozen, mutable
 
 from hnas.errors import first_few
 from hnas.toolkit.cores import usable_cores
-from hnas_plugins.tasks.images.array_cache import Images
+from hnas_plugins.tasks.images.array_cache import Images, release
 
 if TYPE_CHECKING:
     from PIL import Image as Pillow
@@ -36,17 +36,6 @@ _BATCH = 32
 
 
 @frozen(kw_only=True)
-class Picture:
-    """A picture to decode."""
-
-    index: int
-    """The place of its image in the array."""
-    name: str
-    content: bytes | Callable[[], bytes]
-    """The file's bytes, or what reads them; it is called by a thread, when it is this picture's turn."""
-
-
-@frozen(kw_only=True)
 class Damaged:
     """A picture that could not be read or decoded; its place in the array was left as it was."""
 
@@ -56,17 +45,18 @@ class Damaged:
 
 
 def decode_into(
-    array: Images, pictures: Iterable[Picture], *, total: int, what: str, crop: bool = False
+    array: Images, pictures: Iterable[tuple[str, Callable[[], bytes]]], *, what: str, crop: bool = False
 ) -> list[Damaged]:
     """Decode ``pictures`` into ``array`` (N, H, W, C), C = 1 for grey or 3 for colour; return those that are damaged.
 
-    See `decode_picture` for how each becomes an image. A few at a time are in memory, however many there are: taken
-    from ``pictures``, in order, when a thread is free. ``total`` and ``what`` are for the progress that is told.
+    A picture is a name, and what reads its file in a thread when it is its turn. See `decode_picture` for how each
+    becomes an image. A few at a time are in memory, however many there are: taken from ``pictures``, in order, when a
+    thread is free. ``what`` is for the progress that is told.
     """
     from PIL import Image
 
     Image.init()  # loads the formats here, rather than in several threads at once
-    progress, workers, taken = Progress(what=what, total=total), usable_cores(), iter(pictures)
+    progress, workers, taken = Progress(what=what, total=len(array)), usable_cores(), enumerate(pictures)
     pending: deque[tuple[int, Future[list[Damaged]]]] = deque()
     damaged: list[Damaged] = []
 
@@ -74,6 +64,7 @@ def decode_into(
         count, future = pending.popleft()
         damaged.extend(future.result())
         progress.add(count)
+        release(array)
 
     # Pillow warns of large pictures, which are refused here, and of damage beside the image, such as in EXIF.
     with warnings.catch_warnings(), ThreadPoolExecutor(workers) as pool:
@@ -111,6 +102,11 @@ def decode_picture(content: bytes, *, height: int, width: int, channels: int, cr
         lanczos = Image.Resampling.LANCZOS
         image = ImageOps.fit(image, (width, height), lanczos) if crop else image.resize((width, height), lanczos)
     return np.asarray(image).reshape(height, width, channels)
+
+
+def is_picture(name: str, suffixes: tuple[str, ...] = SUFFIXES) -> bool:
+    """Tell whether a file is one by its name. Names with a dot in front are what file managers leave."""
+    return name.lower().endswith(suffixes) and not name.startswith(".")
 
 
 def read_file(path: Path | str) -> bytes:
@@ -155,20 +151,19 @@ class Progress:
             print(file=sys.stderr)
 
 
-def _decode_batch(array: Images, batch: list[Picture], crop: bool) -> list[Damaged]:
+def _decode_batch(array: Images, batch: list[tuple[int, tuple[str, Callable[[], bytes]]]], crop: bool) -> list[Damaged]:
     _, height, width, channels = array.shape
     damaged = []
-    for picture in batch:
+    for index, (name, read) in batch:
         try:
-            content = picture.content if isinstance(picture.content, bytes) else picture.content()
-            image = decode_picture(content, height=height, width=width, channels=channels, crop=crop)
+            image = decode_picture(read(), height=height, width=width, channels=channels, crop=crop)
         except Exception as cause:  # Pillow's readers raise whatever a damaged file leads them to
             told = " ".join(str(cause).split())[:200] or type(cause).__name__
             if "cannot identify image file" in told:  # it goes on with an address in memory
                 told = f"not a picture, or not one of {', '.join(_FORMATS)}"
-            damaged.append(Damaged(index=picture.index, name=picture.name, cause=told))
-            continue
-        array[picture.index] = image
+            damaged.append(Damaged(index=index, name=name, cause=told))
+        else:
+            array[index] = image
     return damaged
 
 

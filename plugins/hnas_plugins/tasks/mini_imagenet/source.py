@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import cached_property
+from collections.abc import Callable, Sequence
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from attrs import frozen
@@ -13,46 +13,37 @@ from attrs import frozen
 from hnas.episode import Episodes, EpisodeSpec
 from hnas.errors import DataError
 from hnas.layer import Shape
-from hnas.settings import setting
 from hnas.task_source import SPLITS, Origin, Split, TaskSource
-from hnas_plugins.tasks.data_root import data_root, held
+from hnas_plugins.tasks.data_root import SPLIT_NAMES, data_root, fingerprint, held, root_setting
 from hnas_plugins.tasks.images.array_cache import Allocate, Prepared, digest, prepared
-from hnas_plugins.tasks.images.augmentation_options import AugmentationOptions
+from hnas_plugins.tasks.images.augmentation import AugmentationOptions
 from hnas_plugins.tasks.images.classes import ImageClasses
-from hnas_plugins.tasks.mini_imagenet.arrays import Hdf5, Pickle
-from hnas_plugins.tasks.mini_imagenet.pictures import Folders, Tar
+from hnas_plugins.tasks.mini_imagenet.arrays import fill_from_hdf5, fill_from_pickle
+from hnas_plugins.tasks.mini_imagenet.pictures import fill_from_folders, fill_from_tar, scan_folders
 from hnas_plugins.tasks.mini_imagenet.splits import HINT, HOW, LICENCE, PICTURES, SIDE, classes
 
 FORMAT = 1
 """Counts up when pictures are decoded differently."""
-_NAMES: dict[Split, tuple[str, ...]] = {"train": ("train",), "validation": ("val", "validation"), "test": ("test",)}
+Fill = Callable[[Allocate], dict[str, Any]]
+"""Writes all images of a split into an array and returns how many each class has, in order, as ``counts``."""
+_FILES: tuple[tuple[str, Callable[[Split, Path, Allocate], dict[str, Any]]], ...] = (
+    ("mini-imagenet-{}.tar.xz", fill_from_tar),
+    ("mini-imagenet-cache-{}.pkl", fill_from_pickle),
+    ("{}_data.hdf5", fill_from_hdf5),
+    ("miniimagenet/{}_data.hdf5", fill_from_hdf5),
+)
+"""What the file of a split may be called, in the order in which they are looked for, and what reads it."""
 
 
 @frozen(kw_only=True)
 class MiniImageNetOptions(AugmentationOptions):
     """Options of `MiniImageNet`."""
 
-    root: str = setting(
-        "",
-        "folder that holds train, val and test as folders of classes, as mini-imagenet-*.tar.xz, as "
-        "mini-imagenet-cache-*.pkl or as torchmeta's *_data.hdf5; "
-        "empty: $HNAS_DATA/mini-imagenet, else data/mini-imagenet in hnas's home",
+    root: str = root_setting(
+        "train, val and test as folders of classes, as mini-imagenet-*.tar.xz, as mini-imagenet-cache-*.pkl or as "
+        "torchmeta's *_data.hdf5",
+        "mini-imagenet",
     )
-
-
-class Layout(Protocol):
-    """A split as it lies on the disk."""
-
-    @property
-    def path(self) -> Path:
-        """The folder or file."""
-
-    @property
-    def fingerprint(self) -> object:
-        """What changes when the content does, as JSON; quick to get."""
-
-    def fill(self, allocate: Allocate) -> dict[str, Any]:
-        """Write all images into the array and return how many each class has, in order, as ``counts``."""
 
 
 class MiniImageNet(TaskSource):
@@ -80,16 +71,11 @@ class MiniImageNet(TaskSource):
         return len(classes(split))
 
     def sample(self, split: Split, spec: EpisodeSpec, generators: Sequence[np.random.Generator]) -> Episodes:
-        augmentation = self._options if split == "train" else None
-        return self._classes(split).tasks(generators, spec, what=self._what(split), augmentation=augmentation)
-
-    def _classes(self, split: Split) -> ImageClasses:
         found = self._prepare(split)
         counts = np.array(found.record["counts"], np.int64)
-        return ImageClasses(images=found.images, starts=np.cumsum(counts) - counts, counts=counts)
-
-    def _what(self, split: Split) -> str:
-        return f"mini-imagenet's {split} split"
+        classes = ImageClasses(images=found.images, starts=np.cumsum(counts) - counts, counts=counts)
+        augmentation = self._options if split == "train" else None
+        return classes.tasks(generators, spec, what=f"mini-imagenet's {split} split", augmentation=augmentation)
 
     def origin(self) -> Origin:
         return Origin(path=self.root, licence=LICENCE, how=HOW)
@@ -115,34 +101,31 @@ class MiniImageNet(TaskSource):
 
     def _prepare(self, split: Split) -> Prepared:
         if split not in self._prepared:
-            what = self._what(split)
+            what = f"mini-imagenet's {split} split"
             try:
-                layout = find_layout(self.root, split)
-                key = f"{split}-{digest([FORMAT, layout.fingerprint])}"
+                files, fill = find_layout(self.root, split)
+                key = f"{split}-{digest([FORMAT, files])}"
             except OSError as cause:
                 raise DataError(f"{what}: {cause.filename}: {cause.strerror}", hint=HINT) from cause
-            self._prepared[split] = prepared("mini-imagenet", key, layout.fill, what=what)
+            self._prepared[split] = prepared("mini-imagenet", key, fill, what=what)
         return self._prepared[split]
 
 
-def find_layout(root: Path, split: Split) -> Layout:
+def find_layout(root: Path, split: Split) -> tuple[object, Fill]:
     """Find a split below ``root``: as folders, tar.xz, pickle or HDF5, in this order.
 
-    Raises `DataError` where none is there, or the folders are not those of the split.
+    Returns what changes when the content does, as JSON, and what reads it. Raises `DataError` where none is there, or
+    the folders are not those of the split.
     """
-    names = _NAMES[split]
+    names = SPLIT_NAMES[split]
     for path in (root / n for n in names):
         if path.is_dir() and any(p.is_dir() for p in path.iterdir() if not p.name.startswith(".")):
-            return Folders.scan(split, path)
-    for path in (root / f"mini-imagenet-{n}.tar.xz" for n in names):
-        if path.is_file():
-            return Tar(split=split, path=path)
-    for path in (root / f"mini-imagenet-cache-{n}.pkl" for n in names):
-        if path.is_file():
-            return Pickle(split=split, path=path)
-    for path in (folder / f"{n}_data.hdf5" for folder in (root, root / "miniimagenet") for n in names):
-        if path.is_file():
-            return Hdf5(split=split, path=path)
+            found = scan_folders(split, path)
+            return [str(path.resolve()), found], partial(fill_from_folders, split, path, found)
+    for pattern, fill in _FILES:
+        for path in (root / pattern.format(n) for n in names):
+            if path.is_file():
+                return fingerprint(path), partial(fill, split, path)
     name, there = names[0], held(root, "mini-imagenet", HINT)
     raise DataError(
         f"mini-imagenet: the {split} split is not in {root}, neither as {name}/<class>/*.jpg, nor as "

@@ -19,6 +19,7 @@ MAX_PICTURES = 1300
 """What ImageNet has of a class at most; more must be a mistake."""
 LICENCE = "ImageNet's terms: non-commercial research and education only"
 HOW = "get it yourself, since these terms allow no download by hnas, and name its folder with --data-root"
+AGAIN = "copy or download the file again"
 HINT = f"Mini-ImageNet comes under {LICENCE}; {HOW}"
 
 
@@ -27,6 +28,11 @@ def classes(split: Split) -> tuple[str, ...]:
     """Return the WordNet ids of Ravi and Larochelle's split (2017), sorted: 64 for training, 16 and 20."""
     listing = json.loads(files("hnas_plugins.tasks.mini_imagenet").joinpath("split.json").read_text(encoding="utf-8"))
     return tuple(listing[split])
+
+
+def refuse(path: Path, why: str) -> DataError:
+    """Return the error for a file that is not as expected."""
+    return DataError(f"mini-imagenet: {path}: {why}", hint=AGAIN)
 
 
 def require_classes(split: Split, counts: Mapping[str, int], where: Path) -> None:

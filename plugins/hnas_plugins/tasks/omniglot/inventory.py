@@ -9,7 +9,6 @@ import zipfile
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Protocol
 
 from attrs import field, frozen
 
@@ -26,27 +25,14 @@ _DRAWING = re.compile(r"(?:^|/)([^/]+)/character(\d\d)/\d+_(\d\d)\.png$")
 HINT = "`hnas data fetch omniglot` downloads it; --data-root names a folder that has it"
 
 
-class Part(Protocol):
-    """One of the two halves of the data set, wherever it lies."""
-
-    @property
-    def path(self) -> Path:
-        """The folder or zip."""
-
-    def entries(self) -> Iterator[tuple[str, tuple[int, int]]]:
-        """Yield the name of every file, and numbers that change when its content does (with its size first)."""
-
-    def read(self, name: str) -> bytes:
-        """Return the content of a file. Raises `OSError` or an error of `zipfile` where it cannot be read."""
-
-
 @frozen
 class FolderPart:
-    """An unpacked half."""
+    """One of the two halves of the data set, unpacked."""
 
     path: Path
 
     def entries(self) -> Iterator[tuple[str, tuple[int, int]]]:
+        """Yield the name of every file, and numbers that change when its content does (with its size first)."""
         pending = [""]
         while pending:
             below = pending.pop()
@@ -61,6 +47,7 @@ class FolderPart:
                             yield name, (status.st_size, status.st_mtime_ns)
 
     def read(self, name: str) -> bytes:
+        """Return the content of a file. Raises `OSError` or an error of `zipfile` where it cannot be read."""
         with open(self.path / name, "rb") as file:
             return file.read(MAX_DRAWING_BYTES + 1)
 
@@ -90,6 +77,9 @@ class ZipPart:
 
     def read(self, name: str) -> bytes:
         return self._zip.read(name)
+
+
+Part = FolderPart | ZipPart
 
 
 @frozen(kw_only=True)

@@ -1,26 +1,43 @@
-"""The task source `omniglot`: 1623 handwritten characters, 20 drawings each (Lake et al., 2015)."""
+"""The task source `omniglot`: 1623 handwritten characters, 20 drawings each (Lake et al., 2015).
+
+The drawings are decoded once, from 1-bit PNG of 105×105 to grey 28×28.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import io
+import zipfile
+import zlib
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from attrs import frozen
+from numpy.typing import NDArray
 
 from hnas.episode import Episodes, EpisodeSpec
+from hnas.errors import DataError, first_few
 from hnas.layer import Shape
 from hnas.settings import at_least_0, one_of, setting
 from hnas.task_source import SPLITS, Origin, Split, TaskSource
 from hnas.toolkit.remote_file import RemoteFile
-from hnas_plugins.tasks.data_root import data_root
-from hnas_plugins.tasks.images.array_cache import Images
-from hnas_plugins.tasks.omniglot.reader import SIDE, read_images
-from hnas_plugins.tasks.omniglot.splits import DRAWINGS, random_split, vinyals_split
-from hnas_plugins.tasks.sampling import Indices, assemble, draw_tasks, pixels
+from hnas_plugins.tasks.data_root import data_root, root_setting
+from hnas_plugins.tasks.images.array_cache import Images, cached, digest
+from hnas_plugins.tasks.omniglot.inventory import HINT, MAX_DRAWING_BYTES, Inventory, take_inventory
+from hnas_plugins.tasks.omniglot.splits import DRAWINGS, RANDOM_SHARES, characters, vinyals_split
+from hnas_plugins.tasks.sampling import Indices, assemble, draw_tasks, pixels, random_split
 
+SIDE = 28
+ORIGINAL_SIDE = 105
+OFFICIAL_CONTENT = "75a36f7ce605ee617d0c45021613841aec979e079f71594e885aba52a7c003ce"
+"""SHA-256 over the ink of all drawings in order, packed to bits: recognises the data set however it was packed."""
+FORMAT = 1
+"""Counts up when this module decodes differently."""
+_UNREADABLE = (OSError, ValueError, SyntaxError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
+"""All that `zipfile` and Pillow raise on files that are cut short, altered, encrypted or no images."""
 _URL = "https://github.com/brendenlake/omniglot/raw/master/python/"
 _MD5 = {  # as torchvision records them; no SHA-256 was ever published
     "images_background.zip": "68d2efa1b9178cc56df9314c21c6e718",
@@ -32,11 +49,7 @@ _MD5 = {  # as torchvision records them; no SHA-256 was ever published
 class OmniglotOptions:
     """Options of `Omniglot`."""
 
-    root: str = setting(
-        "",
-        "folder that holds images_background and images_evaluation, as folders or zips; "
-        "empty: $HNAS_DATA/omniglot, else data/omniglot in hnas's home",
-    )
+    root: str = root_setting("images_background and images_evaluation, as folders or zips", "omniglot")
     split: Literal["vinyals", "random"] = setting(
         "vinyals", "vinyals: 1028/172/423 characters; random: 1150/50/423", one_of("vinyals", "random")
     )
@@ -99,7 +112,7 @@ class Omniglot(TaskSource):
 
     @cached_property
     def _read(self) -> tuple[Images, bool]:
-        return read_images(self.root)
+        return _read_images(self.root)
 
     @property
     def _images(self) -> Images:
@@ -107,11 +120,8 @@ class Omniglot(TaskSource):
 
     @cached_property
     def _characters(self) -> dict[Split, Indices]:
-        random = self._options.split == "random"
-        return {
-            s: np.array(random_split(s, self._options.split_seed) if random else vinyals_split(s), np.int64)
-            for s in SPLITS
-        }
+        random, seed = self._options.split == "random", self._options.split_seed
+        return {s: np.array(random_split(RANDOM_SHARES, s, seed) if random else vinyals_split(s)) for s in SPLITS}
 
 
 def _turned(images: Images, quarter: int) -> Images:
@@ -120,3 +130,51 @@ def _turned(images: Images, quarter: int) -> Images:
         return images[:, ::-1, ::-1]
     turned = images.transpose(0, 2, 1)
     return turned[:, ::-1] if quarter == 1 else turned[:, :, ::-1]
+
+
+def _read_images(root: Path) -> tuple[Images, bool]:
+    """Return all drawings (1623, 20, 28, 28), ink = 255, and whether they are the official ones.
+
+    Decoded once (some seconds), then memory-mapped from the cache as long as the files below ``root`` stay the same.
+    Raises `DataError` where drawings are missing or damaged.
+    """
+    from PIL import __version__ as pillow
+
+    inventory = take_inventory(root)
+    key = digest({"format": FORMAT, "pillow": pillow, "files": inventory.fingerprint})
+    images, record = cached("omniglot", key, lambda: _decode_all(inventory))
+    return images, record["content"] == OFFICIAL_CONTENT
+
+
+def _decode_all(inventory: Inventory) -> tuple[Images, dict[str, Any]]:
+    images = np.empty((len(characters()), DRAWINGS, SIDE, SIDE), np.uint8)
+    content = hashlib.sha256()
+    damaged: list[str] = []
+    for i, character in enumerate(characters()):
+        part = inventory.parts[character.folder]
+        for j, name in enumerate(inventory.drawings[character]):
+            try:
+                ink, images[i, j] = _decode(part.read(name))
+                content.update(np.packbits(ink).tobytes())
+            except _UNREADABLE as cause:
+                damaged.append(f"{part.path.name}: {name} ({str(cause) or type(cause).__name__})")
+    if damaged:
+        shown = first_few(damaged, separator="; ")
+        raise DataError(
+            f"Omniglot: {len(damaged)} of {images.shape[0] * DRAWINGS} drawings are damaged: {shown}", hint=HINT
+        )
+    return images, {"content": content.hexdigest()}
+
+
+def _decode(png: bytes) -> tuple[NDArray[np.bool_], NDArray[np.uint8]]:
+    """Return the ink of a drawing, (105, 105), and the drawing as MAML++ scales it, (28, 28) with ink = 255."""
+    from PIL import Image
+
+    if len(png) > MAX_DRAWING_BYTES:
+        raise ValueError(f"more than {MAX_DRAWING_BYTES} bytes")
+    with Image.open(io.BytesIO(png), formats=("PNG",)) as image:
+        if image.size != (ORIGINAL_SIDE, ORIGINAL_SIDE):
+            raise ValueError(f"{image.size[0]}x{image.size[1]} pixels, expected {ORIGINAL_SIDE}x{ORIGINAL_SIDE}")
+        paper = image.convert("L")
+    small = paper.resize((SIDE, SIDE), Image.Resampling.LANCZOS)
+    return np.asarray(paper) < 128, 255 - np.asarray(small)

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
 
-import numpy as np
 from attrs import frozen
 
 from hnas.task_source import Split
@@ -54,10 +53,3 @@ def characters() -> tuple[Character, ...]:
 def vinyals_split(split: Split) -> Sequence[int]:
     """Return the indices into `characters` of a split of Vinyals et al., 1028/172/423 characters."""
     return [i for i, (_, letter) in enumerate(_listing()) if letter == _LETTERS[split]]
-
-
-def random_split(split: Split, seed: int) -> Sequence[int]:
-    """Return the indices into `characters` of a split of all characters shuffled by ``seed``, see `RANDOM_SHARES`."""
-    order = np.random.default_rng(seed).permutation(sum(RANDOM_SHARES.values()))
-    ends = dict(zip(RANDOM_SHARES, np.cumsum(list(RANDOM_SHARES.values())).tolist(), strict=True))
-    return sorted(order[ends[split] - RANDOM_SHARES[split] : ends[split]].tolist())

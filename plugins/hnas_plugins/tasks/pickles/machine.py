@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import codecs
+import re
 import struct
 from typing import Any
 
+import numpy as np
 from attrs import field, frozen, mutable
-
-from hnas_plugins.tasks.pickles.arrays import Refused, array, data_type, from_buffer, type_code
 
 _LONG = 1 << 20
 """Bytes of this number and more are not copied: they stay a view of the file."""
@@ -19,6 +19,11 @@ _GLOBALS = {
     **{(f"numpy.{core}.multiarray", "_reconstruct"): "reconstruct" for core in ("core", "_core")},
     **{(f"numpy.{core}.numeric", "_frombuffer"): "frombuffer" for core in ("core", "_core")},
 }
+_NUMBERS = re.compile(r"b1|[iu][1248]|f[248]")
+
+
+class Refused(Exception):
+    """A pickle asks for something that is not built."""
 
 
 @frozen
@@ -50,9 +55,9 @@ class Machine:
 
     content: memoryview
     at: int = 0
-    _stack: list[Any] = field(factory=list)
+    stack: list[Any] = field(factory=list)
     _marks: list[list[Any]] = field(factory=list)
-    _memo: dict[int, Any] = field(factory=dict)
+    memo: dict[int, Any] = field(factory=dict)
     _encoded: int = 0
 
     def take(self, count: int) -> memoryview:
@@ -64,7 +69,7 @@ class Machine:
 
     def result(self) -> Any:
         """Return the one value that is left when the program ends."""
-        (value,) = self._stack
+        (value,) = self.stack
         return _plain(value)
 
     def number(self, layout: str) -> Any:
@@ -78,23 +83,19 @@ class Machine:
         return str(self.content[start : self.at - 1], "ascii")
 
     def push(self, value: Any) -> None:
-        self._stack.append(value)
+        self.stack.append(value)
 
-    def push_bytes(self, count: int) -> None:
-        view = self.take(count)
-        self.push(view if count >= _LONG else bytes(view))
+    def push_bytes(self, layout: str, encoding: str = "") -> None:
+        """Push bytes whose number stands first, or Python 2's str, which may be text or bytes."""
+        view = self.take(self.number(layout))
+        if len(view) < _LONG:
+            self.push(str(view, encoding) if encoding else bytes(view))
+        else:
+            self.push(view)
 
-    def push_string(self, count: int) -> None:
-        """Python 2's str, which may be text or bytes."""
-        view = self.take(count)
-        self.push(view if count >= _LONG else str(view, "latin-1"))
-
-    def push_text(self, count: int) -> None:
-        view = self.take(count)
-        self.push(_LongText(view) if count >= _LONG else str(view, "utf-8", "surrogatepass"))
-
-    def pop(self, index: int = -1) -> Any:
-        return self._stack.pop(index)
+    def push_text(self, layout: str) -> None:
+        view = self.take(self.number(layout))
+        self.push(_LongText(view) if len(view) >= _LONG else str(view, "utf-8", "surrogatepass"))
 
     def push_global(self, module: Any, name: Any) -> None:
         known = _GLOBALS.get((module, name)) if isinstance(module, str) and isinstance(name, str) else None
@@ -102,45 +103,32 @@ class Machine:
             raise Refused(f"the global {module}.{name}"[:200])
         self.push(_Global(known))
 
-    def push_named(self) -> None:
-        name, module = self._stack.pop(), self._stack.pop()
-        self.push_global(module, name)
-
-    def push_integer(self) -> None:
-        self.push(int.from_bytes(self.take(self.number("B")), "little", signed=True))
-
     def push_tuple(self, count: int) -> None:
-        if count > len(self._stack):
+        if count > len(self.stack):
             raise ValueError("a tuple of more values than there are")
-        self._stack[len(self._stack) - count :] = [tuple(self._stack[len(self._stack) - count :])]
+        self.stack[len(self.stack) - count :] = [tuple(self.stack[len(self.stack) - count :])]
 
     def mark(self) -> None:
-        self._marks.append(self._stack)
-        self._stack = []
+        self._marks.append(self.stack)
+        self.stack = []
 
     def since_mark(self) -> list[Any]:
-        values, self._stack = self._stack, self._marks.pop()
+        values, self.stack = self.stack, self._marks.pop()
         return values
 
-    def remember_next(self) -> None:
-        self.remember(len(self._memo))
-
-    def recall(self, number: int) -> None:
-        self.push(self._memo[number])
-
     def remember(self, number: int) -> None:
-        value = self._memo[number] = self._stack[-1]
+        value = self.memo[number] = self.stack[-1]
         if isinstance(value, _Unbuilt):
             value.memo.append(number)
 
     def append(self, values: list[Any]) -> None:
-        target = self._stack[-1]
+        target = self.stack[-1]
         if type(target) is not list:
             raise Refused(f"appending to {type(target).__name__}")
         target.extend(map(_plain, values))
 
     def set_items(self, values: list[Any]) -> None:
-        target = self._stack[-1]
+        target = self.stack[-1]
         if type(target) is not dict or len(values) % 2:
             raise Refused(f"setting items of {type(target).__name__}")
         for key, value in zip(values[::2], values[1::2], strict=True):
@@ -149,28 +137,28 @@ class Machine:
             target[key] = _plain(value)
 
     def call(self) -> None:
-        arguments, function = self._stack.pop(), self._stack.pop()
+        arguments, function = self.stack.pop(), self.stack.pop()
         if not isinstance(function, _Global) or type(arguments) is not tuple:
             raise Refused(f"calling {type(function).__name__}")
         if function.name == "dtype":
-            self.push(_Unbuilt("dtype", type_code(arguments[0])))
+            self.push(_Unbuilt("dtype", _type_code(arguments[0])))
         elif function.name == "reconstruct" and arguments[0] == _Global("ndarray"):
             self.push(_Unbuilt("array"))
         elif function.name == "frombuffer":
-            self.push(from_buffer(*arguments))
+            self.push(_from_buffer(*arguments))
         elif function.name == "encode" and str(arguments[1]).replace("-", "") == "latin1":
             self.push(self._encode(arguments[0]))
         else:
             raise Refused(f"calling {function.name} in an unusual way")
 
     def build(self) -> None:
-        state, target = self._stack.pop(), self._stack.pop()
+        state, target = self.stack.pop(), self.stack.pop()
         if not isinstance(target, _Unbuilt) or type(state) is not tuple:
             raise Refused(f"setting the state of {type(target).__name__}")
-        built = array(*state) if target.kind == "array" else data_type(target.code, state)
+        built = _array(*state) if target.kind == "array" else _data_type(target.code, state)
         for number in target.memo:
-            if self._memo[number] is target:
-                self._memo[number] = built
+            if self.memo[number] is target:
+                self.memo[number] = built
         self.push(built)
 
     def _encode(self, text: Any) -> bytes | bytearray:
@@ -191,3 +179,39 @@ def _plain(value: Any) -> Any:
     if isinstance(value, _Global | _LongText | _Unbuilt):
         raise Refused(f"a value that is {type(value).__name__.strip('_').lower()}")
     return value
+
+
+def _type_code(code: Any) -> str:
+    """Return numpy's code of a type of numbers as it is."""
+    if not isinstance(code, str) or not _NUMBERS.fullmatch(code):
+        raise Refused(f"an array of type {code!r}"[:80])
+    return code
+
+
+def _data_type(code: str, state: tuple[Any, ...]) -> np.dtype[Any]:
+    """Give a type the byte order of its state: (version, order, subtype, names, fields, size, alignment, …)."""
+    order, *parts = state[1:5]
+    if order not in ("<", ">", "|", "=") or parts != [None, None, None]:
+        raise Refused("an array of records")
+    dtype: np.dtype[Any] = np.dtype(order + code)
+    return dtype
+
+
+def _array(version: Any, shape: Any, dtype: Any, fortran: Any, content: Any) -> Any:
+    """Return the array that a state of numpy's ``ndarray`` describes."""
+    if version != 1 or not isinstance(dtype, np.dtype):
+        raise Refused("an array in an unusual form")
+    if isinstance(content, str):
+        content = content.encode("latin-1")
+    return _from_buffer(content, dtype, shape, "F" if fortran else "C")
+
+
+def _from_buffer(content: Any, dtype: Any, shape: Any, order: Any, axes: Any = None) -> Any:
+    """Return an array over ``content``, which must have exactly its size. ``axes`` are numpy 2's, with order "K"."""
+    if not isinstance(dtype, np.dtype) or not isinstance(content, bytes | bytearray | memoryview):
+        raise Refused(f"an array whose content is {type(content).__name__}")
+    flat = np.frombuffer(content, dtype)
+    flat.flags.writeable = False
+    if order == "K" and axes is not None:
+        return flat.reshape(shape).transpose(axes)
+    return flat.reshape(shape, order=order)

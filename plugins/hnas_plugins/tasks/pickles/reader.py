@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from hnas.errors import DataError
-from hnas_plugins.tasks.pickles.arrays import Refused
-from hnas_plugins.tasks.pickles.machine import Machine
+from hnas_plugins.tasks.pickles.machine import Machine, Refused
 
 
 def read_pickle(source: Path | bytes, name: str = "") -> Any:
@@ -26,10 +25,9 @@ def read_pickle(source: Path | bytes, name: str = "") -> Any:
     """
     name = name or (str(source) if isinstance(source, Path) else "pickle")
     try:
-        content = _map(source) if isinstance(source, Path) else source
+        machine = Machine(memoryview(_map(source) if isinstance(source, Path) else source))
     except (OSError, ValueError) as cause:  # an empty file cannot be mapped
         raise DataError(f"{name}: cannot be read: {cause}", hint="copy or download it again") from cause
-    machine = Machine(memoryview(content))
     try:
         return _run(machine)
     except Refused as cause:
@@ -71,17 +69,17 @@ _STEPS: dict[int, Callable[[Machine], None]] = {
         b"K": lambda m: m.push(m.number("B")),
         b"M": lambda m: m.push(m.number("H")),
         b"J": lambda m: m.push(m.number("i")),
-        b"\x8a": lambda m: m.push_integer(),
+        b"\x8a": lambda m: m.push(int.from_bytes(m.take(m.number("B")), "little", signed=True)),
         b"G": lambda m: m.push(struct.unpack(">d", m.take(8))[0]),
-        b"U": lambda m: m.push_string(m.number("B")),
-        b"T": lambda m: m.push_string(m.number("I")),
-        b"\x8c": lambda m: m.push_text(m.number("B")),
-        b"X": lambda m: m.push_text(m.number("I")),
-        b"\x8d": lambda m: m.push_text(m.number("Q")),
-        b"C": lambda m: m.push_bytes(m.number("B")),
-        b"B": lambda m: m.push_bytes(m.number("I")),
-        b"\x8e": lambda m: m.push_bytes(m.number("Q")),
-        b"\x96": lambda m: m.push_bytes(m.number("Q")),  # bytearray
+        b"U": lambda m: m.push_bytes("B", "latin-1"),
+        b"T": lambda m: m.push_bytes("I", "latin-1"),
+        b"\x8c": lambda m: m.push_text("B"),
+        b"X": lambda m: m.push_text("I"),
+        b"\x8d": lambda m: m.push_text("Q"),
+        b"C": lambda m: m.push_bytes("B"),
+        b"B": lambda m: m.push_bytes("I"),
+        b"\x8e": lambda m: m.push_bytes("Q"),
+        b"\x96": lambda m: m.push_bytes("Q"),  # bytearray
         b"(": lambda m: m.mark(),
         b")": lambda m: m.push(()),
         b"\x85": lambda m: m.push_tuple(1),
@@ -89,18 +87,18 @@ _STEPS: dict[int, Callable[[Machine], None]] = {
         b"\x87": lambda m: m.push_tuple(3),
         b"t": lambda m: m.push(tuple(m.since_mark())),
         b"]": lambda m: m.push([]),
-        b"a": lambda m: m.append([m.pop()]),
+        b"a": lambda m: m.append([m.stack.pop()]),
         b"e": lambda m: m.append(m.since_mark()),
         b"}": lambda m: m.push({}),
-        b"s": lambda m: m.set_items([m.pop(-2), m.pop()]),
+        b"s": lambda m: m.set_items([m.stack.pop(-2), m.stack.pop()]),
         b"u": lambda m: m.set_items(m.since_mark()),
         b"q": lambda m: m.remember(m.number("B")),
         b"r": lambda m: m.remember(m.number("I")),
-        b"\x94": lambda m: m.remember_next(),
-        b"h": lambda m: m.recall(m.number("B")),
-        b"j": lambda m: m.recall(m.number("I")),
+        b"\x94": lambda m: m.remember(len(m.memo)),
+        b"h": lambda m: m.push(m.memo[m.number("B")]),
+        b"j": lambda m: m.push(m.memo[m.number("I")]),
         b"c": lambda m: m.push_global(m.line(), m.line()),
-        b"\x93": lambda m: m.push_named(),
+        b"\x93": lambda m: m.push_global(m.stack.pop(-2), m.stack.pop()),
         b"R": lambda m: m.call(),
         b"b": lambda m: m.build(),
     }.items()

@@ -12,15 +12,20 @@ from attrs import frozen, validators
 from numpy.typing import NDArray
 
 from hnas.episode import Episodes, EpisodeSpec
-from hnas.errors import DataError
+from hnas.errors import DataError, close_matches, first_few
 from hnas.layer import Shape
 from hnas.settings import one_of, positive, setting
 from hnas.task_source import Origin, Split, TaskSource
 from hnas.toolkit.pictures import PictureTask
-from hnas_plugins.tasks.folder.inventory import shown
-from hnas_plugins.tasks.images.decoding import Damaged, Picture, decode_into, named, read_file
-from hnas_plugins.tasks.pictures.folder import HINT, TaskFolder, read_task_folder, refuse
+from hnas_plugins.tasks.folder.inventory import ClassFolder, class_folders, shown
+from hnas_plugins.tasks.images.decoding import Damaged, decode_into, named, read_file
 from hnas_plugins.tasks.sampling import assemble, draw_tasks
+
+_QUERY = "query"
+_HINT = (
+    "a task folder holds a sub-folder for each class with its labelled pictures directly in it, as many for one class "
+    "as for another: DIR/cat/1.jpg, DIR/dog/1.jpg, …; DIR/query/cat/9.jpg, … are for testing"
+)
 
 
 @frozen(kw_only=True)
@@ -45,7 +50,7 @@ class Pictures(TaskSource):
         return self._options.channels, self._options.height, self._options.width
 
     def n_classes(self, split: Split) -> int:
-        return len(read_task_folder(self._root).support) if split == "test" else 0
+        return len(_read_task_folder(self._root)[0]) if split == "test" else 0
 
     def sample(self, split: Split, spec: EpisodeSpec, generators: Sequence[np.random.Generator]) -> Episodes:
         """Draw tasks of some of the classes and of their labelled pictures."""
@@ -73,19 +78,16 @@ class Pictures(TaskSource):
         return f"{task.n_way} classes with {task.k_shot} labelled pictures each; {tested}"
 
     def task(self) -> PictureTask:
-        folder = read_task_folder(self._root)
-        support = self._read_all(folder, [(c.path / name) for c in folder.support for name, _, _ in c.files])
-        by_name = {c.name: c for c in folder.query}
-        query = [
-            self._read_all(folder, [c.path / name for name, _, _ in c.files] if c else [])
-            for c in (by_name.get(s.name) for s in folder.support)
-        ]
-        digest = hashlib.sha256("\0".join(folder.names).encode())
+        folders, queries = _read_task_folder(self._root)
+        support = self._read_all([path for folder in folders for path in folder.paths])
+        query = [self._read_all(queries[c.name].paths if c.name in queries else []) for c in folders]
+        names = tuple(shown(c.name) for c in folders)
+        digest = hashlib.sha256("\0".join(names).encode())
         for part in (support, *query):
             digest.update(repr(part.shape).encode() + part.tobytes())
         return PictureTask(
-            classes=folder.names,
-            support=support.reshape(len(folder.support), folder.k_shot, *self.image_shape),
+            classes=names,
+            support=support.reshape(len(folders), -1, *self.image_shape),
             query=tuple(query),
             digest=digest.hexdigest(),
         )
@@ -102,15 +104,15 @@ class Pictures(TaskSource):
     @property
     def _root(self) -> Path:
         if not self._options.root:
-            raise refuse("no folder was named")
+            raise _refuse("no folder was named")
         return Path(self._options.root).expanduser()
 
-    def _read_all(self, folder: TaskFolder, paths: Sequence[Path]) -> NDArray[np.float32]:
+    def _read_all(self, paths: Sequence[Path]) -> NDArray[np.float32]:
         images, damaged = self._decoded(paths)
         if damaged:
             raise DataError(
-                f"pictures: {len(damaged)} of {len(paths)} pictures in {folder.root} cannot be used: {named(damaged)}",
-                hint=f"replace them, or take them out of the folder; {HINT}",
+                f"pictures: {len(damaged)} of {len(paths)} pictures in {self._root} cannot be used: {named(damaged)}",
+                hint=f"replace them, or take them out of the folder; {_HINT}",
             )
         return images
 
@@ -118,11 +120,49 @@ class Pictures(TaskSource):
         """Return images (N, C, H, W) and which of them are damaged."""
         channels, height, width = self.image_shape
         array = np.zeros((len(paths), height, width, channels), np.uint8)
-        pictures = [
-            Picture(index=i, name=shown(str(path)), content=partial(read_file, path)) for i, path in enumerate(paths)
-        ]
-        damaged = decode_into(array, pictures, total=len(paths), what="pictures: decoding", crop=True)
+        pictures = [(shown(str(path)), partial(read_file, path)) for path in paths]
+        damaged = decode_into(array, pictures, what="pictures: decoding", crop=True)
         if self._options.invert:
             array = 255 - array
         images = np.ascontiguousarray(array.transpose(0, 3, 1, 2), np.float32)
         return images * np.float32(1 / 255), damaged
+
+
+def _read_task_folder(root: Path) -> tuple[list[ClassFolder], dict[str, ClassFolder]]:
+    """List the classes of a task, in the order of their names, and those with query pictures, by name.
+
+    Raises `DataError` that says what is needed and what was found.
+    """
+    if not root.is_dir():
+        raise _refuse(f"{root} is a file, not a folder" if root.exists() else f"there is no folder {root}")
+    try:
+        support, bare = class_folders(root, root)
+        apart = root / _QUERY
+        # A class may be called query, too: then its pictures are directly in it.
+        has_query = apart.is_dir() and _QUERY not in [c.name for c in support]
+        query, _ = class_folders(root, apart) if has_query else ([], [])
+    except OSError as cause:
+        raise _refuse(f"{shown(str(cause.filename or root))}: {cause.strerror or cause}") from cause
+    found = first_few([f"{shown(c.name)} with {len(c.files)}" for c in support], most=12) or "none"
+    if empty := [b for b in bare if not (has_query and b.startswith(f"{_QUERY} has "))]:
+        raise _refuse(f"every class of {root} needs labelled pictures, but {first_few(empty)}; found: {found}")
+    if len(support) < 2:
+        raise _refuse(f"{root} needs at least 2 classes of labelled pictures; found: {found}")
+    fewest = min(len(c.files) for c in support)
+    if any(len(c.files) > fewest for c in support):
+        raise DataError(
+            f"pictures: every class of {root} needs the same number of labelled pictures; found: {found}",
+            hint=f"leave {fewest} in each, and move the others to {apart}/<class>/, where they test the network",
+        )
+    known = [c.name for c in support]
+    if unknown := [c.name for c in query if c.name not in known]:
+        raise _refuse(
+            f"{apart} has pictures of {first_few(map(shown, unknown))}, which is no class of the task."
+            f"{close_matches(unknown[0], known)} Its classes: {first_few(map(shown, known))}"
+        )
+    return support, {c.name: c for c in query}
+
+
+def _refuse(why: str) -> DataError:
+    """Return the error for a folder that is no task."""
+    return DataError(f"pictures: {why}", hint=_HINT)

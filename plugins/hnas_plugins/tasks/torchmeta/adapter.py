@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence, Sized
 from functools import cached_property, lru_cache, partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from attrs import frozen
@@ -15,16 +15,19 @@ from hnas.errors import DataError
 from hnas.layer import Shape
 from hnas.settings import one_of, setting
 from hnas.task_source import SPLITS, Split, TaskSource
-from hnas_plugins.tasks.data_root import data_root
+from hnas_plugins.tasks.data_root import SPLIT_NAMES, data_root, root_setting
+from hnas_plugins.tasks.sampling import assemble
 from hnas_plugins.tasks.torchmeta.importing import import_torchmeta
-from hnas_plugins.tasks.torchmeta.task import MetaDataset, MetaTask, draw_task
+from hnas_plugins.tasks.torchmeta.task import MetaDataset, draw_task, size
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Maker = Callable[[EpisodeSpec], MetaDataset]
 """Makes the data set whose tasks have a size."""
 DATASETS = ("omniglot", "miniimagenet", "tieredimagenet", "cifar_fs", "fc100", "cub", "doublemnist", "triplemnist")
 """The functions of `torchmeta.datasets.helpers` that make tasks of classification."""
 _SMALLEST = EpisodeSpec(n_way=2, k_shot=1, n_query=1)
-_META_SPLITS: dict[Split, str] = {"train": "train", "validation": "val", "test": "test"}
 _REMEMBERED = 8
 """Data sets kept open: one for each split and size of tasks. Phases differ in their query images."""
 
@@ -34,11 +37,7 @@ class TorchmetaOptions:
     """Options of `open_torchmeta`."""
 
     dataset: str = setting("omniglot", "which of torchmeta's data sets", one_of(*DATASETS))
-    root: str = setting(
-        "",
-        "folder that holds torchmeta's, such as omniglot/ with data.hdf5; "
-        "empty: $HNAS_DATA/torchmeta, else data/torchmeta in hnas's home",
-    )
+    root: str = root_setting("torchmeta's, such as omniglot/ with data.hdf5", "torchmeta")
     download: bool = setting(False, "let torchmeta download what is missing; it unpickles some of what it gets")
 
 
@@ -57,7 +56,7 @@ def _make(options: TorchmetaOptions, split: Split, spec: EpisodeSpec) -> MetaDat
             shots=spec.k_shot,
             ways=spec.n_way,
             test_shots=spec.n_query,
-            meta_split=_META_SPLITS[split],
+            meta_split=SPLIT_NAMES[split][0],
             download=options.download,
         )
     except (RuntimeError, OSError, ValueError) as cause:
@@ -97,9 +96,10 @@ class MetaDatasetTasks(TaskSource):
                 close()
         return super().__getstate__()
 
-    @property
+    @cached_property
     def image_shape(self) -> Shape:
-        return self._image_shape
+        channels, height, width = self._draw("train", _SMALLEST, 0)[0].shape[2:]
+        return channels, height, width
 
     def n_classes(self, split: Split) -> int:
         dataset = self._dataset(split, _SMALLEST)
@@ -115,24 +115,13 @@ class MetaDatasetTasks(TaskSource):
         import torch
 
         tasks = [self._fitting(split, spec, int(generator.integers(1 << 32))) for generator in generators]
-        support, query = torch.stack([t.support for t in tasks]), torch.stack([t.query for t in tasks])
-        classes = torch.arange(spec.n_way)
-        return Episodes(
-            support_x=support.flatten(1, 2),
-            support_y=classes.repeat_interleave(spec.k_shot).repeat(len(tasks), 1),
-            query_x=query.flatten(1, 2),
-            query_y=classes.repeat_interleave(spec.n_query).repeat(len(tasks), 1),
-        )
+        images = torch.cat([half.flatten(0, 1) for halves in zip(*tasks, strict=True) for half in halves])
+        return assemble(images, len(tasks), spec)
 
     def check(self) -> str:
         for split in SPLITS:
-            self._require_shape(split, self._draw(split, _SMALLEST, 0))
-        return f"tasks of {'x'.join(map(str, self.image_shape))} images from all three splits"
-
-    @cached_property
-    def _image_shape(self) -> Shape:
-        channels, height, width = self._draw("train", _SMALLEST, 0).support.shape[2:]
-        return channels, height, width
+            self._require_shape(split, self._draw(split, _SMALLEST, 0)[0])
+        return f"tasks of {size(self.image_shape)} images from all three splits"
 
     @cached_property
     def _dataset(self) -> Callable[[Split, EpisodeSpec], MetaDataset]:
@@ -142,28 +131,27 @@ class MetaDatasetTasks(TaskSource):
         given = self._given[split]
         return _checked(given(spec), split) if callable(given) else given
 
-    def _draw(self, split: Split, spec: EpisodeSpec, seed: int) -> MetaTask:
+    def _draw(self, split: Split, spec: EpisodeSpec, seed: int) -> tuple[Tensor, Tensor]:
         return draw_task(self._dataset(split, spec), seed, self._what(split, spec))
 
-    def _fitting(self, split: Split, spec: EpisodeSpec, seed: int) -> MetaTask:
+    def _fitting(self, split: Split, spec: EpisodeSpec, seed: int) -> tuple[Tensor, Tensor]:
         """Draw a task and cut it to ``spec``, or say how it differs."""
-        task = self._draw(split, spec, seed)
-        (n_way, k_shot), n_query = task.support.shape[:2], task.query.shape[1]
+        support, query = self._draw(split, spec, seed)
+        (n_way, k_shot), n_query = support.shape[:2], query.shape[1]
         if n_way != spec.n_way or k_shot < spec.k_shot or n_query < spec.n_query:
             raise DataError(
                 f"{self._what(split)}: tasks have {n_way} classes of {k_shot} support and {n_query} query images; "
                 f"{spec.n_way} classes of {spec.k_shot} and {spec.n_query} were asked for",
                 hint="make its splitter for these numbers, or set task.n_way, task.k_shot and n_query of the phases",
             )
-        self._require_shape(split, task)
-        return MetaTask(support=task.support[:, : spec.k_shot], query=task.query[:, : spec.n_query])
+        self._require_shape(split, support)
+        return support[:, : spec.k_shot], query[:, : spec.n_query]
 
-    def _require_shape(self, split: Split, task: MetaTask) -> None:
-        seen = tuple(task.support.shape[2:])
-        if seen != self.image_shape:
-            shown, expected = ("x".join(map(str, shape)) for shape in (seen, self.image_shape))
+    def _require_shape(self, split: Split, images: Tensor) -> None:
+        seen, expected = size(images.shape[2:]), size(self.image_shape)
+        if seen != expected:
             raise DataError(
-                f"{self._what(split)}: a task has {shown} images, the first one drawn has {expected}",
+                f"{self._what(split)}: a task has {seen} images, the first one drawn has {expected}",
                 hint="let the transforms of all three data sets give one size and number of channels",
             )
 

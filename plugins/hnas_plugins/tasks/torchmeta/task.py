@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import operator
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-from attrs import frozen
 
 from hnas.errors import DataError
 
@@ -34,16 +33,10 @@ class MetaDataset(Protocol):
         """Return a task: with a splitter, a mapping of ``train`` and ``test``, or ``support`` and ``query``."""
 
 
-@frozen(kw_only=True, eq=False)
-class MetaTask:
-    """A task with its images class by class."""
-
-    support: Tensor  # (n_way, images a class, C, H, W), float32
-    query: Tensor  # (n_way, images a class, C, H, W), float32
-
-
-def draw_task(dataset: MetaDataset, seed: int, what: str) -> MetaTask:
+def draw_task(dataset: MetaDataset, seed: int, what: str) -> tuple[Tensor, Tensor]:
     """Draw the task that belongs to ``seed``, below 2³². ``what`` names the data set in the `DataError`.
+
+    Returns its support and its query images, class by class: (n_way, images a class, C, H, W), float32.
 
     The order of labels comes from torch's global generator, which `MetaDataset.seed` leaves alone, and transforms use
     any of the global ones. So these are seeded too, and put back afterwards.
@@ -72,7 +65,7 @@ def _seeded(seed: int) -> Iterator[None]:
         random.setstate(states[2])
 
 
-def _read_task(task: Any, what: str) -> MetaTask:
+def _read_task(task: Any, what: str) -> tuple[Tensor, Tensor]:
     if not isinstance(task, Mapping):
         raise DataError(
             f"{what}: a task is a {type(task).__name__}, not split into support and query", hint=_SPLIT_HINT
@@ -81,10 +74,9 @@ def _read_task(task: Any, what: str) -> MetaTask:
     if len(support) != len(query):
         raise DataError(f"{what}: a task has {len(support)} classes in its support set, {len(query)} in its query set")
     if support.shape[2:] != query.shape[2:]:
-        raise DataError(
-            f"{what}: support images of {_sizes(support)}, query images of {_sizes(query)}", hint=_IMAGE_HINT
-        )
-    return MetaTask(support=support, query=query)
+        sizes = f"support images of {size(support.shape[2:])}, query images of {size(query.shape[2:])}"
+        raise DataError(f"{what}: {sizes}", hint=_IMAGE_HINT)
+    return support, query
 
 
 def _half(task: Mapping[str, Any], keys: tuple[str, str], what: str) -> Tensor:
@@ -111,7 +103,7 @@ def _half(task: Mapping[str, Any], keys: tuple[str, str], what: str) -> Tensor:
     images = [image for label in counts for image in classes[label]]
     shapes = sorted({tuple(image.shape) for image in images})
     if len(shapes) > 1:
-        raise DataError(f"{what}: images of {_size(shapes[0])} and of {_size(shapes[1])}", hint=_IMAGE_HINT)
+        raise DataError(f"{what}: images of {size(shapes[0])} and of {size(shapes[1])}", hint=_IMAGE_HINT)
     return torch.stack(images).float().view(len(counts), counts[0], *shapes[0])
 
 
@@ -128,15 +120,12 @@ def _image(image: Any, what: str) -> Tensor:
     if not isinstance(image, Tensor):
         seen = f"a {type(image).__name__}"
     elif image.ndim != 3 or not image.is_floating_point():
-        seen = f"a tensor of {_size(tuple(image.shape))} {str(image.dtype).removeprefix('torch.')}"
+        seen = f"a tensor of {size(image.shape)} {str(image.dtype).removeprefix('torch.')}"
     else:
         return image
     raise DataError(f"{what}: an image is {seen}, expected a tensor of CxHxW floats", hint=_IMAGE_HINT)
 
 
-def _sizes(half: Tensor) -> str:
-    return _size(tuple(half.shape[2:]))
-
-
-def _size(shape: tuple[int, ...]) -> str:
+def size(shape: Iterable[int]) -> str:
+    """Return a shape as it is told."""
     return "x".join(map(str, shape))

@@ -33,7 +33,8 @@ import torch
 
 from hnas import Episodes, EpisodeSpec, Progress, Seeds, TaskSource
 from hnas.toolkit.cores import usable_cores
-from hnas_app.executors import Executor, executor
+from hnas_app.executors.choice import executor
+from hnas_app.executors.interface import Executor
 from hnas_app.training.meta_batch import GradientItem, cut, gradient_part
 from hnas_app.training.setup.setup import Setup
 from hnas_app.training.transfer import to_workers

@@ -31,7 +31,9 @@ from hnas import Registry
 from hnas.learner import Progress
 from hnas_app.config.load import load_config
 from hnas_app.config.schema import Config
-from hnas_app.executors import Executor, InProcess, executor
+from hnas_app.executors.choice import executor
+from hnas_app.executors.in_process import InProcess
+from hnas_app.executors.interface import Executor
 from hnas_app.executors.pipes import pack
 from hnas_app.runs.session import setup_of
 from hnas_app.search.score_store import _score

@@ -31,7 +31,7 @@ from plain_loop import Start, adapt
 from hnas import Ask, Scored, SearchProblem
 from hnas_app.cli.invocation import Invocation
 from hnas_app.cli.phases import continued
-from hnas_app.executors import LocalProcesses
+from hnas_app.executors.local_processes import LocalProcesses
 from hnas_app.runs.pipeline import Pipeline
 from hnas_app.search.evaluator import Evaluator
 from hnas_app.search.feasibility import Feasibility

@@ -41,7 +41,7 @@ from hnas_app.cli.phases import continued, started
 from hnas_app.costs.limits import Limit
 from hnas_app.costs.profile import profile
 from hnas_app.costs.store import CostStore
-from hnas_app.executors import Executor
+from hnas_app.executors.interface import Executor
 from hnas_app.runs.pipeline import Pipeline
 from hnas_app.search.adapt import adapt
 from hnas_app.search.feasibility import Feasibility

@@ -17,7 +17,7 @@ from hnas_app.runs.run_dir import RunDir, is_sweep
 
 if TYPE_CHECKING:
     from hnas_app.config.schema import LoadedConfig
-    from hnas_app.executors import Executor
+    from hnas_app.executors.interface import Executor
     from hnas_app.runs.pipeline import Pipeline
 
 SAME_RESULTS = ("workers", "executor", "accelerator", "data_root")
@@ -70,7 +70,7 @@ def _pipeline(
 
 def load_checked(call: Invocation, **flags: Any) -> LoadedConfig:
     """Resolve the options, and refuse an accelerator or executor that is not there before anything is written."""
-    from hnas_app.executors import check_executor
+    from hnas_app.executors.choice import check_executor
     from hnas_app.training.accelerator import check_accelerator
 
     loaded = options.load(call, **flags)

@@ -19,7 +19,9 @@ from hnas.seeds import Seeds
 from hnas.space import SearchSpace
 from hnas_app.costs.profile import profile
 from hnas_app.costs.store import CostStore
-from hnas_app.executors import Executor, InProcess, Threads
+from hnas_app.executors.in_process import InProcess
+from hnas_app.executors.interface import Executor
+from hnas_app.executors.threads import Threads
 
 
 @frozen(kw_only=True)

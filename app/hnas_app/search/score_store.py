@@ -19,7 +19,7 @@ from hnas.learner import State
 from hnas.toolkit.codec import from_json, to_json
 from hnas.toolkit.json_lines import JsonLines
 from hnas_app.config.schema import SearchConfig
-from hnas_app.executors import Executor
+from hnas_app.executors.interface import Executor
 from hnas_app.search.truncation import Scoring, TaskScore
 from hnas_app.training.accelerator import memory_explained
 from hnas_app.training.setup.setup import Setup

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hnas.architecture import Architecture
 from hnas.learner import State
 from hnas_app.config.schema import EvaluateConfig
-from hnas_app.executors import Executor
+from hnas_app.executors.interface import Executor
 from hnas_app.training.accuracy import Accuracy
 from hnas_app.training.baseline import nearest_class_mean
 from hnas_app.training.outer_loop import score_tasks

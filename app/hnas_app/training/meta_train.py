@@ -7,7 +7,7 @@ from pathlib import Path
 from hnas.events import Listener
 from hnas.learner import State
 from hnas_app.config.schema import MetaTrainConfig
-from hnas_app.executors import Executor
+from hnas_app.executors.interface import Executor
 from hnas_app.training.outer_loop import TrainPlan, train
 from hnas_app.training.sampling.architectures import sampler_of
 from hnas_app.training.sampling.attention import Attention

@@ -15,7 +15,7 @@ from hnas.errors import DivergenceError
 from hnas.events import Event, Listener
 from hnas.learner import Progress, State
 from hnas.task_source import Split
-from hnas_app.executors import Executor
+from hnas_app.executors.interface import Executor
 from hnas_app.training.checkpoint import load_latest, save_checkpoint
 from hnas_app.training.meta_batch import Part, cut, meta_gradient
 from hnas_app.training.sampling.attention import Attention

@@ -10,7 +10,7 @@ from hnas.architecture import Architecture
 from hnas.events import Listener
 from hnas.learner import State
 from hnas_app.config.schema import RetrainConfig
-from hnas_app.executors import Executor
+from hnas_app.executors.interface import Executor
 from hnas_app.training.outer_loop import TrainPlan, train
 from hnas_app.training.setup.setup import Setup
 from hnas_app.training.setup.subnet import warm_start

@@ -20,8 +20,8 @@ from hnas.errors import ConfigError
 from hnas_app import cli
 from hnas_app.cli.ranks import joined
 from hnas_app.config.schema import Config
-from hnas_app.executors import InProcess
 from hnas_app.executors import this_rank as ranks
+from hnas_app.executors.in_process import InProcess
 from hnas_app.executors.rank_group import dealt
 from hnas_app.executors.rank_meeting import meet
 

@@ -34,8 +34,9 @@ from hnas.cost import Cost
 from hnas.errors import HnasError
 from hnas.strategy import Ask, Scored
 from hnas_app.config.schema import SearchConfig
-from hnas_app.executors import Executor, InProcess, RayCluster
-from hnas_app.executors.interface import Work
+from hnas_app.executors.in_process import InProcess
+from hnas_app.executors.interface import Executor, Work
+from hnas_app.executors.ray_cluster import RayCluster
 from hnas_app.search import score_store
 from hnas_app.search.evaluator import Evaluator
 from hnas_app.search.score_store import ScoreStore

@@ -14,7 +14,8 @@ from tiny_tasks import tiny_setup
 from hnas import Architecture, Ask, Cost, Scored, Scores
 from hnas.errors import PluginError
 from hnas_app.config.schema import EvaluateConfig, SearchConfig
-from hnas_app.executors import Executor, InProcess
+from hnas_app.executors.in_process import InProcess
+from hnas_app.executors.interface import Executor
 from hnas_app.search.evaluator import Evaluator
 from hnas_app.search.place import Place
 from hnas_app.search.score_store import ScoreStore

@@ -14,7 +14,7 @@ from hnas.learner import MetaLearner
 from hnas.seeds import Seeds
 from hnas.space import SearchSpace
 from hnas.task_source import TaskSource
-from hnas_app.executors import Executor
+from hnas_app.executors.interface import Executor
 from hnas_app.training.setup.episode_streams import EpisodeStreams
 from hnas_app.training.setup.subnet import subnet
 from hnas_app.training.setup.work import Work

@@ -12,7 +12,6 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from hnas.cost import DeviceInfo, LayerCosts, Measurement
@@ -123,7 +122,7 @@ class CostStore:
     def __enter__(self) -> CostStore:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, at: TracebackType | None) -> None:
+    def __exit__(self, *exc: object) -> None:
         self.close()
 
     def _make_schema(self) -> None:

@@ -50,7 +50,7 @@ MOVED = {
     "hnas.search_loop": "hnas_app.search.loop",
     "hnas.session": "hnas_app.runs.session",
     "hnas.setup": "hnas_app.training.setup",
-    "hnas.source_digest": "hnas_app.costs.source_digest",
+    "hnas.source_digest": "hnas_app.costs.description",
     "hnas.sweep": "hnas_app.search.loop",
     "hnas.table_file": "hnas.toolkit.table_file",
     "hnas.training": "hnas_app.training.outer_loop",

@@ -101,8 +101,9 @@ def check_one_supernet(runs: Sequence[FinishedRun]) -> None:
         if run.weights != first.weights:
             differs.append(f"{run.path}: its super-net is another one (checksum {run.weights[:12]}…)")
         for section in SHARED:
-            a, b = (_without(r.config.get(section, {}), ELSEWHERE) for r in (first, run))
-            keys = [k for k in a if k in b and a[k] != b[k]]  # another version's run has options that one lacks
+            a, b = (r.config.get(section, {}) for r in (first, run))
+            # Another version's run has options that one lacks.
+            keys = [k for k in a if k in b and k not in ELSEWHERE and a[k] != b[k]]
             differs += [f"{run.path}: {section}.{k} is {b.get(k)!r}, not {a.get(k)!r}" for k in keys]
     if differs:
         told = "\n".join(differs)
@@ -141,7 +142,3 @@ def _weights(run: RunDir) -> str:
     if not isinstance(record, dict) or not isinstance(record.get("sha256"), str):
         raise DataError(f"{saved[-1]} is damaged: not a checkpoint's record")
     return str(record["sha256"])
-
-
-def _without(table: Mapping[str, Any], keys: Sequence[str]) -> dict[str, Any]:
-    return {k: v for k, v in table.items() if k not in keys}

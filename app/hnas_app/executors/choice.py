@@ -12,7 +12,7 @@ from hnas_app.executors.local_processes import LocalProcesses
 
 
 def check_executor(kind: str, accelerator: str) -> None:
-    """Raise `ConfigError` where a kind of executor cannot be had here, or not with an accelerator."""
+    """Raise `ConfigError` if a kind of executor cannot be had here, or not with an accelerator."""
     if kind.startswith("ray"):
         if accelerator != "cpu":
             raise ConfigError(

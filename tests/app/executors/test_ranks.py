@@ -22,8 +22,7 @@ from hnas_app.cli.ranks import joined
 from hnas_app.config.schema import Config
 from hnas_app.executors import this_rank as ranks
 from hnas_app.executors.in_process import InProcess
-from hnas_app.executors.rank_group import dealt
-from hnas_app.executors.rank_meeting import meet
+from hnas_app.executors.rank_group import dealt, meet
 
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--local-addr", "127.0.0.1"]
 TINY = {

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import attrs
 from attrs import frozen
 
 from hnas.architecture import Architecture
@@ -15,6 +16,7 @@ from hnas.errors import DivergenceError
 from hnas.events import Event, Listener
 from hnas.learner import Progress, State
 from hnas.task_source import Split
+from hnas_app.config.schema import MetaTrainConfig, RetrainConfig
 from hnas_app.executors.interface import Executor
 from hnas_app.training.checkpoint import load_latest, save_checkpoint
 from hnas_app.training.meta_batch import Part, cut, meta_gradient
@@ -37,6 +39,12 @@ class TrainPlan:
     validate_every: int = 5
     validate_tasks: int = 100
     rate_factor: float = 1.0
+
+    @classmethod
+    def of(cls, config: MetaTrainConfig | RetrainConfig) -> TrainPlan:
+        """Return what a section of the configuration says of these; the others keep their defaults."""
+        said = attrs.asdict(config)
+        return cls(**{f.name: said[f.name] for f in attrs.fields(cls) if f.name in said})
 
 
 Sampler = Callable[[Progress], Sequence[Architecture]]

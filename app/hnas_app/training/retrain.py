@@ -36,12 +36,5 @@ def retrain(
             return fresh
         return warm_start(setup.learner, setup.supernet, supernet_state, arch, fresh)
 
-    plan = TrainPlan(
-        epochs=config.epochs,
-        iterations=config.iterations,
-        tasks=config.tasks,
-        n_query=config.n_query,
-        rate_factor=config.rate_factor,
-    )
-    state = train(alone, plan, lambda _: (arch,), executor, phase=phase, folder=folder, emit=emit, start=start)
-    return alone, state
+    plan = TrainPlan.of(config)
+    return alone, train(alone, plan, lambda _: (arch,), executor, phase=phase, folder=folder, emit=emit, start=start)

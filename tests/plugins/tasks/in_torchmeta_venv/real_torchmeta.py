@@ -23,7 +23,7 @@ from PIL import Image, ImageOps
 from hnas import DataError, Episodes, EpisodeSpec
 from hnas.task_source import SPLITS, Split, TaskSource
 from hnas_app.executors.local_processes import LocalProcesses
-from hnas_app.training.baseline import nearest_class_mean
+from hnas_app.training.evaluate import nearest_class_mean
 from hnas_plugins.tasks.omniglot.inventory import take_inventory
 from hnas_plugins.tasks.omniglot.splits import characters, vinyals_split
 from hnas_plugins.tasks.torchmeta.adapter import MetaDatasetTasks, TorchmetaOptions, open_torchmeta

@@ -6,11 +6,11 @@ Every mistake is collected, from all sources, and all are shown at once.
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hnas.discovery import Kind, Registry
+from hnas.discovery import Registry
 from hnas_app.config.mistakes import Mistakes
 from hnas_app.config.resolver import Resolver
 from hnas_app.config.schema import LoadedConfig
@@ -27,18 +27,16 @@ def load_config(
     flags: Mapping[str, Any] | None = None,
     arguments: Mapping[str, Any] | None = None,
     run_dir: Path | None = None,
-    instead: Collection[Kind] = (),
     only_read: bool = False,
 ) -> LoadedConfig:
     """Return the resolved configuration.
 
     ``sets`` are pairs of dotted key and text (``--set``), ``flags`` and ``arguments`` (of a Python program) map dotted
-    keys to values of their own type; ``env`` is the process's environment unless given. Where ``run_dir`` holds a run
+    keys to values of their own type; ``env`` is the process's environment unless given. If ``run_dir`` holds a run
     already and no file is given, the run's own configuration takes the file's place, so that settings need not be
-    repeated. What the file says of plugins of the kinds ``instead`` does not count. An option that a plugin no longer
-    has is passed over in the file of a run, at the value that does what is done now; ``only_read`` is for runs that are
-    not gone on with, and passes over removed values, too. Raises `ConfigError` with every mistake, and `PluginError`
-    for an unknown plugin or one that cannot be loaded.
+    repeated. An option that a plugin no longer has is passed over in the file of a run, at the value that does what is
+    done now; ``only_read`` is for runs that are not gone on with, and passes over removed values, too. Raises
+    `ConfigError` with every mistake, and `PluginError` for an unknown plugin or one that cannot be loaded.
     """
     own = run_dir / "config.toml" if run_dir is not None else None
     file = own if not file and own is not None and own.is_file() else file
@@ -48,7 +46,7 @@ def load_config(
         mistakes.add(1, text)
     resolver = Resolver(registry, mistakes, only_read=only_read)
     layers: list[Sequence[Entry]] = [
-        [entry for entry in (from_file(Path(file)) if file else []) if entry.keys[0] not in instead],
+        from_file(Path(file)) if file else [],
         found,
         [*from_command_line(sets, {**(flags or {}), "preset": preset}), *from_arguments(arguments or {})],
     ]

@@ -17,15 +17,14 @@ from hnas_app.config.mistakes import Mistakes
 from hnas_app.config.plugin_presets import applied
 from hnas_app.config.presets import PRESETS
 from hnas_app.config.removed import removed_of
-from hnas_app.config.schema import Config, LoadedConfig, PluginChoice
+from hnas_app.config.schema import SECTIONS, Config, LoadedConfig, PluginChoice
 from hnas_app.config.sources import Entry
 from hnas_app.config.values import describe, parse_text, read, read_text, sentence, validate
 from hnas_app.costs.limits import Constraint
 
 _FIELDS = {f.name: f for f in attrs.fields(Config)}
 _HINTS = typing.get_type_hints(Config)
-_SECTIONS = {name: hint for name, hint in _HINTS.items() if attrs.has(hint) and hint is not PluginChoice}
-_PLAIN = {name: f for name, f in _FIELDS.items() if name not in _SECTIONS and name not in KINDS}
+_PLAIN = {name: f for name, f in _FIELDS.items() if name not in SECTIONS and name not in KINDS}
 Fields = Mapping[str, "attrs.Attribute[Any]"]
 
 
@@ -59,7 +58,7 @@ class Resolver:
         chosen = [self._chosen(kind, preset, layers) for kind in KINDS]
         entries = applied(preset, (c.plugin for c in chosen if isinstance(c.plugin, Registered)))
         values = self._values("", _PLAIN, _HINTS, entries[""], layers)
-        for section, cls in _SECTIONS.items():
+        for section, cls in SECTIONS.items():
             given = self._values(section, _fields(cls), typing.get_type_hints(cls), entries.get(section, {}), layers)
             values[section] = self._make(section, cls, given)
         for choice in chosen:
@@ -77,7 +76,7 @@ class Resolver:
                 text = f"unknown key{_suggest(entry.keys)}"
             elif first in KINDS and not rest and not isinstance(entry.value, str):
                 text = f"expected a plugin's name or a table, got {entry.value!r}"
-            elif first in _SECTIONS and not rest:
+            elif first in SECTIONS and not rest:
                 text = f"expected a table, got {type(entry.value).__name__} {entry.value!r}"
             elif first in _PLAIN and rest:
                 text = f"unknown key: {first!r} is a single value, not a table"
@@ -262,7 +261,7 @@ def _suggest(keys: tuple[str, ...], siblings: Sequence[str] | None = None) -> st
     """Say what a key may have been meant for: a sibling, or the same word in another section."""
     word, known = keys[-1], list(_FIELDS) if siblings is None else [f"{keys[0]}.{s}" for s in siblings]
     guesses = difflib.get_close_matches(".".join(keys) if siblings is not None else keys[0], known, n=2, cutoff=0.7)
-    guesses = guesses or [f"{section}.{word}" for section, cls in _SECTIONS.items() if word in _fields(cls)]
+    guesses = guesses or [f"{section}.{word}" for section, cls in SECTIONS.items() if word in _fields(cls)]
     if guesses:
         return f"  -> did you mean {' or '.join(map(repr, guesses))}?"
     return f"  -> known: {', '.join(known) or 'none'}"

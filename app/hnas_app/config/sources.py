@@ -13,7 +13,7 @@ from attrs import frozen
 
 from hnas.discovery import KINDS
 from hnas.errors import ConfigError, close_matches
-from hnas_app.config.schema import Config
+from hnas_app.config.schema import SECTIONS, Config
 
 Keys = tuple[str, ...]
 """``("seed",)`` or ``("search", "tasks")``."""
@@ -107,9 +107,8 @@ def from_arguments(arguments: Mapping[str, Any]) -> list[Entry]:
 
 
 def _leaves(tree: Mapping[str, Any]) -> Iterator[tuple[Keys, Any]]:
-    sections = {f.name for f in attrs.fields(Config) if attrs.has(type(f.default))}
     for key, value in tree.items():
-        if key in sections and isinstance(value, dict):
+        if (key in SECTIONS or key in KINDS) and isinstance(value, dict):
             for inner, leaf in value.items():
                 yield (key, inner), leaf
         else:

@@ -90,10 +90,8 @@ def _parts(cls: type) -> Iterator[str]:
 
 def _class_source(cls: type) -> str:
     """Return what can be had of the source of a class without a file: the class, or its methods."""
-    try:
+    with suppress(OSError, TypeError):
         return inspect.getsource(cls)
-    except (OSError, TypeError):
-        pass
     found = []
     for name, value in sorted(vars(cls).items()):
         function = value.fget if isinstance(value, property) else getattr(value, "__func__", value)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import attrs
@@ -213,10 +214,8 @@ def _usable(info: DeviceInfo, key: str, rounds: Mapping[int, LayerCosts]) -> dic
     """Return the rounds that hold every metric which the device has now, at most as many as it asks for."""
     found = {}
     for nth, costs in rounds.items():
-        try:
+        with suppress(DeviceError):
             check_costs(info, key, costs)
-        except DeviceError:
-            continue
-        if nth < (info.rounds or ONE).count:
-            found[nth] = costs
+            if nth < (info.rounds or ONE).count:
+                found[nth] = costs
     return found

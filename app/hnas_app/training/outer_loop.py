@@ -83,17 +83,18 @@ def train(
         attention.memory = saved_with["attention"]
     if first >= total:
         return state
-    emit(Event(phase=phase, kind="start", done=first, total=total))
+
+    def tell(kind: str, done: int, values: Mapping[str, float] | None = None) -> None:
+        emit(Event(phase=phase, kind=kind, done=done, total=total, values=values or {}))
+
+    tell("start", first)
     setup.send(executor)
 
     saved = reported = time.monotonic()
     window: list[tuple[float, float]] = []
     for iteration in range(first, total):
         progress = Progress(
-            iteration=iteration,
-            iterations_per_epoch=plan.iterations,
-            epochs=plan.epochs,
-            rate_factor=plan.rate_factor,
+            iteration=iteration, iterations_per_epoch=plan.iterations, epochs=plan.epochs, rate_factor=plan.rate_factor
         )
         parts = cut(sampler(progress), plan.tasks, executor.size, setup.work)
         gradient, scores = meta_gradient(executor, state, parts, plan.n_query, progress, phase)
@@ -111,10 +112,8 @@ def train(
         window.append(_mean(parts, scores))
         done, now = iteration + 1, time.monotonic()
         if done % (plan.iterations * plan.validate_every) == 0 and done < total:
-            values = validate(setup, executor, state, arch=sampler(progress)[0], plan=plan, phase=phase)
-            emit(
-                Event(phase=phase, kind="step", done=done, total=total, values={"epoch": progress.epoch + 1, **values})
-            )
+            scored = validate(setup, executor, state, arch=sampler(progress)[0], plan=plan, phase=phase)
+            tell("step", done, {"epoch": progress.epoch + 1, **scored})
         if executor.leads and (now - saved >= CHECKPOINT_SECONDS or done == total):
             _refuse_diverged(state, phase, done, folder)
             more = {"attention": attention.memory} if attention else {}
@@ -122,11 +121,10 @@ def train(
             saved = now
         if now - reported >= REPORT_SECONDS or done == total:
             losses, accuracies = zip(*window, strict=True)
-            values = {"epoch": progress.epoch + 1, "loss": sum(losses) / len(window)}
-            values["accuracy"] = sum(accuracies) / len(window)
-            emit(Event(phase=phase, kind="step", done=done, total=total, values=values))
+            mean_loss, mean_accuracy = sum(losses) / len(window), sum(accuracies) / len(window)
+            tell("step", done, {"epoch": progress.epoch + 1, "loss": mean_loss, "accuracy": mean_accuracy})
             window, reported = [], now
-    emit(Event(phase=phase, kind="end", done=total, total=total))
+    tell("end", total)
     return state
 
 

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import attrs
 
 from hnas.errors import ConfigError, DataError
 from hnas.learner import State
 from hnas_app.training.setup.setup import Setup
 from hnas_app.training.setup.subnet import first_part
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 
 def with_classes(setup: Setup, state: State, n_way: int) -> tuple[Setup, State]:
@@ -29,16 +24,15 @@ def with_classes(setup: Setup, state: State, n_way: int) -> tuple[Setup, State]:
         )
     fewer = attrs.evolve(setup, n_way=n_way)
     fresh = setup.learner.init(fewer.supernet, setup.seeds.torch("fewer-classes"))
-    return fewer, {name: _first(name, state, like) for name, like in fresh.items()}
-
-
-def _first(name: str, state: State, like: Tensor) -> Tensor:
-    known = state.get(name)
-    part = first_part(known, like)
-    if part is None:
-        found = "nothing" if known is None else f"a tensor of {tuple(known.shape)}"
-        raise DataError(
-            f"the super-net's checkpoint has {found} as {name}, expected at least {tuple(like.shape)}",
-            hint="it is of another space, learner or set of options",
-        )
-    return part
+    parts = {}
+    for name, like in fresh.items():
+        known = state.get(name)
+        part = first_part(known, like)
+        if part is None:
+            found = "nothing" if known is None else f"a tensor of {tuple(known.shape)}"
+            raise DataError(
+                f"the super-net's checkpoint has {found} as {name}, expected at least {tuple(like.shape)}",
+                hint="it is of another space, learner or set of options",
+            )
+        parts[name] = part
+    return fewer, parts

@@ -28,11 +28,7 @@ class Work:
     n_way: int
 
     def __call__(self, arch: Architecture) -> float:
-        """Return about what computing an architecture takes, in multiply-accumulates for one image.
-
-        Small networks take far longer than their multiplying: each value that a layer puts out takes some ten more,
-        and a network as a whole as many as `NETWORK`.
-        """
+        """Return about what computing an architecture takes, in multiply-accumulates for one image."""
         macs, values = self._size(arch)
         return NETWORK + macs + VALUE * values
 

@@ -38,8 +38,7 @@ from hnas_app.executors.pipes import pack
 from hnas_app.runs.session import setup_of
 from hnas_app.search.score_store import _score
 from hnas_app.training.meta_batch import GradientItem, Part, gradient_part
-from hnas_app.training.setup.setup import Setup
-from hnas_app.training.transfer import to_workers
+from hnas_app.training.setup.setup import Setup, to_workers
 
 WORKERS = (1, 10, 100, 1000)
 LATENCY_S = 50e-6

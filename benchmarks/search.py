@@ -37,8 +37,7 @@ from hnas_app.search.evaluator import Evaluator
 from hnas_app.search.feasibility import Feasibility
 from hnas_app.search.loop import Search, search
 from hnas_app.search.score_store import PURPOSE, ScoreStore
-from hnas_app.training.setup.setup import Setup
-from hnas_app.training.transfer import from_driver, to_workers
+from hnas_app.training.setup.setup import Setup, from_driver, to_workers
 from hnas_strategies.genetic import Genetic, GeneticOptions
 
 WORKERS = 2

@@ -116,14 +116,8 @@ def default_constraint(metrics: Sequence[Metric]) -> str:
 
 
 def _limit(constraint: Constraint, metrics: Sequence[Metric], reference: Cost | None) -> Limit:
-    known = {m.name: m for m in metrics}
     where = f"constraint {constraint.text!r}"
-    metric = known.get(constraint.metric)
-    if metric is None:
-        raise ConfigError(
-            f"{where}: unknown metric {constraint.metric!r}.{close_matches(constraint.metric, known)} "
-            f"The backend and the space give: {', '.join(known)}"
-        )
+    metric = metric_named(constraint.metric, metrics, where)
     if constraint.unit == REFERENCE:
         if reference is None:
             raise ConfigError(
@@ -148,6 +142,17 @@ def _limit(constraint: Constraint, metrics: Sequence[Metric], reference: Cost | 
     if value <= 0:
         raise ConfigError(f"{where}: the reference network's {metric.name} is {float(value):g}, expected more than 0")
     return Limit(metric=metric, value=float(value), text=constraint.text)
+
+
+def metric_named(name: str, metrics: Sequence[Metric], where: str) -> Metric:
+    """Return a metric by its name. Raises `ConfigError` that begins with ``where`` if there is none."""
+    known = {m.name: m for m in metrics}
+    if name not in known:
+        raise ConfigError(
+            f"{where}: unknown metric {name!r}.{close_matches(name, known)} The backend and the space give: "
+            f"{', '.join(known)}"
+        )
+    return known[name]
 
 
 def _units(metric: Metric) -> Mapping[str, int]:

@@ -26,7 +26,7 @@ from hnas.toolkit.table_file import RoundCosts
 from hnas_app.costs.agreement import agreement
 from hnas_app.costs.description import described
 from hnas_app.costs.measuring import Item, Network, Sitting
-from hnas_app.costs.store import CostStore
+from hnas_app.costs.store import CostStore, scope
 
 
 @frozen(kw_only=True)
@@ -169,11 +169,6 @@ def _forget(store: CostStore, info: DeviceInfo, keys: Iterable[str], where: str)
     calibration = store.load_calibration(info)
     if calibration.pop(where, None):
         store.save_calibration(info, calibration)
-
-
-def scope(space: SearchSpace, input_shape: Shape) -> str:
-    """Name what a calibration holds for: networks of one space on images of one size."""
-    return f"{space.name} {'x'.join(map(str, input_shape))}"
 
 
 def random_networks(space: SearchSpace, input_shape: Shape, n_way: int, count: int, seeds: Seeds) -> dict[str, Network]:

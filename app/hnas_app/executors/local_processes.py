@@ -14,12 +14,10 @@ from typing import Any
 
 from attrs import define, field
 
-from hnas_app.executors.deaths import ATTEMPTS, MEMORY_HINT, given_up
+from hnas_app.executors.bookkeeping import ATTEMPTS, MEMORY_HINT, Turns, Values, given_up
 from hnas_app.executors.environment import environment_of_workers
 from hnas_app.executors.interface import Executor, Work
 from hnas_app.executors.pipes import pack, portable, receive, send
-from hnas_app.executors.turns import Turns
-from hnas_app.executors.values import Values
 
 OWN_HINT = "its own message stands above; a script that starts workers needs `if __name__ == '__main__':`"
 

@@ -14,12 +14,10 @@ from typing import Any
 
 from hnas import __version__
 from hnas.errors import ConfigError, HnasError
-from hnas_app.executors.deaths import ATTEMPTS, MEMORY_HINT, given_up
+from hnas_app.executors.bookkeeping import ATTEMPTS, MEMORY_HINT, Turns, Values, given_up
 from hnas_app.executors.environment import worker_environment
 from hnas_app.executors.interface import Executor, Work
 from hnas_app.executors.pipes import portable
-from hnas_app.executors.turns import Turns
-from hnas_app.executors.values import Values
 
 PASSED_ON = ("HNAS_ENGINE",)
 """Of the driver's environment what results depend on."""

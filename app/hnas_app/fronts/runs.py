@@ -11,9 +11,10 @@ from attrs import frozen
 
 from hnas.architecture import Architecture
 from hnas.cost import CostTable, Metric
-from hnas.errors import ConfigError, DataError, close_matches
+from hnas.errors import ConfigError, DataError
 from hnas.toolkit.codec import load
 from hnas.toolkit.files import read_json
+from hnas_app.costs.limits import metric_named
 from hnas_app.fronts.dominance import nondominated
 from hnas_app.runs.run_dir import RunDir, is_sweep
 from hnas_app.search.adapt import Adaption
@@ -123,14 +124,8 @@ def by_device(runs: Sequence[FinishedRun], metric: str | None) -> list[tuple[Met
         groups.setdefault(run.table.info.fingerprint, []).append(run)
     found = []
     for group in groups.values():
-        known = {m.name: m for m in group[0].table.metrics}
-        name = metric or next(iter(known))
-        if name not in known:
-            raise ConfigError(
-                f"{group[0].path}: unknown metric {name!r}.{close_matches(name, known)} The backend and the space "
-                f"give: {', '.join(known)}"
-            )
-        found.append((known[name], group))
+        metrics = group[0].table.metrics
+        found.append((metric_named(metric or metrics[0].name, metrics, str(group[0].path)), group))
     return found
 
 

@@ -22,8 +22,7 @@ from hnas_app.config.schema import SearchConfig
 from hnas_app.executors.interface import Executor
 from hnas_app.search.truncation import Scoring, TaskScore
 from hnas_app.training.accelerator import memory_explained
-from hnas_app.training.setup.setup import Setup
-from hnas_app.training.transfer import from_driver, to_workers
+from hnas_app.training.setup.setup import Setup, from_driver, to_workers
 
 T = TypeVar("T")
 

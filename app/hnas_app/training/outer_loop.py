@@ -21,8 +21,7 @@ from hnas_app.executors.interface import Executor
 from hnas_app.training.checkpoint import load_latest, save_checkpoint
 from hnas_app.training.meta_batch import Part, cut, meta_gradient
 from hnas_app.training.sampling.attention import Attention
-from hnas_app.training.setup.setup import Setup
-from hnas_app.training.transfer import from_driver, to_workers
+from hnas_app.training.setup.setup import Setup, from_driver, to_workers
 
 CHECKPOINT_SECONDS = 20.0
 REPORT_SECONDS = 0.5

@@ -54,7 +54,7 @@ MOVED = {
     "hnas.sweep": "hnas_app.search.loop",
     "hnas.table_file": "hnas.toolkit.table_file",
     "hnas.training": "hnas_app.training.outer_loop",
-    "hnas.transfer": "hnas_app.training.transfer",
+    "hnas.transfer": "hnas_app.training.setup.setup",
     "hnas.truncation": "hnas_app.search.truncation",
 }
 """Modules that the documents of earlier versions named."""

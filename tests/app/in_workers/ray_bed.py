@@ -40,7 +40,7 @@ from hnas_app.executors.ray_cluster import RayCluster
 from hnas_app.search import score_store
 from hnas_app.search.evaluator import Evaluator
 from hnas_app.search.score_store import ScoreStore
-from hnas_app.training.transfer import to_workers
+from hnas_app.training.setup.setup import to_workers
 
 ADDRESS = "127.0.0.1:26379"
 CLIENT = "ray://127.0.0.1:26001"

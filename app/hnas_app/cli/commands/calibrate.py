@@ -32,7 +32,7 @@ def calibrate(
     import attrs
 
     from hnas.seeds import Seeds
-    from hnas_app.costs.calibrate import calibrate_table
+    from hnas_app.costs.agreement import calibrate_table
     from hnas_app.costs.profile import profile
     from hnas_app.trackers.terminal import display
 

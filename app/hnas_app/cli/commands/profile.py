@@ -112,7 +112,7 @@ def export(
     """Write all that is known of a device into a file, to share it or to search where the device is not."""
     from hnas.toolkit.table_file import write
     from hnas_app.costs.description import described
-    from hnas_app.costs.exchange import from_store
+    from hnas_app.costs.store import from_store
 
     call = invocation(ctx)
     loaded = options.load(call, preset="none", config=config, sets=set_, backend=backend, device=device)
@@ -127,8 +127,7 @@ def export(
 def import_(ctx: typer.Context, file: FileArgument) -> None:
     """Take measurements from a file into this machine's cost store; what is there already stays."""
     from hnas.toolkit.table_file import read
-    from hnas_app.costs.exchange import into_store
-    from hnas_app.costs.store import CostStore
+    from hnas_app.costs.store import CostStore, into_store
 
     found = read(file)
     with CostStore() as store:

@@ -32,7 +32,7 @@ from configs import CONFIGS, INNER_STEPS, Config
 from meta_batch import PHASE, PROGRESS, setup_of
 from meta_step import learner_of
 
-from hnas_app.executors import LocalProcesses
+from hnas_app.executors.local_processes import LocalProcesses
 from hnas_app.training.meta_batch import cut, meta_gradient
 
 WORKERS = 2

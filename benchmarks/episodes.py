@@ -33,10 +33,10 @@ import torch
 
 from hnas import Episodes, EpisodeSpec, Progress, Seeds, TaskSource
 from hnas.toolkit.cores import usable_cores
-from hnas_app.executors import Executor, executor
+from hnas_app.executors.choice import executor
+from hnas_app.executors.interface import Executor
 from hnas_app.training.meta_batch import GradientItem, cut, gradient_part
-from hnas_app.training.setup.setup import Setup
-from hnas_app.training.transfer import to_workers
+from hnas_app.training.setup.setup import Setup, to_workers
 from hnas_plugins.meta_learners.maml import MAML
 from hnas_plugins.meta_learners.options import MAMLPlusPlusOptions
 from hnas_plugins.spaces.vgg9 import VGG9, VGG9Options

@@ -16,7 +16,7 @@ from typing import Any
 
 from attrs import frozen
 
-from hnas_app.executors import WORKER_ENVIRONMENT
+from hnas_app.executors.environment import WORKER_ENVIRONMENT
 from hnas_app.runs.environment import environment
 
 RESULTS = Path(__file__).parent / "results"

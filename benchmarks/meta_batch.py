@@ -12,10 +12,10 @@ from measuring import interleave
 from plain_loop import Start, loop
 
 from hnas import Architecture, MetaLearner, Progress, Seeds
-from hnas_app.executors import Executor, LocalProcesses
+from hnas_app.executors.interface import Executor
+from hnas_app.executors.local_processes import LocalProcesses
 from hnas_app.training.meta_batch import GradientItem, Part, cut, gradient_part, meta_gradient
-from hnas_app.training.setup.setup import Setup
-from hnas_app.training.transfer import to_workers
+from hnas_app.training.setup.setup import Setup, to_workers
 
 PROGRESS = Progress(iteration=0, iterations_per_epoch=500, epochs=100)
 PHASE = "benchmark"

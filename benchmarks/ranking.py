@@ -39,7 +39,8 @@ from hnas_app.cli.invocation import Invocation
 from hnas_app.cli.terminal import at_terminal
 from hnas_app.config.schema import EvaluateConfig
 from hnas_app.costs.agreement import kendall_tau
-from hnas_app.executors import InProcess, executor
+from hnas_app.executors.choice import executor
+from hnas_app.executors.in_process import InProcess
 from hnas_app.training.evaluate import evaluate
 from hnas_app.training.outer_loop import TrainPlan, train
 from hnas_app.training.setup.setup import Setup

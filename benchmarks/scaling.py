@@ -31,13 +31,14 @@ from hnas import Registry
 from hnas.learner import Progress
 from hnas_app.config.load import load_config
 from hnas_app.config.schema import Config
-from hnas_app.executors import Executor, InProcess, executor
+from hnas_app.executors.choice import executor
+from hnas_app.executors.in_process import InProcess
+from hnas_app.executors.interface import Executor
 from hnas_app.executors.pipes import pack
 from hnas_app.runs.session import setup_of
 from hnas_app.search.score_store import _score
 from hnas_app.training.meta_batch import GradientItem, Part, gradient_part
-from hnas_app.training.setup.setup import Setup
-from hnas_app.training.transfer import to_workers
+from hnas_app.training.setup.setup import Setup, to_workers
 
 WORKERS = (1, 10, 100, 1000)
 LATENCY_S = 50e-6

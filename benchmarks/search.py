@@ -31,14 +31,13 @@ from plain_loop import Start, adapt
 from hnas import Ask, Scored, SearchProblem
 from hnas_app.cli.invocation import Invocation
 from hnas_app.cli.terminal import at_terminal
-from hnas_app.executors import LocalProcesses
+from hnas_app.executors.local_processes import LocalProcesses
 from hnas_app.runs.pipeline import Pipeline
 from hnas_app.search.evaluator import Evaluator
 from hnas_app.search.feasibility import Feasibility
 from hnas_app.search.loop import Search, search
 from hnas_app.search.score_store import PURPOSE, ScoreStore
-from hnas_app.training.setup.setup import Setup
-from hnas_app.training.transfer import from_driver, to_workers
+from hnas_app.training.setup.setup import Setup, from_driver, to_workers
 from hnas_app.usecases.arguments import Given
 from hnas_app.usecases.opening import continued
 from hnas_strategies.genetic import Genetic, GeneticOptions

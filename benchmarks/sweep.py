@@ -40,7 +40,7 @@ from hnas_app.cli.terminal import at_terminal
 from hnas_app.costs.limits import Limit
 from hnas_app.costs.profile import profile
 from hnas_app.costs.store import CostStore
-from hnas_app.executors import Executor
+from hnas_app.executors.interface import Executor
 from hnas_app.runs.chosen import chosen
 from hnas_app.runs.pipeline import Pipeline
 from hnas_app.search.adapt import adapt

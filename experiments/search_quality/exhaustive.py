@@ -35,7 +35,7 @@ from hnas.learner import Progress, State
 from hnas.strategy import Scored
 from hnas.toolkit.files import write_bytes
 from hnas_app.config.schema import SearchConfig
-from hnas_app.executors import InProcess
+from hnas_app.executors.in_process import InProcess
 from hnas_app.runs.environment import environment
 from hnas_app.search.evaluator import Evaluator
 from hnas_app.search.score_store import ScoreStore

@@ -28,7 +28,7 @@ from ranking import REFERENCE, setup_of, sizes, train_alone
 
 from hnas import Architecture
 from hnas_app.config.schema import EvaluateConfig
-from hnas_app.executors import executor
+from hnas_app.executors.choice import executor
 
 T_95 = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776}
 """Student's t for a two-sided 95 % interval, by the number of seeds."""

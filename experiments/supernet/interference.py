@@ -37,7 +37,7 @@ from hnas.learner import State
 from hnas_app.cli.invocation import Invocation
 from hnas_app.cli.terminal import at_terminal
 from hnas_app.config.schema import EvaluateConfig
-from hnas_app.executors import InProcess
+from hnas_app.executors.in_process import InProcess
 from hnas_app.training.evaluate import evaluate
 from hnas_app.training.outer_loop import Sampler, TrainPlan, train
 from hnas_app.training.setup.setup import Setup

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from enum import Enum
 from pathlib import PurePath
 from typing import Any
@@ -13,20 +13,12 @@ import attrs
 from hnas.errors import ConfigError
 from hnas_app.config.schema import Config, PluginChoice
 
+_NAME: attrs.Attribute[str] = attrs.fields(PluginChoice).name
+
 
 def flatten(config: Config) -> dict[str, Any]:
     """Return every value by its dotted key: ``{"seed": 0, "space.name": "vgg9", "space.base_width": 16, …}``."""
-    flat: dict[str, Any] = {}
-    for f in attrs.fields(Config):
-        value = getattr(config, f.name)
-        if isinstance(value, PluginChoice):
-            flat[f"{f.name}.name"] = value.name
-            flat.update(_fields(f.name, value.options) if value.options is not None else {})
-        elif attrs.has(type(value)):
-            flat.update(_fields(f.name, value))
-        else:
-            flat[f.name] = value
-    return flat
+    return {key: value for key, _, value in _settings(config)}
 
 
 def dump_toml(config: Config, comments: Mapping[str, str] | None = None) -> str:
@@ -71,33 +63,30 @@ def toml_value(value: Any, key: str = "value") -> str:
 
 def help_texts(config: Config) -> dict[str, str]:
     """Return the help of every value by its dotted key."""
-    helps = {}
-    for f in attrs.fields(Config):
-        value = getattr(config, f.name)
-        inner = value.options if isinstance(value, PluginChoice) else value
-        if attrs.has(type(inner)):
-            helps.update({f"{f.name}.{o.name}": o.metadata.get("help", "") for o in attrs.fields(type(inner))})
-        else:
-            helps[f.name] = f.metadata.get("help", "")
-    return helps
+    return {key: option.metadata.get("help", "") for key, option, _ in _settings(config) if option is not _NAME}
 
 
 def at_default(config: Config) -> set[str]:
     """Return the dotted keys whose value is their option's default, for the options that have one."""
     found = set()
-    for f in attrs.fields(Config):
-        value = getattr(config, f.name)
-        inner = value.options if isinstance(value, PluginChoice) else value
-        for o in attrs.fields(type(inner)) if attrs.has(type(inner)) else ():
-            made = attrs.NOTHING
-            if isinstance(o.default, attrs.Factory):  # type: ignore[arg-type]
-                made = attrs.NOTHING if o.default.takes_self else o.default.factory()
-            elif o.default is not attrs.NOTHING:
-                made = o.default
-            if o.init and getattr(inner, o.name) == made:
-                found.add(f"{f.name}.{o.name}")
+    for key, option, value in _settings(config):
+        default: Any = option.default
+        if isinstance(default, attrs.Factory):  # type: ignore[arg-type]
+            default = attrs.NOTHING if default.takes_self else default.factory()
+        if "." in key and value == default:
+            found.add(key)
     return found
 
 
-def _fields(head: str, options: Any) -> dict[str, Any]:
-    return {f"{head}.{f.name}": getattr(options, f.name) for f in attrs.fields(type(options)) if f.init}
+def _settings(config: Config) -> Iterator[tuple[str, attrs.Attribute[Any], Any]]:
+    """Yield the dotted key, the field and the value of every setting, in order."""
+    for f in attrs.fields(Config):
+        section = getattr(config, f.name)
+        if isinstance(section, PluginChoice):
+            yield f"{f.name}.name", _NAME, section.name
+            section = section.options
+        elif not attrs.has(type(section)):
+            yield f.name, f, section
+        for option in attrs.fields(type(section)) if attrs.has(type(section)) else ():
+            if option.init:
+                yield f"{f.name}.{option.name}", option, getattr(section, option.name)

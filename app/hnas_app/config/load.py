@@ -33,7 +33,7 @@ def load_config(
     """Return the resolved configuration.
 
     ``sets`` are pairs of dotted key and text (``--set``), ``flags`` and ``arguments`` (of a Python program) map dotted
-    keys to values of their own type; ``env`` is the process's environment unless given. Where ``run_dir`` holds a run
+    keys to values of their own type; ``env`` is the process's environment unless given. If ``run_dir`` holds a run
     already and no file is given, the run's own configuration takes the file's place, so that settings need not be
     repeated. What the file says of plugins of the kinds ``instead`` does not count. An option that a plugin no longer
     has is passed over in the file of a run, at the value that does what is done now; ``only_read`` is for runs that are

@@ -4,17 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from attrs import define, field, frozen
+from attrs import define, field
 
 from hnas.errors import ConfigError
 from hnas_app.config.sources import Entry
-
-
-@frozen(order=True)
-class _Mistake:
-    layer: int
-    line: int
-    text: str = field(order=False)
 
 
 @define
@@ -22,13 +15,14 @@ class Mistakes:
     """What is wrong with a configuration, so far. Sources are numbered; later ones override earlier ones."""
 
     file: Path | None
-    _found: list[_Mistake] = field(factory=list)
+    _found: list[tuple[int, int, str]] = field(factory=list)
+    """Layer, line and text of each."""
 
     def __bool__(self) -> bool:
         return bool(self._found)
 
     def add(self, layer: int, text: str, line: int = 0) -> None:
-        self._found.append(_Mistake(layer, line, text))
+        self._found.append((layer, line, text))
 
     def add_entry(self, layer: int, entry: Entry, text: str) -> None:
         """Add what is wrong with an entry, with where it stands; its key is not said twice."""
@@ -38,7 +32,7 @@ class Mistakes:
 
     def listed(self) -> str:
         """Return one line for each."""
-        return "\n".join(mistake.text for mistake in sorted(self._found))
+        return "\n".join(text for *_, text in sorted(self._found, key=lambda mistake: mistake[:2]))
 
     def report(self) -> ConfigError:
         """Return the error that tells all."""

@@ -12,16 +12,11 @@ from hnas.discovery.descriptors import KINDS, Registered
 from hnas.discovery.loading import options_of, resolve
 from hnas.errors import PluginError, close_matches
 from hnas_app.config.presets import PRESETS
-from hnas_app.config.schema import Config, PluginChoice
+from hnas_app.config.schema import SECTIONS
 from hnas_app.config.values import read, validate
 
 Table = Mapping[str, Mapping[str, Any]]
 """Section, key and value."""
-_SECTIONS = {
-    f.name: type(f.default)
-    for f in attrs.fields(Config)
-    if attrs.has(type(f.default)) and not isinstance(f.default, PluginChoice)
-}
 
 
 def presets_of(registered: Registered) -> Mapping[str, Table]:
@@ -36,9 +31,9 @@ def presets_of(registered: Registered) -> Mapping[str, Table]:
         _known("preset", preset, PRESETS, f"{registered.title}: presets")
         where = f"{registered.title}: presets[{preset!r}]"
         for section, values in _items(table, where):
-            _known("section", section, (*_SECTIONS, *KINDS), where)
+            _known("section", section, (*SECTIONS, *KINDS), where)
             entries = _items(values, f"{where}[{section!r}]")
-            cls = options_of(registered) if section == registered.kind else _SECTIONS.get(section)
+            cls = options_of(registered) if section == registered.kind else SECTIONS.get(section)
             if cls is None:
                 continue
             fields, hints = attrs.fields_dict(cls), typing.get_type_hints(cls)

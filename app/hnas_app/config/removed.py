@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import attrs
-
-from hnas_app.config.schema import Config, PluginChoice
+from hnas.discovery import KINDS
+from hnas_app.config.schema import Config
 
 
 def removed_of(options: Any) -> Mapping[str, tuple[Any, ...]]:
@@ -21,10 +20,5 @@ def removed_of(options: Any) -> Mapping[str, tuple[Any, ...]]:
 
 def removed_in(config: Config) -> dict[str, tuple[Any, ...]]:
     """Return the same of all chosen plugins, by dotted key: ``{"space.heads": ("depth",)}``."""
-    choices = {f.name: getattr(config, f.name) for f in attrs.fields(Config)}
-    return {
-        f"{kind}.{name}": values
-        for kind, choice in choices.items()
-        if isinstance(choice, PluginChoice)
-        for name, values in removed_of(choice.options).items()
-    }
+    choices = {kind: getattr(config, kind) for kind in KINDS}
+    return {f"{kind}.{k}": values for kind, c in choices.items() for k, values in removed_of(c.options).items()}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import typing
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import attrs
@@ -16,34 +17,30 @@ from hnas_app.config.mistakes import Mistakes
 from hnas_app.config.plugin_presets import applied
 from hnas_app.config.presets import PRESETS
 from hnas_app.config.removed import removed_of
-from hnas_app.config.schema import Config, LoadedConfig, PluginChoice
+from hnas_app.config.schema import SECTIONS, Config, LoadedConfig, PluginChoice
 from hnas_app.config.sources import Entry
 from hnas_app.config.values import describe, parse_text, read, read_text, sentence, validate
 from hnas_app.costs.limits import Constraint
 
 _FIELDS = {f.name: f for f in attrs.fields(Config)}
 _HINTS = typing.get_type_hints(Config)
-_SECTIONS = {name: hint for name, hint in _HINTS.items() if attrs.has(hint) and hint is not PluginChoice}
-_PLAIN = {name: f for name, f in _FIELDS.items() if name not in _SECTIONS and name not in KINDS}
+_PLAIN = {name: f for name, f in _FIELDS.items() if name not in SECTIONS and name not in KINDS}
 Fields = Mapping[str, "attrs.Attribute[Any]"]
 
 
 @frozen
 class _Chosen:
-    """A plugin by name, where that was said, and the one that each layer names itself: its table is meant for that."""
+    """A plugin by name, and where that was said."""
 
-    name: str
-    origin: str
-    own: list[str | None]
-
-
-@frozen
-class _Found:
-    """A plugin without what stands behind its colon, or why there is none."""
-
+    kind: Kind
     name: str
     device: str | None
+    """What stood behind its colon."""
     plugin: Registered | PluginError
+    """The plugin, or why there is none: raised after the mistakes in other sections are known."""
+    origin: str
+    own: list[str | None]
+    """The plugin that each layer names itself: its table is meant for that."""
 
 
 @define
@@ -58,15 +55,14 @@ class Resolver:
 
     def resolve(self, layers: list[list[Entry]]) -> LoadedConfig:
         preset = self._preset(layers)
-        chosen = {kind: self._chosen(kind, preset, layers) for kind in KINDS}
-        found = {kind: self._find(kind, chosen[kind].name) for kind in KINDS}
-        entries = applied(preset, (f.plugin for f in found.values() if isinstance(f.plugin, Registered)))
+        chosen = [self._chosen(kind, preset, layers) for kind in KINDS]
+        entries = applied(preset, (c.plugin for c in chosen if isinstance(c.plugin, Registered)))
         values = self._values("", _PLAIN, _HINTS, entries[""], layers)
-        for section, cls in _SECTIONS.items():
+        for section, cls in SECTIONS.items():
             given = self._values(section, _fields(cls), typing.get_type_hints(cls), entries.get(section, {}), layers)
             values[section] = self._make(section, cls, given)
-        for kind in KINDS:
-            values[kind] = self._plugin(kind, chosen[kind], found[kind], entries.get(kind, {}), layers)
+        for choice in chosen:
+            values[choice.kind] = self._plugin(choice, entries.get(choice.kind, {}), layers)
         if self.mistakes:
             raise self.mistakes.report()
         return LoadedConfig(config=Config(**values), origins=self.origins, notes=tuple(self.notes))
@@ -77,19 +73,17 @@ class Resolver:
         for entry in entries:
             first, *rest = entry.keys
             if first not in _FIELDS:
-                self.mistakes.add_entry(layer, entry, f"unknown key{_suggest(entry.keys)}")
+                text = f"unknown key{_suggest(entry.keys)}"
             elif first in KINDS and not rest and not isinstance(entry.value, str):
-                self.mistakes.add_entry(layer, entry, f"expected a plugin's name or a table, got {entry.value!r}")
-            elif first in KINDS and not rest:
-                kept.append(attrs.evolve(entry, keys=(first, "name")))
-            elif first in _SECTIONS and not rest:
-                self.mistakes.add_entry(
-                    layer, entry, f"expected a table, got {type(entry.value).__name__} {entry.value!r}"
-                )
-            elif rest and first not in _SECTIONS and first not in KINDS:
-                self.mistakes.add_entry(layer, entry, f"unknown key: {first!r} is a single value, not a table")
+                text = f"expected a plugin's name or a table, got {entry.value!r}"
+            elif first in SECTIONS and not rest:
+                text = f"expected a table, got {type(entry.value).__name__} {entry.value!r}"
+            elif first in _PLAIN and rest:
+                text = f"unknown key: {first!r} is a single value, not a table"
             else:
-                kept.append(entry)
+                kept.append(entry if rest or first in _PLAIN else attrs.evolve(entry, keys=(first, "name")))
+                continue
+            self.mistakes.add_entry(layer, entry, text)
         return kept
 
     def _preset(self, layers: list[list[Entry]]) -> str:
@@ -155,28 +149,19 @@ class Resolver:
                     origin = entry.origin
                 except ValueError as cause:
                     self.mistakes.add_entry(i, entry, str(cause))
-        return _Chosen(name, origin, own)
-
-    def _find(self, kind: Kind, name: str) -> _Found:
-        """Look for a plugin. `_plugin` raises what is wrong, after the mistakes in other sections are known."""
         device: str | None = None
         try:
             if kind == "backend":
                 name, device = self.registry.split_device(name)
-            return _Found(name, device, self.registry.get(kind, name))
+            plugin: Registered | PluginError = self.registry.get(kind, name)
         except PluginError as cause:
-            return _Found(name, device, cause)
+            plugin = cause
+        return _Chosen(kind, name, device, plugin, origin, own)
 
     def _plugin(
-        self,
-        kind: Kind,
-        chosen: _Chosen,
-        found: _Found,
-        preset: Mapping[str, tuple[Any, str]],
-        layers: list[list[Entry]],
-    ) -> Any:
-        name, device, registered = found.name, found.device, found.plugin
-        origin, own = chosen.origin, chosen.own
+        self, chosen: _Chosen, preset: Mapping[str, tuple[Any, str]], layers: list[list[Entry]]
+    ) -> PluginChoice:
+        kind, name, origin, own, registered = chosen.kind, chosen.name, chosen.origin, chosen.own, chosen.plugin
         try:
             if isinstance(registered, PluginError):
                 raise registered
@@ -194,11 +179,11 @@ class Resolver:
             for whose, layer in zip(own, layers, strict=True)
         ]
         meant = [[e for e in layer if not self._is_removed(i, e, cls, hints)] for i, layer in enumerate(meant)]
-        lenient = _usable(preset, cls, hints)
-        values = self._values(kind, _fields(cls), hints, lenient, meant, default="plugin default")
+        usable = _usable(preset, cls, hints)
+        values = self._values(kind, _fields(cls), hints, usable, meant, default="plugin default")
         self.origins[f"{kind}.name"] = origin
-        if device is not None:
-            self._name_device(name, device, origin, cls, values)
+        if chosen.device is not None:
+            self._name_device(name, chosen.device, origin, cls, values)
         for f in _fields(cls).values():
             if f.default is attrs.NOTHING and f.name not in values:
                 text = f"{kind}.{f.name}: missing: the {kind} {name!r} needs it, a value of {describe(hints[f.name])}"
@@ -259,16 +244,12 @@ def _plugin_hints(kind: Kind, name: str, cls: Any) -> dict[str, Any]:
 
 def _usable(preset: Mapping[str, tuple[Any, str]], cls: type, hints: Mapping[str, Any]) -> dict[str, tuple[Any, str]]:
     """Return what of a preset a plugin has and accepts."""
-    usable = {}
-    fields = _fields(cls)
+    usable, fields = {}, _fields(cls)
     for key, (value, origin) in preset.items():
-        if key not in fields:
-            continue
-        try:
-            validate(fields[key], read(value, hints[key]))
-        except ValueError:
-            continue
-        usable[key] = (value, origin)
+        if key in fields:
+            with suppress(ValueError):
+                validate(fields[key], read(value, hints[key]))
+                usable[key] = (value, origin)
     return usable
 
 
@@ -280,7 +261,7 @@ def _suggest(keys: tuple[str, ...], siblings: Sequence[str] | None = None) -> st
     """Say what a key may have been meant for: a sibling, or the same word in another section."""
     word, known = keys[-1], list(_FIELDS) if siblings is None else [f"{keys[0]}.{s}" for s in siblings]
     guesses = difflib.get_close_matches(".".join(keys) if siblings is not None else keys[0], known, n=2, cutoff=0.7)
-    guesses = guesses or [f"{section}.{word}" for section, cls in _SECTIONS.items() if word in _fields(cls)]
+    guesses = guesses or [f"{section}.{word}" for section, cls in SECTIONS.items() if word in _fields(cls)]
     if guesses:
         return f"  -> did you mean {' or '.join(map(repr, guesses))}?"
     return f"  -> known: {', '.join(known) or 'none'}"

@@ -10,8 +10,9 @@ import re
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from attrs import field, frozen, validators
+from attrs import field, fields, frozen, has, validators
 
+from hnas.discovery import KINDS
 from hnas.settings import at_least_0, fraction, one_of, positive, setting
 
 
@@ -142,6 +143,10 @@ class Config:
     search: SearchConfig = SearchConfig()
     retrain: RetrainConfig = RetrainConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
+
+
+SECTIONS = {f.name: type(f.default) for f in fields(Config) if has(type(f.default)) and f.name not in KINDS}
+"""The class of each section that is no plugin's."""
 
 
 @frozen(kw_only=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -12,8 +13,7 @@ from attrs import frozen
 
 from hnas.discovery import KINDS
 from hnas.errors import ConfigError, close_matches
-from hnas_app.config.lines import KeyLines
-from hnas_app.config.schema import Config
+from hnas_app.config.schema import SECTIONS, Config
 
 Keys = tuple[str, ...]
 """``("seed",)`` or ``("search", "tasks")``."""
@@ -23,6 +23,10 @@ RESERVED = {"HOME", "DATA", "DEBUG", "STRICT_PLUGINS", "DISABLE_PLUGINS", "NO_PL
 """Variables that are no configuration keys, without the prefix; so is everything that starts with ``REQUIRE_``."""
 FLAG_NAMES = {"constraints": "--constraint", "tasks.root": "--data-root"}
 """Flags that are not spelt like the key they set."""
+_KEY = r"""(?:[A-Za-z0-9_-]+|"[^"\n]*"|'[^'\n]*')"""
+_DOTTED = rf"{_KEY}(?:\s*\.\s*{_KEY})*"
+_HEADER = re.compile(rf"\s*\[\[?\s*({_DOTTED})\s*\]")
+_ASSIGNMENT = re.compile(rf"\s*({_DOTTED})\s*=")
 
 
 @frozen(kw_only=True)
@@ -103,9 +107,8 @@ def from_arguments(arguments: Mapping[str, Any]) -> list[Entry]:
 
 
 def _leaves(tree: Mapping[str, Any]) -> Iterator[tuple[Keys, Any]]:
-    sections = {f.name for f in attrs.fields(Config) if attrs.has(type(f.default))}
     for key, value in tree.items():
-        if key in sections and isinstance(value, dict):
+        if (key in SECTIONS or key in KINDS) and isinstance(value, dict):
             for inner, leaf in value.items():
                 yield (key, inner), leaf
         else:
@@ -115,3 +118,33 @@ def _leaves(tree: Mapping[str, Any]) -> Iterator[tuple[Keys, Any]]:
 def _split(name: str) -> Keys:
     keys = tuple(name.split(".", 1))
     return (keys[0], "name") if keys[0] in KINDS and len(keys) == 1 else keys
+
+
+class KeyLines:
+    """Line numbers, from 1, of the keys in a TOML text: tomllib keeps no positions.
+
+    The scan takes anything that looks like a key; text inside a multi-line string may look like one too, so callers ask
+    only for keys that tomllib found.
+    """
+
+    def __init__(self, text: str) -> None:
+        self._lines: dict[tuple[str, ...], int] = {}
+        table: tuple[str, ...] = ()
+        for number, line in enumerate(text.splitlines(), start=1):
+            if header := _HEADER.match(line):
+                table = _parts(header[1])
+                self._lines.setdefault(table, number)
+            elif assignment := _ASSIGNMENT.match(line):
+                self._lines.setdefault(table + _parts(assignment[1]), number)
+
+    def of(self, *keys: str) -> int:
+        """Return the line of a key, or of the nearest table around it."""
+        for length in range(len(keys), 0, -1):
+            if keys[:length] in self._lines:
+                return self._lines[keys[:length]]
+        # The table may only be named as part of a longer, dotted key.
+        return min((n for k, n in self._lines.items() if k[: len(keys)] == keys), default=1)
+
+
+def _parts(dotted: str) -> tuple[str, ...]:
+    return tuple(part.strip("\"'") for part in re.findall(_KEY, dotted))

@@ -6,6 +6,7 @@ import re
 import tomllib
 import types
 import typing
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal, Union
 
@@ -42,10 +43,8 @@ def read_text(text: str, expected: Any) -> Any:
         readings.append([part.strip() for part in text.split(",")])
         readings += [text == "True"] if text in ("True", "False") else []
     for reading in readings:
-        try:
+        with suppress(ValueError):
             return read(reading, expected)
-        except ValueError:
-            continue
     return read(value, expected)
 
 
@@ -109,14 +108,10 @@ def _arrow(word: Any, known: list[str]) -> str:
     return f"  -> {guess[0].lower()}{guess[1:]}" if guess else ""
 
 
-def _exactly(wanted: type) -> Any:
-    def structure(value: Any, _: Any) -> Any:
-        # bool is a subclass of int, and 100 is no text: only the type itself will do.
-        if type(value) is not wanted:
-            raise TypeError
-        return value
-
-    return structure
+def _exactly(value: Any, wanted: type) -> Any:
+    if type(value) is not wanted:  # bool is a subclass of int, and 100 is no text: only the type itself will do
+        raise TypeError
+    return value
 
 
 def _float(value: Any, _: Any) -> float:
@@ -144,10 +139,8 @@ def _union(value: Any, expected: Any) -> Any:
     members = typing.get_args(expected)
     # An exact match first: 1 is an int in `float | int`.
     for member in sorted(members, key=lambda m: m is not type(value)):
-        try:
+        with suppress(Exception):
             return value if member is type(None) and value is None else _converter.structure(value, member)
-        except Exception:
-            continue
     raise TypeError
 
 
@@ -163,7 +156,7 @@ def _origin_in(*origins: Any) -> Any:
 
 _converter = cattrs.Converter(forbid_extra_keys=True, detailed_validation=False)
 for _type in (int, bool, str):
-    _converter.register_structure_hook(_type, _exactly(_type))
+    _converter.register_structure_hook(_type, _exactly)
 _converter.register_structure_hook(float, _float)
 _converter.register_structure_hook(Path, _path)
 _converter.register_structure_hook_func(_origin_in(Literal), _literal)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from fractions import Fraction
+from typing import TypeVar
 
 from attrs import frozen
 
@@ -13,6 +14,8 @@ from hnas.cost import MACS, PARAMS, Cost, Metric
 from hnas.cost.units import COUNT, ENERGY, SIZE, TIME, micro
 from hnas.errors import ConfigError, close_matches
 
+T = TypeVar("T")
+R = TypeVar("R")
 REFERENCE = "ref"
 """The unit of a limit that is a multiple of the reference network's cost."""
 
@@ -37,15 +40,7 @@ class Constraint:
     @classmethod
     def parse_all(cls, texts: Sequence[str]) -> tuple[Constraint, ...]:
         """Read several limits. Raises one `ConfigError` that tells of every text that cannot be read."""
-        found, mistakes = [], []
-        for text in texts:
-            try:
-                found.append(cls.parse(text))
-            except ConfigError as mistake:
-                mistakes.append(mistake)
-        if mistakes:
-            raise _all_of(mistakes)
-        return tuple(found)
+        return _each(cls.parse, texts)
 
     @classmethod
     def parse(cls, text: str) -> Constraint:
@@ -55,11 +50,9 @@ class Constraint:
             raise ConfigError(f"constraint {text!r} cannot be read", hint=_EXAMPLE)
         metric, sign, right = shape.groups()
         if sign != "<=":
-            why = (
-                "a limit is inclusive"
-                if sign in ("<", "≤", "=<")
-                else "a constraint is an upper limit, since every metric is a cost"
-            )
+            why = "a constraint is an upper limit, since every metric is a cost"
+            if sign in ("<", "≤", "=<"):
+                why = "a limit is inclusive"
             raise ConfigError(
                 f"constraint {text!r}: {sign!r} is not possible; {why}", hint=f"write '{metric}<={right}'"
             )
@@ -98,15 +91,7 @@ def resolve(constraints: Sequence[Constraint], metrics: Sequence[Metric], refere
 
     Raises one `ConfigError` that tells of every constraint that cannot be used.
     """
-    limits, mistakes = [], []
-    for constraint in constraints:
-        try:
-            limits.append(_limit(constraint, metrics, reference))
-        except ConfigError as mistake:
-            mistakes.append(mistake)
-    if mistakes:
-        raise _all_of(mistakes)
-    return tuple(limits)
+    return _each(lambda constraint: _limit(constraint, metrics, reference), constraints)
 
 
 def check_named(texts: Sequence[str], metrics: Sequence[Metric], *, has_reference: bool) -> None:
@@ -131,14 +116,8 @@ def default_constraint(metrics: Sequence[Metric]) -> str:
 
 
 def _limit(constraint: Constraint, metrics: Sequence[Metric], reference: Cost | None) -> Limit:
-    known = {m.name: m for m in metrics}
     where = f"constraint {constraint.text!r}"
-    metric = known.get(constraint.metric)
-    if metric is None:
-        raise ConfigError(
-            f"{where}: unknown metric {constraint.metric!r}.{close_matches(constraint.metric, known)} "
-            f"The backend and the space give: {', '.join(known)}"
-        )
+    metric = metric_named(constraint.metric, metrics, where)
     if constraint.unit == REFERENCE:
         if reference is None:
             raise ConfigError(
@@ -165,15 +144,35 @@ def _limit(constraint: Constraint, metrics: Sequence[Metric], reference: Cost | 
     return Limit(metric=metric, value=float(value), text=constraint.text)
 
 
+def metric_named(name: str, metrics: Sequence[Metric], where: str) -> Metric:
+    """Return a metric by its name. Raises `ConfigError` that begins with ``where`` if there is none."""
+    known = {m.name: m for m in metrics}
+    if name not in known:
+        raise ConfigError(
+            f"{where}: unknown metric {name!r}.{close_matches(name, known)} The backend and the space give: "
+            f"{', '.join(known)}"
+        )
+    return known[name]
+
+
 def _units(metric: Metric) -> Mapping[str, int]:
     """Return the units that a metric can be given in; a unit unknown here stands for itself only."""
     found = (table for table in (TIME, ENERGY, SIZE, COUNT) if metric.unit in table)
     return next(found, {metric.unit: 1})
 
 
-def _all_of(mistakes: Sequence[ConfigError]) -> ConfigError:
-    hints = dict.fromkeys(m.hint for m in mistakes if m.hint)
-    return ConfigError("\n".join(map(str, mistakes)), hint="; ".join(hints) or None)
+def _each(read: Callable[[T], R], values: Iterable[T]) -> tuple[R, ...]:
+    """Read each of some values. Raises one `ConfigError` that tells of every one that cannot be read."""
+    found, mistakes = [], []
+    for value in values:
+        try:
+            found.append(read(value))
+        except ConfigError as mistake:
+            mistakes.append(mistake)
+    if mistakes:
+        hints = dict.fromkeys(m.hint for m in mistakes if m.hint)
+        raise ConfigError("\n".join(map(str, mistakes)), hint="; ".join(hints) or None)
+    return tuple(found)
 
 
 def _names(units: Mapping[str, int]) -> str:

@@ -52,16 +52,18 @@ class Sitting:
     _anchored: float | None = field(default=None, init=False)
     """The anchor's last value, where nothing else has happened since: it closes one block and opens the next."""
 
+    @property
+    def _rounds(self) -> Rounds:
+        return self.info.rounds or ONE
+
     def run(self, missing: Mapping[int, Sequence[str]]) -> None:
         """Measure what is missing in each round. Raises `DeviceError`; what was measured before is kept."""
-        rounds = self.info.rounds or ONE
         for nth, keys in missing.items():
-            for block in blocks(keys, rounds, self.seeds.numpy("profile", nth)):
+            for block in blocks(keys, self._rounds, self.seeds.numpy("profile", nth)):
                 self._block(nth, block)
 
     def _block(self, nth: int, keys: Sequence[str]) -> None:
-        rounds = self.info.rounds or ONE
-        for left in reversed(range(rounds.attempts)):
+        for left in reversed(range(self._rounds.attempts)):
             try:
                 why = self._attempt(nth, keys)
             except UnsteadyError as cause:
@@ -77,24 +79,36 @@ class Sitting:
             self.discard(keys, nth)
             self.repeated += 1
             self._anchored = None
-            self.tell(f"{why}; {len(keys)} measurements are repeated in {rounds.cooling_s:g} s")
-            self.sleep(rounds.cooling_s)
+            self.tell(f"{why}; {len(keys)} measurements are repeated in {self._rounds.cooling_s:g} s")
+            self.sleep(self._rounds.cooling_s)
 
     def _attempt(self, nth: int, keys: Sequence[str]) -> str | None:
         """Measure a block. Return why it cannot be trusted, or ``None``."""
-        rounds = self.info.rounds or ONE
-        anchored = self.anchor is not None and rounds.anchor_every > 0
+        anchored = self.anchor is not None and self._rounds.anchor_every > 0
         before = (self._anchored or self._measure_anchor()) if anchored else None
-        with _Saver(lambda rows: self.save(rows, nth)) as saver:
+        rows: dict[str, LayerCosts] = {}
+        saved_at = time.monotonic()
+        try:
             for key, costs in self._measured(keys):
                 check_costs(self.info, key, costs)
-                saver.add(key, costs)
+                rows[key] = costs
+                if time.monotonic() - saved_at >= SAVE_EVERY_S:
+                    self._flush(nth, rows)
+                    saved_at = time.monotonic()
+        finally:
+            self._flush(nth, rows)  # also when interrupted, or when a later layer failed
         if before is None:
             return None
         after = self._anchored = self._measure_anchor()
-        if abs(after / before - 1) <= rounds.anchor_tolerance:
+        if abs(after / before - 1) <= self._rounds.anchor_tolerance:
             return None
         return f"the anchor layer went from {before:.4g} to {after:.4g} {self.info.metrics[0].unit}"
+
+    def _flush(self, nth: int, rows: dict[str, LayerCosts]) -> None:
+        waiting = dict(rows)
+        rows.clear()  # first: if saving fails it is not tried again on the way out
+        if waiting:
+            self.save(waiting, nth)
 
     def _measured(self, keys: Sequence[str]) -> Iterator[tuple[str, LayerCosts]]:
         """Yield the costs of each item in order, neighbouring layers by one call of the backend."""
@@ -120,32 +134,6 @@ class Sitting:
         (costs,) = in_step(self.info, self.backend, [self.anchor])
         check_costs(self.info, self.anchor.key, costs)
         return costs[self.info.metrics[0].name].median
-
-
-class _Saver:
-    """Saves rows at once where they come slowly, and in batches where they do not; the last ones in any case."""
-
-    def __init__(self, save: Callable[[Mapping[str, LayerCosts]], None]) -> None:
-        self._save = save
-        self._rows: dict[str, LayerCosts] = {}
-        self._saved_at = time.monotonic()
-
-    def add(self, key: str, costs: LayerCosts) -> None:
-        self._rows[key] = costs
-        if time.monotonic() - self._saved_at >= SAVE_EVERY_S:
-            self._flush()
-            self._saved_at = time.monotonic()
-
-    def __enter__(self) -> _Saver:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._flush()  # also when interrupted, or when a later layer failed
-
-    def _flush(self) -> None:
-        rows, self._rows = self._rows, {}  # first: where saving fails it is not tried again on the way out
-        if rows:
-            self._save(rows)
 
 
 def in_step(info: DeviceInfo, backend: HardwareBackend, layers: Sequence[Layer]) -> Iterator[LayerCosts]:

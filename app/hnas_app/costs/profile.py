@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import attrs
@@ -23,7 +24,7 @@ from hnas.toolkit.table_file import RoundCosts, combine
 from hnas_app.costs.agreement import agreement
 from hnas_app.costs.description import described
 from hnas_app.costs.measuring import ONE, Item, Network, Sitting, typical_spread
-from hnas_app.costs.store import CostStore
+from hnas_app.costs.store import CostStore, scope
 
 
 @frozen(kw_only=True)
@@ -168,11 +169,6 @@ def _forget(store: CostStore, info: DeviceInfo, keys: Iterable[str], where: str)
         store.save_calibration(info, calibration)
 
 
-def scope(space: SearchSpace, input_shape: Shape) -> str:
-    """Name what a calibration holds for: networks of one space on images of one size."""
-    return f"{space.name} {'x'.join(map(str, input_shape))}"
-
-
 def random_networks(space: SearchSpace, input_shape: Shape, n_way: int, count: int, seeds: Seeds) -> dict[str, Network]:
     """Return random networks of the space by key, at most ``count``: those whose layers are equal are one."""
     generator = seeds.numpy("verify")
@@ -211,10 +207,8 @@ def _usable(info: DeviceInfo, key: str, rounds: Mapping[int, LayerCosts]) -> dic
     """Return the rounds that hold every metric which the device has now, at most as many as it asks for."""
     found = {}
     for nth, costs in rounds.items():
-        try:
+        with suppress(DeviceError):
             check_costs(info, key, costs)
-        except DeviceError:
-            continue
-        if nth < (info.rounds or ONE).count:
-            found[nth] = costs
+            if nth < (info.rounds or ONE).count:
+                found[nth] = costs
     return found

@@ -8,7 +8,6 @@ from contextlib import closing, nullcontext
 from typing import Any
 
 import attrs
-from attrs import frozen
 
 from hnas.backend import HardwareBackend
 from hnas.cost import CostTable
@@ -19,21 +18,8 @@ from hnas.seeds import Seeds
 from hnas.space import SearchSpace
 from hnas_app.costs.profile import profile
 from hnas_app.costs.store import CostStore
-from hnas_app.executors import Executor, InProcess, Threads
-
-
-@frozen(kw_only=True)
-class _Plan:
-    """What all devices have in common."""
-
-    space: SearchSpace
-    input_shape: Shape
-    n_way: int
-    open_store: Callable[[], CostStore] | None
-    emit: Listener
-    verify: int
-    fresh: bool
-    seeds: Seeds
+from hnas_app.executors.in_process import InProcess
+from hnas_app.executors.threads import Threads
 
 
 def profile_devices(
@@ -65,56 +51,41 @@ def profile_devices(
         with telling:
             emit(event)
 
-    common = _Plan(
-        space=space, input_shape=input_shape, n_way=n_way, open_store=open_store, emit=tell,
-        verify=verify, fresh=fresh, seeds=seeds,
-    )  # fmt: skip
-    slots: dict[str, list[tuple[str, HardwareBackend]]] = {}
-    for name, backend in backends.items():
-        slots.setdefault(backend.slot(), []).append((name, backend))
-    with _executor(len(slots)) as executor:
+    def profiled(name: str, backend: HardwareBackend) -> CostTable | HnasError:
+        def named(event: Event) -> None:
+            tell(attrs.evolve(event, phase=f"{event.phase} {name}"))
+
         try:
-            found = dict(pair for pairs in executor.map(_slot, [(common, s) for s in slots.values()]) for pair in pairs)
+            with closing(backend), open_store() if open_store else nullcontext() as store:
+                return profile(
+                    backend, space, input_shape, n_way, store=store, emit=named, verify=verify, fresh=fresh, seeds=seeds
+                )
+        except HnasError as error:
+            return error
+
+    def slot(_: Mapping[str, Any], names: Sequence[str]) -> dict[str, CostTable | HnasError]:
+        return {name: profiled(name, backends[name]) for name in names}
+
+    slots: dict[str, list[str]] = {}
+    for name, backend in backends.items():
+        slots.setdefault(backend.slot(), []).append(name)
+    found: dict[str, CostTable | HnasError] = {}
+    with Threads(len(slots)) if len(slots) > 1 else InProcess() as executor:
+        try:
+            for part in executor.map(slot, list(slots.values())):
+                found |= part
         except BaseException:
             stopping.set()  # the other threads end when they have saved a row
             raise
     failed = {name: error for name in backends if isinstance(error := found[name], HnasError)}
     if len(failed) > 1:
         told = "\n".join(f"{name}: {error}" for name, error in failed.items())
-        raise DeviceError(f"{len(failed)} of {len(backends)} devices failed:\n{told}", hint=_hint(failed.values()))
+        hint = next((error.hint for error in failed.values() if error.hint), None)
+        raise DeviceError(f"{len(failed)} of {len(backends)} devices failed:\n{told}", hint=hint)
     for error in failed.values():
         raise error
-    return {name: found[name] for name in backends}
+    return {name: table for name in backends if isinstance(table := found[name], CostTable)}
 
 
 class _Stopped(Exception):
     """Ends a profile because another one was interrupted."""
-
-
-def _executor(slots: int) -> Executor:
-    return Threads(slots) if slots > 1 else InProcess()
-
-
-def _slot(values: Mapping[str, Any], item: tuple[_Plan, Sequence[tuple[str, HardwareBackend]]]) -> list[Any]:
-    """Run in a thread: profile the devices of a slot, one after the other."""
-    common, backends = item
-    return [(name, _profiled(common, name, backend)) for name, backend in backends]
-
-
-def _profiled(common: _Plan, name: str, backend: HardwareBackend) -> CostTable | HnasError:
-    def emit(event: Event) -> None:
-        common.emit(attrs.evolve(event, phase=f"{event.phase} {name}"))
-
-    try:
-        with closing(backend), common.open_store() if common.open_store else nullcontext() as store:
-            return profile(
-                backend, common.space, common.input_shape, common.n_way,
-                store=store, emit=emit,
-                verify=common.verify, fresh=common.fresh, seeds=common.seeds,
-            )  # fmt: skip
-    except HnasError as error:
-        return error
-
-
-def _hint(errors: Any) -> str | None:
-    return next((error.hint for error in errors if error.hint), None)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hnas.cost import CostTable, Metric, priced
-from hnas.layer import Layer, Shape
+from hnas.layer import Shape
 from hnas.space import SearchSpace
 from hnas.toolkit.codec import to_json
 
@@ -18,29 +18,19 @@ def profile_json(table: CostTable, space: SearchSpace, input_shape: Shape, n_way
     something on the device, each with its fields; ``references`` the networks that the space names, with parameters and
     multiply-accumulates, too: limits are chosen by them. Raises `DeviceError` for a layer that the table lacks.
     """
+    layers = [layer for layer in space.distinct_layers(input_shape, n_way) if priced(table.info, layer)]
+    medians = [{name: m.median for name, m in table.row(layer).items()} for layer in layers]
     references = {name: space.layers(arch, input_shape, n_way) for name, arch in space.references().items()}
     return {
         **to_json(table.info),
         "check": dict(table.check),
         "calibration": {name: list(line) for name, line in table.calibration.items()},
-        "layers": layers_json(table, space.distinct_layers(input_shape, n_way)),
-        "references": {name: _network(table, layers) for name, layers in references.items()},
+        "layers": [
+            {"layer": to_json(layer), "key": layer.key, **_columns(table.info.metrics, costs)}
+            for layer, costs in zip(layers, medians, strict=True)
+        ],
+        "references": {name: _columns(table.metrics, table.cost(n).values) for name, n in references.items()},
     }
-
-
-def layers_json(table: CostTable, layers: Iterable[Layer]) -> list[dict[str, Any]]:
-    """Return the layers that are not free on the device. Raises `DeviceError` for one that the table lacks."""
-    found = []
-    for layer in layers:
-        if priced(table.info, layer):
-            row = table.row(layer)
-            costs = _columns(table.info.metrics, {name: m.median for name, m in row.items()})
-            found.append({"layer": to_json(layer), "key": layer.key, **costs})
-    return found
-
-
-def _network(table: CostTable, layers: Sequence[Layer]) -> dict[str, float]:
-    return _columns(table.metrics, table.cost(layers).values)
 
 
 def _columns(metrics: Sequence[Metric], costs: Mapping[str, float]) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""The cost store: layers measured in earlier runs, kept in the user's cache.
+"""The cost store: layers measured in earlier runs, kept in the user's cache, and taken to and from table files.
 
 SQLite with ``journal_mode=DELETE`` and ``synchronous=FULL``: of the ways tried this one lost nothing that it had
 acknowledged, through kills and with several processes writing. Transactions start with ``BEGIN IMMEDIATE``: a deferred
@@ -12,13 +12,15 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from hnas.cost import DeviceInfo, LayerCosts, Measurement
-from hnas.errors import DataError
+from hnas.errors import DataError, DeviceError
+from hnas.layer import Shape
+from hnas.space import SearchSpace
+from hnas.toolkit.codec import to_json
 from hnas.toolkit.home import home
-from hnas.toolkit.table_file import RoundCosts
+from hnas.toolkit.table_file import RoundCosts, TableFile
 
 SCHEMA = 2
 TIMEOUT_S = 30.0
@@ -123,7 +125,7 @@ class CostStore:
     def __enter__(self) -> CostStore:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, at: TracebackType | None) -> None:
+    def __exit__(self, *exc: object) -> None:
         self.close()
 
     def _make_schema(self) -> None:
@@ -171,6 +173,38 @@ class CostStore:
             raise DataError(
                 f"cannot make the folder of the cost store {self.path}: {cause}", hint="HNAS_HOME sets another folder"
             ) from cause
+
+
+def from_store(store: CostStore, info: DeviceInfo) -> TableFile:
+    """Take everything that is known of a device. Raises `DeviceError` where that is nothing."""
+    rows = store.load(info)
+    if not rows:
+        raise DeviceError(
+            f"nothing is known of {info.device} ({info.backend}, {info.runtime}), so there is nothing to export",
+            hint=f"measure it first: hnas profile --backend {info.backend}",
+        )
+    return TableFile(info=info, rows=rows, calibration=store.load_calibration(info))
+
+
+def into_store(store: CostStore, file: TableFile) -> int:
+    """Add what the store lacks, and return how many rows that were. Rows that are there already stay as they are."""
+    known = store.load(file.info)
+    store.save_device(file.info, to_json(file.info))
+    by_round: dict[int, dict[str, Any]] = {}
+    for key, rounds in file.rows.items():
+        for nth, costs in rounds.items():
+            if nth not in known.get(key, {}):
+                by_round.setdefault(nth, {})[key] = costs
+    for nth, rows in by_round.items():
+        store.save(file.info, rows, nth)
+    if file.calibration:
+        store.save_calibration(file.info, {**file.calibration, **store.load_calibration(file.info)})
+    return sum(map(len, by_round.values()))
+
+
+def scope(space: SearchSpace, input_shape: Shape) -> str:
+    """Name what a calibration holds for: networks of one space on images of one size."""
+    return f"{space.name} {'x'.join(map(str, input_shape))}"
 
 
 def _key(info: DeviceInfo) -> tuple[str, str]:

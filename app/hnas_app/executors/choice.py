@@ -9,18 +9,18 @@ from hnas.toolkit.cores import usable_cores
 from hnas_app.executors.in_process import InProcess
 from hnas_app.executors.interface import Executor
 from hnas_app.executors.local_processes import LocalProcesses
+from hnas_app.executors.ray_cluster import RayCluster, imported
+from hnas_app.executors.threads import Threads
 
 
 def check_executor(kind: str, accelerator: str) -> None:
-    """Raise `ConfigError` where a kind of executor cannot be had here, or not with an accelerator."""
+    """Raise `ConfigError` if a kind of executor cannot be had here, or not with an accelerator."""
     if kind.startswith("ray"):
         if accelerator != "cpu":
             raise ConfigError(
                 f"executor is {kind!r} and accelerator {accelerator!r}, but Ray workers compute on CPUs",
                 hint="leave one of them out; several GPUs train with `torchrun --nproc-per-node N -m hnas meta-train`",
             )
-        from hnas_app.executors.ray_cluster import imported
-
         imported()
 
 
@@ -32,12 +32,8 @@ def executor(workers: int, notify: Callable[[str], None] | None = None, kind: st
     and ``ray://HOST:PORT`` another one. ``notify`` is told of workers that died. Raises `ConfigError` without Ray.
     """
     if kind.startswith("ray"):
-        from hnas_app.executors.ray_cluster import RayCluster
-
         return RayCluster("auto" if kind == "ray" else kind, workers, notify)
     count = workers or usable_cores()
     if kind == "threads":
-        from hnas_app.executors.threads import Threads
-
         return Threads(count)
     return InProcess() if kind == "local" and count == 1 else LocalProcesses(count, notify)

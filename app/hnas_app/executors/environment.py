@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
@@ -31,10 +31,6 @@ def environment_of_workers() -> Iterator[None]:
     try:
         yield
     finally:
-        _restore(wanted, before)
-
-
-def _restore(changed: Mapping[str, str], before: Mapping[str, str]) -> None:
-    for name in changed.keys() - before.keys():
-        del os.environ[name]
-    os.environ.update(before)
+        for name in wanted.keys() - before.keys():
+            del os.environ[name]
+        os.environ.update(before)

@@ -14,13 +14,12 @@ from typing import Any
 
 from attrs import define, field
 
-from hnas.errors import HnasError
-from hnas_app.executors.deaths import ATTEMPTS, MEMORY_HINT, given_up
+from hnas_app.executors.bookkeeping import ATTEMPTS, MEMORY_HINT, Turns, Values, given_up
 from hnas_app.executors.environment import environment_of_workers
 from hnas_app.executors.interface import Executor, Work
 from hnas_app.executors.pipes import pack, portable, receive, send
-from hnas_app.executors.turns import Turns
-from hnas_app.executors.values import Values
+
+OWN_HINT = "its own message stands above; a script that starts workers needs `if __name__ == '__main__':`"
 
 
 @define(eq=False)
@@ -69,9 +68,14 @@ class LocalProcesses(Executor):
                     failure, result = receive(worker.pipe)
                 except (EOFError, OSError):
                     deaths[index] += 1
+                    worker.process.join(5)
+                    code = worker.process.exitcode
                     if deaths[index] >= ATTEMPTS:
-                        raise _given_up(items[index], _exit_code(worker)) from None
-                    self._replace(worker)
+                        killed = code is not None and code < 0  # the kernel does so, with signal 9, if memory is short
+                        raise given_up(items[index], f"exit code {code}", MEMORY_HINT if killed else OWN_HINT) from None
+                    self._notify(f"a worker process died (exit code {code}); restarted, its work is repeated")
+                    self._stop(worker)
+                    self._workers[self._workers.index(worker)] = _start()
                     waiting.append(index)
                     continue
                 worker.item = None
@@ -98,12 +102,6 @@ class LocalProcesses(Executor):
             return  # it died: `wait` reports its pipe as ready, and the item is done again
         worker.has |= self._values.versions()
 
-    def _replace(self, worker: _Worker) -> None:
-        code = _exit_code(worker)
-        self._notify(f"a worker process died (exit code {code}); restarted, its work is repeated")
-        self._stop(worker)
-        self._workers[self._workers.index(worker)] = _start()
-
     @staticmethod
     def _stop(worker: _Worker) -> None:
         worker.pipe.close()
@@ -118,17 +116,6 @@ def _in_order(items: Sequence[Any], workers: int) -> list[int]:
     """Return the items as they begin: those that begin at once by their place, so that each worker keeps to its own."""
     numbers = range(len(items))
     return sorted(numbers[:workers], key=lambda i: getattr(items[i], "place", 0)) + list(numbers[workers:])
-
-
-def _exit_code(worker: _Worker) -> int | None:
-    worker.process.join(5)
-    return worker.process.exitcode
-
-
-def _given_up(item: Any, code: int | None) -> HnasError:
-    """Return the error for an item that no worker survives; the kernel kills with signal 9 where memory is short."""
-    own = "its own message stands above; a script that starts workers needs `if __name__ == '__main__':`"
-    return given_up(item, f"exit code {code}", MEMORY_HINT if code is not None and code < 0 else own)
 
 
 def _start() -> _Worker:

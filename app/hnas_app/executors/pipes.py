@@ -30,11 +30,6 @@ def pack(value: Any) -> list[memoryview]:
     return [stream.getbuffer(), *arrays]
 
 
-def unpack(parts: Sequence[bytearray]) -> Any:
-    """Return what was packed; its large arrays lie in ``parts``."""
-    return ForkingPickler.loads(parts[0], buffers=parts[1:])
-
-
 def send(pipe: Connection, parts: Sequence[memoryview]) -> None:
     """Send what was packed."""
     pipe.send([len(part) for part in parts])
@@ -47,15 +42,14 @@ def receive(pipe: Connection) -> Any:
     parts = [bytearray(size) for size in pipe.recv()]
     for part in parts:
         pipe.recv_bytes_into(part)
-    return unpack(parts)
+    return ForkingPickler.loads(parts[0], buffers=parts[1:])
 
 
 def portable(error: Exception) -> Exception:
     """Return the error with this process's traceback as a note; one that cannot cross the pipe, as its text."""
-    note = "in a worker process:\n" + traceback.format_exc()
     try:
         found: Exception = ForkingPickler.loads(ForkingPickler.dumps(error))
     except Exception:
         found = RuntimeError(f"{type(error).__name__}: {error}")
-    found.add_note(note)
+    found.add_note("in a worker process:\n" + traceback.format_exc())
     return found

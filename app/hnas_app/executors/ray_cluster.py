@@ -14,12 +14,10 @@ from typing import Any
 
 from hnas import __version__
 from hnas.errors import ConfigError, HnasError
-from hnas_app.executors.deaths import ATTEMPTS, MEMORY_HINT, given_up
+from hnas_app.executors.bookkeeping import ATTEMPTS, MEMORY_HINT, Turns, Values, given_up
 from hnas_app.executors.environment import worker_environment
 from hnas_app.executors.interface import Executor, Work
 from hnas_app.executors.pipes import portable
-from hnas_app.executors.turns import Turns
-from hnas_app.executors.values import Values
 
 PASSED_ON = ("HNAS_ENGINE",)
 """Of the driver's environment what results depend on."""
@@ -76,8 +74,12 @@ class RayCluster(Executor):
             index = self._running.pop(ready)
             try:
                 failure, result = copy.deepcopy(self._ray.get(ready))  # arrays lie in memory that is shared
-            except self._ray.exceptions.RayTaskError as error:
-                raise _told(error) from error
+            except self._ray.exceptions.RayTaskError as error:  # it could not begin, or not send back its result
+                lines = str(error).strip().splitlines() or [type(error).__name__]
+                raise HnasError(
+                    f"a Ray worker could not do its work: {lines[-1]}",
+                    hint="hnas and its plugins must be installed on every machine of the cluster, in the same versions",
+                ) from error
             except self._ray.exceptions.RayError as error:
                 how = type(error).__name__
                 deaths[index] += 1
@@ -118,8 +120,9 @@ def _work(
     """Run in a worker: fetch what values it lacks, and return (whether the work failed, its result or the error)."""
     try:
         if (here := _versions()) != driver:
+            told, expected = (", ".join(f"{name} {v}" for name, v in known.items()) for known in (here, driver))
             raise ConfigError(
-                f"a Ray worker on {platform.node()} has {_listed(here)}, the driver {_listed(driver)}",
+                f"a Ray worker on {platform.node()} has {told}, the driver {expected}",
                 hint="install the same versions on every machine of the cluster",
             )
         ray = imported()
@@ -137,10 +140,6 @@ def _versions() -> dict[str, str]:
     return {"hnas": __version__, "torch": torch.__version__.partition("+")[0], "Python": platform.python_version()}
 
 
-def _listed(versions: Mapping[str, str]) -> str:
-    return ", ".join(f"{name} {version}" for name, version in versions.items())
-
-
 def imported() -> Any:
     """Return the package ``ray``. Raises `ConfigError` where it is not installed."""
     try:
@@ -150,7 +149,7 @@ def imported() -> Any:
 
 
 def _connect(ray: Any, address: str) -> None:
-    """Join the cluster. Raises `ConfigError` where there is none, or one of other versions."""
+    """Join the cluster. Raises `ConfigError` if there is none, or one of other versions."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     passed_on = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
     given: dict[str, Any] = {"runtime_env": {"env_vars": worker_environment() | passed_on}}
@@ -161,17 +160,7 @@ def _connect(ray: Any, address: str) -> None:
     except (ConnectionError, RuntimeError, TimeoutError, ValueError) as cause:
         lines = str(cause).strip().splitlines() or [type(cause).__name__]
         text = " ".join(line.strip() for line in lines)
+        hint = "start one with `ray start --head`, or give its address, as in --executor ray://HOST:10001"
         if "ersion mismatch" in text:
             hint = "install the same versions of Ray and Python on every machine of the cluster"
-        else:
-            hint = "start one with `ray start --head`, or give its address, as in --executor ray://HOST:10001"
         raise ConfigError(f"cannot join the Ray cluster at {address}: {text}", hint=hint) from cause
-
-
-def _told(error: Exception) -> HnasError:
-    """Return the error for work that Ray could not begin, or whose result it could not send back."""
-    lines = str(error).strip().splitlines()
-    return HnasError(
-        f"a Ray worker could not do its work: {lines[-1] if lines else type(error).__name__}",
-        hint="hnas and its plugins must be installed on every machine of the cluster, in the same versions",
-    )

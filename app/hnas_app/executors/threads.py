@@ -8,9 +8,8 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from typing import Any
 
+from hnas_app.executors.bookkeeping import Turns, Values
 from hnas_app.executors.interface import Executor, Work
-from hnas_app.executors.turns import Turns
-from hnas_app.executors.values import Values
 
 
 class Threads(Executor):

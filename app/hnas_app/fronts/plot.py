@@ -14,11 +14,9 @@ _STARS = "*XPd"
 def plot_fronts(fronts: Sequence[Front], path: Path) -> None:
     """Draw every series of every front into one file, PNG or SVG by its ending. Raises `OSError` where it cannot."""
     import matplotlib
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(6.4 * len(fronts), 4.4), layout="constrained")
-    FigureCanvasAgg(figure)
     for column, front in enumerate(fronts):
         axes = figure.add_subplot(1, len(fronts), column + 1)
         for i, series in enumerate(s for s in front.series if s.front):

@@ -11,9 +11,10 @@ from attrs import frozen
 
 from hnas.architecture import Architecture
 from hnas.cost import CostTable, Metric
-from hnas.errors import ConfigError, DataError, close_matches
+from hnas.errors import ConfigError, DataError
 from hnas.toolkit.codec import load
 from hnas.toolkit.files import read_json
+from hnas_app.costs.limits import metric_named
 from hnas_app.fronts.dominance import nondominated
 from hnas_app.runs.run_dir import RunDir, is_sweep
 from hnas_app.search.adapt import Adaption
@@ -101,8 +102,9 @@ def check_one_supernet(runs: Sequence[FinishedRun]) -> None:
         if run.weights != first.weights:
             differs.append(f"{run.path}: its super-net is another one (checksum {run.weights[:12]}…)")
         for section in SHARED:
-            a, b = (_without(r.config.get(section, {}), ELSEWHERE) for r in (first, run))
-            keys = [k for k in a if k in b and a[k] != b[k]]  # another version's run has options that one lacks
+            a, b = (r.config.get(section, {}) for r in (first, run))
+            # Another version's run has options that one lacks.
+            keys = [k for k in a if k in b and k not in ELSEWHERE and a[k] != b[k]]
             differs += [f"{run.path}: {section}.{k} is {b.get(k)!r}, not {a.get(k)!r}" for k in keys]
     if differs:
         told = "\n".join(differs)
@@ -122,14 +124,8 @@ def by_device(runs: Sequence[FinishedRun], metric: str | None) -> list[tuple[Met
         groups.setdefault(run.table.info.fingerprint, []).append(run)
     found = []
     for group in groups.values():
-        known = {m.name: m for m in group[0].table.metrics}
-        name = metric or next(iter(known))
-        if name not in known:
-            raise ConfigError(
-                f"{group[0].path}: unknown metric {name!r}.{close_matches(name, known)} The backend and the space "
-                f"give: {', '.join(known)}"
-            )
-        found.append((known[name], group))
+        metrics = group[0].table.metrics
+        found.append((metric_named(metric or metrics[0].name, metrics, str(group[0].path)), group))
     return found
 
 
@@ -141,7 +137,3 @@ def _weights(run: RunDir) -> str:
     if not isinstance(record, dict) or not isinstance(record.get("sha256"), str):
         raise DataError(f"{saved[-1]} is damaged: not a checkpoint's record")
     return str(record["sha256"])
-
-
-def _without(table: Mapping[str, Any], keys: Sequence[str]) -> dict[str, Any]:
-    return {k: v for k, v in table.items() if k not in keys}

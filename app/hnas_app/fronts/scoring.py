@@ -10,7 +10,7 @@ from attrs import frozen
 from hnas.architecture import Architecture, Option
 from hnas.cost import Metric
 from hnas.learner import State
-from hnas_app.executors import Executor
+from hnas_app.executors.interface import Executor
 from hnas_app.fronts.dominance import Point, hypervolume, nondominated, reference_point
 from hnas_app.fronts.runs import FinishedRun
 from hnas_app.training.accuracy import Accuracy

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 from hnas.architecture import Option
 from hnas.cost import MACS, PARAMS, Cost, Metric
-from hnas.strategy import Scored
 from hnas_app.fronts.dominance import nondominated
 from hnas_app.runs.results import Results
 from hnas_app.search.adapt import Adaption
@@ -41,16 +40,14 @@ def describe(options: Mapping[str, Option]) -> str:
 
 def plot_population(adaption: Adaption, results: Results, metric: Metric, limit: float | None, path: Path) -> None:
     """Draw cost against super-net accuracy of the last population, its Pareto front, and the networks tested."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(6.4, 4.4), layout="constrained")
-    FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     points = [(s.cost[metric.name], 100 * s.accuracy) for s in adaption.population]
+    front = [points[i] for i in nondominated([(s.cost[metric.name], -s.accuracy) for s in adaption.population])]
     axes.scatter([x for x, _ in points], [y for _, y in points], 14, alpha=0.5, label="last population")
-    front = pareto_front(adaption.population, metric)
-    axes.step(*zip(*[(s.cost[metric.name], 100 * s.accuracy) for s in front], strict=True), where="post", lw=1)
+    axes.step(*zip(*front, strict=True), where="post", lw=1)
     for network, marker in zip(results.networks, "*DsvP^", strict=False):
         x, name = network.cost[metric.name], network.name
         axes.scatter(x, 100 * network.zero_retrain.mean, 90, marker=marker, label=f"{name}, zero-retrain")
@@ -61,11 +58,6 @@ def plot_population(adaption: Adaption, results: Results, metric: Metric, limit:
     axes.set_ylabel("accuracy, %")
     axes.legend(fontsize=7)
     figure.savefig(path, dpi=150, metadata={"Software": None})
-
-
-def pareto_front(population: Sequence[Scored], metric: Metric) -> list[Scored]:
-    """Return the architectures that no other beats in both cost and accuracy, cheapest first."""
-    return [population[i] for i in nondominated([(s.cost[metric.name], -s.accuracy) for s in population])]
 
 
 def _amount(cost: Cost, metric: Metric) -> str:

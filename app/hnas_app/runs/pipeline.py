@@ -22,7 +22,7 @@ from hnas_app.costs.description import described
 from hnas_app.costs.limits import Constraint, Limit, check_named, default_constraint, resolve
 from hnas_app.costs.profile import profile
 from hnas_app.costs.store import CostStore
-from hnas_app.executors import Executor
+from hnas_app.executors.interface import Executor
 from hnas_app.runs.results import NetworkResult, Results, protocol
 from hnas_app.runs.run_dir import RunDir
 from hnas_app.search.adapt import Adaption, adapt

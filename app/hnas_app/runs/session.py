@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from hnas.discovery import Registry
     from hnas.events import Listener
     from hnas_app.config.schema import Config
-    from hnas_app.executors import Executor
+    from hnas_app.executors.interface import Executor
     from hnas_app.runs.pipeline import Pipeline
     from hnas_app.runs.run_dir import RunDir
     from hnas_app.training.setup.setup import Setup
@@ -60,7 +60,7 @@ def setup_of(config: Config, registry: Registry) -> Setup:
 
 def workers_of(config: Config, notify: Callable[[str], None] | None = None) -> Executor:
     """Start the workers that a run asks for. Raises `ConfigError` where its executor cannot be had."""
-    from hnas_app.executors import check_executor, executor
+    from hnas_app.executors.choice import check_executor, executor
 
     check_executor(config.executor, config.accelerator)
     return executor(worker_count(config), notify, config.executor)

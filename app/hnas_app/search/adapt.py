@@ -9,12 +9,17 @@ from attrs import evolve, field, frozen
 from hnas.architecture import Architecture
 from hnas.events import Event, Listener
 from hnas.learner import State
-from hnas.strategy import Ask, Scored
+from hnas.seeds import Seeds
+from hnas.strategy import Ask, Scored, SearchProblem
 from hnas_app.search.evaluator import Evaluator
 from hnas_app.search.loop import Search, nobody, search
 from hnas_app.search.place import Place
 from hnas_app.search.score_store import ScoreStore
-from hnas_app.search.shares import shares
+
+SAMPLES = 64
+"""Feasible architectures drawn for each search, to see for how many of them the others have use."""
+SPARE = 2.0
+"""How many times over the candidates that a search has use for fill its batch; docs/sweeps.md says why."""
 
 
 @frozen(kw_only=True)
@@ -66,3 +71,21 @@ def adapt(
         name: Adaption(population=tuple(populations[name]), finalists=tuple(finalists), place=place)
         for name, (finalists, place) in finals.items()
     }
+
+
+def shares(problems: Sequence[SearchProblem], seeds: Seeds) -> list[float]:
+    """Return which part of a batch each search needs to ask for itself: 1 for one that is alone.
+
+    The more of the others' candidates it has use for, the less. Those of another search are of use where many of its
+    feasible networks are feasible here, and the other way round: what fits into much tighter limits is feasible, but
+    far from the best, and to tight limits hardly anything helps that was made for loose ones.
+    """
+    if len(problems) == 1:
+        return [1.0]
+    drawn = [
+        [p.sample_feasible(generator) for _ in range(SAMPLES)]
+        for p, generator in zip(problems, (seeds.numpy("sweep-share", i) for i in range(len(problems))), strict=True)
+    ]
+    fits = [[sum(map(p.feasible, archs)) / SAMPLES for archs in drawn] for p in problems]
+    everyone = range(len(problems))
+    return [min(1.0, SPARE / sum(min(fits[i][j], fits[j][i]) for j in everyone)) for i in everyone]

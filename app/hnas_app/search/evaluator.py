@@ -26,9 +26,8 @@ class Evaluator:
 
     Iteration ``i`` draws ``config.tasks`` of the ``config.pool`` validation tasks, the same for all its architectures,
     so that candidates are compared on common tasks; with ``config.slice = "fixed"`` every iteration has those of the
-    first. A score depends on seed, iteration and architecture only, so searches for several devices may have one store.
-
-    `iteration` and `finals` return scorings: `ScoreStore.settle` carries one of them to its end, or several together.
+    first. A score depends on seed, iteration and architecture only, so searches for several devices may have one store:
+    `ScoreStore.settle` carries the scorings that `iteration` and `finals` return to their ends together.
     """
 
     scores: ScoreStore

@@ -34,7 +34,6 @@ class Feasibility:
         self._limits = tuple(limits)
         self._cost = lru_cache(_MEMO)(cost)
         self._pressure = lru_cache(_MEMO)(self._violation)
-        self._anchor: Architecture | None = None
 
     def feasible(self, arch: Architecture) -> bool:
         """Tell whether ``arch`` satisfies every limit; remembered, so asking again costs a microsecond."""
@@ -66,11 +65,7 @@ class Feasibility:
 
     def ensure_reachable(self) -> Architecture:
         """Return a feasible architecture. Raises `InfeasibleError`, naming what the space can reach, without one."""
-        if self._anchor is None:
-            self._anchor = self._find_feasible()
         return self._anchor
-
-    # ---------------------------------------------------------------- inside
 
     def _violation(self, arch: Architecture) -> tuple[float, ...]:
         """Return the worst cost over its limit, then the sum of all: the second leads off the first's plateaus."""
@@ -147,7 +142,8 @@ class Feasibility:
             if all(n.genes[i] == arch.genes[i] for i in self._parents):
                 yield n
 
-    def _find_feasible(self) -> Architecture:
+    @cached_property
+    def _anchor(self) -> Architecture:
         for group in self._starts():  # usually the first one is enough
             for start in group:
                 arch = self._descend(start, self._pressure, self._space.neighbours)

@@ -87,7 +87,7 @@ def search(searches: Sequence[Search], evaluate: Evaluate, *, emit: Listener = n
         emit(Event(phase="adapt", kind="step", done=iteration, total=total, values=values))
     for s in searches:
         if s.name not in scored:
-            raise _nothing_asked(s.strategy)
+            raise PluginError(f"strategy {_name(s.strategy)} ended without asking for an architecture")
     return scored
 
 
@@ -148,11 +148,6 @@ def _step(scored: Sequence[Scored], done: int, total: int, evaluated: int, *, re
             "replayed": replayed,
         },
     )
-
-
-def _nothing_asked(strategy: SearchStrategy) -> PluginError:
-    """Return the error of a strategy that ended before it began."""
-    return PluginError(f"strategy {_name(strategy)} ended without asking for an architecture")
 
 
 def _name(strategy: SearchStrategy) -> str:

@@ -18,12 +18,11 @@ from hnas.errors import PluginError
 from hnas.learner import State
 from hnas.toolkit.codec import from_json, to_json
 from hnas_app.config.schema import SearchConfig
-from hnas_app.executors import Executor
+from hnas_app.executors.interface import Executor
 from hnas_app.search.truncation import Scoring, TaskScore
 from hnas_app.trackers.json_lines import JsonLines
 from hnas_app.training.accelerator import memory_explained
-from hnas_app.training.setup.setup import Setup
-from hnas_app.training.transfer import from_driver, to_workers
+from hnas_app.training.setup.setup import Setup, from_driver, to_workers
 
 T = TypeVar("T")
 

@@ -6,7 +6,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Protocol, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from attrs import define, field
 
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
 PLAIN_EVERY_S = 5.0
 """Seconds between plain lines, besides the starts and ends of phases."""
-
-
 STEADY_STEPS = 3
 """Steps after the first one before a time left is told."""
 RECENT_STEPS = 20
@@ -27,16 +25,11 @@ RECENT_S = 60.0
 """The pace is that of as many steps, or of as many seconds where that is more steps."""
 
 
-class Display(Protocol):
-    """A listener that holds the terminal until it is closed."""
+def display(stream: TextIO | None = None) -> LiveDisplay | PlainDisplay:
+    """Return the listener that suits ``stream`` (standard error unless given): live on a terminal, else plain lines.
 
-    def __call__(self, event: Event) -> None: ...
-
-    def close(self) -> None: ...
-
-
-def display(stream: TextIO | None = None) -> Display:
-    """Return the listener that suits ``stream`` (standard error unless given): live on a terminal, else plain lines."""
+    It holds the terminal until it is closed.
+    """
     stream = stream or sys.stderr
     return LiveDisplay(stream) if stream.isatty() else PlainDisplay(stream)
 

@@ -80,19 +80,16 @@ def load_latest(
     One that was cut short or edited is refused, and ``notify`` is told in one line which one is used instead.
     """
     refused: list[str] = []
-    found = None
+    found, then = None, f"no whole checkpoint is left, so {prefix} starts again"
     for path in _saved(folder, prefix):
         try:
-            found = load_checkpoint(path)
+            found, then = load_checkpoint(path), f"going on from {path.stem}"
+            break
         except DataError as cause:
             refused.append(str(cause))
-            continue
-        if refused and notify:
-            notify(f"{'; '.join(refused)}; going on from {path.stem}")
-        return found
     if refused and notify:
-        notify(f"{'; '.join(refused)}; no whole checkpoint is left, so {prefix} starts again")
-    return None
+        notify(f"{'; '.join(refused)}; {then}")
+    return found
 
 
 def _saved(folder: Path, prefix: str) -> list[Path]:

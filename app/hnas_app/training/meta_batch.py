@@ -11,10 +11,9 @@ from attrs import frozen
 
 from hnas.architecture import Architecture
 from hnas.learner import Gradient, Progress, State
-from hnas_app.executors import Executor
+from hnas_app.executors.interface import Executor
 from hnas_app.training.accelerator import memory_explained
-from hnas_app.training.setup.setup import Setup
-from hnas_app.training.transfer import from_driver, to_workers
+from hnas_app.training.setup.setup import Setup, from_driver, to_workers
 
 
 @frozen(kw_only=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 from hnas.events import Listener
 from hnas.learner import State
 from hnas_app.config.schema import MetaTrainConfig
-from hnas_app.executors import Executor
+from hnas_app.executors.interface import Executor
 from hnas_app.training.outer_loop import TrainPlan, train
 from hnas_app.training.sampling.architectures import sampler_of
 from hnas_app.training.sampling.attention import Attention
@@ -18,18 +18,10 @@ PHASE = "meta-train"
 
 def meta_train(setup: Setup, config: MetaTrainConfig, executor: Executor, *, folder: Path, emit: Listener) -> State:
     """Return the super-net's learnt state; goes on from the last checkpoint in ``folder``."""
-    plan = TrainPlan(
-        epochs=config.epochs,
-        iterations=config.iterations,
-        tasks=config.tasks,
-        n_query=config.n_query,
-        validate_every=config.validate_every,
-        validate_tasks=config.validate_tasks,
-    )
     attention = Attention(setup.space, config.temperature) if config.sampling == "attentive" else None
     return train(
         setup,
-        plan,
+        TrainPlan.of(config),
         sampler_of(setup.space, config, setup.seeds, attention),
         executor,
         phase=PHASE,

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import attrs
 from attrs import frozen
 
 from hnas.architecture import Architecture
@@ -15,12 +16,12 @@ from hnas.errors import DivergenceError
 from hnas.events import Event, Listener
 from hnas.learner import Progress, State
 from hnas.task_source import Split
-from hnas_app.executors import Executor
+from hnas_app.config.schema import MetaTrainConfig, RetrainConfig
+from hnas_app.executors.interface import Executor
 from hnas_app.training.checkpoint import load_latest, save_checkpoint
 from hnas_app.training.meta_batch import Part, cut, meta_gradient
 from hnas_app.training.sampling.attention import Attention
-from hnas_app.training.setup.setup import Setup
-from hnas_app.training.transfer import from_driver, to_workers
+from hnas_app.training.setup.setup import Setup, from_driver, to_workers
 
 CHECKPOINT_SECONDS = 20.0
 REPORT_SECONDS = 0.5
@@ -37,6 +38,12 @@ class TrainPlan:
     validate_every: int = 5
     validate_tasks: int = 100
     rate_factor: float = 1.0
+
+    @classmethod
+    def of(cls, config: MetaTrainConfig | RetrainConfig) -> TrainPlan:
+        """Return what a section of the configuration says of these; the others keep their defaults."""
+        said = attrs.asdict(config)
+        return cls(**{f.name: said[f.name] for f in attrs.fields(cls) if f.name in said})
 
 
 Sampler = Callable[[Progress], Sequence[Architecture]]
@@ -75,17 +82,18 @@ def train(
         attention.memory = saved_with["attention"]
     if first >= total:
         return state
-    emit(Event(phase=phase, kind="start", done=first, total=total))
+
+    def tell(kind: str, done: int, values: Mapping[str, float] | None = None) -> None:
+        emit(Event(phase=phase, kind=kind, done=done, total=total, values=values or {}))
+
+    tell("start", first)
     setup.send(executor)
 
     saved = reported = time.monotonic()
     window: list[tuple[float, float]] = []
     for iteration in range(first, total):
         progress = Progress(
-            iteration=iteration,
-            iterations_per_epoch=plan.iterations,
-            epochs=plan.epochs,
-            rate_factor=plan.rate_factor,
+            iteration=iteration, iterations_per_epoch=plan.iterations, epochs=plan.epochs, rate_factor=plan.rate_factor
         )
         parts = cut(sampler(progress), plan.tasks, executor.size, setup.work)
         gradient, scores = meta_gradient(executor, state, parts, plan.n_query, progress, phase)
@@ -103,10 +111,8 @@ def train(
         window.append(_mean(parts, scores))
         done, now = iteration + 1, time.monotonic()
         if done % (plan.iterations * plan.validate_every) == 0 and done < total:
-            values = validate(setup, executor, state, arch=sampler(progress)[0], plan=plan, phase=phase)
-            emit(
-                Event(phase=phase, kind="step", done=done, total=total, values={"epoch": progress.epoch + 1, **values})
-            )
+            scored = validate(setup, executor, state, arch=sampler(progress)[0], plan=plan, phase=phase)
+            tell("step", done, {"epoch": progress.epoch + 1, **scored})
         if executor.leads and (now - saved >= CHECKPOINT_SECONDS or done == total):
             _refuse_diverged(state, phase, done, folder)
             more = {"attention": attention.memory} if attention else {}
@@ -114,11 +120,10 @@ def train(
             saved = now
         if now - reported >= REPORT_SECONDS or done == total:
             losses, accuracies = zip(*window, strict=True)
-            values = {"epoch": progress.epoch + 1, "loss": sum(losses) / len(window)}
-            values["accuracy"] = sum(accuracies) / len(window)
-            emit(Event(phase=phase, kind="step", done=done, total=total, values=values))
+            mean_loss, mean_accuracy = sum(losses) / len(window), sum(accuracies) / len(window)
+            tell("step", done, {"epoch": progress.epoch + 1, "loss": mean_loss, "accuracy": mean_accuracy})
             window, reported = [], now
-    emit(Event(phase=phase, kind="end", done=total, total=total))
+    tell("end", total)
     return state
 
 

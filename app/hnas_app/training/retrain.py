@@ -10,7 +10,7 @@ from hnas.architecture import Architecture
 from hnas.events import Listener
 from hnas.learner import State
 from hnas_app.config.schema import RetrainConfig
-from hnas_app.executors import Executor
+from hnas_app.executors.interface import Executor
 from hnas_app.training.outer_loop import TrainPlan, train
 from hnas_app.training.setup.setup import Setup
 from hnas_app.training.setup.subnet import warm_start
@@ -36,12 +36,5 @@ def retrain(
             return fresh
         return warm_start(setup.learner, setup.supernet, supernet_state, arch, fresh)
 
-    plan = TrainPlan(
-        epochs=config.epochs,
-        iterations=config.iterations,
-        tasks=config.tasks,
-        n_query=config.n_query,
-        rate_factor=config.rate_factor,
-    )
-    state = train(alone, plan, lambda _: (arch,), executor, phase=phase, folder=folder, emit=emit, start=start)
-    return alone, state
+    plan = TrainPlan.of(config)
+    return alone, train(alone, plan, lambda _: (arch,), executor, phase=phase, folder=folder, emit=emit, start=start)

@@ -17,7 +17,7 @@ from hnas_app.usecases.ranks import joined, refuse_ranks
 
 if TYPE_CHECKING:
     from hnas_app.config.schema import Config
-    from hnas_app.executors import Executor
+    from hnas_app.executors.interface import Executor
     from hnas_app.runs.pipeline import Pipeline
 
 
@@ -45,7 +45,7 @@ def resolved(caller: Caller, given: Given, *, quiet: bool = False, **sources: Un
 
     That is an accelerator or an executor that is not there, and objects that workers cannot import.
     """
-    from hnas_app.executors import check_executor
+    from hnas_app.executors.choice import check_executor
     from hnas_app.training.accelerator import check_accelerator
 
     config = caller.load(given, quiet=quiet, **sources).config

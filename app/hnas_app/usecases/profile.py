@@ -117,7 +117,7 @@ def profile_several(
 
 def calibrate(caller: Caller, what: Subject, *, networks: int) -> tuple[DeviceInfo, Calibration]:
     """Measure whole networks, and correct sums over layers by them if that helps."""
-    from hnas_app.costs.calibrate import calibrate_table
+    from hnas_app.costs.agreement import calibrate_table
     from hnas_app.costs.profile import profile as measure
 
     with _opened(caller, what.loaded) as (board, store):
@@ -132,7 +132,7 @@ def export_table(caller: Caller, given: Given, file: Path) -> tuple[TableFile, L
     """Write all that is known of a device into a file."""
     from hnas.toolkit.table_file import write
     from hnas_app.costs.description import described
-    from hnas_app.costs.exchange import from_store
+    from hnas_app.costs.store import from_store
 
     loaded = caller.load(given)
     with _opened(caller, loaded) as (board, store):
@@ -144,8 +144,7 @@ def export_table(caller: Caller, given: Given, file: Path) -> tuple[TableFile, L
 def import_table(file: Path) -> tuple[TableFile, int]:
     """Take measurements from a file into this machine's cost store; return them, and how many are new."""
     from hnas.toolkit.table_file import read
-    from hnas_app.costs.exchange import into_store
-    from hnas_app.costs.store import CostStore
+    from hnas_app.costs.store import CostStore, into_store
 
     found = read(file)
     with CostStore() as store:

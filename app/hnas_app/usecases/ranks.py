@@ -15,7 +15,7 @@ from hnas_app.usecases.arguments import Given
 
 if TYPE_CHECKING:
     from hnas_app.config.schema import Config
-    from hnas_app.executors import Executor
+    from hnas_app.executors.interface import Executor
 
 
 @contextmanager
@@ -28,7 +28,8 @@ def joined(config: Config, command: str, run_dir: Path | None) -> Iterator[Execu
     if not under_torchrun():
         yield None
         return
-    from hnas_app.executors import RankGroup, executor
+    from hnas_app.executors.choice import executor
+    from hnas_app.executors.rank_group import RankGroup
 
     refuse_ranks(command)
     if run_dir is None:

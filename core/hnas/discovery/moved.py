@@ -50,11 +50,11 @@ MOVED = {
     "hnas.search_loop": "hnas_app.search.loop",
     "hnas.session": "hnas_app.runs.session",
     "hnas.setup": "hnas_app.training.setup",
-    "hnas.source_digest": "hnas_app.costs.source_digest",
+    "hnas.source_digest": "hnas_app.costs.description",
     "hnas.sweep": "hnas_app.search.loop",
     "hnas.table_file": "hnas.toolkit.table_file",
     "hnas.training": "hnas_app.training.outer_loop",
-    "hnas.transfer": "hnas_app.training.transfer",
+    "hnas.transfer": "hnas_app.training.setup.setup",
     "hnas.truncation": "hnas_app.search.truncation",
 }
 """Modules that the documents of earlier versions named."""

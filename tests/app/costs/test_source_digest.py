@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 
 from hnas import DeviceInfo, HardwareBackend, Metric, PluginError
-from hnas_app.costs.description import SOURCE, described
-from hnas_app.costs.source_digest import source_digest
+from hnas_app.costs.description import SOURCE, described, source_digest
 from hnas_backends.eyeriss import Eyeriss, EyerissOptions
 
 BOARD = '''
@@ -36,13 +35,13 @@ def write(tmp_path, monkeypatch, request):
     """Return a function that writes the board's file and imports it, as a new process would."""
     name = f"board_{abs(hash(request.node.name))}"
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr("hnas_app.costs.source_digest._seen", {})
+    monkeypatch.setattr("hnas_app.costs.description._seen", {})
 
     def made(source: str, *, reload: bool = True) -> type:
         (tmp_path / f"{name}.py").write_text(source)
         if reload:
             sys.modules.pop(name, None)
-            monkeypatch.setattr("hnas_app.costs.source_digest._seen", {})
+            monkeypatch.setattr("hnas_app.costs.description._seen", {})
         importlib.invalidate_caches()
         sys.dont_write_bytecode, kept = True, sys.dont_write_bytecode  # two edits in a second have one time
         try:

@@ -17,7 +17,11 @@ import torch
 from hnas.errors import ConfigError, DataError, HnasError
 from hnas_app.cli import run
 from hnas_app.config.schema import Config
-from hnas_app.executors import Executor, InProcess, LocalProcesses, Threads, check_executor, executor
+from hnas_app.executors.choice import check_executor, executor
+from hnas_app.executors.in_process import InProcess
+from hnas_app.executors.interface import Executor
+from hnas_app.executors.local_processes import LocalProcesses
+from hnas_app.executors.threads import Threads
 
 
 class Pool(LocalProcesses):
@@ -313,7 +317,7 @@ def test_workers_end_when_the_driver_is_killed(busy: bool, tmp_path: Path) -> No
         "import os, signal, sys, threading, time\n"
         f"sys.path.insert(0, {str(Path(work.__file__).parent)!r})\n"
         "import executor_work\n"
-        "from hnas_app.executors import LocalProcesses\n"
+        "from hnas_app.executors.local_processes import LocalProcesses\n"
         "if __name__ == '__main__':\n"
         "    pool = LocalProcesses(1)\n"
         "    print(pool.map(executor_work.process, [0])[0]['pid'], flush=True)\n"

@@ -19,10 +19,9 @@ from safetensors.torch import load_file
 from hnas.errors import ConfigError
 from hnas_app import cli
 from hnas_app.config.schema import Config
-from hnas_app.executors import InProcess
 from hnas_app.executors import this_rank as ranks
-from hnas_app.executors.rank_group import dealt
-from hnas_app.executors.rank_meeting import meet
+from hnas_app.executors.in_process import InProcess
+from hnas_app.executors.rank_group import dealt, meet
 from hnas_app.usecases.ranks import joined
 
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--local-addr", "127.0.0.1"]

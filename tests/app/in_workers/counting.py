@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from hnas import Architecture
-from hnas_app.executors import InProcess
+from hnas_app.executors.in_process import InProcess
 
 
 class Counting(InProcess):

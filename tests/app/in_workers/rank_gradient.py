@@ -19,8 +19,10 @@ from tiny_tasks import TinyTasks, tiny_setup
 from hnas import Episodes, EpisodeSpec, Progress
 from hnas.learner import Gradient
 from hnas.task_source import Split
-from hnas_app.executors import Executor, InProcess, RankGroup
 from hnas_app.executors import this_rank as ranks
+from hnas_app.executors.in_process import InProcess
+from hnas_app.executors.interface import Executor
+from hnas_app.executors.rank_group import RankGroup
 from hnas_app.training.meta_batch import cut, meta_gradient
 from hnas_app.training.setup.setup import Setup
 

@@ -34,12 +34,13 @@ from hnas.cost import Cost
 from hnas.errors import HnasError
 from hnas.strategy import Ask, Scored
 from hnas_app.config.schema import SearchConfig
-from hnas_app.executors import Executor, InProcess, RayCluster
-from hnas_app.executors.interface import Work
+from hnas_app.executors.in_process import InProcess
+from hnas_app.executors.interface import Executor, Work
+from hnas_app.executors.ray_cluster import RayCluster
 from hnas_app.search import score_store
 from hnas_app.search.evaluator import Evaluator
 from hnas_app.search.score_store import ScoreStore
-from hnas_app.training.transfer import to_workers
+from hnas_app.training.setup.setup import to_workers
 
 ADDRESS = "127.0.0.1:26379"
 CLIENT = "ray://127.0.0.1:26001"

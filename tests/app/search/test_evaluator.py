@@ -14,13 +14,13 @@ from tiny_tasks import tiny_setup
 from hnas import Architecture, Ask, Cost, Scored, Scores
 from hnas.errors import PluginError
 from hnas_app.config.schema import EvaluateConfig, SearchConfig
-from hnas_app.executors import Executor, InProcess
+from hnas_app.executors.in_process import InProcess
+from hnas_app.executors.interface import Executor
 from hnas_app.search.evaluator import Evaluator
 from hnas_app.search.place import Place
 from hnas_app.search.score_store import ScoreStore
 from hnas_app.training.accuracy import Accuracy
-from hnas_app.training.baseline import nearest_class_mean
-from hnas_app.training.evaluate import evaluate, evaluate_baseline
+from hnas_app.training.evaluate import evaluate, evaluate_baseline, nearest_class_mean
 from hnas_app.training.setup.setup import Setup
 
 CONFIG = SearchConfig(tasks=4, pool=9, n_query=3, finalists=2, final_tasks=7)

@@ -16,9 +16,9 @@ from hnas.cost import PARAMS
 from hnas.events import Event
 from hnas.seeds import Seeds
 from hnas_app.costs.limits import Constraint, resolve
+from hnas_app.search.adapt import SPARE, shares
 from hnas_app.search.feasibility import Feasibility
 from hnas_app.search.loop import Search, joined, search
-from hnas_app.search.shares import SPARE, shares
 from hnas_app.search.trace import SearchTrace
 from hnas_strategies.genetic import Genetic, GeneticOptions
 from hnas_strategies.random_search import RandomSearch, RandomSearchOptions

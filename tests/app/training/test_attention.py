@@ -15,7 +15,7 @@ from hnas.errors import HnasError
 from hnas.events import Event
 from hnas.seeds import Seeds
 from hnas_app.config.schema import MetaTrainConfig
-from hnas_app.executors import InProcess
+from hnas_app.executors.in_process import InProcess
 from hnas_app.training.meta_batch import Part
 from hnas_app.training.meta_train import meta_train
 from hnas_app.training.outer_loop import _accuracies

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from hnas import Episodes
-from hnas_app.training.baseline import nearest_class_mean
+from hnas_app.training.evaluate import nearest_class_mean
 
 
 def episodes(support: list[list[float]], query: list[list[float]], n_way: int) -> Episodes:

@@ -8,7 +8,8 @@ import pytest
 from tiny_tasks import tiny_setup
 
 from hnas import Architecture, Progress
-from hnas_app.executors import InProcess, Threads
+from hnas_app.executors.in_process import InProcess
+from hnas_app.executors.threads import Threads
 from hnas_app.training.meta_batch import Part, cut, meta_gradient
 
 PROGRESS = Progress(iteration=3, iterations_per_epoch=4, epochs=1)

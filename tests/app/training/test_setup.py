@@ -19,7 +19,7 @@ import torch
 from tiny_tasks import tiny_setup
 
 from hnas import Episodes
-from hnas_app.executors import InProcess
+from hnas_app.executors.in_process import InProcess
 from hnas_app.training.setup.subnet import SubNet
 
 
@@ -183,7 +183,7 @@ def test_a_missing_compiler_is_told_once_by_the_driver(tmp_path: Path) -> None:
         f"sys.path.insert(0, {str(Path(tiny_tasks.__file__).parent)!r})\n"
         "from pathlib import Path\n"
         "from tiny_tasks import tiny_setup\n"
-        "from hnas_app.executors import LocalProcesses\n"
+        "from hnas_app.executors.local_processes import LocalProcesses\n"
         "from hnas_app.training.outer_loop import TrainPlan, train\n"
         "if __name__ == '__main__':\n"
         "    setup = tiny_setup()\n"

@@ -16,7 +16,9 @@ from hnas.errors import DivergenceError
 from hnas.events import Event
 from hnas.learner import State
 from hnas_app.config.schema import MetaTrainConfig, RetrainConfig
-from hnas_app.executors import Executor, InProcess, LocalProcesses
+from hnas_app.executors.in_process import InProcess
+from hnas_app.executors.interface import Executor
+from hnas_app.executors.local_processes import LocalProcesses
 from hnas_app.training.meta_train import meta_train
 from hnas_app.training.outer_loop import TrainPlan, score_tasks, train
 from hnas_app.training.retrain import retrain

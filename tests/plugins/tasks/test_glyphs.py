@@ -14,7 +14,7 @@ import torch
 
 from hnas import DataError, Episodes, EpisodeSpec
 from hnas.task_source import SPLITS
-from hnas_app.training.baseline import nearest_class_mean
+from hnas_app.training.evaluate import nearest_class_mean
 from hnas_plugins.tasks.glyphs import rendering
 from hnas_plugins.tasks.glyphs.rendering import render
 from hnas_plugins.tasks.glyphs.source import Glyphs, GlyphsOptions

@@ -25,7 +25,7 @@ from hnas import DataError, EpisodeSpec
 from hnas.episode import Episodes
 from hnas.task_source import SPLITS, Split
 from hnas.testing import TasksConformance
-from hnas_app.training.baseline import nearest_class_mean
+from hnas_app.training.evaluate import nearest_class_mean
 from hnas_plugins.tasks.mini_imagenet.source import MiniImageNet, MiniImageNetOptions
 from hnas_plugins.tasks.mini_imagenet.splits import classes
 

@@ -19,7 +19,7 @@ from hnas import DataError, EpisodeSpec
 from hnas.task_source import SPLITS, Split
 from hnas.testing import TasksConformance
 from hnas.toolkit.remote_file import RemoteFile
-from hnas_app.training.baseline import nearest_class_mean
+from hnas_app.training.evaluate import nearest_class_mean
 from hnas_plugins.tasks.omniglot.inventory import FolderPart, ZipPart, take_inventory
 from hnas_plugins.tasks.omniglot.source import Omniglot, OmniglotOptions
 from hnas_plugins.tasks.omniglot.splits import FOLDERS, RANDOM_SHARES, characters, vinyals_split

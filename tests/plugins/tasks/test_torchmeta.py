@@ -20,7 +20,7 @@ from hnas import DataError, Episodes, EpisodeSpec, PluginError
 from hnas.discovery import Registry
 from hnas.task_source import SPLITS
 from hnas.testing import TasksConformance
-from hnas_app.executors import LocalProcesses
+from hnas_app.executors.local_processes import LocalProcesses
 from hnas_plugins.tasks.torchmeta.adapter import MetaDatasetTasks, TorchmetaOptions, open_torchmeta
 from hnas_plugins.tasks.torchmeta.importing import INSTALL, import_torchmeta
 

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import attrs
 
 from hnas.errors import ConfigError, DataError
 from hnas.learner import State
 from hnas_app.training.setup.setup import Setup
-
-if TYPE_CHECKING:
-    from torch import Tensor
+from hnas_app.training.setup.subnet import first_part
 
 
 def with_classes(setup: Setup, state: State, n_way: int) -> tuple[Setup, State]:
@@ -28,16 +24,15 @@ def with_classes(setup: Setup, state: State, n_way: int) -> tuple[Setup, State]:
         )
     fewer = attrs.evolve(setup, n_way=n_way)
     fresh = setup.learner.init(fewer.supernet, setup.seeds.torch("fewer-classes"))
-    return fewer, {name: _first(name, state, like) for name, like in fresh.items()}
-
-
-def _first(name: str, state: State, like: Tensor) -> Tensor:
-    """Return the first part of a tensor that has the shape of ``like``."""
-    known = state.get(name)
-    if known is None or known.dim() != like.dim() or any(a < b for a, b in zip(known.shape, like.shape, strict=True)):
-        found = "nothing" if known is None else f"a tensor of {tuple(known.shape)}"
-        raise DataError(
-            f"the super-net's checkpoint has {found} as {name}, expected at least {tuple(like.shape)}",
-            hint="it is of another space, learner or set of options",
-        )
-    return known[tuple(slice(n) for n in like.shape)].clone()
+    parts = {}
+    for name, like in fresh.items():
+        known = state.get(name)
+        part = first_part(known, like)
+        if part is None:
+            found = "nothing" if known is None else f"a tensor of {tuple(known.shape)}"
+            raise DataError(
+                f"the super-net's checkpoint has {found} as {name}, expected at least {tuple(like.shape)}",
+                hint="it is of another space, learner or set of options",
+            )
+        parts[name] = part
+    return fewer, parts

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
 from hnas.architecture import Architecture
 from hnas.episode import Episodes
 from hnas.layer import Shape
-from hnas.learner import MetaLearner
+from hnas.learner import MetaLearner, State
 from hnas.seeds import Seeds
 from hnas.space import SearchSpace
 from hnas.task_source import TaskSource
-from hnas_app.executors import Executor
+from hnas_app.executors.interface import Executor
 from hnas_app.training.setup.episode_streams import EpisodeStreams
 from hnas_app.training.setup.subnet import subnet
 from hnas_app.training.setup.work import Work
@@ -86,3 +87,15 @@ class Setup:
 
     def __getstate__(self) -> dict[str, object]:
         return {k: v for k, v in self.__dict__.items() if k not in ("supernet", "episodes", "work")}
+
+
+def to_workers(state: State) -> dict[str, Any]:
+    """Return the state as arrays, which cross a pipe faster than tensors, without what only the driver needs."""
+    return {k: v.numpy() for k, v in state.items() if not k.startswith("outer/")}
+
+
+def from_driver(arrays: Mapping[str, Any], setup: Setup) -> State:
+    """Return the state that `to_workers` sent, as tensors on the set-up's accelerator."""
+    import torch
+
+    return {k: torch.from_numpy(v).to(setup.accelerator) for k, v in arrays.items()}

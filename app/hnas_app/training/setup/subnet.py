@@ -79,11 +79,11 @@ def warm_start(learner: MetaLearner, supernet: SuperNet, state: State, arch: Arc
     inherited = supernet.share({k: state[f"params/{k}"] for k in supernet.roles}, arch)
     known = {f"params/{k}": v for k, v in inherited.items()}
     known |= {k: v for k, v in state.items() if not k.startswith(("params/", "outer/"))}
-    return {k: _first(known[k], v) if k in known else v for k, v in fresh.items()}
+    return {k: v if (part := first_part(known.get(k), v)) is None else part for k, v in fresh.items()}
 
 
-def _first(known: Tensor, fresh: Tensor) -> Tensor:
-    """Return the first part of ``known`` that has the shape of ``fresh``; ``fresh`` where there is none."""
-    if known.dim() != fresh.dim() or any(a < b for a, b in zip(known.shape, fresh.shape, strict=True)):
-        return fresh
-    return known[tuple(slice(n) for n in fresh.shape)].clone()
+def first_part(known: Tensor | None, like: Tensor) -> Tensor | None:
+    """Return the first part of a tensor that has the shape of ``like``, if it has one."""
+    if known is None or known.dim() != like.dim() or any(a < b for a, b in zip(known.shape, like.shape, strict=True)):
+        return None
+    return known[tuple(slice(n) for n in like.shape)].clone()

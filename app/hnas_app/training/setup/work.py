@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import cached_property, lru_cache
-from typing import NamedTuple
 
 from attrs import frozen
 
@@ -20,12 +19,6 @@ REMEMBERED = 2**14
 """Architectures: those of a search's iteration many times over."""
 
 
-class _Size(NamedTuple):
-    macs: int
-    values: int
-    """Numbers that the layers put out."""
-
-
 @frozen(kw_only=True, eq=False, slots=False)
 class Work:
     """Estimates what the networks of a space take, each once: call it with an architecture."""
@@ -35,22 +28,19 @@ class Work:
     n_way: int
 
     def __call__(self, arch: Architecture) -> float:
-        """Return about what computing an architecture takes, in multiply-accumulates for one image.
-
-        Small networks take far longer than their multiplying: each value that a layer puts out takes some ten more,
-        and a network as a whole as many as `NETWORK`.
-        """
-        size = self._size(arch)
-        return NETWORK + size.macs + VALUE * size.values
+        """Return about what computing an architecture takes, in multiply-accumulates for one image."""
+        macs, values = self._size(arch)
+        return NETWORK + macs + VALUE * values
 
     def macs(self, arch: Architecture) -> int:
         """Return the multiply-accumulates of an architecture for one image."""
-        return self._size(arch).macs
+        return self._size(arch)[0]
 
     @cached_property
-    def _size(self) -> Callable[[Architecture], _Size]:
+    def _size(self) -> Callable[[Architecture], tuple[int, int]]:
         return lru_cache(REMEMBERED)(self._measure)
 
-    def _measure(self, arch: Architecture) -> _Size:
+    def _measure(self, arch: Architecture) -> tuple[int, int]:
+        """Return an architecture's multiply-accumulates, and how many numbers its layers put out."""
         layers = list(self.space.layers(arch, self.image_shape, self.n_way))
-        return _Size(sum(layer.macs for layer in layers), sum(math.prod(layer.out_shape) for layer in layers))
+        return sum(layer.macs for layer in layers), sum(math.prod(layer.out_shape) for layer in layers)

@@ -22,8 +22,8 @@ from PIL import Image, ImageOps
 
 from hnas import DataError, Episodes, EpisodeSpec
 from hnas.task_source import SPLITS, Split, TaskSource
-from hnas_app.executors import LocalProcesses
-from hnas_app.training.baseline import nearest_class_mean
+from hnas_app.executors.local_processes import LocalProcesses
+from hnas_app.training.evaluate import nearest_class_mean
 from hnas_plugins.tasks.omniglot.inventory import take_inventory
 from hnas_plugins.tasks.omniglot.splits import characters, vinyals_split
 from hnas_plugins.tasks.torchmeta.adapter import MetaDatasetTasks, TorchmetaOptions, open_torchmeta
@@ -170,7 +170,7 @@ print(sorted(before ^ set(vars(utils))))
 def test_importing_says_nothing_and_happens_at_first_use_only(drawn: Path):
     code = f"""
 import sys
-from hnas_app.executors import LocalProcesses
+from hnas_app.executors.local_processes import LocalProcesses
 from hnas.task_source import SPLITS
 from hnas_plugins.tasks.torchmeta.adapter import TorchmetaOptions, open_torchmeta
 source = open_torchmeta(TorchmetaOptions(root={str(drawn)!r}))

@@ -17,26 +17,7 @@ from hnas_plugins.engine.blocks import EPS, channels_last
 from hnas_plugins.engine.conv import Geometry
 from hnas_plugins.engine.native import library
 from hnas_plugins.engine.norm import ACTIVATION_CODES
-
-FIELDS = 13
-"""Numbers that describe a block to the kernel."""
-
-
-@frozen(kw_only=True)
-class Unit:
-    """A convolution without a bias, normalisation, activation and, perhaps, a 2×2 max-pool.
-
-    It reads what the unit before gives, or the ``source``-th one, or the images (-1). A residual block's shortcut is
-    its last unit: with ``joins`` the number of the unit whose result is added, and ``after``, which activates the sum.
-    """
-
-    kernel: int
-    stride: int
-    activation: str | None
-    max_pool: bool = False
-    source: int | None = None
-    joins: int = -1
-    after: str | None = None
+from hnas_plugins.engine.unit import Unit
 
 
 @frozen(kw_only=True, eq=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import torch
 from torch import Tensor
@@ -17,7 +17,7 @@ from hnas_plugins.engine import blocks as engine
 from hnas_plugins.engine.descent import descend_by_name
 from hnas_plugins.spaces.blocks import plain
 from hnas_plugins.spaces.blocks.conv_layers import ACTIVATIONS, Convolution, check_task
-from hnas_plugins.spaces.blocks.drop_block import DropBlock
+from hnas_plugins.spaces.blocks.drop_block import drop_mask
 
 
 class ConvSuperNet(SuperNet):
@@ -54,7 +54,7 @@ class ConvSuperNet(SuperNet):
         engine.prepare()
         self._space, self._task, self._pool = space, (input_shape, n_way), pool
         self.largest = space.largest()
-        self._drop: DropBlock | None = None
+        self._drop: Callable[..., Tensor] | None = None
         self._by_activation = norms == "activation"
         self._convolutions = lru_cache(maxsize=1 << 10)(lambda arch: convolutions(arch, input_shape[0]))
         self._shapes: dict[str, tuple[int, ...]] = {}
@@ -126,14 +126,14 @@ class ConvSuperNet(SuperNet):
         if not any(conv.drops for conv in self._convolutions(self.largest).values()):
             return super().with_drop_block(rate, generators)
         dropping = copy(self)
-        dropping._drop = DropBlock(rate=rate, generators=tuple(generators))
+        dropping._drop = partial(drop_mask, rate, tuple(generators))
         return dropping
 
     def forward(self, shared: Params, x: Tensor, arch: Architecture, *, stats: NormStats | None = None) -> Tensor:
         """Return the logits (N, n_way). Statistics are named ``normN``, for convolution N."""
         if engine.usable(x, stats):
             batch = None if stats is None else NormStats("collect")
-            logits = self.forward_tasks({k: v[None] for k, v in shared.items()}, x[None], arch, stats=batch)
+            logits = self._fast({k: v[None] for k, v in shared.items()}, x[None], arch, batch)
             if stats is not None and batch is not None:
                 stats.mean |= {k: v[0] for k, v in batch.mean.items()}
                 stats.var |= {k: v[0] for k, v in batch.var.items()}
@@ -144,10 +144,13 @@ class ConvSuperNet(SuperNet):
     def forward_tasks(self, shared: Params, x: Tensor, arch: Architecture, *, stats: NormStats | None = None) -> Tensor:
         """Return the logits (T, N, n_way): all tasks at once; without the engine, as groups of each convolution."""
         if engine.usable(x, stats):
-            x = self._features(engine.conv_norm_activation, shared, engine.channels_last(x), arch, stats)
-            return engine.pool_linear(x, shared["fc.weight"], shared["fc.bias"], self._pool)
-        x = self._features(plain.conv_norm_activation_tasks, shared, plain.group_tasks(x), arch, stats)
+            return self._fast(shared, x, arch, stats)
+        x = self._features(plain.conv_norm_activation, shared, plain.group_tasks(x), arch, stats)
         return plain.pool_linear_tasks(x, shared["fc.weight"], shared["fc.bias"], self._pool)
+
+    def _fast(self, shared: Params, x: Tensor, arch: Architecture, stats: NormStats | None) -> Tensor:
+        x = self._features(engine.conv_norm_activation, shared, engine.channels_last(x), arch, stats)
+        return engine.pool_linear(x, shared["fc.weight"], shared["fc.bias"], self._pool)
 
     def descend(
         self,
@@ -170,7 +173,7 @@ class ConvSuperNet(SuperNet):
     def _features(
         self, block_of: Callable[..., Tensor], shared: Params, x: Tensor, arch: Architecture, stats: NormStats | None
     ) -> Tensor:
-        """Return the last feature map, by one of the three ``conv_norm_activation``."""
+        """Return the last feature map, by one of the two ``conv_norm_activation``."""
         given = x  # what a residual block reads
         for name, conv in self._convolutions(arch).items():
             y = block_of(
@@ -189,7 +192,7 @@ class ConvSuperNet(SuperNet):
                 continue
             x = plain.ACTIVATIONS[conv.after](x + y)
             if self._drop is not None and conv.drops:
-                x = x * self._drop.mask(x, tasks_first=block_of is engine.conv_norm_activation)
+                x = x * self._drop(x, tasks_first=block_of is engine.conv_norm_activation)
             given = x
         return x
 

@@ -56,6 +56,7 @@ class ConvSuperNet(SuperNet):
         self.largest = space.largest()
         self._drop: Callable[..., Tensor] | None = None
         self._by_activation = norms == "activation"
+        # Cached: an inner loop passes through the same network many times.
         self._convolutions = lru_cache(maxsize=1 << 10)(lambda arch: convolutions(arch, input_shape[0]))
         self._shapes: dict[str, tuple[int, ...]] = {}
         widest = self._convolutions(self.largest)

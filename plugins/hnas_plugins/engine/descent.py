@@ -17,26 +17,7 @@ from hnas_plugins.engine.blocks import EPS, channels_last
 from hnas_plugins.engine.conv import Geometry
 from hnas_plugins.engine.native import library
 from hnas_plugins.engine.norm import ACTIVATION_CODES
-
-FIELDS = 13
-"""Numbers that describe a block to the kernel."""
-
-
-@frozen(kw_only=True)
-class Unit:
-    """A convolution without a bias, normalisation, activation and, perhaps, a 2×2 max-pool.
-
-    It reads what the unit before gives, or the ``source``-th one, or the images (-1). A residual block's shortcut is
-    its last unit: with ``joins`` the number of the unit whose result is added, and ``after``, which activates the sum.
-    """
-
-    kernel: int
-    stride: int
-    activation: str | None
-    max_pool: bool = False
-    source: int | None = None
-    joins: int = -1
-    after: str | None = None
+from hnas_plugins.engine.unit import Unit
 
 
 @frozen(kw_only=True, eq=False)
@@ -46,14 +27,6 @@ class Record:
     gradients: list[Tensor]  # of each weight, (steps, T, …)
     moments: list[tuple[Tensor, Tensor]]
     """Mean and reciprocal deviation (steps, T, O) of each unit's normalisation."""
-
-    @classmethod
-    def empty(cls, weights: Sequence[Tensor], filters: Sequence[int], steps: int) -> Record:
-        tasks = len(weights[0])
-        return cls(
-            gradients=[w.new_empty((steps, *w.shape)) for w in weights],
-            moments=[(weights[0].new_empty(steps, tasks, o), weights[0].new_empty(steps, tasks, o)) for o in filters],
-        )
 
 
 def descend(
@@ -90,14 +63,9 @@ def descend(
             expected = ("O", channels, unit.kernel, unit.kernel)
             raise ValueError(f"descend: weights of a unit are {tuple(weight.shape)}, expected {expected}")
         g = Geometry(height, width, channels, len(weight), unit.kernel, unit.stride)
+        activation, after = ACTIVATION_CODES[unit.activation], ACTIVATION_CODES[unit.after]
         described += [height, width, channels, len(weight), unit.kernel, unit.stride, *g.out]
-        described += [
-            ACTIVATION_CODES[unit.activation],
-            unit.max_pool,
-            source,
-            unit.joins,
-            ACTIVATION_CODES[unit.after],
-        ]
+        described += [activation, unit.max_pool, source, unit.joins, after]
         height, width = ((n + 1) // 2 for n in g.out) if unit.max_pool else g.out
         shapes.append((height, width, len(weight)))
         if unit.joins >= 0 and (unit.max_pool or shapes[unit.joins + 1] != shapes[-1]):
@@ -115,7 +83,13 @@ def descend(
     adapted = [w.new_empty((tasks, *w.shape)) for w in ordered]
     for own, start in zip(adapted, ordered, strict=True):
         own[0] = start
-    kept = Record.empty(adapted, [len(w) for w in weights[:-2]], len(norms)) if record else None
+    kept = None
+    if record:
+        sizes = [(len(norms), tasks, len(w)) for w in weights[:-2]]
+        kept = Record(
+            gradients=[w.new_empty((len(norms), *w.shape)) for w in adapted],
+            moments=[(x.new_empty(size), x.new_empty(size)) for size in sizes],
+        )
     rows = [v.contiguous() for step in norms for pair in step for v in pair]
     x, y, rates, averages = x.contiguous(), y.contiguous(), rates.contiguous(), _averages(height, width, pool, x.dtype)
     failed = library(x.dtype).descend(  # type: ignore[union-attr]

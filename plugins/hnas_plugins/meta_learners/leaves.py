@@ -7,46 +7,50 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from hnas import Architecture, NormStats, SuperNet
+from hnas import Architecture, Episodes, NormStats, SuperNet
 from hnas.learner import Gradient, State
 from hnas.supernet import Params
-from hnas_plugins.meta_learners.inner_loop import Learned
+from hnas_plugins.meta_learners.inner_loop import for_tasks
 from hnas_plugins.meta_learners.options import MAMLPlusPlusOptions
 
 
 class Leaves:
-    """What `Learned` needs of a state, sliced for one architecture: leaves that gradients accumulate on."""
+    """What the inner loop needs of a state, sliced for one architecture: leaves that gradients accumulate on.
+
+    ``weights`` are adapted; ``norms[step]`` are the batch-normalisation parameters of each step and ``rates`` the
+    learning rates, name → (steps,).
+    """
 
     def __init__(self, supernet: SuperNet, state: State, arch: Architecture, options: MAMLPlusPlusOptions) -> None:
-        self._state, self._options = state, options
+        self._state, self._arch, self._options = state, arch, options
         roles = supernet.roles  # once: a property that may be computed, and this is done for every gradient
         self._full = {k: state[f"params/{k}"].detach().requires_grad_() for k in roles}
         with torch.enable_grad():
             self._shared = supernet.share(self._full, arch)
         leaf = {k: _compact(v.detach()).requires_grad_() for k, v in self._shared.items()}
-        weights = {k: v for k, v in leaf.items() if roles[k] == "weight"}
+        self.weights = {k: v for k, v in leaf.items() if roles[k] == "weight"}
         norm = {k: v for k, v in leaf.items() if roles[k] == "norm"}
         fans = supernet.fan_ratios(arch)
         power = {"none": (0.0, 0.0), "head": (0.0, -1.0), "sqrt": (0.5, -1.0), "linear": (1.0, -1.0)}
         conv, head = power[options.rate_scaling]
-        self._scales = {k: fans.get(k, 1.0) ** (conv if v.dim() == 4 else head) for k, v in weights.items()}
-        rates = {
-            k: (state[f"lslr/{k}"].detach() * self._scales[k]).requires_grad_(options.learned_rates) for k in weights
+        self._scales = {k: fans.get(k, 1.0) ** (conv if v.dim() == 4 else head) for k, v in self.weights.items()}
+        self.rates = {
+            k: (state[f"lslr/{k}"].detach() * scale).requires_grad_(options.learned_rates)
+            for k, scale in self._scales.items()
         }
         per_step = options.per_step_norm
-        norms = [{k: v[s] if per_step else v for k, v in norm.items()} for s in range(options.inner_steps)]
-        self._leaf, self._rates = leaf, rates
+        self.norms = [{k: v[s] if per_step else v for k, v in norm.items()} for s in range(options.inner_steps)]
+        self._leaf = leaf
         self._channels = {k.rpartition(".")[0]: v.shape[-1] for k, v in norm.items()}
         self._sums: dict[str, Tensor] = {}
-        self.learned = Learned(weights=weights, norms=norms, rates=rates)
 
     @property
     def norm_leaves(self) -> list[Tensor]:
-        return [v for k, v in self._leaf.items() if k not in self._rates]
+        return [v for k, v in self._leaf.items() if k not in self.rates]
 
     @property
     def leaves(self) -> list[Tensor]:
-        return [t for t in (*self._leaf.values(), *self._rates.values()) if t.requires_grad]
+        return [t for t in (*self._leaf.values(), *self.rates.values()) if t.requires_grad]
 
     def gradient(self) -> Gradient:
         """Return what was accumulated, by state name and of the state's shapes."""
@@ -55,10 +59,23 @@ class Leaves:
             [self._shared[k] for k in used], list(self._full.values()), list(used.values()), allow_unused=True
         )
         found = {f"params/{k}": g for k, g in zip(self._full, full, strict=True) if g is not None}
-        for k, v in self._rates.items():
+        for k, v in self.rates.items():
             if v.grad is not None:
                 found[f"lslr/{k}"] = v.grad * self._scales[k]
         return found | self._sums
+
+    def descend(
+        self, supernet: SuperNet, tasks: Episodes, stats: Sequence[NormStats] | None, gradients: Params | None = None
+    ) -> Params:
+        """Run the inner loop of some tasks at once, as `SuperNet.descend` does."""
+        norms = [{k: v.detach() for k, v in norm.items()} for norm in self.norms]
+        x, y = tasks.support_x, tasks.support_y
+        return supernet.descend(self.weights, norms, self.rates, x, y, self._arch, stats=stats, gradients=gradients)
+
+    def adapted(self, supernet: SuperNet, tasks: Episodes) -> Params:
+        """Run the inner loop of some tasks at once and keep no graph; returns what `SuperNet.forward_tasks` takes."""
+        weights = self.descend(supernet, tasks, self.running(len(tasks)))
+        return weights | {k: v.detach() for k, v in for_tasks(self.norms[-1], len(tasks)).items()}
 
     def add_first_order(self, ends: Params, steps: Params) -> None:
         """Accumulate the gradient that does not go through the inner loop's gradients.
@@ -69,8 +86,8 @@ class Leaves:
         """
         for name, end in ends.items():
             _accumulate(self._leaf[name], end.sum(0))
-            if self._rates[name].requires_grad:
-                _accumulate(self._rates[name], -(steps[name] * end).flatten(1).sum(1))
+            if self.rates[name].requires_grad:
+                _accumulate(self.rates[name], -(steps[name] * end).flatten(1).sum(1))
 
     def collectors(self) -> list[NormStats]:
         """Return one empty collection for each step's support pass, and one for the final query pass."""

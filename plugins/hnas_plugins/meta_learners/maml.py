@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-from hnas import Architecture, Episodes, MetaLearner, NormStats, Progress, Scores, SuperNet
+from hnas import Architecture, Episodes, MetaLearner, Progress, Scores, SuperNet
 from hnas.episode import TENSORS
 from hnas.learner import Gradient, State
 from hnas.supernet import Params
 from hnas_plugins.meta_learners.batching import Batching
 from hnas_plugins.meta_learners.cuda_graphs import Replay
-from hnas_plugins.meta_learners.inner_loop import Network, task_accuracies, task_losses, unroll
+from hnas_plugins.meta_learners.inner_loop import for_tasks, task_accuracies, task_losses, unroll
 from hnas_plugins.meta_learners.leaves import Leaves
 from hnas_plugins.meta_learners.options import MAMLPlusPlusOptions
 from hnas_plugins.meta_learners.outer_step import adam_state, adam_step, update_statistics
@@ -94,15 +95,18 @@ class MAML(MetaLearner):
         answers = self._answers(supernet, state, episodes, arch)
         for number, (x, y, query_x, query_y) in enumerate(_tasks(episodes, batched)):
             own = noise if batched else noise[number : number + 1]
-            network = Network(supernet=self._dropping(supernet, own), arch=arch, batched=batched)
-            start = learned.learned.for_tasks(len(episodes)) if batched else learned.learned
+            dropping = self._dropping(supernet, own)
+            network = partial(dropping.forward_tasks if batched else dropping.forward, arch=arch)
+            start, norms = learned.weights, learned.norms
+            if batched:
+                start, norms = for_tasks(start, len(episodes)), [for_tasks(n, len(episodes)) for n in norms]
             stats = learned.collectors() if o.per_step_statistics else None
             total = torch.zeros((), device=x.device)
-            steps = unroll(network, start, x, y, second_order=second_order, stats=stats)
+            steps = unroll(network, start, norms, learned.rates, x, y, second_order=second_order, stats=stats)
             for step, weights in enumerate(steps):
                 if weights_of_loss[step]:
                     final = stats[-1] if stats and step == o.inner_steps - 1 else None
-                    logits = network({**weights, **start.norms[step]}, query_x, final)
+                    logits = network({**weights, **norms[step]}, query_x, stats=final)
                     loss = task_losses(logits, query_y)
                     if answers is not None:
                         soft = answers if batched else answers[number]
@@ -121,16 +125,15 @@ class MAML(MetaLearner):
     ) -> tuple[Gradient, Scores]:
         """Return the meta-gradient of the last step's loss; the inner loop itself needs no graph."""
         learned = Leaves(supernet, state, arch, self._options)
-        start = learned.learned
         losses, accuracies, done = [], [], 0
         for group in self._batching.groups(supernet, arch, episodes):
             network = self._dropping(supernet, noise[done : done + len(group)])
             done += len(group)
             stats = learned.collectors() if self._options.per_step_statistics else None
             steps: Params = {}
-            ends = self._descend(network, arch, learned, group, stats[:-1] if stats else None, steps)
+            ends = learned.descend(network, group, stats[:-1] if stats else None, steps)
             leaves = {k: v.detach().requires_grad_() for k, v in ends.items()}
-            norm = {k: v.expand(len(group), *v.shape) for k, v in start.norms[-1].items()}
+            norm = for_tasks(learned.norms[-1], len(group))
             logits = network.forward_tasks(leaves | norm, group.query_x, arch, stats=stats[-1] if stats else None)
             loss = task_losses(logits, group.query_y)
             torch.autograd.backward(loss.sum(), inputs=[*leaves.values(), *learned.norm_leaves])
@@ -149,7 +152,7 @@ class MAML(MetaLearner):
         learned = Leaves(supernet, state, teacher, self._options)
         with torch.no_grad():
             logits = [
-                supernet.forward_tasks(self._adapted(supernet, teacher, learned, group), group.query_x, teacher)
+                supernet.forward_tasks(learned.adapted(supernet, group), group.query_x, teacher)
                 for group in self._batching.groups(supernet, teacher, episodes)
             ]
         return torch.cat(logits).softmax(-1)
@@ -168,7 +171,7 @@ class MAML(MetaLearner):
     def adapt(self, supernet: SuperNet, state: State, episodes: Episodes, arch: Architecture) -> Params:
         learned = Leaves(supernet, state, arch, self._options)
         with self._arithmetic(episodes):
-            parts = [self._adapted(supernet, arch, learned, e) for e in self._batching.groups(supernet, arch, episodes)]
+            parts = [learned.adapted(supernet, e) for e in self._batching.groups(supernet, arch, episodes)]
         return parts[0] if len(parts) == 1 else {k: torch.cat([p[k] for p in parts]) for k in parts[0]}
 
     def score(
@@ -185,33 +188,12 @@ class MAML(MetaLearner):
         for group in self._batching.groups(supernet, arch, episodes):
             x, y = (group.query_x, group.query_y) if on == "query" else (group.support_x, group.support_y)
             with torch.no_grad(), self._arithmetic(group):
-                params = self._adapted(supernet, arch, learned, group)
+                params = learned.adapted(supernet, group)
                 logits = supernet.forward_tasks(params, x, arch, stats=learned.final_statistics(len(group)))
             losses.append(task_losses(logits, y))
             accuracies.append(task_accuracies(logits, y))
         loss = torch.cat(losses)
         return Scores(loss=loss.where(loss.isfinite(), torch.inf), accuracy=torch.cat(accuracies))
-
-    def _adapted(self, supernet: SuperNet, arch: Architecture, learned: Leaves, tasks: Episodes) -> Params:
-        """Run the inner loop of some tasks at once and keep no graph; returns what `SuperNet.forward_tasks` takes."""
-        weights = self._descend(supernet, arch, learned, tasks, learned.running(len(tasks)))
-        return weights | {k: v.detach().expand(len(tasks), *v.shape) for k, v in learned.learned.norms[-1].items()}
-
-    @staticmethod
-    def _descend(
-        supernet: SuperNet,
-        arch: Architecture,
-        learned: Leaves,
-        tasks: Episodes,
-        stats: Sequence[NormStats] | None,
-        gradients: Params | None = None,
-    ) -> Params:
-        """Run the inner loop of some tasks at once, as `SuperNet.descend` does."""
-        start = learned.learned
-        norms = [{k: v.detach() for k, v in norm.items()} for norm in start.norms]
-        return supernet.descend(
-            start.weights, norms, start.rates, tasks.support_x, tasks.support_y, arch, stats=stats, gradients=gradients
-        )
 
     def _noise(self, progress: Progress, n_tasks: int) -> list[torch.Generator]:
         """Return each task's generator, or none where nothing is random."""

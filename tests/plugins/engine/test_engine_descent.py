@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from hnas import NormStats, SuperNet
-from hnas_plugins.engine.descent import Unit, descend
+from hnas_plugins.engine.descent import descend
+from hnas_plugins.engine.unit import Unit
 from hnas_plugins.spaces.blocks.conv_layers import ACTIVATIONS
 from hnas_plugins.spaces.resnet12 import ResNet12, ResNet12Options
 from hnas_plugins.spaces.vgg9 import VGG9, VGG9Options

@@ -52,7 +52,7 @@ def test_the_grouped_block_is_the_block_of_each_task(generator, kernel, stride, 
     stacked = weights(generator, kernel, (T,))
     how = {"activation": "elu", "stride": stride, "max_pool": max_pool, "norm": "norm1"}
     together = NormStats("collect")
-    out = blocks.conv_norm_activation_tasks(blocks.group_tasks(x), *stacked, stats=together, **how)
+    out = blocks.conv_norm_activation(blocks.group_tasks(x), *stacked, stats=together, **how)
     for t in range(T):
         alone = NormStats("collect")
         one = blocks.conv_norm_activation(x[t], *(w[t] for w in stacked), stats=alone, **how)
@@ -113,7 +113,7 @@ def test_layers_of_one_channel_have_the_right_gradient(layout):
     gamma, beta = (torch.randn(T, 9, generator=generator, dtype=torch.float64)[:, :1] for _ in "gb")
     how = {"activation": "elu", "stride": 1, "max_pool": False, "norm": "norm1", "stats": None}
     seed = torch.randn(4, T, 3, 3, generator=generator, dtype=torch.float64).to(memory_format=layout)
-    (mine,) = torch.autograd.grad(blocks.conv_norm_activation_tasks(x, weight, gamma, beta, **how), x, seed)
+    (mine,) = torch.autograd.grad(blocks.conv_norm_activation(x, weight, gamma, beta, **how), x, seed)
     for t in range(T):
         one = blocks.conv_norm_activation(x[:, t : t + 1], weight[t], gamma[t].clone(), beta[t].clone(), **how)
         torch.testing.assert_close(mine[:, t], torch.autograd.grad(one, x, seed[:, t : t + 1])[0][:, t])
@@ -129,7 +129,7 @@ def test_given_statistics_of_one_channel_are_those_of_each_task(size):
     rows = 0.5 + torch.rand(2, T, 9, generator=generator)
     for mean, var in (rows[:, :, :1], rows[:, :1, :1].expand(2, T, 1)):
         given = NormStats("apply", {"norm1": mean}, {"norm1": var})
-        out = blocks.conv_norm_activation_tasks(x, weight, gamma, beta, stats=given, **how)
+        out = blocks.conv_norm_activation(x, weight, gamma, beta, stats=given, **how)
         expected = nn.functional.elu((x - mean[:, :, None]) / (var[:, :, None] + 1e-5).sqrt())
         torch.testing.assert_close(out, expected)
         mine, by_hand = (torch.autograd.grad(y.square().sum(), x)[0] for y in (out, expected))

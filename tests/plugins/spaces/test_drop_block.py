@@ -10,7 +10,7 @@ from supernet_checks import stacked_case
 from hnas import ConfigError, Episodes, Progress
 from hnas_plugins.meta_learners.maml import MAML
 from hnas_plugins.meta_learners.options import MAMLPlusPlusOptions
-from hnas_plugins.spaces.blocks.drop_block import SIZE, DropBlock
+from hnas_plugins.spaces.blocks.drop_block import SIZE, drop_mask
 from hnas_plugins.spaces.resnet12 import ResNet12, ResNet12Options
 from hnas_plugins.spaces.vgg9 import VGG9
 
@@ -20,14 +20,14 @@ def generators(*seeds: int) -> tuple[torch.Generator, ...]:
 
 
 def test_the_share_dropped_is_the_rate_and_means_stay():
-    mask = DropBlock(rate=0.1, generators=generators(0)).mask(torch.empty(40, 16, 21, 21), tasks_first=False)
+    mask = drop_mask(0.1, generators(0), torch.empty(40, 16, 21, 21), tasks_first=False)
     assert (mask == 0).float().mean().item() == pytest.approx(0.1, rel=0.15)  # squares overlap a little
     assert mask.mean().item() == pytest.approx(1, rel=1e-4)
     assert len(mask.unique()) == 2
 
 
 def test_what_is_dropped_are_whole_squares():
-    mask = DropBlock(rate=0.1, generators=generators(0)).mask(torch.empty(20, 4, 11, 11), tasks_first=False)
+    mask = drop_mask(0.1, generators(0), torch.empty(20, 4, 11, 11), tasks_first=False)
     dropped = (mask == 0).float()
     opened = -F.max_pool2d(-dropped, SIZE, stride=1)  # 1 where a whole square is dropped
     covered = F.max_pool2d(F.pad(opened, [SIZE - 1] * 4), SIZE, stride=1)
@@ -36,7 +36,7 @@ def test_what_is_dropped_are_whole_squares():
 
 
 def test_on_a_smaller_map_the_square_is_as_large_as_fits():
-    mask = DropBlock(rate=0.3, generators=generators(0)).mask(torch.empty(200, 10, 3, 2), tasks_first=False)
+    mask = drop_mask(0.3, generators(0), torch.empty(200, 10, 3, 2), tasks_first=False)
     flat = (mask == 0).flatten(2)
     assert 0.25 < flat.float().mean() < 0.35
     assert set(flat.sum(2).flatten().tolist()) == {0, 4, 6}  # no square of 2x2, one, or both that fit

@@ -9,7 +9,7 @@ import pytest
 
 from hnas import ConfigError
 from hnas_plugins.spaces.resnet12 import ResNet12, ResNet12Options
-from hnas_plugins.spaces.resnet12.geometry import SCALES
+from hnas_plugins.spaces.resnet12.space import SCALES
 
 MINI = (3, 84, 84)
 CIFAR = (3, 32, 32)

@@ -12,7 +12,7 @@ import pytest
 from hnas import ConfigError
 from hnas_plugins.spaces.blocks.conv_layers import ACTIVATIONS, KERNELS
 from hnas_plugins.spaces.vgg9 import VGG9, VGG9Options
-from hnas_plugins.spaces.vgg9.geometry import DEPTH, SCALES
+from hnas_plugins.spaces.vgg9.space import DEPTH, SCALES
 
 MINI = (3, 84, 84)
 OMNIGLOT = (1, 28, 28)

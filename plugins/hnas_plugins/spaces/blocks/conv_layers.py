@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from functools import lru_cache
 
 from attrs import frozen
@@ -10,6 +9,7 @@ from attrs import frozen
 from hnas import ConfigError, Layer
 from hnas.layer import Shape
 from hnas.toolkit import activations
+from hnas_plugins.engine.unit import Unit
 
 KERNELS = (1, 3, 5)
 ACTIVATIONS = tuple(activations.ACTIVATIONS)[:6]
@@ -25,14 +25,16 @@ class ConvBlock:
     activation: str
 
 
-def all_blocks(widths: Iterable[int]) -> list[ConvBlock]:
-    """Return every block with one of ``widths``."""
-    return [
-        ConvBlock(kernel=kernel, width=width, activation=activation)
-        for kernel in KERNELS
-        for width in sorted(set(widths))
-        for activation in ACTIVATIONS
-    ]
+@frozen(kw_only=True)
+class Convolution(Unit):
+    """A convolution as a pass runs it, and what it takes of the super-net's weights."""
+
+    channels: int
+    width: int
+    norm: str
+    """The activation that its gamma and beta may be for: its own, or that of the sum it is part of."""
+    drops: bool = False
+    """Whether DropBlock, in training, drops parts of the sum."""
 
 
 def check_task(space: str, input_shape: Shape, n_way: int) -> None:

@@ -2,36 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
-from attrs import frozen
 from torch import Generator, Tensor
 
 SIZE = 5
 """Side of a dropped square, in pixels, or that of the map where it is smaller; as is usual for ResNet12."""
 
 
-@frozen(kw_only=True, eq=False)
-class DropBlock:
-    """What share of the features is dropped, and each task's generator, which says where."""
+def drop_mask(rate: float, generators: Sequence[Generator], x: Tensor, *, tasks_first: bool) -> Tensor:
+    """Return what to multiply maps of all tasks with: 0 in dropped squares, elsewhere above 1 so that means stay.
 
-    rate: float
-    generators: tuple[Generator, ...]
-
-    def mask(self, x: Tensor, *, tasks_first: bool) -> Tensor:
-        """Return what to multiply maps of all tasks with: 0 in dropped squares, elsewhere above 1 so that means stay.
-
-        ``x`` is (T, N, H, W, C) where ``tasks_first``, else (N, T*C, H, W). A task's mask depends on its generator
-        only, not on the other tasks.
-        """
-        if tasks_first:
-            _, n, height, width, channels = x.shape
-        else:
-            n, channels, height, width = x.shape
-            channels //= len(self.generators)
-        masks = torch.stack([_mask(self.rate, (n, channels, height, width), g) for g in self.generators])
-        ordered = masks.permute(0, 1, 3, 4, 2) if tasks_first else masks.transpose(0, 1).flatten(1, 2)
-        return ordered.to(x)
+    ``x`` is (T, N, H, W, C) where ``tasks_first``, else (N, T*C, H, W). ``rate`` is the share of the features to drop.
+    A task's mask depends on its generator only, not on the other tasks.
+    """
+    if tasks_first:
+        _, n, height, width, channels = x.shape
+    else:
+        n, channels, height, width = x.shape
+        channels //= len(generators)
+    masks = torch.stack([_mask(rate, (n, channels, height, width), g) for g in generators])
+    ordered = masks.permute(0, 1, 3, 4, 2) if tasks_first else masks.transpose(0, 1).flatten(1, 2)
+    return ordered.to(x)
 
 
 def _mask(rate: float, shape: tuple[int, int, int, int], generator: Generator) -> Tensor:

@@ -1,31 +1,36 @@
 """A convolution with groups whose second derivatives are convolutions with groups, too.
 
 torch differentiates a backward pass of such a convolution group by group: with 16 tasks as groups, that is 16 small
-kernels instead of one. The convolution y, its gradient of the input and its gradient of the weight are each linear in
-their two arguments, and each one's gradients are given by the other two; so three functions are closed under
-differentiation, to any order.
+kernels instead of one.
 """
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
-
 import torch
+from attrs import frozen
 from torch import Tensor
-from torch.autograd import Function
 from torch.nn import functional as F
 from torch.nn.grad import conv2d_input, conv2d_weight
 
-from hnas_plugins.engine.native import apply
+from hnas_plugins.engine.bilinear import product
 
 
-class Geometry(NamedTuple):
-    """How the kernel moves: the same for the convolution and its gradients."""
+@frozen
+class _Grouped:
+    """The products of images (N, T*C, H, W) and weights (T*O, C, k, k) of T groups, padded by half the kernel."""
 
-    stride: int
-    padding: int
-    dilation: int
-    groups: int
+    x_shape: torch.Size
+    w_shape: torch.Size
+    how: tuple[int, int, int, int]  # stride, padding, dilation, groups
+
+    def y(self, x: Tensor, w: Tensor) -> Tensor:
+        return F.conv2d(x, w, None, *self.how)
+
+    def x(self, y: Tensor, w: Tensor) -> Tensor:
+        return conv2d_input(self.x_shape, w, y, *self.how)  # type: ignore[no-untyped-call, no-any-return]
+
+    def w(self, x: Tensor, y: Tensor) -> Tensor:
+        return conv2d_weight(x, self.w_shape, y, *self.how)  # type: ignore[no-untyped-call, no-any-return]
 
 
 def grouped_convolution(x: Tensor, weight: Tensor, stride: int) -> Tensor:
@@ -37,54 +42,5 @@ def grouped_convolution(x: Tensor, weight: Tensor, stride: int) -> Tensor:
     if torch.is_autocast_enabled(device):
         dtype = torch.get_autocast_dtype(device)
         x, weight = x.to(dtype), weight.to(dtype)
-    geometry = Geometry(stride=stride, padding=weight.shape[-1] // 2, dilation=1, groups=weight.shape[0])
-    y: Tensor = apply(_Convolution, x, weight.flatten(0, 1), geometry)
-    return y
-
-
-class _Convolution(Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, geometry: Geometry) -> Tensor:
-        ctx.save_for_backward(x, weight)
-        ctx.geometry = geometry
-        return F.conv2d(x, weight, None, *geometry)
-
-    @staticmethod
-    def backward(ctx: Any, gy: Tensor) -> Any:
-        x, weight = ctx.saved_tensors
-        for_x, for_weight, _ = ctx.needs_input_grad
-        gx = apply(_InputGradient, gy, weight, x.shape, ctx.geometry) if for_x else None
-        gw = apply(_WeightGradient, x, gy, weight.shape, ctx.geometry) if for_weight else None
-        return gx, gw, None
-
-
-class _InputGradient(Function):
-    @staticmethod
-    def forward(ctx: Any, gy: Tensor, weight: Tensor, shape: torch.Size, geometry: Geometry) -> Tensor:
-        ctx.save_for_backward(gy, weight)
-        ctx.geometry = geometry
-        return conv2d_input(shape, weight, gy, *geometry)  # type: ignore[no-untyped-call, no-any-return]
-
-    @staticmethod
-    def backward(ctx: Any, ggx: Tensor) -> Any:
-        gy, weight = ctx.saved_tensors
-        for_gy, for_weight, _, _ = ctx.needs_input_grad
-        dgy = apply(_Convolution, ggx, weight, ctx.geometry) if for_gy else None
-        dw = apply(_WeightGradient, ggx, gy, weight.shape, ctx.geometry) if for_weight else None
-        return dgy, dw, None, None
-
-
-class _WeightGradient(Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, gy: Tensor, shape: torch.Size, geometry: Geometry) -> Tensor:
-        ctx.save_for_backward(x, gy)
-        ctx.geometry = geometry
-        return conv2d_weight(x, shape, gy, *geometry)  # type: ignore[no-untyped-call, no-any-return]
-
-    @staticmethod
-    def backward(ctx: Any, ggw: Tensor) -> Any:
-        x, gy = ctx.saved_tensors
-        for_x, for_gy, _, _ = ctx.needs_input_grad
-        dx = apply(_InputGradient, gy, ggw, x.shape, ctx.geometry) if for_x else None
-        dgy = apply(_Convolution, x, ggw, ctx.geometry) if for_gy else None
-        return dx, dgy, None, None
+    flat = weight.flatten(0, 1)
+    return product(_Grouped(x.shape, flat.shape, (stride, weight.shape[-1] // 2, 1, len(weight))), x, flat)

@@ -27,10 +27,10 @@ ACTIVATIONS: dict[str | None, Callable[[Tensor], Tensor]] = {
 
 
 def conv_norm_activation(
-    x: Tensor,  # (N, C, H, W)
-    weight: Tensor,  # (O, C, k, k)
-    gamma: Tensor,  # (O,)
-    beta: Tensor,  # (O,)
+    x: Tensor,  # (N, C, H, W), or (N, T*C, H, W)
+    weight: Tensor,  # (O, C, k, k), or (T, O, C, k, k)
+    gamma: Tensor,  # (O,), or (T, O)
+    beta: Tensor,  # (O,), or (T, O)
     *,
     activation: str | None,
     stride: int,
@@ -38,31 +38,14 @@ def conv_norm_activation(
     norm: str,
     stats: NormStats | None,
 ) -> Tensor:
-    """Convolve without a bias, normalise, activate and, where ``max_pool``, halve. Returns (N, O, H', W').
+    """Convolve without a bias, normalise, activate and, where ``max_pool``, halve.
 
-    A bias would cancel in the normalisation. ``norm`` names the layer in ``stats``. ``activation`` may be ``None``.
+    Returns (N, O, H', W'); or (N, T*O, H', W') for T tasks, each with its own weights and statistics. A bias would
+    cancel in the normalisation. ``norm`` names the layer in ``stats``. ``activation`` may be ``None``.
     """
-    x = _convolve(x, weight, stride, 1)
+    x = convolve_tasks(x, weight, stride) if weight.dim() == 5 else _convolve(x, weight, stride, 1)
     x = ACTIVATIONS[activation](_normalise(x, gamma, beta, norm, stats))
-    return halve(x) if max_pool else x
-
-
-def conv_norm_activation_tasks(
-    x: Tensor,  # (N, T*C, H, W)
-    weight: Tensor,  # (T, O, C, k, k)
-    gamma: Tensor,  # (T, O)
-    beta: Tensor,  # (T, O)
-    *,
-    activation: str | None,
-    stride: int,
-    max_pool: bool,
-    norm: str,
-    stats: NormStats | None,
-) -> Tensor:
-    """Do `conv_norm_activation` for T tasks, each with its own weights and statistics. Returns (N, T*O, H', W')."""
-    x = convolve_tasks(x, weight, stride)
-    x = ACTIVATIONS[activation](_normalise(x, gamma, beta, norm, stats))
-    return halve(x) if max_pool else x
+    return F.max_pool2d(x, 2, ceil_mode=True) if max_pool else x
 
 
 def convolve_tasks(x: Tensor, weight: Tensor, stride: int) -> Tensor:
@@ -104,11 +87,6 @@ def centre(weight: Tensor, kernel: int) -> Tensor:
     """Return the middle ``kernel`` × ``kernel`` of a larger kernel (…, k, k), as a view."""
     edge = (weight.shape[-1] - kernel) // 2
     return weight[..., edge : edge + kernel, edge : edge + kernel]
-
-
-def halve(x: Tensor) -> Tensor:
-    """Take the maximum of each 2×2 patch; an odd row or column at the edge is kept."""
-    return F.max_pool2d(x, 2, ceil_mode=True)
 
 
 def pool_linear(x: Tensor, weight: Tensor, bias: Tensor, pool: int) -> Tensor:

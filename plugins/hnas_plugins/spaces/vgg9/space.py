@@ -11,17 +11,19 @@ from hnas_plugins.spaces.blocks.conv_layers import (
     ACTIVATIONS,
     KERNELS,
     ConvBlock,
-    all_blocks,
+    Convolution,
     check_task,
     conv_layers,
     halving_layer,
     head_layers,
 )
-from hnas_plugins.spaces.vgg9.geometry import DEPTH, SCALES, Geometry
 from hnas_plugins.spaces.vgg9.options import VGG9Options
 
 if TYPE_CHECKING:
     from hnas_plugins.spaces.vgg9.supernet import VGG9SuperNet
+
+DEPTH = 4
+SCALES = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 2.25)
 
 
 class VGG9(SearchSpace):
@@ -43,8 +45,8 @@ class VGG9(SearchSpace):
                 choices.append(Choice(name=f"scale{i}", options=SCALES, needs=needs))
             choices.append(Choice(name=f"activation{i}", options=ACTIVATIONS, needs=needs))
         self._choices = tuple(choices)
-        self._geometry = Geometry(self.settings)
-        self.widths = self._geometry.widths
+        scales = SCALES if self.settings.ge else (1.0,)
+        self.widths = tuple(max(1, round(self.settings.base_width * scale)) for scale in scales)
 
     @property
     def choices(self) -> Sequence[Choice]:
@@ -52,7 +54,33 @@ class VGG9(SearchSpace):
 
     def blocks(self, arch: Architecture) -> tuple[ConvBlock, ...]:
         """Return the convolution blocks that ``arch`` has, input side first."""
-        return self._geometry.blocks(arch)
+        genes = iter(arch.genes)
+        depth = next(genes) + 1 if self.settings.anl else DEPTH
+        return tuple(
+            ConvBlock(
+                kernel=KERNELS[next(genes)],
+                width=self.widths[next(genes) if self.settings.ge else 0],
+                activation=ACTIVATIONS[next(genes)],
+            )
+            for _ in range(depth)
+        )
+
+    def convolutions(self, arch: Architecture, channels: int) -> Mapping[str, Convolution]:
+        """Return the convolutions of ``arch`` by the name of their weights, for images of ``channels``."""
+        pooled = self.settings.downsample == "pool"
+        found = {}
+        for i, block in enumerate(self.blocks(arch), 1):
+            found[str(i)] = Convolution(
+                kernel=block.kernel,
+                channels=channels,
+                width=block.width,
+                stride=1 if pooled else 2,
+                activation=block.activation,
+                norm=block.activation,
+                max_pool=pooled,
+            )
+            channels = block.width
+        return found
 
     def layers(self, arch: Architecture, input_shape: Shape, n_way: int) -> Sequence[Layer]:
         """Return the layers of ``arch``.
@@ -68,31 +96,19 @@ class VGG9(SearchSpace):
             shape = layers[-1].out_shape
         return [*layers, *head_layers(shape, self.settings.pool, n_way)]
 
-    def distinct_layers(self, input_shape: Shape, n_way: int) -> list[Layer]:
-        """Return every layer of the space once, sorted.
-
-        A layer depends on three genes, its kernel, its width and the width before it, so they are enumerated here.
-        """
-        check_task(self.name, input_shape, n_way)
-        found: set[Layer] = set()
-        shapes = {input_shape}
-        for i in range(1, DEPTH + 1):
-            halved = set()
-            for shape in shapes:
-                for block in all_blocks(self.widths):
-                    layers = self._block_layers(shape, block)
-                    found.update(layers)
-                    halved.add(layers[-1].out_shape)
-            shapes = halved
-            if self.settings.anl or i == DEPTH:
-                for shape in shapes:
-                    found.update(head_layers(shape, self.settings.pool, n_way))
-        return sorted(found)
-
     def supernet(self, input_shape: Shape, n_way: int) -> VGG9SuperNet:
         from hnas_plugins.spaces.vgg9.supernet import VGG9SuperNet  # it imports torch
 
-        return VGG9SuperNet(self, self._geometry, input_shape, n_way)
+        return VGG9SuperNet(
+            self,
+            self.convolutions,
+            input_shape,
+            n_way,
+            start=self._uniform(kernel=3, **({"scale": 1.0} if self.settings.ge else {})),
+            pool=self.settings.pool,
+            norms=self.settings.norms,
+            transform=self.settings.kernels == "transform",
+        )
 
     def references(self) -> Mapping[str, Architecture]:
         """Return the networks of MAML and MAML++: four 3×3 layers with ReLU, as the paper compares with.

@@ -34,18 +34,13 @@ RetrainOption = Annotated[
 ]
 
 
+@options.takes("backend", "device", "constraint", "strategy", "set", *options.SAME_RESULTS)
 def adapt(
     ctx: typer.Context,
     run: options.RunArgument,
+    given: Given,
     backend: options.BackendsOption = None,
-    device: options.DeviceOption = None,
     constraint: options.ConstraintsOption = None,
-    strategy: options.StrategyOption = None,
-    set_: options.SetOption = None,
-    workers: options.WorkersOption = None,
-    executor: options.ExecutorOption = None,
-    accelerator: options.AcceleratorOption = None,
-    data_root: options.DataRootOption = None,
     pictures: PicturesOption = None,
     invert: options.InvertOption = None,
     retrain: RetrainOption = False,
@@ -64,10 +59,6 @@ def adapt(
     call = invocation(ctx)
     own_task = OwnTask(pictures=pictures, invert=invert, retrain=retrain, model=export)
     pairs = Pairs(backends=tuple(backend or ()), constraints=tuple(constraint or ()))
-    given = Given(
-        by_flags=True, device=device, strategy=strategy, sets=options.sets(set_),
-        workers=workers, executor=executor, accelerator=accelerator, data_root=data_root,
-    )  # fmt: skip
     if pairs.are_several(run):
         if _is_meant(own_task, run):
             raise typer.BadParameter("takes one --backend and one --constraint", param_hint="--pictures")

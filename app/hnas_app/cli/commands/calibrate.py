@@ -14,17 +14,13 @@ from hnas_app.cli.terminal import at_terminal
 from hnas_app.usecases.arguments import Given
 
 
+@options.takes("space", "input_", "networks", "tasks", "data_root", "config", "set", "seed")
 def calibrate(
     ctx: typer.Context,
     backend: Annotated[str, typer.Argument(metavar="BACKEND[:DEVICE]", help="What to calibrate, such as arm:pi4.")],
-    space: options.SpaceOption = None,
+    given: Given,
     input_: options.InputOption = None,
     networks: Annotated[int, typer.Option("--networks", min=4, help="Random networks to measure whole.")] = 40,
-    tasks: options.TasksOption = None,
-    data_root: options.DataRootOption = None,
-    config: options.ConfigOption = None,
-    set_: options.SetOption = None,
-    seed: options.SeedOption = None,
     as_json: options.JsonOption = False,
 ) -> None:
     """Measure whole networks, and correct sums over layers by them where that helps.
@@ -34,10 +30,7 @@ def calibrate(
     from hnas_app.usecases.profile import calibrate as fit
     from hnas_app.usecases.profile import subject
 
-    given = Given(
-        by_flags=True, preset="none", config=config, sets=options.sets(set_), data_root=data_root,
-        space=space, backend=backend, tasks=tasks, seed=seed,
-    )  # fmt: skip
+    given = attrs.evolve(given, preset="none", backend=backend)
     with at_terminal(invocation(ctx)) as caller:
         what = subject(caller, given, options.input_shape(input_))
         info, line = fit(caller, what, networks=networks)

@@ -33,8 +33,8 @@ def sweep_session(
 ) -> Iterator[dict[str, Pipeline]]:
     """Yield the pipeline of each pair by name, over one set-up and one set of workers; all stay locked meanwhile.
 
-    Events of a pair go to its ``metrics.jsonl``, and to ``emit`` but for those of its search. Raises what
-    `hnas_app.runs.session.session` raises.
+    Events of a pair go to its ``metrics.jsonl``, and to ``emit`` but for those of its search. Raises
+    `PluginError` and `DataError`, as for a single run.
     """
     from hnas_app.runs.session import pipeline_of, setup_of, workers_of
 

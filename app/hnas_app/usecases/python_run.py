@@ -16,7 +16,7 @@ from hnas.events import Listener
 from hnas.strategy import SearchStrategy
 from hnas_app.runs.run_dir import RunDir
 from hnas_app.usecases.arguments import Caller, Given, PathLike, absolute, explained, limits, nobody, noting
-from hnas_app.usecases.opening import Opened, resolved
+from hnas_app.usecases.opening import at_work, resolved
 
 if TYPE_CHECKING:
     from hnas.cost import CostTable
@@ -107,11 +107,11 @@ class Run:
 
         with explained(self.path):
             caller = caller_of(self._given, self._on_event)
-            opened = RunDir.open(self.path)
-            config = resolved(caller, self._given, quiet=True, run_config=opened.config_path)
+            run = RunDir.open(self.path)
+            config = resolved(caller, self._given, quiet=True, file=run.config_path)
             if self._given.objects:
-                opened.check_config(config)
-            with Opened(run=opened, config=config).at_work(caller) as phases:
+                run.check_config(config)
+            with at_work(caller, run, config) as phases:
                 yield phases
 
     # ---------------------------------------------------------------- what the super-net serves besides
@@ -134,7 +134,7 @@ class Run:
         with explained():
             caller = caller_of(given, self._on_event)
             own = RunDir.open(self.path)
-            config = resolved(caller, given, run_config=own.config_path, instead=list(changed))
+            config = resolved(caller, given, file=own.config_path, instead=list(changed))
             new = own.branch(config)
         again = Given(**given.objects, workers=given.workers, env={})
         return Run(path=new.path, given=again, on_event=self._on_event)

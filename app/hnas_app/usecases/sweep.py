@@ -136,7 +136,7 @@ def _searched(caller: Caller, folder: Path, record: SweepRecord, configs: Mappin
 
 def _config(caller: Caller, run: RunDir, given: Given) -> Config:
     # Its notes are left out: what the run's file says of its own backend is no news for the others.
-    return resolved(caller, given, quiet=True, run_config=run.config_path)
+    return resolved(caller, given, quiet=True, file=run.config_path)
 
 
 def _sets(pairs: Pairs) -> list[tuple[str, ...]]:

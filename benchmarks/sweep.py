@@ -41,8 +41,8 @@ from hnas_app.costs.limits import Limit
 from hnas_app.costs.profile import profile
 from hnas_app.costs.store import CostStore
 from hnas_app.executors import Executor
-from hnas_app.runs.chosen import chosen
 from hnas_app.runs.pipeline import Pipeline
+from hnas_app.runs.session import chosen
 from hnas_app.search.adapt import adapt
 from hnas_app.search.feasibility import Feasibility
 from hnas_app.search.loop import Search

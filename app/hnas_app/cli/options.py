@@ -41,8 +41,6 @@ SHARED: dict[str, tuple[Any, str | None, str]] = {
     "accelerator": (str, "NAME", "Where networks are computed: cpu, cuda or cuda:N."),
 }
 """What makes a `Given`: the type of each option, what stands for its value in the help, and what it does."""
-SAME_RESULTS = ("workers", "executor", "accelerator", "data_root")
-"""What any command on a run takes."""
 
 BackendsOption = Annotated[
     list[str] | None,

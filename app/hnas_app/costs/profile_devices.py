@@ -8,7 +8,6 @@ from contextlib import closing, nullcontext
 from typing import Any
 
 import attrs
-from attrs import frozen
 
 from hnas.backend import HardwareBackend
 from hnas.cost import CostTable
@@ -19,21 +18,7 @@ from hnas.seeds import Seeds
 from hnas.space import SearchSpace
 from hnas_app.costs.profile import profile
 from hnas_app.costs.store import CostStore
-from hnas_app.executors import Executor, InProcess, Threads
-
-
-@frozen(kw_only=True)
-class _Plan:
-    """What all devices have in common."""
-
-    space: SearchSpace
-    input_shape: Shape
-    n_way: int
-    open_store: Callable[[], CostStore] | None
-    emit: Listener
-    verify: int
-    fresh: bool
-    seeds: Seeds
+from hnas_app.executors import InProcess, Threads
 
 
 def profile_devices(
@@ -65,16 +50,29 @@ def profile_devices(
         with telling:
             emit(event)
 
-    common = _Plan(
-        space=space, input_shape=input_shape, n_way=n_way, open_store=open_store, emit=tell,
-        verify=verify, fresh=fresh, seeds=seeds,
-    )  # fmt: skip
+    def profiled(name: str, backend: HardwareBackend) -> CostTable | HnasError:
+        def told(event: Event) -> None:
+            tell(attrs.evolve(event, phase=f"{event.phase} {name}"))
+
+        try:
+            with closing(backend), open_store() if open_store else nullcontext() as store:
+                return profile(
+                    backend, space, input_shape, n_way,
+                    store=store, emit=told, verify=verify, fresh=fresh, seeds=seeds,
+                )  # fmt: skip
+        except HnasError as error:
+            return error
+
+    def in_turn(_: Mapping[str, Any], backends: Sequence[tuple[str, HardwareBackend]]) -> list[Any]:
+        """Run in a thread: profile the devices of a slot, one after the other."""
+        return [(name, profiled(name, backend)) for name, backend in backends]
+
     slots: dict[str, list[tuple[str, HardwareBackend]]] = {}
     for name, backend in backends.items():
         slots.setdefault(backend.slot(), []).append((name, backend))
-    with _executor(len(slots)) as executor:
+    with Threads(len(slots)) if len(slots) > 1 else InProcess() as executor:
         try:
-            found = dict(pair for pairs in executor.map(_slot, [(common, s) for s in slots.values()]) for pair in pairs)
+            found = dict(pair for pairs in executor.map(in_turn, list(slots.values())) for pair in pairs)
         except BaseException:
             stopping.set()  # the other threads end when they have saved a row
             raise
@@ -89,31 +87,6 @@ def profile_devices(
 
 class _Stopped(Exception):
     """Ends a profile because another one was interrupted."""
-
-
-def _executor(slots: int) -> Executor:
-    return Threads(slots) if slots > 1 else InProcess()
-
-
-def _slot(values: Mapping[str, Any], item: tuple[_Plan, Sequence[tuple[str, HardwareBackend]]]) -> list[Any]:
-    """Run in a thread: profile the devices of a slot, one after the other."""
-    common, backends = item
-    return [(name, _profiled(common, name, backend)) for name, backend in backends]
-
-
-def _profiled(common: _Plan, name: str, backend: HardwareBackend) -> CostTable | HnasError:
-    def emit(event: Event) -> None:
-        common.emit(attrs.evolve(event, phase=f"{event.phase} {name}"))
-
-    try:
-        with closing(backend), common.open_store() if common.open_store else nullcontext() as store:
-            return profile(
-                backend, common.space, common.input_shape, common.n_way,
-                store=store, emit=emit,
-                verify=common.verify, fresh=common.fresh, seeds=common.seeds,
-            )  # fmt: skip
-    except HnasError as error:
-        return error
 
 
 def _hint(errors: Any) -> str | None:

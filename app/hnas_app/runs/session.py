@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import attrs
 
 from hnas_app.executors.this_rank import own_accelerator
-from hnas_app.runs.chosen import chosen
 
 if TYPE_CHECKING:
-    from hnas.discovery import Registry
+    from hnas.discovery import Kind, Registry
     from hnas.events import Listener
     from hnas_app.config.schema import Config
     from hnas_app.executors import Executor
     from hnas_app.runs.pipeline import Pipeline
     from hnas_app.runs.run_dir import RunDir
     from hnas_app.training.setup.setup import Setup
+
+
+def chosen(kind: Kind, config: Config, registry: Registry, **overrides: Any) -> Any:
+    """Construct the chosen plugin of a kind; ``overrides`` replace some of its options.
+
+    Raises `PluginError` if that fails.
+    """
+    choice = getattr(config, kind)
+    options = attrs.evolve(choice.options, **overrides) if overrides else choice.options
+    return registry.create(kind, choice.name, options)
 
 
 def setup_of(config: Config, registry: Registry) -> Setup:

@@ -15,7 +15,7 @@ from attrs import field, frozen
 from hnas.discovery import KINDS, Kind, Registry
 from hnas.discovery.objects import object_name
 from hnas.errors import ConfigError, HnasError
-from hnas.events import Event, Listener
+from hnas.events import Listener
 
 if TYPE_CHECKING:
     from hnas.backend import HardwareBackend
@@ -169,11 +169,6 @@ def limits(constraints: str | Sequence[str]) -> tuple[str, ...]:
 def absolute(path: PathLike) -> Path:
     """Return a path that stays right when a notebook changes its folder."""
     return Path(path).expanduser().absolute()
-
-
-def noting(listener: Listener) -> Callable[[str], None]:
-    """Return what turns sentences for the user into events that concern the whole run."""
-    return lambda text: listener(Event(phase="run", kind="note", text=text))
 
 
 @contextmanager

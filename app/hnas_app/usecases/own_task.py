@@ -137,7 +137,7 @@ def read_task(
 
     Raises `DataError` for a folder that is no task, and `ConfigError` for one that the super-net cannot serve.
     """
-    from hnas_app.runs.chosen import chosen
+    from hnas_app.runs.session import chosen
 
     trained_on = chosen("tasks", config, caller.registry)
     channels, height, width = trained_on.image_shape

@@ -12,10 +12,10 @@ from attrs import field, frozen
 
 from hnas.backend import HardwareBackend
 from hnas.errors import DataError
-from hnas.events import Listener
+from hnas.events import Event, Listener
 from hnas.strategy import SearchStrategy
 from hnas_app.runs.run_dir import RunDir
-from hnas_app.usecases.arguments import Caller, Given, PathLike, absolute, explained, limits, nobody, noting
+from hnas_app.usecases.arguments import Caller, Given, PathLike, absolute, explained, limits, nobody
 from hnas_app.usecases.opening import at_work, resolved
 
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ class Run:
         Constraints that are given take the place of all former ones. Raises `DataError` before the super-net is
         trained.
         """
-        given = self._changed(backend, strategy, constraints, settings)
+        given = self._changed(constraints, settings, backend=backend, strategy=strategy)
         changed = Given(backend=backend, strategy=strategy).objects
         with explained():
             caller = caller_of(given, self._on_event)
@@ -162,7 +162,7 @@ class Run:
         """
         from hnas_app.usecases.own_task import OwnTask, adapt_to
 
-        given = self._changed(backend, strategy, constraints, settings)
+        given = self._changed(constraints, settings, backend=backend, strategy=strategy)
         wanted = OwnTask(
             pictures=absolute(pictures),
             invert=invert,
@@ -193,7 +193,7 @@ class Run:
         from hnas_app.usecases.sweep import Pairs, sweep
 
         pairs = Pairs(backends=_several(backends), constraints=_several(constraints))
-        given = self._changed(None, strategy, None, settings)
+        given = self._changed(None, settings, strategy=strategy)
         path = self.path if resume is None else absolute(resume)
         begun: list[Path] = []
         with explained():
@@ -258,26 +258,22 @@ class Run:
             )
 
     def _changed(
-        self,
-        backend: str | HardwareBackend | None,
-        strategy: str | SearchStrategy | None,
-        constraints: str | Sequence[str] | None,
-        settings: Mapping[str, Any] | None,
+        self, constraints: str | Sequence[str] | None, settings: Mapping[str, Any] | None, **plugins: Any
     ) -> Given:
         """Return what the run is resolved with, and the changes."""
-        return attrs.evolve(
-            self._given,
-            backend=self._given.backend if backend is None else backend,
-            strategy=self._given.strategy if strategy is None else strategy,
-            constraints=None if constraints is None else limits(constraints),
-            settings=settings or {},
-        )
+        changes = {kind: plugin for kind, plugin in plugins.items() if plugin is not None}
+        single = None if constraints is None else limits(constraints)
+        return attrs.evolve(self._given, constraints=single, settings=settings or {}, **changes)
 
 
 def caller_of(given: Given, listener: Listener | None) -> Caller:
-    """Return the caller of a use case from Python, whose notes are events as well."""
-    note = noting(listener or nobody)
-    return Caller(registry=given.registry(note), emit=listener or nobody, note=note)
+    """Return the caller of a use case from Python, whose notes are events that concern the whole run."""
+    emit = listener or nobody
+
+    def note(text: str) -> None:
+        emit(Event(phase="run", kind="note", text=text))
+
+    return Caller(registry=given.registry(note), emit=emit, note=note)
 
 
 def _several(texts: str | Sequence[str]) -> tuple[str, ...]:

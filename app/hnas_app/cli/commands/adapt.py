@@ -12,7 +12,7 @@ from hnas_app.cli import options
 from hnas_app.cli.invocation import Invocation, invocation
 from hnas_app.cli.output import print_json, print_table, say_next
 from hnas_app.cli.terminal import at_terminal
-from hnas_app.usecases.arguments import Given
+from hnas_app.usecases.arguments import SAME_RESULTS, Given
 
 if TYPE_CHECKING:
     from hnas_app.own_task.result import PictureResult
@@ -34,7 +34,7 @@ RetrainOption = Annotated[
 ]
 
 
-@options.takes("backend", "device", "constraint", "strategy", "set", *options.SAME_RESULTS)
+@options.takes("backend", "device", "constraint", "strategy", "set", *SAME_RESULTS)
 def adapt(
     ctx: typer.Context,
     run: options.RunArgument,
@@ -63,7 +63,7 @@ def adapt(
         if _is_meant(own_task, run):
             raise typer.BadParameter("takes one --backend and one --constraint", param_hint="--pictures")
         return _sweep(call, run, pairs, given, as_json=as_json)
-    given = attrs.evolve(given, backend=pairs.backend, constraints=options.limits(constraint))
+    given = attrs.evolve(given, backend=next(iter(pairs.backends), None), constraints=options.limits(constraint))
     if _is_meant(own_task, run):
         return _own_task(call, run, own_task, given, as_json=as_json)
     _plain(call, run, given, as_json=as_json)

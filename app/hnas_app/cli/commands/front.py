@@ -11,13 +11,13 @@ from hnas_app.cli import options
 from hnas_app.cli.invocation import invocation
 from hnas_app.cli.output import print_json, print_table, say_next
 from hnas_app.cli.terminal import at_terminal
-from hnas_app.usecases.arguments import Given
+from hnas_app.usecases.arguments import SAME_RESULTS, Given
 
 if TYPE_CHECKING:
     from hnas_app.fronts.scoring import Front
 
 
-@options.takes("metric", "by", "tasks", "out", *options.SAME_RESULTS)
+@options.takes("metric", "by", "tasks", "out", *SAME_RESULTS)
 def front(
     ctx: typer.Context,
     runs: Annotated[

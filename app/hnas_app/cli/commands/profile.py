@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import attrs
 import typer
 
-from hnas.layer import Shape
 from hnas_app.cli import options
 from hnas_app.cli.invocation import Invocation, invocation
 from hnas_app.cli.output import print_json, print_table, say_next
@@ -60,10 +59,11 @@ def profile(
     preset = given.preset
     given = attrs.evolve(given, preset=preset or "none", n_way=n_way)
     shape = options.input_shape(input_)
+    how: dict[str, Any] = {"verify": verify, "fresh": fresh}
     if len(backend or ()) > 1:
         if dry_run:
             raise typer.BadParameter("plans one device at a time", param_hint="--dry-run")
-        return _several(invocation(ctx), given, backend or (), shape, verify=verify, fresh=fresh, as_json=as_json)
+        return _several(invocation(ctx), given, backend or (), as_json=as_json, input_shape=shape, **how)
     from hnas_app.usecases.profile import plan, subject
     from hnas_app.usecases.profile import profile as measure
 
@@ -72,8 +72,8 @@ def profile(
         what = subject(caller, given, shape)
         loaded = what.loaded
         if dry_run:
-            return _show_plan(plan(caller, what, verify=verify, fresh=fresh), loaded, as_json=as_json)
-        table = measure(caller, what, verify=verify, fresh=fresh)
+            return _show_plan(plan(caller, what, **how), loaded, as_json=as_json)
+        table = measure(caller, what, **how)
     record = what.record(table)
     if as_json:
         return print_json(record)
@@ -106,21 +106,12 @@ def import_(ctx: typer.Context, file: FileArgument) -> None:
     say_next(f"hnas profile --backend {found.info.backend}")
 
 
-def _several(
-    call: Invocation,
-    given: Given,
-    backends: Sequence[str],
-    shape: Shape | None,
-    *,
-    verify: int,
-    fresh: bool,
-    as_json: bool,
-) -> None:
-    """Profile several devices, and print a line for each."""
+def _several(call: Invocation, given: Given, backends: Sequence[str], *, as_json: bool, **how: Any) -> None:
+    """Profile several devices, and print a line for each; see `profile_several`."""
     from hnas_app.usecases.profile import profile_several
 
     with at_terminal(call) as caller:
-        what, tables = profile_several(caller, given, backends, input_shape=shape, verify=verify, fresh=fresh)
+        what, tables = profile_several(caller, given, backends, **how)
     if as_json:
         return print_json({name: what.record(table) for name, table in tables.items()})
     head = ("BACKEND", "DEVICE", "LAYERS", "METRICS")

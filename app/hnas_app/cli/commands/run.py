@@ -10,7 +10,7 @@ from hnas_app.cli import options
 from hnas_app.cli.invocation import invocation
 from hnas_app.cli.output import print_json, print_table, say_next
 from hnas_app.cli.terminal import at_terminal
-from hnas_app.usecases.arguments import Given
+from hnas_app.usecases.arguments import SAME_RESULTS, Given
 
 if TYPE_CHECKING:
     from hnas_app.usecases.phases import Evaluated
@@ -58,7 +58,7 @@ def meta_train(ctx: typer.Context, given: Given, run_dir: options.RunDirOption =
     say_next(f"hnas adapt {path}")
 
 
-@options.takes(*options.SAME_RESULTS)
+@options.takes(*SAME_RESULTS)
 def retrain(ctx: typer.Context, run: options.RunArgument, given: Given) -> None:
     """Train the network that was found, and the reference network, alone; does what is still to do before."""
     from hnas_app.usecases.phases import retrain as train
@@ -70,7 +70,7 @@ def retrain(ctx: typer.Context, run: options.RunArgument, given: Given) -> None:
     say_next(f"hnas evaluate {run}")
 
 
-@options.takes(*options.SAME_RESULTS)
+@options.takes(*SAME_RESULTS)
 def evaluate(ctx: typer.Context, run: options.RunArgument, given: Given, as_json: options.JsonOption = False) -> None:
     """Test the run's networks on the test tasks and print the result; does what is still to do before."""
     from hnas_app.usecases.phases import evaluate as test

@@ -63,7 +63,7 @@ def _space(
     call: Invocation, loaded: LoadedConfig, arch: str | None, shape: Shape, n_way: int
 ) -> tuple[SearchSpace, dict[str, Any]]:
     """Construct the space, under a reference network's own options where the user set none; return these too."""
-    from hnas_app.runs.chosen import chosen
+    from hnas_app.runs.session import chosen
 
     space: SearchSpace = chosen("space", loaded.config, call.registry)
     chosen_options = loaded.config.space.options

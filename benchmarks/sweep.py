@@ -93,7 +93,7 @@ def pairs_of(phases: Pipeline, caller: Caller, backends: Sequence[str], quantile
     """Profile each device, and return it with a limit at each quantile of its costs."""
     setup, pairs = phases.setup, []
     for name in backends:
-        loaded = caller.load(Given(backend=name), quiet=True, run_config=phases.run.config_path)
+        loaded = caller.load(Given(backend=name), quiet=True, file=phases.run.config_path)
         backend, store = chosen("backend", loaded.config, caller.registry), CostStore()
         try:
             table = profile(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from functools import cached_property
 from typing import Any, TypeVar
 
@@ -153,16 +153,12 @@ class Pipeline:
         return (default_constraint(metrics),)
 
     def _profile(self) -> CostTable:
-        backend, store = self.open_backend(), CostStore()
-        try:
+        with closing(self.open_backend()) as backend, CostStore() as store:
             metrics = described(backend).metrics
             check_named(self._constraints(metrics), metrics, has_reference=self.reference is not None)
             table = profile(
                 backend, self.setup.space, self.setup.image_shape, self.setup.n_way, store=store, emit=self.emit
             )
-        finally:
-            store.close()
-            backend.close()
         save(self.run.path / "profile.json", table)
         return table
 

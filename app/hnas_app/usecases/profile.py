@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -148,9 +148,5 @@ def _opened(caller: Caller, loaded: LoadedConfig) -> Iterator[tuple[HardwareBack
     from hnas_app.costs.store import CostStore
     from hnas_app.runs.session import chosen
 
-    board: HardwareBackend = chosen("backend", loaded.config, caller.registry)
-    try:
-        with CostStore() as store:
-            yield board, store
-    finally:
-        board.close()
+    with closing(chosen("backend", loaded.config, caller.registry)) as board, CostStore() as store:
+        yield board, store

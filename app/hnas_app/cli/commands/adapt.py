@@ -59,12 +59,13 @@ def adapt(
     call = invocation(ctx)
     own_task = OwnTask(pictures=pictures, invert=invert, retrain=retrain, model=export)
     pairs = Pairs(backends=tuple(backend or ()), constraints=tuple(constraint or ()))
+    meant = _is_meant(own_task, run)
     if pairs.are_several(run):
-        if _is_meant(own_task, run):
+        if meant:
             raise typer.BadParameter("takes one --backend and one --constraint", param_hint="--pictures")
         return _sweep(call, run, pairs, given, as_json=as_json)
     given = attrs.evolve(given, backend=next(iter(pairs.backends), None), constraints=options.limits(constraint))
-    if _is_meant(own_task, run):
+    if meant:
         return _own_task(call, run, own_task, given, as_json=as_json)
     _plain(call, run, given, as_json=as_json)
 

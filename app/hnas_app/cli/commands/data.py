@@ -26,8 +26,7 @@ def list_command(context: typer.Context, as_json: JsonOption = False) -> None:
 
     rows = sources(invocation(context).registry)
     if as_json:
-        print(json.dumps(rows, indent=2))
-        return
+        return print(json.dumps(rows, indent=2))
     for row in rows:
         print(f"{row['name']}: {row['summary']}")
         if row["error"]:
@@ -58,12 +57,10 @@ def check(context: typer.Context, name: Name, data_root: Root = None, as_json: J
     from hnas_app.usecases.data import check as read
 
     found = read(invocation(context).registry, name, data_root)
-    classes = found.classes
+    classes = found["classes"]
     if as_json:
-        shape = found.image_shape
-        print(json.dumps({"name": name, "content": found.content, "classes": classes, "image_shape": shape}))
-        return
-    print(f"{name}: {found.content}.")
+        return print(json.dumps(found))
+    print(f"{name}: {found['content']}.")
     print("classes: " + ", ".join(f"{count} {split}" for split, count in classes.items()))
     ways = min(classes.values())
     fewer = f" --set task.n_way={ways}" if ways < TaskConfig().n_way else ""

@@ -96,13 +96,6 @@ class Given:
         """The part of it that results do not depend on, and the objects that a run needs again."""
         return Given(**{name: getattr(self, name) for name in (*SAME_RESULTS, "env", "by_flags")}, **self.objects)
 
-    def registry(self, warn: Callable[[str], None]) -> Registry:
-        """Return the plugins of this Python environment, and the objects. Raises `PluginError` for a wrong object."""
-        registry = Registry(warn=warn)
-        for kind, instance in self.objects.items():
-            registry.add(kind, instance)
-        return registry
-
     def sources(self) -> dict[str, Any]:
         """Return what `hnas_app.config.load.load_config` takes of it, plugins by name."""
         found = {"file": self.config, "env": self.env, "sets": self.sets}
@@ -169,6 +162,11 @@ def limits(constraints: str | Sequence[str]) -> tuple[str, ...]:
 def absolute(path: PathLike) -> Path:
     """Return a path that stays right when a notebook changes its folder."""
     return Path(path).expanduser().absolute()
+
+
+def absolute_if_given(path: PathLike | None) -> Path | None:
+    """Return `absolute` of a path, or ``None``."""
+    return None if path is None else absolute(path)
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from hnas.space import SearchSpace
 from hnas.strategy import SearchStrategy
 from hnas.task_source import TaskSource
 from hnas_app.runs.run_dir import RunDir
-from hnas_app.usecases.arguments import Given, PathLike, absolute, explained, limits
+from hnas_app.usecases.arguments import Given, PathLike, absolute, absolute_if_given, explained, limits
 from hnas_app.usecases.opening import at_work, made_or_resumed, resolved
 from hnas_app.usecases.python_run import Run, caller_of
 
@@ -76,7 +76,7 @@ def run(
     )
     with explained():
         caller = caller_of(given, on_event)
-        folder = None if run_dir is None else absolute(run_dir)
+        folder = absolute_if_given(run_dir)
         resolved_config = resolved(caller, given, run_dir=folder)
         opened = made_or_resumed(caller, resolved_config, folder, Path.cwd() / "runs")
     again = Given(**given.objects, workers=workers, env={})

@@ -11,11 +11,12 @@ import attrs
 from attrs import field, frozen
 
 from hnas.backend import HardwareBackend
+from hnas.discovery import Registry
 from hnas.errors import DataError
 from hnas.events import Event, Listener
 from hnas.strategy import SearchStrategy
 from hnas_app.runs.run_dir import RunDir
-from hnas_app.usecases.arguments import Caller, Given, PathLike, absolute, explained, limits, nobody
+from hnas_app.usecases.arguments import Caller, Given, PathLike, absolute, absolute_if_given, explained, limits, nobody
 from hnas_app.usecases.opening import at_work, resolved
 
 if TYPE_CHECKING:
@@ -163,12 +164,8 @@ class Run:
         from hnas_app.usecases.own_task import OwnTask, adapt_to
 
         given = self._changed(constraints, settings, backend=backend, strategy=strategy)
-        wanted = OwnTask(
-            pictures=absolute(pictures),
-            invert=invert,
-            retrain=retrain,
-            model=None if model is None else absolute(model),
-        )
+        model = absolute_if_given(model)
+        wanted = OwnTask(pictures=absolute(pictures), invert=invert, retrain=retrain, model=model)
         with explained():
             return adapt_to(caller_of(self._given, self._on_event), self.path, wanted, given, own=self._given)
 
@@ -224,10 +221,10 @@ class Run:
         from hnas_app.usecases.front import front
 
         paths = [self.path, *(other.path if isinstance(other, Run) else absolute(other) for other in others)]
-        where = None if picture is None else absolute(picture)
+        picture = absolute_if_given(picture)
         with explained():
             caller = caller_of(self._given, self._on_event)
-            return front(caller, paths, self._given, metric=metric, by=by, tasks=tasks, picture=where)
+            return front(caller, paths, self._given, metric=metric, by=by, tasks=tasks, picture=picture)
 
     def export(
         self,
@@ -246,16 +243,10 @@ class Run:
         """
         from hnas_app.usecases.export import export
 
+        folder, pictures = absolute_if_given(folder), absolute_if_given(pictures)
         with explained():
-            return export(
-                caller_of(self._given, self._on_event),
-                self.path,
-                self._given,
-                pictures=None if pictures is None else absolute(pictures),
-                invert=invert,
-                folder=None if folder is None else absolute(folder),
-                check=check,
-            )
+            caller, given = caller_of(self._given, self._on_event), self._given
+            return export(caller, self.path, given, pictures=pictures, invert=invert, folder=folder, check=check)
 
     def _changed(
         self, constraints: str | Sequence[str] | None, settings: Mapping[str, Any] | None, **plugins: Any
@@ -267,13 +258,19 @@ class Run:
 
 
 def caller_of(given: Given, listener: Listener | None) -> Caller:
-    """Return the caller of a use case from Python, whose notes are events that concern the whole run."""
+    """Return the caller of a use case from Python: its notes are events of the whole run, its objects are plugins.
+
+    Raises `PluginError` for an object that does not implement its kind's interface.
+    """
     emit = listener or nobody
 
     def note(text: str) -> None:
         emit(Event(phase="run", kind="note", text=text))
 
-    return Caller(registry=given.registry(note), emit=emit, note=note)
+    registry = Registry(warn=note)
+    for kind, instance in given.objects.items():
+        registry.add(kind, instance)
+    return Caller(registry=registry, emit=emit, note=note)
 
 
 def _several(texts: str | Sequence[str]) -> tuple[str, ...]:

@@ -66,7 +66,7 @@ class LazyGroup(TyperGroup):
 @cache
 def _load(name: str) -> Any:
     """Import a command: a function of its module, or the module's own ``app`` of sub-commands."""
-    module, _, function = PLACES.get(name, f"{name.replace('-', '_')}:{name.replace('-', '_')}").partition(":")
+    module, _, function = PLACES.get(name, f"{name}:{name}").partition(":")
     found = import_module(f"hnas_app.cli.commands.{module}")
     outer = typer.Typer(add_completion=False)
     if hasattr(found, "app"):

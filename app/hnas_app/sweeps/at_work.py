@@ -12,7 +12,7 @@ from hnas.toolkit.codec import save
 from hnas.toolkit.json_lines import JsonLines
 from hnas_app.costs.description import described
 from hnas_app.costs.limits import check_named
-from hnas_app.runs.run_dir import RunDir
+from hnas_app.runs.run_dir import SWEEP, RunDir
 from hnas_app.runs.session import chosen
 from hnas_app.sweeps.record import Found, SweepPair, SweepRecord
 
@@ -79,7 +79,7 @@ def run_sweep(folder: Path, record: SweepRecord, pipelines: Mapping[str, Pipelin
         for name, adaption in found.items():
             pipelines[name].adapted(adaption)
     done = record.finished({n: _row(pipelines[n], adaption, scores.spent[n]) for n, adaption in found.items()})
-    done.write(folder)
+    save(folder / SWEEP, done)
     return done
 
 

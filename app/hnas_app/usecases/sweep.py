@@ -11,7 +11,8 @@ from attrs import frozen
 
 from hnas.discovery.objects import is_object
 from hnas.errors import ConfigError, InfeasibleError
-from hnas_app.runs.run_dir import RunDir, is_sweep, slug
+from hnas.toolkit.codec import save
+from hnas_app.runs.run_dir import SWEEP, RunDir, is_sweep, slug
 from hnas_app.usecases.arguments import Caller, Given, WrongArgument
 from hnas_app.usecases.opening import resolved
 
@@ -108,7 +109,7 @@ def _new(caller: Caller, path: Path, pairs: Pairs, given: Given) -> tuple[Path, 
     try:
         for name, config in configs.items():
             run.branch(config, path=folder / name)
-        SweepRecord(supernet=str(path), pairs=tuple(planned)).write(folder)
+        save(folder / SWEEP, SweepRecord(supernet=str(path), pairs=tuple(planned)))
     except BaseException:
         shutil.rmtree(folder)
         raise

@@ -44,10 +44,7 @@ def init(
     "workers", "executor", "accelerator", "run_dir", "set",
 )  # fmt: skip
 def show(
-    ctx: typer.Context,
-    given: Given,
-    run_dir: options.RunDirOption = None,
-    as_json: options.JsonOption = False,
+    ctx: typer.Context, given: Given, run_dir: options.RunDirOption = None, as_json: options.JsonOption = False
 ) -> None:
     """Show the resolved configuration, and where each value comes from."""
     from hnas_app.config.dump import dump_toml, flatten

@@ -21,10 +21,7 @@ if TYPE_CHECKING:
     "seed", "workers", "executor", "accelerator",
 )  # fmt: skip
 def run(
-    ctx: typer.Context,
-    given: Given,
-    run_dir: options.RunDirOption = None,
-    as_json: options.JsonOption = False,
+    ctx: typer.Context, given: Given, run_dir: options.RunDirOption = None, as_json: options.JsonOption = False
 ) -> None:
     """Meta-train a super-net, measure the device, search under the limits, re-train what was found and test it.
 

@@ -41,8 +41,8 @@ from hnas_app.costs.limits import Limit
 from hnas_app.costs.profile import profile
 from hnas_app.costs.store import CostStore
 from hnas_app.executors.interface import Executor
-from hnas_app.runs.chosen import chosen
 from hnas_app.runs.pipeline import Pipeline
+from hnas_app.runs.session import chosen
 from hnas_app.search.adapt import adapt
 from hnas_app.search.feasibility import Feasibility
 from hnas_app.search.loop import Search
@@ -93,7 +93,7 @@ def pairs_of(phases: Pipeline, caller: Caller, backends: Sequence[str], quantile
     """Profile each device, and return it with a limit at each quantile of its costs."""
     setup, pairs = phases.setup, []
     for name in backends:
-        loaded = caller.load(Given(backend=name), quiet=True, run_config=phases.run.config_path)
+        loaded = caller.load(Given(backend=name), quiet=True, file=phases.run.config_path)
         backend, store = chosen("backend", loaded.config, caller.registry), CostStore()
         try:
             table = profile(

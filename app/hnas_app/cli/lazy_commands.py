@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, MutableMapping
+from collections import ChainMap
+from collections.abc import Iterator, Mapping
+from functools import cache
 from importlib import import_module
 from typing import Any
 
@@ -32,24 +34,13 @@ PLACES = {"meta-train": "run:meta_train", "retrain": "run:retrain", "evaluate": 
 """Where a command is, if not in the module of its name: as a function of that name, or as ``app``, its sub-commands."""
 
 
-class LazyCommands(MutableMapping[str, Any]):
+class LazyCommands(Mapping[str, Any]):
     """Commands by name, each imported when it is asked for."""
-
-    def __init__(self) -> None:
-        self._made: dict[str, Any] = {}
 
     def __getitem__(self, name: str) -> Any:
         if name not in COMMANDS:
             raise KeyError(name)
-        if name not in self._made:
-            self._made[name] = _load(name)
-        return self._made[name]
-
-    def __setitem__(self, name: str, command: Any) -> None:
-        self._made[name] = command
-
-    def __delitem__(self, name: str) -> None:
-        del self._made[name]
+        return _load(name)
 
     def __iter__(self) -> Iterator[str]:
         return iter(COMMANDS)
@@ -63,7 +54,8 @@ class LazyGroup(TyperGroup):
 
     def __init__(self, **attributes: Any) -> None:
         super().__init__(**attributes)
-        self.commands = LazyCommands()
+        lazy: Any = LazyCommands()
+        self.commands = ChainMap(self.commands, lazy)
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """Write the names and what each does, without importing any."""
@@ -71,9 +63,10 @@ class LazyGroup(TyperGroup):
             formatter.write_dl(list(COMMANDS.items()))
 
 
+@cache
 def _load(name: str) -> Any:
     """Import a command: a function of its module, or the module's own ``app`` of sub-commands."""
-    module, _, function = PLACES.get(name, f"{name.replace('-', '_')}:{name.replace('-', '_')}").partition(":")
+    module, _, function = PLACES.get(name, f"{name}:{name}").partition(":")
     found = import_module(f"hnas_app.cli.commands.{module}")
     outer = typer.Typer(add_completion=False)
     if hasattr(found, "app"):

@@ -1,9 +1,11 @@
-"""Options that several commands share, and the way from them to a resolved configuration."""
+"""Options that several commands share, and the way from them to one `Given`."""
 
 from __future__ import annotations
 
+import functools
+import inspect
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,65 +19,36 @@ from hnas_app.usecases.arguments import Caller, Given
 if TYPE_CHECKING:
     from hnas_app.config.schema import LoadedConfig
 
-SpaceOption = Annotated[str | None, typer.Option("--space", metavar="NAME", help="Search space.")]
-LearnerOption = Annotated[str | None, typer.Option("--learner", metavar="NAME", help="Meta-learner.")]
-BackendOption = Annotated[
-    str | None,
-    typer.Option(
-        "--backend", metavar="NAME[:DEVICE]", help="Hardware backend, as in arm:pi4; or ./file.py:Class, module:Class."
-    ),
-]
+Command = Callable[..., None]
+
+BACKEND = "Hardware backend, as in arm:pi4; or ./file.py:Class, module:Class."
+LIMITS = "Such as 'latency<=0.05ms' or, to hold together, 'params<=70K,macs<=2M'."
+SHARED: dict[str, tuple[Any, str | None, str]] = {
+    "space": (str, "NAME", "Search space."),
+    "learner": (str, "NAME", "Meta-learner."),
+    "backend": (str, "NAME[:DEVICE]", BACKEND),
+    "device": (str, "DEVICE", "Device of the backend: its long form for one backend."),
+    "strategy": (str, "NAME", "Search strategy."),
+    "tasks": (str, "NAME", "Source of few-shot tasks."),
+    "data_root": (str, "DIR", "Where the data set is; short for --set tasks.root=DIR."),
+    "preset": (str, "NAME", "Budget: quick, small, paper, or none (plain defaults)."),
+    "config": (Path, "FILE", "TOML file; see `hnas config init`."),
+    "set": (list[str], "KEY=VALUE", "Set any key, such as space.downsample=pool; may be repeated."),
+    "constraint": (list[str], "LIMITS", LIMITS),
+    "seed": (int, None, "Root of all randomness."),
+    "workers": (int, None, "Workers; 0 takes one per core."),
+    "executor": (str, "KIND", "Where work runs: local, threads, processes, ray or ray://HOST:PORT."),
+    "accelerator": (str, "NAME", "Where networks are computed: cpu, cuda or cuda:N."),
+}
+"""What makes a `Given`: the type of each option, what stands for its value in the help, and what it does."""
+
 BackendsOption = Annotated[
     list[str] | None,
-    typer.Option(
-        "--backend",
-        metavar="NAME[:DEVICE]",
-        help="Hardware backend, as in arm:pi4; or ./file.py:Class, module:Class. Repeated: a sweep over all of them.",
-    ),
-]
-DeviceOption = Annotated[
-    str | None, typer.Option("--device", metavar="DEVICE", help="Device of the backend: its long form for one backend.")
-]
-StrategyOption = Annotated[str | None, typer.Option("--strategy", metavar="NAME", help="Search strategy.")]
-TasksOption = Annotated[str | None, typer.Option("--tasks", metavar="NAME", help="Source of few-shot tasks.")]
-DataRootOption = Annotated[
-    str | None,
-    typer.Option("--data-root", metavar="DIR", help="Where the data set is; short for --set tasks.root=DIR."),
-]
-PresetOption = Annotated[
-    str | None, typer.Option("--preset", metavar="NAME", help="Budget: quick, small, paper, or none (plain defaults).")
-]
-ConfigOption = Annotated[
-    Path | None, typer.Option("--config", metavar="FILE", help="TOML file; see `hnas config init`.")
-]
-SetOption = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Set any key, such as space.downsample=pool; may be repeated."),
-]
-ConstraintOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--constraint", metavar="LIMITS", help="Such as 'latency<=0.05ms' or, to hold together, 'params<=70K,macs<=2M'."
-    ),
+    typer.Option("--backend", metavar="NAME[:DEVICE]", help=f"{BACKEND} Repeated: a sweep over all of them."),
 ]
 ConstraintsOption = Annotated[
     list[str] | None,
-    typer.Option(
-        "--constraint",
-        metavar="LIMITS",
-        help="Such as 'latency<=0.05ms' or, to hold together, 'params<=70K,macs<=2M'. Repeated: a sweep over all sets.",
-    ),
-]
-SeedOption = Annotated[int | None, typer.Option("--seed", help="Root of all randomness.")]
-WorkersOption = Annotated[int | None, typer.Option("--workers", help="Workers; 0 takes one per core.")]
-ExecutorOption = Annotated[
-    str | None,
-    typer.Option(
-        "--executor", metavar="KIND", help="Where work runs: local, threads, processes, ray or ray://HOST:PORT."
-    ),
-]
-AcceleratorOption = Annotated[
-    str | None, typer.Option("--accelerator", metavar="NAME", help="Where networks are computed: cpu, cuda or cuda:N.")
+    typer.Option("--constraint", metavar="LIMITS", help=f"{LIMITS} Repeated: a sweep over all sets."),
 ]
 RunDirOption = Annotated[
     Path | None,
@@ -94,6 +67,48 @@ InputOption = Annotated[
 ]
 
 
+def takes(*names: str) -> Callable[[Command], Command]:
+    """Let a command take `SHARED` options by name; it is called with one ``given`` that holds them all.
+
+    The names have the order of the help; parameters of the command may be among them. Its other parameters come before
+    them if they are required, else after them.
+    """
+
+    def decorate(command: Command) -> Command:
+        own = {n: p for n, p in inspect.signature(command, eval_str=True).parameters.items() if n != "given"}
+        shared = {name: _parameter(name) for name in names if name not in own}
+        unnamed = [p for n, p in own.items() if n not in names]
+        placed = [
+            *(p for p in unnamed if p.default is p.empty),
+            *((own | shared)[name] for name in names),
+            *(p for p in unnamed if p.default is not p.empty),
+        ]
+
+        @functools.wraps(command)
+        def called(**values: Any) -> None:
+            given = _given({name: values.pop(name) for name in shared})
+            command(given=given, **values)
+
+        # What typer reads; as keywords, any order is one.
+        signature = inspect.Signature([p.replace(kind=p.KEYWORD_ONLY) for p in placed])
+        called.__dict__["__signature__"] = signature
+        called.__annotations__ = {n: p.annotation for n, p in signature.parameters.items()}
+        return called
+
+    return decorate
+
+
+def _parameter(name: str) -> inspect.Parameter:
+    kind, metavar, help_ = SHARED[name]
+    default = typer.Option(None, f"--{name.replace('_', '-')}", metavar=metavar, help=help_)
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind | None)
+
+
+def _given(values: dict[str, Any]) -> Given:
+    texts, constraint = values.pop("set", None), values.pop("constraint", None)
+    return Given(by_flags=True, **values, sets=_sets(texts or ()), constraints=limits(constraint))
+
+
 def load(call: Invocation, given: Given, run_dir: Path | None = None) -> LoadedConfig:
     """Resolve the options of a command; notes go to standard error. Raises `ConfigError` and `PluginError`."""
     return Caller(registry=call.registry, note=note).load(given, run_dir=run_dir)
@@ -101,34 +116,26 @@ def load(call: Invocation, given: Given, run_dir: Path | None = None) -> LoadedC
 
 def limits(constraint: Sequence[str] | None) -> tuple[str, ...] | None:
     """Return the single limits of ``--constraint``. Raises a usage error if it was given several times."""
-    from hnas_app.costs.limits import split_limits
-
-    return tuple(limit for text in one_set(constraint) for limit in split_limits(text)) or None
-
-
-def sets(texts: Sequence[str] | None) -> tuple[tuple[str, str], ...]:
-    """Return keys and texts of ``--set``. Raises a usage error for one without an equals sign."""
-    return tuple(split_set(text) for text in texts or ())
-
-
-def one_set(constraint: Sequence[str] | None) -> Sequence[str]:
-    """Return what was given of ``--constraint``. Raises a usage error where it was given several times."""
-    given = constraint or ()
-    if len(given) > 1:
+    if not constraint:
+        return None
+    if len(constraint) > 1:
         raise typer.BadParameter(
-            f"given {len(given)} times; limits that must all hold are joined by a comma, as in '{','.join(given)}' "
-            "(only `hnas adapt` takes it repeatedly, and searches once for each)",
+            f"given {len(constraint)} times; limits that must all hold are joined by a comma, as in "
+            f"'{','.join(constraint)}' (only `hnas adapt` takes it repeatedly, and searches once for each)",
             param_hint="--constraint",
         )
-    return given
+    from hnas_app.costs.limits import split_limits
+
+    return split_limits(constraint[0])
 
 
-def split_set(text: str) -> tuple[str, str]:
-    """Split ``KEY=VALUE``. Raises a usage error where there is no equals sign."""
-    key, equals, value = text.partition("=")
-    if not equals or not key.strip():
-        raise typer.BadParameter(f"{text!r} is not KEY=VALUE, as in space.downsample=pool", param_hint="--set")
-    return key.strip(), value.strip()
+def _sets(texts: Sequence[str]) -> tuple[tuple[str, str], ...]:
+    """Return keys and texts of ``--set``. Raises a usage error for one without an equals sign."""
+    pairs = [(key.strip(), equals, value.strip()) for key, equals, value in (t.partition("=") for t in texts)]
+    for text, (key, equals, _) in zip(texts, pairs, strict=True):
+        if not equals or not key:
+            raise typer.BadParameter(f"{text!r} is not KEY=VALUE, as in space.downsample=pool", param_hint="--set")
+    return tuple((key, value) for key, _, value in pairs)
 
 
 def input_shape(text: str | None) -> Shape | None:
@@ -139,10 +146,3 @@ def input_shape(text: str | None) -> Shape | None:
         channels, height, width = map(int, match.groups())
         return channels, height, width
     raise typer.BadParameter(f"{text!r} is not channels x height x width, as in 3x84x84", param_hint="--input")
-
-
-def describe_options(options: Any) -> Mapping[str, Any]:
-    """Return the values of a plugin's options by name."""
-    import attrs
-
-    return {f.name: getattr(options, f.name) for f in attrs.fields(type(options)) if f.init}

@@ -61,10 +61,8 @@ def write_model(path: Path, setup: Setup, network: Classifier, subject: Subject)
         "task": subject.task,
         "normalised_by": "statistics of the labelled images, fixed",
     }
+    options = setup.space.options(network.arch)
     metadata = ModelMetadata(
-        classes=subject.classes,
-        preparation=subject.preparation,
-        architecture=setup.space.options(network.arch),
-        origin=origin,
+        classes=subject.classes, preparation=subject.preparation, architecture=options, origin=origin
     )
     return write_onnx(network, path, metadata)

@@ -24,7 +24,9 @@ def found_network(phases: Pipeline, given: tuple[Preparation, PictureTask] | Non
     setup, state = phases.weights(arch, alone=alone)
     _check_removed(phases, setup, state)
     if given is None:
-        preparation, classes = _prepared(phases), tuple(f"class {i + 1}" for i in range(setup.n_way))
+        channels, height, width = setup.image_shape
+        preparation = Preparation(channels=channels, height=height, width=width, invert=setup.tasks.inverted)
+        classes = tuple(f"class {i + 1}" for i in range(setup.n_way))
         task, episode = "an example: the first validation task", setup.episodes("validation", PURPOSE, [0], 1)
     else:
         preparation, pictures = given
@@ -57,9 +59,3 @@ def is_retrained(phases: Pipeline) -> bool:
     found = load_latest(phases.run.checkpoints / "retrain-found", "state")
     config = phases.config.retrain
     return found is not None and int(found[1]["iteration"]) >= config.epochs * config.iterations
-
-
-def _prepared(phases: Pipeline) -> Preparation:
-    """Return how pictures become images like those of the run's tasks."""
-    channels, height, width = phases.setup.image_shape
-    return Preparation(channels=channels, height=height, width=width, invert=phases.setup.tasks.inverted)

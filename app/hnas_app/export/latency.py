@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,10 +61,8 @@ def estimated(backend: HardwareBackend, layers: Sequence[Layer]) -> float:
 
     Raises `DeviceError` where the backend cannot, and `HnasError` where it has no latency in ms.
     """
-    try:
+    with closing(backend):
         cost = sum_over_layers(backend, layers).get("latency")
-    finally:
-        backend.close()
     if cost is None or cost.unit != "ms":
         raise HnasError("the backend measures no latency in ms")
     return cost.median

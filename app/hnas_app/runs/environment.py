@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import platform
-import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, entry_points, version
 from pathlib import Path
 from typing import Any
@@ -50,11 +50,8 @@ def _version(package: str) -> str | None:
 
 
 def _cpu() -> str:
-    if sys.platform == "linux":
-        try:
-            for line in Path("/proc/cpuinfo").read_text().splitlines():
-                if line.startswith(("model name", "Model")):
-                    return line.partition(":")[2].strip()
-        except OSError:
-            pass
+    with suppress(OSError):  # Linux has the file
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith(("model name", "Model")):
+                return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from functools import cached_property
 from typing import Any, TypeVar
 
@@ -30,7 +30,6 @@ from hnas_app.search.feasibility import Feasibility
 from hnas_app.search.loop import Search
 from hnas_app.search.score_store import ScoreStore
 from hnas_app.search.trace import SearchTrace
-from hnas_app.training.accuracy import Accuracy
 from hnas_app.training.evaluate import evaluate, evaluate_baseline
 from hnas_app.training.meta_train import PHASE, meta_train
 from hnas_app.training.retrain import retrain
@@ -69,13 +68,13 @@ class Pipeline:
 
     def profile(self) -> CostTable:
         """Phase 2: return the device's cost table; the artefact is ``profile.json``."""
-        return self._once("profile", self._profile)
+        return self._once("profile", self._profile, CostTable, hint="run `hnas profile` to make it again")
 
     def adapt(self) -> Adaption:
         """Phase 3: search under the constraints; artefacts are ``search.jsonl`` and ``adapt.json``."""
         assert self.limits  # an unreachable limit is told before hours of training
         self.meta_train()
-        return self._once("adapt", self._adapt)
+        return self._once("adapt", self._adapt, Adaption)
 
     def retrain(self) -> dict[str, tuple[Setup, State]]:
         """Phase 4: train the chosen architecture, and the reference network with the same budget, each alone."""
@@ -85,7 +84,7 @@ class Pipeline:
     def evaluate(self) -> Results:
         """Test every network on the same test tasks; the artefact is ``evaluate.json``, and `RunDir` holds the same."""
         self.retrain()
-        return self._once("evaluate", self._evaluate)
+        return self._once("evaluate", self._evaluate, Results)
 
     # ---------------------------------------------------------------- what they share
 
@@ -154,26 +153,16 @@ class Pipeline:
         return (default_constraint(metrics),)
 
     def _profile(self) -> CostTable:
-        path = self.run.path / "profile.json"
-        if self.run.is_done("profile") and path.is_file():
-            return load(path, CostTable, hint="run `hnas profile` to make it again")
-        backend, store = self.open_backend(), CostStore()
-        try:
+        with closing(self.open_backend()) as backend, CostStore() as store:
             metrics = described(backend).metrics
             check_named(self._constraints(metrics), metrics, has_reference=self.reference is not None)
             table = profile(
                 backend, self.setup.space, self.setup.image_shape, self.setup.n_way, store=store, emit=self.emit
             )
-        finally:
-            store.close()
-            backend.close()
-        save(path, table)
+        save(self.run.path / "profile.json", table)
         return table
 
     def _adapt(self) -> Adaption:
-        path = self.run.path / "adapt.json"
-        if self.run.is_done("adapt") and path.is_file():
-            return load(path, Adaption)
         scores = ScoreStore(setup=self.setup, executor=self.executor, config=self.config.search)
         (found,) = adapt([self.search()], scores, self.meta_train()).values()
         self.adapted(found)
@@ -192,9 +181,6 @@ class Pipeline:
         )
 
     def _evaluate(self) -> Results:
-        path = self.run.path / "evaluate.json"
-        if self.run.is_done("evaluate") and path.is_file():
-            return load(path, Results)
         config = self.config.evaluate
         rows: list[NetworkResult] = []
         trained = self.retrain()
@@ -208,7 +194,13 @@ class Pipeline:
                 done = 2 * len(rows) + len(accuracies)
                 values = {"network": name, "accuracy": accuracies[-1].mean}
                 self.emit(Event(phase="evaluate", kind="step", done=done, total=2 * len(trained) + 1, values=values))
-            rows.append(self._row(name, arch, *accuracies))
+            options, cost = self.setup.space.options(arch), self.cost(arch)
+            zero_retrain, retrained = accuracies
+            rows.append(
+                NetworkResult(
+                    name=name, arch=arch, options=options, cost=cost, zero_retrain=zero_retrain, retrained=retrained
+                )
+            )
         baseline = evaluate_baseline(self.setup, config)
         results = Results(
             networks=tuple(rows),
@@ -217,25 +209,16 @@ class Pipeline:
             limits=tuple(limit.text for limit in self.limits),
             protocol=protocol(self.config),
         )
-        save(path, results)
+        save(self.run.path / "evaluate.json", results)
         self.run.update(results={"accuracy": rows[0].retrained.mean, **to_json(results)})
         self.emit(Event(phase="evaluate", kind="end", values={"accuracy": rows[0].retrained.mean}))
         return results
 
-    def _row(self, name: str, arch: Architecture, zero_retrain: Accuracy, retrained: Accuracy) -> NetworkResult:
-        return NetworkResult(
-            name=name,
-            arch=arch,
-            options=self.setup.space.options(arch),
-            cost=self.cost(arch),
-            zero_retrain=zero_retrain,
-            retrained=retrained,
-        )
-
-    def _once(self, phase: str, do: Callable[[], T]) -> T:
-        """Do a phase unless this process has done it, and keep its state in the run's record."""
+    def _once(self, phase: str, do: Callable[[], T], artefact: type[T] | None = None, **hint: str) -> T:
+        """Do a phase unless this process has done it, or its artefact is there; keep its state in the run's record."""
         if phase not in self._kept:
-            with nullcontext() if self.run.is_done(phase) else self.run.running(phase):
-                self._kept[phase] = do()
+            path, done = self.run.path / f"{phase}.json", self.run.is_done(phase)
+            with nullcontext() if done else self.run.running(phase):
+                self._kept[phase] = load(path, artefact, **hint) if artefact and done and path.is_file() else do()
         kept: T = self._kept[phase]
         return kept

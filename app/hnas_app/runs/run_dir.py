@@ -88,10 +88,10 @@ class RunDir:
         if (path / "run.json").is_file():
             run = cls.open(path)
             return run, run.check_config(config) + run.environment_changes()
-        foreign = [p for p in path.iterdir() if p.name != "checkpoints"] if path.is_dir() else path.exists()
         # What a kill between the first writes left behind is ours.
-        ours = {"environment.json", "config.toml", "checkpoints"}
-        if foreign is True or (foreign and any(p.name not in ours and not p.name.endswith(".tmp") for p in foreign)):
+        first = {"environment.json", "config.toml", "checkpoints"}
+        is_ours = path.is_dir() and all(p.name in first or p.name.endswith(".tmp") for p in path.iterdir())
+        if path.exists() and not is_ours:
             raise DataError(f"{path} is neither a run directory nor empty", hint="give --run-dir a new folder")
         return cls.create(config, path=path), []
 

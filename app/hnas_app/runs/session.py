@@ -1,16 +1,16 @@
-"""A run directory at work: locked, its plugins constructed, its workers started."""
+"""What a run directory at work needs: its plugins constructed, its workers started."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import attrs
 
 from hnas_app.executors.this_rank import own_accelerator
-from hnas_app.runs.chosen import chosen
 
 if TYPE_CHECKING:
-    from hnas.discovery import Registry
+    from hnas.discovery import Kind, Registry
     from hnas.events import Listener
     from hnas_app.config.schema import Config
     from hnas_app.executors.interface import Executor
@@ -19,26 +19,14 @@ if TYPE_CHECKING:
     from hnas_app.training.setup.setup import Setup
 
 
-@contextmanager
-def session(
-    run: RunDir,
-    config: Config,
-    registry: Registry,
-    *,
-    emit: Listener,
-    notify: Callable[[str], None],
-    workers: Executor | None = None,
-) -> Iterator[Pipeline]:
-    """Yield the pipeline of a run directory, which stays locked meanwhile; workers are given back at the end.
+def chosen(kind: Kind, config: Config, registry: Registry, **overrides: Any) -> Any:
+    """Construct the chosen plugin of a kind; ``overrides`` replace some of its options.
 
-    ``workers`` are there where the caller has started them, as a group of ranks must be before the directory is made.
-
-    Events go to ``emit`` and to ``metrics.jsonl``; ``notify`` is told in a sentence of a worker that died. Raises
-    `PluginError` for a plugin that cannot be constructed, and `DataError` where another process is in the directory.
+    Raises `PluginError` if that fails.
     """
-    setup = setup_of(config, registry)
-    with run.lock(), workers or workers_of(config, notify) as started:
-        yield pipeline_of(run, config, registry, setup, started, emit)
+    choice = getattr(config, kind)
+    options = attrs.evolve(choice.options, **overrides) if overrides else choice.options
+    return registry.create(kind, choice.name, options)
 
 
 def setup_of(config: Config, registry: Registry) -> Setup:
@@ -58,18 +46,12 @@ def setup_of(config: Config, registry: Registry) -> Setup:
     )
 
 
-def workers_of(config: Config, notify: Callable[[str], None] | None = None) -> Executor:
-    """Start the workers that a run asks for. Raises `ConfigError` where its executor cannot be had."""
-    from hnas_app.executors.choice import check_executor, executor
+def workers_of(config: Config, notify: Callable[[str], None]) -> Executor:
+    """Start the workers that a run asks for; ``notify`` is told in a sentence of one that died."""
+    from hnas_app.executors.choice import executor
 
-    check_executor(config.executor, config.accelerator)
-    return executor(worker_count(config), notify, config.executor)
-
-
-def worker_count(config: Config) -> int:
-    """Return how many workers a run asks for; 0 means one per core."""
-    # a GPU is kept busy by one process; without a choice of the user's there is one worker
-    return config.workers or int(config.accelerator != "cpu")
+    # A GPU is kept busy by one process. On CPUs, 0 means one per core.
+    return executor(config.workers or int(config.accelerator != "cpu"), notify, config.executor)
 
 
 def pipeline_of(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,12 +11,13 @@ from hnas.errors import ConfigError, HnasError, InfeasibleError
 from hnas.toolkit.codec import save
 from hnas_app.costs.description import described
 from hnas_app.costs.limits import check_named
-from hnas_app.runs.chosen import chosen
-from hnas_app.runs.run_dir import RunDir
+from hnas_app.runs.run_dir import SWEEP, RunDir
+from hnas_app.runs.session import chosen
 from hnas_app.sweeps.record import Found, SweepPair, SweepRecord
 from hnas_app.trackers.json_lines import JsonLines
 
 if TYPE_CHECKING:
+    from hnas.cost import Metric
     from hnas.discovery import Registry
     from hnas.events import Event, Listener
     from hnas_app.config.schema import Config
@@ -33,8 +34,8 @@ def sweep_session(
 ) -> Iterator[dict[str, Pipeline]]:
     """Yield the pipeline of each pair by name, over one set-up and one set of workers; all stay locked meanwhile.
 
-    Events of a pair go to its ``metrics.jsonl``, and to ``emit`` but for those of its search. Raises what
-    `hnas_app.runs.session.session` raises.
+    Events of a pair go to its ``metrics.jsonl``, and to ``emit`` but for those of its search. Raises
+    `PluginError` and `DataError`, as for a single run.
     """
     from hnas_app.runs.session import pipeline_of, setup_of, workers_of
 
@@ -78,7 +79,7 @@ def run_sweep(folder: Path, record: SweepRecord, pipelines: Mapping[str, Pipelin
         for name, adaption in found.items():
             pipelines[name].adapted(adaption)
     done = record.finished({n: _row(pipelines[n], adaption, scores.spent[n]) for n, adaption in found.items()})
-    done.write(folder)
+    save(folder / SWEEP, done)
     return done
 
 
@@ -99,46 +100,38 @@ def check_pairs(pairs: Sequence[SweepPair], configs: Mapping[str, Config], regis
 
     The devices are asked what they measure, and nothing is measured.
     """
-    asked = {}
-    mistakes = []
-    for pair in pairs:
-        config = configs[pair.name]
-        if pair.backend not in asked:
-            device = chosen("backend", config, registry)
-            try:
-                metrics = described(device).metrics
-            finally:
-                device.close()
-            space = chosen("space", config, registry)
-            asked[pair.backend] = metrics, bool(space.references())
+    asked: dict[str, tuple[Sequence[Metric], bool]] = {}
+    for backend, config in {pair.backend: configs[pair.name] for pair in pairs}.items():
+        with closing(chosen("backend", config, registry)) as device:
+            metrics = described(device).metrics
+        asked[backend] = metrics, bool(chosen("space", config, registry).references())
+
+    def check(pair: SweepPair) -> None:
         metrics, has_reference = asked[pair.backend]
-        try:
-            check_named(pair.constraints, metrics, has_reference=has_reference)
-        except ConfigError as mistake:
-            mistakes.append((pair, mistake))
-    if mistakes:
-        raise _together(ConfigError, pairs, mistakes)
+        check_named(pair.constraints, metrics, has_reference=has_reference)
+
+    _check_each(pairs, check)
 
 
 def check_reachable(pairs: Sequence[SweepPair], pipelines: Mapping[str, Pipeline]) -> None:
     """Raise `InfeasibleError` that tells of every pair whose limits no architecture satisfies (or `ConfigError`)."""
+    _check_each(pairs, lambda pair: pipelines[pair.name].limits)
+
+
+def _check_each(pairs: Sequence[SweepPair], check: Callable[[SweepPair], object]) -> None:
+    """Check every pair, and raise the mistakes of all in one `ConfigError`, or `InfeasibleError` if it is only that."""
     mistakes: list[tuple[SweepPair, HnasError]] = []
     for pair in pairs:
         try:
-            _ = pipelines[pair.name].limits
+            check(pair)
         except (ConfigError, InfeasibleError) as mistake:
             mistakes.append((pair, mistake))
-    if mistakes:
-        wrong = any(isinstance(m, ConfigError) for _, m in mistakes)
-        raise _together(ConfigError if wrong else InfeasibleError, pairs, mistakes)
-
-
-def _together(
-    kind: type[HnasError], pairs: Sequence[SweepPair], mistakes: Sequence[tuple[SweepPair, HnasError]]
-) -> HnasError:
+    if not mistakes:
+        return
+    kind = ConfigError if any(isinstance(m, ConfigError) for _, m in mistakes) else InfeasibleError
     told = "\n".join(f"{pair}: {mistake}" for pair, mistake in mistakes)
     hints = dict.fromkeys(m.hint if len(mistakes) == 1 else f"{pair}: {m.hint}" for pair, m in mistakes if m.hint)
-    return kind(f"{len(mistakes)} of {len(pairs)} pairs cannot be searched:\n{told}", hint="; ".join(hints) or None)
+    raise kind(f"{len(mistakes)} of {len(pairs)} pairs cannot be searched:\n{told}", hint="; ".join(hints) or None)
 
 
 def _row(phases: Pipeline, adaption: Adaption, evaluations: int) -> Found:

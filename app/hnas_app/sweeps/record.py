@@ -11,7 +11,7 @@ from attrs import evolve, field, frozen
 
 from hnas.architecture import Architecture, Option
 from hnas.errors import DataError
-from hnas.toolkit.codec import load, save
+from hnas.toolkit.codec import load
 from hnas_app.runs.run_dir import SWEEP
 from hnas_app.search.place import Place
 
@@ -64,9 +64,6 @@ class SweepRecord:
         """Return the record with what was found, by the pairs' names."""
         pairs = tuple(evolve(pair, found=found[pair.name]) for pair in self.pairs)
         return evolve(self, pairs=pairs, evaluations=sum(f.evaluations for f in found.values()))
-
-    def write(self, folder: Path) -> None:
-        save(folder / SWEEP, self)
 
 
 def read_sweep(folder: Path) -> SweepRecord:

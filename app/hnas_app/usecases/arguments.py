@@ -15,7 +15,7 @@ from attrs import field, frozen
 from hnas.discovery import KINDS, Kind, Registry
 from hnas.discovery.user_code import object_name
 from hnas.errors import ConfigError, HnasError
-from hnas.events import Event, Listener
+from hnas.events import Listener
 
 if TYPE_CHECKING:
     from hnas.backend import HardwareBackend
@@ -44,7 +44,7 @@ class WrongArgument(ConfigError):
 class Sources(TypedDict, total=False):
     """Where a configuration comes from besides what was given; see `hnas_app.config.load.load_config`."""
 
-    run_config: Path
+    file: Path
     """The file of the run that is gone on with."""
     run_dir: Path | None
     instead: Collection[Kind]
@@ -96,40 +96,17 @@ class Given:
         """The part of it that results do not depend on, and the objects that a run needs again."""
         return Given(**{name: getattr(self, name) for name in (*SAME_RESULTS, "env", "by_flags")}, **self.objects)
 
-    def registry(self, warn: Callable[[str], None]) -> Registry:
-        """Return the plugins of this Python environment, and the objects. Raises `PluginError` for a wrong object."""
-        registry = Registry(warn=warn)
-        for kind, instance in self.objects.items():
-            registry.add(kind, instance)
-        return registry
-
-    def load(self, registry: Registry, **sources: Unpack[Sources]) -> LoadedConfig:
-        """Resolve the configuration. Raises `ConfigError` with all mistakes at once, and `PluginError`."""
-        from hnas_app.config.load import load_config
-
-        values = self._values()
-        return load_config(
-            registry,
-            file=sources.get("run_config") or self.config,
-            env=self.env,
-            sets=self.sets,
-            preset=values.pop("preset", None) if self.by_flags else None,
-            flags=values if self.by_flags else None,
-            arguments=None if self.by_flags else {**self._plain_settings(), **values},
-            run_dir=sources.get("run_dir"),
-            instead=sources.get("instead", ()),
-            only_read=sources.get("only_read", False),
-        )
-
-    def _values(self) -> dict[str, Any]:
-        """Return what was given by its key, plugins by name."""
+    def sources(self) -> dict[str, Any]:
+        """Return what `hnas_app.config.load.load_config` takes of it, plugins by name."""
+        found = {"file": self.config, "env": self.env, "sets": self.sets}
         skipped = ("settings", "sets", "config", "env", "by_flags")
         fields = [f.name for f in attrs.fields(Given) if f.name not in skipped]
-        given = {KEYS.get(name, name): value for name in fields if (value := getattr(self, name)) is not None}
-        return given | {kind: object_name(instance) for kind, instance in self.objects.items()}
-
-    def _plain_settings(self) -> dict[str, Any]:
-        return {k: os.fspath(v) if isinstance(v, os.PathLike) else v for k, v in self.settings.items()}
+        values = {KEYS.get(name, name): value for name in fields if (value := getattr(self, name)) is not None}
+        values |= {kind: object_name(instance) for kind, instance in self.objects.items()}
+        if self.by_flags:
+            return found | {"preset": values.pop("preset", None), "flags": values}
+        plain = {k: os.fspath(v) if isinstance(v, os.PathLike) else v for k, v in self.settings.items()}
+        return found | {"arguments": plain | values}
 
     def check_importable(self) -> None:
         """Refuse objects that worker processes would have to have, and whose classes they cannot import."""
@@ -161,8 +138,13 @@ class Caller:
     """Called with the folder to go on with after an interruption, as soon as there is one."""
 
     def load(self, given: Given, *, quiet: bool = False, **sources: Unpack[Sources]) -> LoadedConfig:
-        """Resolve a configuration, and tell its notes unless ``quiet``; see `Given.load`."""
-        loaded = given.load(self.registry, **sources)
+        """Resolve a configuration, and tell its notes unless ``quiet``.
+
+        Raises `ConfigError` with all mistakes at once, and `PluginError`.
+        """
+        from hnas_app.config.load import load_config
+
+        loaded = load_config(self.registry, **(given.sources() | dict(sources)))
         for text in () if quiet else loaded.notes:
             self.note(text)
         return loaded
@@ -182,9 +164,9 @@ def absolute(path: PathLike) -> Path:
     return Path(path).expanduser().absolute()
 
 
-def noting(listener: Listener) -> Callable[[str], None]:
-    """Return what turns sentences for the user into events that concern the whole run."""
-    return lambda text: listener(Event(phase="run", kind="note", text=text))
+def absolute_if_given(path: PathLike | None) -> Path | None:
+    """Return `absolute` of a path, or ``None``."""
+    return None if path is None else absolute(path)
 
 
 @contextmanager

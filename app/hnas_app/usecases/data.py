@@ -2,28 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import attrs
-from attrs import frozen
 
 from hnas.discovery import Registered, Registry
 from hnas.errors import ConfigError, DataError, HnasError
-from hnas.layer import Shape
-from hnas.task_source import SPLITS, Split, TaskSource
+from hnas.task_source import SPLITS, TaskSource
 from hnas.toolkit.remote_file import RemoteFile
 from hnas_app.usecases.download import Progress, download
-
-
-@frozen(kw_only=True)
-class DataSet:
-    """What is there of a data set."""
-
-    content: str
-    classes: Mapping[Split, int]
-    image_shape: Shape
 
 
 def sources(registry: Registry) -> list[dict[str, Any]]:
@@ -60,12 +49,12 @@ def fetch(
     return not files and origin is not None and origin.path is not None
 
 
-def check(registry: Registry, name: str, data_root: Path | None) -> DataSet:
-    """Read a data set. Raises `DataError` that says what is missing."""
+def check(registry: Registry, name: str, data_root: Path | None) -> dict[str, Any]:
+    """Read a data set, and describe it as JSON. Raises `DataError` that says what is missing."""
     source = _source(registry, name, data_root)
     content = source.check()
     classes = {split: source.n_classes(split) for split in SPLITS}
-    return DataSet(content=content, classes=classes, image_shape=source.image_shape)
+    return {"name": name, "content": content, "classes": classes, "image_shape": source.image_shape}
 
 
 def _row(registry: Registry, found: Registered) -> dict[str, Any]:

@@ -65,7 +65,7 @@ def export(
         pictures, invert = recorded[0], recorded[1] if invert is None else invert
     task = read_task(caller, asking.own, asking.run, pictures, invert) if pictures else None
     folder = folder or path / "export"
-    with asking.opened().at_work(caller) as phases:
+    with asking.at_work() as phases:
         setup, network, subject = found_network(phases, task)
         architecture = write_architecture(folder, setup, network, subject)
         written = write_model(folder / MODEL, setup, network, subject)

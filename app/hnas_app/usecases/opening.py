@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
-from attrs import define, frozen
+from attrs import define
 
 from hnas.errors import DataError
 from hnas_app.runs.run_dir import RunDir, is_sweep
@@ -21,23 +21,20 @@ if TYPE_CHECKING:
     from hnas_app.runs.pipeline import Pipeline
 
 
-@frozen(kw_only=True)
-class Opened:
-    """A run directory, and the configuration that its phases are done with."""
+@contextmanager
+def at_work(caller: Caller, run: RunDir, config: Config, workers: Executor | None = None) -> Iterator[Pipeline]:
+    """Yield the pipeline of a run directory, which stays locked meanwhile; workers are given back at the end.
 
-    run: RunDir
-    config: Config
+    ``workers`` are there if the caller has started them, as a group of ranks must be before the directory is made.
+    Events go to the caller and to ``metrics.jsonl``. Raises `PluginError` for a plugin that cannot be constructed, and
+    `DataError` if another process is in the directory.
+    """
+    from hnas_app.runs.session import pipeline_of, setup_of, workers_of
 
-    @contextmanager
-    def at_work(self, caller: Caller, workers: Executor | None = None) -> Iterator[Pipeline]:
-        """Yield the run's pipeline; see `hnas_app.runs.session.session`."""
-        from hnas_app.runs.session import session
-
-        caller.began(self.run.path)
-        with session(
-            self.run, self.config, caller.registry, emit=caller.emit, notify=caller.note, workers=workers
-        ) as phases:
-            yield phases
+    caller.began(run.path)
+    setup = setup_of(config, caller.registry)
+    with run.lock(), workers or workers_of(config, caller.note) as started:
+        yield pipeline_of(run, config, caller.registry, setup, started, caller.emit)
 
 
 def resolved(caller: Caller, given: Given, *, quiet: bool = False, **sources: Unpack[Sources]) -> Config:
@@ -55,14 +52,14 @@ def resolved(caller: Caller, given: Given, *, quiet: bool = False, **sources: Un
     return config
 
 
-def made_or_resumed(caller: Caller, config: Config, run_dir: Path | None, root: Path = Path("runs")) -> Opened:
+def made_or_resumed(caller: Caller, config: Config, run_dir: Path | None, root: Path = Path("runs")) -> RunDir:
     """Open the run in ``run_dir``, or make it there; without a name it is made below ``root``."""
     if run_dir is None:
-        return Opened(run=RunDir.create(config, root=root), config=config)
+        return RunDir.create(config, root=root)
     run, notes = RunDir.resume_or_create(run_dir, config)
     for text in notes:
         caller.note(text)
-    return Opened(run=run, config=config)
+    return run
 
 
 @contextmanager
@@ -71,7 +68,7 @@ def started(caller: Caller, command: str, given: Given, run_dir: Path | None) ->
     config = resolved(caller, given, run_dir=run_dir)
     with (
         joined(config, command, run_dir) as ranks,
-        made_or_resumed(caller, config, run_dir).at_work(caller, ranks) as phases,
+        at_work(caller, made_or_resumed(caller, config, run_dir), config, ranks) as phases,
     ):
         yield phases
 
@@ -95,21 +92,21 @@ class Asked:
         """The run's own configuration, or that with the changes that were given."""
         if not self.changed:
             return self.own
-        return resolved(self.caller, self.given, run_config=self.run.config_path, only_read=self.only_read)
+        return resolved(self.caller, self.given, file=self.run.config_path, only_read=self.only_read)
 
-    def opened(self) -> Opened:
-        """Open the run, or make a new one beside it for other settings.
+    def at_work(self) -> AbstractContextManager[Pipeline]:
+        """Return the pipeline of the run, or that of a new run beside it for other settings; see `at_work`.
 
         Raises `ConfigError` if it is the environment that differs: no new run was asked for then.
         """
-        wanted = self.wanted
-        if wanted == self.own:
-            self.run.check_config(wanted, only_read=self.only_read)
-            return Opened(run=self.run, config=wanted)
-        new = self.run.branch(wanted)
-        path = self.run.path
-        self.caller.note(f"the settings differ from those of {path}; a new run, {new.path}, starts from its super-net")
-        return Opened(run=new, config=wanted)
+        run, path = self.run, self.run.path
+        if self.wanted == self.own:
+            run.check_config(self.wanted, only_read=self.only_read)
+        else:
+            run = run.branch(self.wanted)
+            note = f"the settings differ from those of {path}; a new run, {run.path}, starts from its super-net"
+            self.caller.note(note)
+        return at_work(self.caller, run, self.wanted)
 
 
 def asked(
@@ -128,12 +125,10 @@ def asked(
         )
     unchanged = own or given.same_results
     changed = given != unchanged
-    config = resolved(caller, unchanged, quiet=changed, run_config=run.config_path, only_read=only_read)
+    config = resolved(caller, unchanged, quiet=changed, file=run.config_path, only_read=only_read)
     return Asked(caller=caller, run=run, given=given, own=config, changed=changed, only_read=only_read)
 
 
-@contextmanager
-def continued(caller: Caller, command: str, path: Path, given: Given) -> Iterator[Pipeline]:
-    """Yield the pipeline of a run for a further phase; of a new run beside it if ``given`` are not its settings."""
-    with asked(caller, command, path, given).opened().at_work(caller) as phases:
-        yield phases
+def continued(caller: Caller, command: str, path: Path, given: Given) -> AbstractContextManager[Pipeline]:
+    """Return the pipeline of a run for a further phase; of a new run beside it if ``given`` are not its settings."""
+    return asked(caller, command, path, given).at_work()

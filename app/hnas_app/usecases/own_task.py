@@ -15,7 +15,7 @@ from hnas.toolkit.files import read_json, write_bytes, write_json
 from hnas.toolkit.pictures import PictureSource, Preparation
 from hnas_app.runs.run_dir import RunDir
 from hnas_app.usecases.arguments import Caller, Given
-from hnas_app.usecases.opening import Opened, asked
+from hnas_app.usecases.opening import asked, at_work
 
 if TYPE_CHECKING:
     from hnas.discovery import Registry
@@ -103,7 +103,7 @@ def adapt_to(caller: Caller, path: Path, task: OwnTask, given: Given, *, own: Gi
         write_json(run.path / RECORD, record)
     else:
         run.check_config(config)
-    with Opened(run=run, config=config).at_work(caller) as phases:
+    with at_work(caller, run, config) as phases:
         network, result = finish(phases, found, *choose(phases, found), alone=task.retrain)
         setup = phases.setup
     folder = run.path / "export"
@@ -137,7 +137,7 @@ def read_task(
 
     Raises `DataError` for a folder that is no task, and `ConfigError` for one that the super-net cannot serve.
     """
-    from hnas_app.runs.chosen import chosen
+    from hnas_app.runs.session import chosen
 
     trained_on = chosen("tasks", config, caller.registry)
     channels, height, width = trained_on.image_shape

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,8 +34,9 @@ class Subject:
     input_shape: Shape
 
     @property
-    def n_way(self) -> int:
-        return self.loaded.config.task.n_way
+    def layers(self) -> tuple[SearchSpace, Shape, int]:
+        """What the layers follow from: the space, the size of images (C, H, W), and the number of classes."""
+        return self.space, self.input_shape, self.loaded.config.task.n_way
 
     @property
     def seeds(self) -> Seeds:
@@ -45,12 +46,12 @@ class Subject:
         """Return a table as ``hnas profile --json`` prints it."""
         from hnas_app.costs.profile_json import profile_json
 
-        return profile_json(table, self.space, self.input_shape, self.n_way)
+        return profile_json(table, *self.layers)
 
 
 def subject(caller: Caller, given: Given, input_shape: Shape | None = None) -> Subject:
     """Resolve what is to be measured; without ``input_shape`` images are of the size of the tasks'."""
-    from hnas_app.runs.chosen import chosen
+    from hnas_app.runs.session import chosen
 
     loaded = caller.load(given)
     space = chosen("space", loaded.config, caller.registry)
@@ -63,10 +64,7 @@ def profile(caller: Caller, what: Subject, *, verify: int = 0, fresh: bool = Fal
     from hnas_app.costs.profile import profile as measure
 
     with _opened(caller, what.loaded) as (board, store):
-        return measure(
-            board, what.space, what.input_shape, what.n_way,
-            store=store, emit=caller.emit, verify=verify, fresh=fresh, seeds=what.seeds,
-        )  # fmt: skip
+        return measure(board, *what.layers, store=store, emit=caller.emit, verify=verify, fresh=fresh, seeds=what.seeds)
 
 
 def plan(caller: Caller, what: Subject, *, verify: int = 0, fresh: bool = False) -> ProfilePlan:
@@ -74,10 +72,7 @@ def plan(caller: Caller, what: Subject, *, verify: int = 0, fresh: bool = False)
     from hnas_app.costs.profile import plan as planned
 
     with _opened(caller, what.loaded) as (board, store):
-        return planned(
-            board, what.space, what.input_shape, what.n_way,
-            store=store, verify=verify, fresh=fresh, seeds=what.seeds,
-        )  # fmt: skip
+        return planned(board, *what.layers, store=store, verify=verify, fresh=fresh, seeds=what.seeds)
 
 
 def profile_several(
@@ -92,7 +87,7 @@ def profile_several(
     """Return each device's table by the backend's name; those on different machines are measured at the same time."""
     from hnas_app.costs.profile_devices import profile_devices
     from hnas_app.costs.store import CostStore
-    from hnas_app.runs.chosen import chosen
+    from hnas_app.runs.session import chosen
 
     if len(set(backends)) < len(backends):
         raise WrongArgument("backends", f"the same one twice: {', '.join(backends)}")
@@ -103,9 +98,7 @@ def profile_several(
     loaded = {backends[0]: first.loaded} | others
     tables = profile_devices(
         {name: chosen("backend", each.config, caller.registry) for name, each in loaded.items()},
-        first.space,
-        first.input_shape,
-        first.n_way,
+        *first.layers,
         open_store=CostStore,
         emit=caller.emit,
         verify=verify,
@@ -118,13 +111,10 @@ def profile_several(
 def calibrate(caller: Caller, what: Subject, *, networks: int) -> tuple[DeviceInfo, Calibration]:
     """Measure whole networks, and correct sums over layers by them if that helps."""
     from hnas_app.costs.agreement import calibrate_table
-    from hnas_app.costs.profile import profile as measure
+    from hnas_app.costs.store import CostStore
 
-    with _opened(caller, what.loaded) as (board, store):
-        table = measure(
-            board, what.space, what.input_shape, what.n_way,
-            store=store, emit=caller.emit, verify=networks, seeds=what.seeds,
-        )  # fmt: skip
+    table = profile(caller, what, verify=networks)
+    with CostStore() as store:
         return table.info, calibrate_table(store, table, what.space, what.input_shape)
 
 
@@ -155,11 +145,7 @@ def import_table(file: Path) -> tuple[TableFile, int]:
 def _opened(caller: Caller, loaded: LoadedConfig) -> Iterator[tuple[HardwareBackend, CostStore]]:
     """Yield the device and the store, and give both back."""
     from hnas_app.costs.store import CostStore
-    from hnas_app.runs.chosen import chosen
+    from hnas_app.runs.session import chosen
 
-    board: HardwareBackend = chosen("backend", loaded.config, caller.registry)
-    try:
-        with CostStore() as store:
-            yield board, store
-    finally:
-        board.close()
+    with closing(chosen("backend", loaded.config, caller.registry)) as board, CostStore() as store:
+        yield board, store

@@ -18,8 +18,8 @@ from hnas.space import SearchSpace
 from hnas.strategy import SearchStrategy
 from hnas.task_source import TaskSource
 from hnas_app.runs.run_dir import RunDir
-from hnas_app.usecases.arguments import Given, PathLike, absolute, explained, limits
-from hnas_app.usecases.opening import made_or_resumed, resolved
+from hnas_app.usecases.arguments import Given, PathLike, absolute, absolute_if_given, explained, limits
+from hnas_app.usecases.opening import at_work, made_or_resumed, resolved
 from hnas_app.usecases.python_run import Run, caller_of
 
 PhaseName = Literal["meta-train", "profile", "adapt", "retrain", "evaluate"]
@@ -76,13 +76,13 @@ def run(
     )
     with explained():
         caller = caller_of(given, on_event)
-        folder = None if run_dir is None else absolute(run_dir)
-        loaded = resolved(caller, given, run_dir=folder)
-        opened = made_or_resumed(caller, loaded, folder, Path.cwd() / "runs")
+        folder = absolute_if_given(run_dir)
+        resolved_config = resolved(caller, given, run_dir=folder)
+        opened = made_or_resumed(caller, resolved_config, folder, Path.cwd() / "runs")
     again = Given(**given.objects, workers=workers, env={})
-    made = Run(path=opened.run.path, given=again, on_event=on_event)
+    made = Run(path=opened.path, given=again, on_event=on_event)
     if until is not None:
-        with explained(made.path), opened.at_work(caller) as phases:
+        with explained(made.path), at_work(caller, opened, resolved_config) as phases:
             getattr(phases, until.replace("-", "_"))()
     return made
 

@@ -11,12 +11,13 @@ import attrs
 from attrs import field, frozen
 
 from hnas.backend import HardwareBackend
+from hnas.discovery import Registry
 from hnas.errors import DataError
-from hnas.events import Listener
+from hnas.events import Event, Listener
 from hnas.strategy import SearchStrategy
 from hnas_app.runs.run_dir import RunDir
-from hnas_app.usecases.arguments import Caller, Given, PathLike, absolute, explained, limits, nobody, noting
-from hnas_app.usecases.opening import Opened, resolved
+from hnas_app.usecases.arguments import Caller, Given, PathLike, absolute, absolute_if_given, explained, limits, nobody
+from hnas_app.usecases.opening import at_work, resolved
 
 if TYPE_CHECKING:
     from hnas.cost import CostTable
@@ -107,11 +108,11 @@ class Run:
 
         with explained(self.path):
             caller = caller_of(self._given, self._on_event)
-            opened = RunDir.open(self.path)
-            config = resolved(caller, self._given, quiet=True, run_config=opened.config_path)
+            run = RunDir.open(self.path)
+            config = resolved(caller, self._given, quiet=True, file=run.config_path)
             if self._given.objects:
-                opened.check_config(config)
-            with Opened(run=opened, config=config).at_work(caller) as phases:
+                run.check_config(config)
+            with at_work(caller, run, config) as phases:
                 yield phases
 
     # ---------------------------------------------------------------- what the super-net serves besides
@@ -129,12 +130,12 @@ class Run:
         Constraints that are given take the place of all former ones. Raises `DataError` before the super-net is
         trained.
         """
-        given = self._changed(backend, strategy, constraints, settings)
+        given = self._changed(constraints, settings, backend=backend, strategy=strategy)
         changed = Given(backend=backend, strategy=strategy).objects
         with explained():
             caller = caller_of(given, self._on_event)
             own = RunDir.open(self.path)
-            config = resolved(caller, given, run_config=own.config_path, instead=list(changed))
+            config = resolved(caller, given, file=own.config_path, instead=list(changed))
             new = own.branch(config)
         again = Given(**given.objects, workers=given.workers, env={})
         return Run(path=new.path, given=again, on_event=self._on_event)
@@ -162,13 +163,9 @@ class Run:
         """
         from hnas_app.usecases.own_task import OwnTask, adapt_to
 
-        given = self._changed(backend, strategy, constraints, settings)
-        wanted = OwnTask(
-            pictures=absolute(pictures),
-            invert=invert,
-            retrain=retrain,
-            model=None if model is None else absolute(model),
-        )
+        given = self._changed(constraints, settings, backend=backend, strategy=strategy)
+        model = absolute_if_given(model)
+        wanted = OwnTask(pictures=absolute(pictures), invert=invert, retrain=retrain, model=model)
         with explained():
             return adapt_to(caller_of(self._given, self._on_event), self.path, wanted, given, own=self._given)
 
@@ -193,7 +190,7 @@ class Run:
         from hnas_app.usecases.sweep import Pairs, sweep
 
         pairs = Pairs(backends=_several(backends), constraints=_several(constraints))
-        given = self._changed(None, strategy, None, settings)
+        given = self._changed(None, settings, strategy=strategy)
         path = self.path if resume is None else absolute(resume)
         begun: list[Path] = []
         with explained():
@@ -224,10 +221,10 @@ class Run:
         from hnas_app.usecases.front import front
 
         paths = [self.path, *(other.path if isinstance(other, Run) else absolute(other) for other in others)]
-        where = None if picture is None else absolute(picture)
+        picture = absolute_if_given(picture)
         with explained():
             caller = caller_of(self._given, self._on_event)
-            return front(caller, paths, self._given, metric=metric, by=by, tasks=tasks, picture=where)
+            return front(caller, paths, self._given, metric=metric, by=by, tasks=tasks, picture=picture)
 
     def export(
         self,
@@ -246,38 +243,34 @@ class Run:
         """
         from hnas_app.usecases.export import export
 
+        folder, pictures = absolute_if_given(folder), absolute_if_given(pictures)
         with explained():
-            return export(
-                caller_of(self._given, self._on_event),
-                self.path,
-                self._given,
-                pictures=None if pictures is None else absolute(pictures),
-                invert=invert,
-                folder=None if folder is None else absolute(folder),
-                check=check,
-            )
+            caller, given = caller_of(self._given, self._on_event), self._given
+            return export(caller, self.path, given, pictures=pictures, invert=invert, folder=folder, check=check)
 
     def _changed(
-        self,
-        backend: str | HardwareBackend | None,
-        strategy: str | SearchStrategy | None,
-        constraints: str | Sequence[str] | None,
-        settings: Mapping[str, Any] | None,
+        self, constraints: str | Sequence[str] | None, settings: Mapping[str, Any] | None, **plugins: Any
     ) -> Given:
         """Return what the run is resolved with, and the changes."""
-        return attrs.evolve(
-            self._given,
-            backend=self._given.backend if backend is None else backend,
-            strategy=self._given.strategy if strategy is None else strategy,
-            constraints=None if constraints is None else limits(constraints),
-            settings=settings or {},
-        )
+        changes = {kind: plugin for kind, plugin in plugins.items() if plugin is not None}
+        single = None if constraints is None else limits(constraints)
+        return attrs.evolve(self._given, constraints=single, settings=settings or {}, **changes)
 
 
 def caller_of(given: Given, listener: Listener | None) -> Caller:
-    """Return the caller of a use case from Python, whose notes are events as well."""
-    note = noting(listener or nobody)
-    return Caller(registry=given.registry(note), emit=listener or nobody, note=note)
+    """Return the caller of a use case from Python: its notes are events of the whole run, its objects are plugins.
+
+    Raises `PluginError` for an object that does not implement its kind's interface.
+    """
+    emit = listener or nobody
+
+    def note(text: str) -> None:
+        emit(Event(phase="run", kind="note", text=text))
+
+    registry = Registry(warn=note)
+    for kind, instance in given.objects.items():
+        registry.add(kind, instance)
+    return Caller(registry=registry, emit=emit, note=note)
 
 
 def _several(texts: str | Sequence[str]) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from hnas.discovery import Registry
 from hnas.errors import ConfigError
 from hnas_app.executors.this_rank import own_accelerator, under_torchrun
 from hnas_app.runs.config_changes import NOT_RESULTS
-from hnas_app.usecases.arguments import Given
+from hnas_app.usecases.arguments import Caller, Given
 
 if TYPE_CHECKING:
     from hnas_app.config.schema import Config
@@ -63,7 +63,7 @@ def follow(registry: Registry, given: Given, run_dir: Path | None) -> None:
     from hnas_app.runs.session import setup_of
     from hnas_app.training.meta_train import PHASE, meta_train
 
-    loaded = given.load(registry, run_dir=run_dir)
+    loaded = Caller(registry=registry).load(given, run_dir=run_dir)
     with joined(loaded.config, "meta-train", run_dir) as group:
         assert group is not None
         assert run_dir is not None

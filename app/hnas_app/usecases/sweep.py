@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +11,8 @@ from attrs import frozen
 
 from hnas.discovery.user_code import is_object
 from hnas.errors import ConfigError, InfeasibleError
-from hnas_app.runs.run_dir import RunDir, is_sweep, slug
+from hnas.toolkit.codec import save
+from hnas_app.runs.run_dir import SWEEP, RunDir, is_sweep, slug
 from hnas_app.usecases.arguments import Caller, Given, WrongArgument
 from hnas_app.usecases.opening import resolved
 
@@ -28,11 +28,6 @@ class Pairs:
     backends: tuple[str, ...] = ()
     constraints: tuple[str, ...] = ()
     """Sets of limits that must hold together, each joined by commas."""
-
-    @property
-    def backend(self) -> str | None:
-        """The one backend, of a search that is no sweep."""
-        return self.backends[0] if self.backends else None
 
     def are_several(self, run: Path) -> bool:
         """Tell whether a sweep is meant: several pairs, or the folder of one to go on with."""
@@ -53,6 +48,7 @@ def sweep(caller: Caller, path: Path, pairs: Pairs, given: Given, *, own: Given 
     ``given`` holds what is the same for all pairs; ``own`` is that of `asked`. Raises `ConfigError` or
     `InfeasibleError` that names every pair which cannot be searched for, before anything is scored.
     """
+    from hnas_app.sweeps.at_work import run_sweep, sweep_session
     from hnas_app.sweeps.record import read_sweep
 
     own = own or given.same_results
@@ -68,7 +64,10 @@ def sweep(caller: Caller, path: Path, pairs: Pairs, given: Given, *, own: Given 
     record = read_sweep(folder)
     if not record.is_done:
         try:
-            record = _searched(caller, folder, record, configs or _configs(caller, folder, record, own))
+            configs = configs or _configs(caller, folder, record, own)
+            caller.began(folder)
+            with sweep_session(folder, configs, caller.registry, emit=caller.emit, notify=caller.note) as pipelines:
+                record = run_sweep(folder, record, pipelines, emit=caller.emit)
         except (ConfigError, InfeasibleError):
             if fresh:  # nothing was scored: the same command with other limits makes another folder
                 shutil.rmtree(folder)
@@ -78,6 +77,7 @@ def sweep(caller: Caller, path: Path, pairs: Pairs, given: Given, *, own: Given 
 
 def _new(caller: Caller, path: Path, pairs: Pairs, given: Given) -> tuple[Path, dict[str, Config]]:
     """Make a sweep's folder, with a run directory for each pair. Raises before that if a pair makes no sense."""
+    from hnas_app.costs.limits import split_limits
     from hnas_app.sweeps.at_work import check_pairs
     from hnas_app.sweeps.record import SweepPair, SweepRecord, new_folder
 
@@ -90,6 +90,7 @@ def _new(caller: Caller, path: Path, pairs: Pairs, given: Given) -> tuple[Path, 
     planned: list[SweepPair] = []
     configs: dict[str, Config] = {}
     mistakes: list[ConfigError] = []
+    sets = [split_limits(text) for text in pairs.constraints]
     for backend in pairs.backends or (None,):
         each = given if backend is None else attrs.evolve(given, backend=backend)
         try:
@@ -97,7 +98,7 @@ def _new(caller: Caller, path: Path, pairs: Pairs, given: Given) -> tuple[Path, 
         except ConfigError as mistake:
             mistakes.append(mistake)
             continue
-        for limits in _sets(pairs) or [config.constraints]:
+        for limits in sets or [config.constraints]:
             name = f"{len(planned) + 1:02d}-{slug(config.backend.name)}"
             planned.append(SweepPair(name=name, backend=backend or config.backend.name, constraints=limits))
             configs[name] = attrs.evolve(config, constraints=limits)
@@ -108,7 +109,7 @@ def _new(caller: Caller, path: Path, pairs: Pairs, given: Given) -> tuple[Path, 
     try:
         for name, config in configs.items():
             run.branch(config, path=folder / name)
-        SweepRecord(supernet=str(path), pairs=tuple(planned)).write(folder)
+        save(folder / SWEEP, SweepRecord(supernet=str(path), pairs=tuple(planned)))
     except BaseException:
         shutil.rmtree(folder)
         raise
@@ -126,20 +127,6 @@ def _configs(caller: Caller, folder: Path, record: SweepRecord, own: Given) -> d
     return configs
 
 
-def _searched(caller: Caller, folder: Path, record: SweepRecord, configs: Mapping[str, Config]) -> SweepRecord:
-    from hnas_app.sweeps.at_work import run_sweep, sweep_session
-
-    caller.began(folder)
-    with sweep_session(folder, configs, caller.registry, emit=caller.emit, notify=caller.note) as pipelines:
-        return run_sweep(folder, record, pipelines, emit=caller.emit)
-
-
 def _config(caller: Caller, run: RunDir, given: Given) -> Config:
     # Its notes are left out: what the run's file says of its own backend is no news for the others.
-    return resolved(caller, given, quiet=True, run_config=run.config_path)
-
-
-def _sets(pairs: Pairs) -> list[tuple[str, ...]]:
-    from hnas_app.costs.limits import split_limits
-
-    return [split_limits(text) for text in pairs.constraints]
+    return resolved(caller, given, quiet=True, file=run.config_path)

@@ -151,7 +151,7 @@ def test_an_export_is_adapted_to_the_pictures_given(searched, tmp_path, required
     assert (done.subject.classes, done.is_example, done.latency) == (("bar 0", "bar 1"), False, ())
     assert done.architecture == tmp_path / "out" / "architecture.json"
     architecture = json.loads(done.architecture.read_text())
-    assert architecture["genes"] == searched.adapt().chosen.arch.to_json()["genes"]
+    assert architecture["genes"] == to_json(searched.adapt().chosen.arch)["genes"]
     metadata = OnnxModel.open(Path(done.model.path)).metadata
     assert (metadata.classes, metadata.architecture) == (("bar 0", "bar 1"), architecture["options"])
 

@@ -12,7 +12,7 @@ from hnas_app.cli import options
 from hnas_app.cli.invocation import Invocation, invocation
 from hnas_app.cli.output import print_json, print_table, say_next
 from hnas_app.cli.terminal import at_terminal
-from hnas_app.usecases.arguments import Given
+from hnas_app.usecases.arguments import SAME_RESULTS, Given
 
 if TYPE_CHECKING:
     from hnas_app.own_task.result import PictureResult
@@ -34,18 +34,13 @@ RetrainOption = Annotated[
 ]
 
 
+@options.takes("backend", "device", "constraint", "strategy", "set", *SAME_RESULTS)
 def adapt(
     ctx: typer.Context,
     run: options.RunArgument,
+    given: Given,
     backend: options.BackendsOption = None,
-    device: options.DeviceOption = None,
     constraint: options.ConstraintsOption = None,
-    strategy: options.StrategyOption = None,
-    set_: options.SetOption = None,
-    workers: options.WorkersOption = None,
-    executor: options.ExecutorOption = None,
-    accelerator: options.AcceleratorOption = None,
-    data_root: options.DataRootOption = None,
     pictures: PicturesOption = None,
     invert: options.InvertOption = None,
     retrain: RetrainOption = False,
@@ -64,16 +59,13 @@ def adapt(
     call = invocation(ctx)
     own_task = OwnTask(pictures=pictures, invert=invert, retrain=retrain, model=export)
     pairs = Pairs(backends=tuple(backend or ()), constraints=tuple(constraint or ()))
-    given = Given(
-        by_flags=True, device=device, strategy=strategy, sets=options.sets(set_),
-        workers=workers, executor=executor, accelerator=accelerator, data_root=data_root,
-    )  # fmt: skip
+    meant = _is_meant(own_task, run)
     if pairs.are_several(run):
-        if _is_meant(own_task, run):
+        if meant:
             raise typer.BadParameter("takes one --backend and one --constraint", param_hint="--pictures")
         return _sweep(call, run, pairs, given, as_json=as_json)
-    given = attrs.evolve(given, backend=pairs.backend, constraints=options.limits(constraint))
-    if _is_meant(own_task, run):
+    given = attrs.evolve(given, backend=next(iter(pairs.backends), None), constraints=options.limits(constraint))
+    if meant:
         return _own_task(call, run, own_task, given, as_json=as_json)
     _plain(call, run, given, as_json=as_json)
 

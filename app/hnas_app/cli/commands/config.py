@@ -17,16 +17,11 @@ app = typer.Typer(help="Write, show and check configurations.", no_args_is_help=
 
 
 @app.command()
+@options.takes("path", "preset", "space", "learner", "backend", "strategy", "tasks", "set")
 def init(
     ctx: typer.Context,
+    given: Given,
     path: Annotated[Path, typer.Argument(help="The file to write.")] = Path("hnas.toml"),
-    preset: options.PresetOption = None,
-    space: options.SpaceOption = None,
-    learner: options.LearnerOption = None,
-    backend: options.BackendOption = None,
-    strategy: options.StrategyOption = None,
-    tasks: options.TasksOption = None,
-    set_: options.SetOption = None,
     force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
 ) -> None:
     """Write a file with every key, its value and what it means."""
@@ -35,10 +30,6 @@ def init(
 
     if path.exists() and not force:
         raise ConfigError(f"{path} exists already", hint="give another name, or --force to replace it")
-    given = Given(
-        by_flags=True, preset=preset, sets=options.sets(set_),
-        space=space, learner=learner, backend=backend, strategy=strategy, tasks=tasks,
-    )  # fmt: skip
     config = options.load(invocation(ctx), given).config
     if not path.parent.is_dir():
         raise ConfigError(f"there is no folder {path.parent}")
@@ -48,33 +39,16 @@ def init(
 
 
 @app.command()
+@options.takes(
+    "config", "preset", "space", "learner", "backend", "strategy", "tasks", "data_root", "constraint", "seed",
+    "workers", "executor", "accelerator", "run_dir", "set",
+)  # fmt: skip
 def show(
-    ctx: typer.Context,
-    config: options.ConfigOption = None,
-    preset: options.PresetOption = None,
-    space: options.SpaceOption = None,
-    learner: options.LearnerOption = None,
-    backend: options.BackendOption = None,
-    strategy: options.StrategyOption = None,
-    tasks: options.TasksOption = None,
-    data_root: options.DataRootOption = None,
-    constraint: options.ConstraintOption = None,
-    seed: options.SeedOption = None,
-    workers: options.WorkersOption = None,
-    executor: options.ExecutorOption = None,
-    accelerator: options.AcceleratorOption = None,
-    run_dir: options.RunDirOption = None,
-    set_: options.SetOption = None,
-    as_json: options.JsonOption = False,
+    ctx: typer.Context, given: Given, run_dir: options.RunDirOption = None, as_json: options.JsonOption = False
 ) -> None:
     """Show the resolved configuration, and where each value comes from."""
     from hnas_app.config.dump import dump_toml, flatten
 
-    given = Given(
-        by_flags=True, config=config, preset=preset, sets=options.sets(set_), constraints=options.limits(constraint),
-        data_root=data_root, space=space, learner=learner, backend=backend, strategy=strategy, tasks=tasks,
-        executor=executor, accelerator=accelerator, seed=seed, workers=workers,
-    )  # fmt: skip
     loaded = options.load(invocation(ctx), given, run_dir=run_dir)
     if as_json:
         flat = flatten(loaded.config)

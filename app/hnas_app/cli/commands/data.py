@@ -10,24 +10,23 @@ from typing import Annotated
 import typer
 
 from hnas_app.cli.invocation import invocation
+from hnas_app.cli.options import JsonOption
 from hnas_app.cli.output import say_next
 
 app = typer.Typer(help="List, fetch and check the data sets that tasks are drawn from.", no_args_is_help=True)
 
 Root = Annotated[Path | None, typer.Option("--data-root", help="Folder of the data set.")]
 Name = Annotated[str, typer.Argument(metavar="NAME", help="A task source; `hnas data list` shows them.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @app.command("list")
-def list_command(context: typer.Context, as_json: Json = False) -> None:
+def list_command(context: typer.Context, as_json: JsonOption = False) -> None:
     """List the task sources: what each needs, where that is looked for, whether it is there, and how to get it."""
     from hnas_app.usecases.data import sources
 
     rows = sources(invocation(context).registry)
     if as_json:
-        print(json.dumps(rows, indent=2))
-        return
+        return print(json.dumps(rows, indent=2))
     for row in rows:
         print(f"{row['name']}: {row['summary']}")
         if row["error"]:
@@ -52,18 +51,16 @@ def fetch(context: typer.Context, name: Name, data_root: Root = None) -> None:
 
 
 @app.command()
-def check(context: typer.Context, name: Name, data_root: Root = None, as_json: Json = False) -> None:
+def check(context: typer.Context, name: Name, data_root: Root = None, as_json: JsonOption = False) -> None:
     """Read a data set and say what is there, or what is missing."""
     from hnas_app.config.schema import TaskConfig
     from hnas_app.usecases.data import check as read
 
     found = read(invocation(context).registry, name, data_root)
-    classes = found.classes
+    classes = found["classes"]
     if as_json:
-        shape = found.image_shape
-        print(json.dumps({"name": name, "content": found.content, "classes": classes, "image_shape": shape}))
-        return
-    print(f"{name}: {found.content}.")
+        return print(json.dumps(found))
+    print(f"{name}: {found['content']}.")
     print("classes: " + ", ".join(f"{count} {split}" for split, count in classes.items()))
     ways = min(classes.values())
     fewer = f" --set task.n_way={ways}" if ways < TaskConfig().n_way else ""

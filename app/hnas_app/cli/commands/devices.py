@@ -1,4 +1,4 @@
-"""`hnas devices`: the user's boards by name. Add them, list them, check them, forget them."""
+"""`hnas devices`: the user's boards by name. Add them, list them, check them, forget them, calibrate them."""
 
 from __future__ import annotations
 
@@ -7,18 +7,20 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
+import attrs
 import typer
 
 from hnas.discovery import Registry, resolve
 from hnas.errors import ConfigError, DeviceError
 from hnas.toolkit.devices import Device, DeviceBook, DeviceKind, Plain, check_name, taken
-from hnas_app.cli.commands.calibrate import calibrate
+from hnas_app.cli import options
 from hnas_app.cli.invocation import invocation
-from hnas_app.cli.output import print_json, print_table, say_next
+from hnas_app.cli.output import note, print_json, print_table, say_next
+from hnas_app.cli.terminal import at_terminal
+from hnas_app.usecases.arguments import Given
 
 app = typer.Typer(help="Name the devices that are measured, and check that they can be.", no_args_is_help=True)
 
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 Name = Annotated[str, typer.Argument(help="A name of `hnas devices list`.")]
 
@@ -58,12 +60,11 @@ def add(
 
 
 @app.command("list")
-def list_command(as_json: Json = False) -> None:
+def list_command(as_json: options.JsonOption = False) -> None:
     """List the devices."""
     devices = DeviceBook().all()
     if as_json:
-        print_json([{"name": d.name, "backend": d.backend, "settings": dict(d.settings)} for d in devices])
-        return
+        return print_json([{"name": d.name, "backend": d.backend, "settings": dict(d.settings)} for d in devices])
     if devices:
         rows = [(d.name, d.backend, " ".join(f"{k}={v}" for k, v in sorted(d.settings.items()))) for d in devices]
         print_table(("name", "backend", "settings"), rows)
@@ -74,13 +75,12 @@ def list_command(as_json: Json = False) -> None:
 
 
 @app.command()
-def check(context: typer.Context, name: Name, as_json: Json = False) -> None:
+def check(context: typer.Context, name: Name, as_json: options.JsonOption = False) -> None:
     """Connect to a device and say what it is and whether it can measure now."""
     device = DeviceBook().get(name)
     facts = dict(_kind(invocation(context).registry, device.backend).check(device))
     if as_json:
-        print_json({"name": name, "backend": device.backend, **facts})
-        return
+        return print_json({"name": name, "backend": device.backend, **facts})
     for key, value in facts.items():
         for item in value if isinstance(value, list) else [value]:
             print(f"{key}: {item}")
@@ -98,6 +98,37 @@ def remove(context: typer.Context, name: Name, yes: Yes = False) -> None:
     book.remove(name)
     print(f"{name} is forgotten.")
     say_next("hnas devices list")
+
+
+@app.command()
+@options.takes("space", "input_", "networks", "tasks", "data_root", "config", "set", "seed")
+def calibrate(
+    ctx: typer.Context,
+    backend: Annotated[str, typer.Argument(metavar="BACKEND[:DEVICE]", help="What to calibrate, such as arm:pi4.")],
+    given: Given,
+    input_: options.InputOption = None,
+    networks: Annotated[int, typer.Option("--networks", min=4, help="Random networks to measure whole.")] = 40,
+    as_json: options.JsonOption = False,
+) -> None:
+    """Measure whole networks, and correct sums over layers by them where that helps.
+
+    A line is fitted to half of the networks, and kept where it predicts the other half better than the sums do.
+    """
+    from hnas_app.usecases.profile import calibrate as fit
+    from hnas_app.usecases.profile import subject
+
+    given = attrs.evolve(given, preset="none", backend=backend)
+    with at_terminal(invocation(ctx)) as caller:
+        what = subject(caller, given, options.input_shape(input_))
+        info, line = fit(caller, what, networks=networks)
+    metric = info.metrics[0]
+    if as_json:
+        return print_json({"metric": metric.column, "kept": line.helps, **attrs.asdict(line)})
+    print(f"{line.slope:.4f} · sum + {line.offset:.4g} {metric.unit}, fitted to {line.networks} networks")
+    print(f"mean error on the others: {line.mape_before:.1f} % before, {line.mape_after:.1f} % after")
+    if not line.helps:
+        note("it does not help, so it is not applied")
+    say_next(f"hnas run --space {what.loaded.config.space.name} --backend {backend} --preset quick")
 
 
 def _kind(registry: Registry, backend: str) -> DeviceKind:
@@ -126,6 +157,3 @@ def _confirm(yes: bool) -> Callable[[str], bool]:
         return typer.confirm(question, err=True)
 
     return ask
-
-
-app.command("calibrate")(calibrate)

@@ -11,18 +11,20 @@ from hnas_app.cli import options
 from hnas_app.cli.invocation import invocation
 from hnas_app.cli.output import print_json, print_table, say_next
 from hnas_app.cli.terminal import at_terminal
-from hnas_app.usecases.arguments import Given
+from hnas_app.usecases.arguments import SAME_RESULTS, Given
 
 if TYPE_CHECKING:
     from hnas_app.fronts.scoring import Front
 
 
+@options.takes("metric", "by", "tasks", "out", *SAME_RESULTS)
 def front(
     ctx: typer.Context,
     runs: Annotated[
         list[Path],
         typer.Argument(metavar="RUN...", help="Run directories with a finished search, or folders of sweeps."),
     ],
+    given: Given,
     metric: Annotated[
         str | None, typer.Option("--metric", metavar="NAME", help="Cost on the front; by default the backend's first.")
     ] = None,
@@ -32,10 +34,6 @@ def front(
         Path | None,
         typer.Option("--out", metavar="FILE", help="Picture, .png or .svg; by default front.png in the first RUN."),
     ] = None,
-    workers: options.WorkersOption = None,
-    executor: options.ExecutorOption = None,
-    accelerator: options.AcceleratorOption = None,
-    data_root: options.DataRootOption = None,
     as_json: options.JsonOption = False,
 ) -> None:
     """Compare what runs found on common tasks: fronts by strategy, hypervolumes, the reference networks.
@@ -45,7 +43,6 @@ def front(
     from hnas.toolkit.codec import to_json
     from hnas_app.usecases.front import front as compare
 
-    given = Given(by_flags=True, workers=workers, executor=executor, accelerator=accelerator, data_root=data_root)
     with at_terminal(invocation(ctx), "hnas front {}") as caller:
         done = compare(caller, runs, given, metric=metric, by=by, tasks=tasks, picture=out)
     if as_json:

@@ -1,17 +1,18 @@
-"""``hnas plugins``: what is installed, from which distribution, what could not be loaded, and what is wrong with it."""
+"""``hnas plugins``: what is installed and from where, what is wrong with it, and how to begin a plugin of your own."""
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from attrs import asdict
 
-from hnas.discovery import BUILT_IN, Failure, Registered, Registry, options_of
+from hnas.discovery import BUILT_IN, KINDS, Failure, Registered, Registry, options_of
 from hnas.discovery.loading import normalised
 from hnas.errors import PluginError, close_matches
-from hnas_app.cli.commands.plugins_new import new_plugin
 from hnas_app.cli.invocation import Invocation, invocation
 from hnas_app.cli.options import JsonOption
 from hnas_app.cli.output import print_json, print_table, say_next
@@ -20,7 +21,34 @@ if TYPE_CHECKING:
     from hnas_app.plugin_tools.check import Finding
 
 app = typer.Typer(help="List, show, check and begin plugins.", no_args_is_help=True)
-app.command("new")(new_plugin)
+
+
+@app.command("new")
+def new_plugin(
+    ctx: typer.Context,
+    kind: Annotated[str, typer.Argument(metavar="KIND", help=f"One of {', '.join(KINDS)}.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="What users will write, as in my-board.")],
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="DIR", help="The project's folder; hnas-KIND-NAME where it is left out."),
+    ] = None,
+) -> None:
+    """Write a project for a plugin: a small implementation that works, its hooks, tests and a README."""
+    from hnas_app.plugin_tools.projects import Project
+
+    if kind not in KINDS:
+        raise typer.BadParameter(
+            f"{kind!r} is not one of {', '.join(KINDS)}.{close_matches(kind, KINDS)}", param_hint="KIND"
+        )
+    project = Project(kind=kind, name=name)
+    for taken in invocation(ctx).registry.list(kind):
+        if taken.plugin.name == project.name:
+            whose = "is built in" if taken.distribution == BUILT_IN else f"is there, from {taken.distribution}"
+            raise PluginError(f"{kind} {project.name!r} {whose}", hint="choose a name of your own")
+    folder = out if out is not None else Path(project.distribution)
+    for path in project.write(folder):
+        print(path)
+    say_next(f"pip install -e {shlex.quote(str(folder))} && hnas plugins check {project.name}")
 
 
 @app.command("list")

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import attrs
 import typer
 
-from hnas.layer import Shape
 from hnas_app.cli import options
 from hnas_app.cli.invocation import Invocation, invocation
 from hnas_app.cli.output import print_json, print_table, say_next
@@ -25,21 +24,20 @@ app = typer.Typer(invoke_without_command=True)
 
 BackendsOption = Annotated[
     list[str] | None,
-    typer.Option(
-        "--backend",
-        metavar="NAME[:DEVICE]",
-        help="Hardware backend, as in arm:pi4; or ./file.py:Class, module:Class. May be repeated.",
-    ),
+    typer.Option("--backend", metavar="NAME[:DEVICE]", help=f"{options.BACKEND} May be repeated."),
 ]
 FileArgument = Annotated[Path, typer.Argument(metavar="FILE", help="File of measurements, JSON.")]
 
 
 @app.callback()
+@options.takes(
+    "space", "backend", "device", "input_", "n_way", "verify", "fresh", "dry_run", "tasks", "data_root", "preset",
+    "config", "set", "seed",
+)  # fmt: skip
 def profile(
     ctx: typer.Context,
-    space: options.SpaceOption = None,
+    given: Given,
     backend: BackendsOption = None,
-    device: options.DeviceOption = None,
     input_: options.InputOption = None,
     n_way: Annotated[int | None, typer.Option("--n-way", min=2, help="Classes of a task.")] = None,
     verify: Annotated[
@@ -49,12 +47,6 @@ def profile(
         bool, typer.Option("--fresh", help="Measure all rows of this space again, in place of the stored ones.")
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what would be measured.")] = False,
-    tasks: options.TasksOption = None,
-    data_root: options.DataRootOption = None,
-    preset: options.PresetOption = None,
-    config: options.ConfigOption = None,
-    set_: options.SetOption = None,
-    seed: options.SeedOption = None,
     as_json: options.JsonOption = False,
 ) -> None:
     """Measure every distinct layer of a space on a device, or take it from the cost store.
@@ -64,15 +56,14 @@ def profile(
     """
     if ctx.invoked_subcommand is not None:
         return
-    given = Given(
-        by_flags=True, preset=preset or "none", config=config, sets=options.sets(set_), data_root=data_root,
-        space=space, device=device, tasks=tasks, n_way=n_way, seed=seed,
-    )  # fmt: skip
+    preset = given.preset
+    given = attrs.evolve(given, preset=preset or "none", n_way=n_way)
     shape = options.input_shape(input_)
+    how: dict[str, Any] = {"verify": verify, "fresh": fresh}
     if len(backend or ()) > 1:
         if dry_run:
             raise typer.BadParameter("plans one device at a time", param_hint="--dry-run")
-        return _several(invocation(ctx), given, backend or (), shape, verify=verify, fresh=fresh, as_json=as_json)
+        return _several(invocation(ctx), given, backend or (), as_json=as_json, input_shape=shape, **how)
     from hnas_app.usecases.profile import plan, subject
     from hnas_app.usecases.profile import profile as measure
 
@@ -81,8 +72,8 @@ def profile(
         what = subject(caller, given, shape)
         loaded = what.loaded
         if dry_run:
-            return _show_plan(plan(caller, what, verify=verify, fresh=fresh), loaded, as_json=as_json)
-        table = measure(caller, what, verify=verify, fresh=fresh)
+            return _show_plan(plan(caller, what, **how), loaded, as_json=as_json)
+        table = measure(caller, what, **how)
     record = what.record(table)
     if as_json:
         return print_json(record)
@@ -94,20 +85,13 @@ def profile(
 
 
 @app.command("export")
-def export(
-    ctx: typer.Context,
-    file: FileArgument,
-    backend: options.BackendOption = None,
-    device: options.DeviceOption = None,
-    config: options.ConfigOption = None,
-    set_: options.SetOption = None,
-) -> None:
+@options.takes("backend", "device", "config", "set")
+def export(ctx: typer.Context, file: FileArgument, given: Given) -> None:
     """Write all that is known of a device into a file, to share it or to search where the device is not."""
     from hnas_app.usecases.profile import export_table
 
-    given = Given(by_flags=True, preset="none", config=config, sets=options.sets(set_), backend=backend, device=device)
     with at_terminal(invocation(ctx)) as caller:
-        found, loaded = export_table(caller, given, file)
+        found, loaded = export_table(caller, attrs.evolve(given, preset="none"), file)
     print(f"{file}: {len(found.rows)} layers and networks of {found.info.device}, {found.n_rows} rows")
     say_next(f"hnas profile --backend table:{file} --space {loaded.config.space.name}, where the device is not")
 
@@ -122,21 +106,12 @@ def import_(ctx: typer.Context, file: FileArgument) -> None:
     say_next(f"hnas profile --backend {found.info.backend}")
 
 
-def _several(
-    call: Invocation,
-    given: Given,
-    backends: Sequence[str],
-    shape: Shape | None,
-    *,
-    verify: int,
-    fresh: bool,
-    as_json: bool,
-) -> None:
-    """Profile several devices, and print a line for each."""
+def _several(call: Invocation, given: Given, backends: Sequence[str], *, as_json: bool, **how: Any) -> None:
+    """Profile several devices, and print a line for each; see `profile_several`."""
     from hnas_app.usecases.profile import profile_several
 
     with at_terminal(call) as caller:
-        what, tables = profile_several(caller, given, backends, input_shape=shape, verify=verify, fresh=fresh)
+        what, tables = profile_several(caller, given, backends, **how)
     if as_json:
         return print_json({name: what.record(table) for name, table in tables.items()})
     head = ("BACKEND", "DEVICE", "LAYERS", "METRICS")

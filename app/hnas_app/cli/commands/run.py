@@ -10,31 +10,18 @@ from hnas_app.cli import options
 from hnas_app.cli.invocation import invocation
 from hnas_app.cli.output import print_json, print_table, say_next
 from hnas_app.cli.terminal import at_terminal
-from hnas_app.usecases.arguments import Given
+from hnas_app.usecases.arguments import SAME_RESULTS, Given
 
 if TYPE_CHECKING:
     from hnas_app.usecases.phases import Evaluated
 
 
+@options.takes(
+    "space", "backend", "device", "preset", "constraint", "tasks", "data_root", "strategy", "learner", "config", "set",
+    "seed", "workers", "executor", "accelerator",
+)  # fmt: skip
 def run(
-    ctx: typer.Context,
-    space: options.SpaceOption = None,
-    backend: options.BackendOption = None,
-    device: options.DeviceOption = None,
-    preset: options.PresetOption = None,
-    constraint: options.ConstraintOption = None,
-    tasks: options.TasksOption = None,
-    data_root: options.DataRootOption = None,
-    strategy: options.StrategyOption = None,
-    learner: options.LearnerOption = None,
-    config: options.ConfigOption = None,
-    set_: options.SetOption = None,
-    seed: options.SeedOption = None,
-    workers: options.WorkersOption = None,
-    executor: options.ExecutorOption = None,
-    accelerator: options.AcceleratorOption = None,
-    run_dir: options.RunDirOption = None,
-    as_json: options.JsonOption = False,
+    ctx: typer.Context, given: Given, run_dir: options.RunDirOption = None, as_json: options.JsonOption = False
 ) -> None:
     """Meta-train a super-net, measure the device, search under the limits, re-train what was found and test it.
 
@@ -42,31 +29,15 @@ def run(
     """
     from hnas_app.usecases.phases import whole_run
 
-    given = Given(
-        by_flags=True, preset=preset, config=config, sets=options.sets(set_), constraints=options.limits(constraint),
-        data_root=data_root, space=space, backend=backend, device=device, tasks=tasks, strategy=strategy,
-        learner=learner, seed=seed, workers=workers, executor=executor, accelerator=accelerator,
-    )  # fmt: skip
     with at_terminal(invocation(ctx), "hnas run --run-dir {}") as caller:
         done = whole_run(caller, given, run_dir=run_dir)
     _show(done, as_json=as_json)
 
 
-def meta_train(
-    ctx: typer.Context,
-    space: options.SpaceOption = None,
-    preset: options.PresetOption = None,
-    tasks: options.TasksOption = None,
-    data_root: options.DataRootOption = None,
-    learner: options.LearnerOption = None,
-    config: options.ConfigOption = None,
-    set_: options.SetOption = None,
-    seed: options.SeedOption = None,
-    workers: options.WorkersOption = None,
-    executor: options.ExecutorOption = None,
-    accelerator: options.AcceleratorOption = None,
-    run_dir: options.RunDirOption = None,
-) -> None:
+@options.takes(
+    "space", "preset", "tasks", "data_root", "learner", "config", "set", "seed", "workers", "executor", "accelerator"
+)
+def meta_train(ctx: typer.Context, given: Given, run_dir: options.RunDirOption = None) -> None:
     """Meta-train a super-net; the run directory then serves any device and limit.
 
     Several ranks train it together under torchrun: `torchrun --nproc-per-node 2 -m hnas meta-train --run-dir DIR`.
@@ -76,10 +47,6 @@ def meta_train(
     from hnas_app.usecases.ranks import follow
 
     call = invocation(ctx)
-    given = Given(
-        by_flags=True, preset=preset, config=config, sets=options.sets(set_), data_root=data_root, space=space,
-        tasks=tasks, learner=learner, seed=seed, workers=workers, executor=executor, accelerator=accelerator,
-    )  # fmt: skip
     if not leads():
         return follow(call.registry, given, run_dir)
     with at_terminal(call, "hnas meta-train --run-dir {}") as caller:
@@ -88,18 +55,11 @@ def meta_train(
     say_next(f"hnas adapt {path}")
 
 
-def retrain(
-    ctx: typer.Context,
-    run: options.RunArgument,
-    workers: options.WorkersOption = None,
-    executor: options.ExecutorOption = None,
-    accelerator: options.AcceleratorOption = None,
-    data_root: options.DataRootOption = None,
-) -> None:
+@options.takes(*SAME_RESULTS)
+def retrain(ctx: typer.Context, run: options.RunArgument, given: Given) -> None:
     """Train the network that was found, and the reference network, alone; does what is still to do before."""
     from hnas_app.usecases.phases import retrain as train
 
-    given = Given(by_flags=True, workers=workers, executor=executor, accelerator=accelerator, data_root=data_root)
     with at_terminal(invocation(ctx), "hnas retrain {}") as caller:
         trained = train(caller, run, given)
     for name, folder in trained.items():
@@ -107,19 +67,11 @@ def retrain(
     say_next(f"hnas evaluate {run}")
 
 
-def evaluate(
-    ctx: typer.Context,
-    run: options.RunArgument,
-    workers: options.WorkersOption = None,
-    executor: options.ExecutorOption = None,
-    accelerator: options.AcceleratorOption = None,
-    data_root: options.DataRootOption = None,
-    as_json: options.JsonOption = False,
-) -> None:
+@options.takes(*SAME_RESULTS)
+def evaluate(ctx: typer.Context, run: options.RunArgument, given: Given, as_json: options.JsonOption = False) -> None:
     """Test the run's networks on the test tasks and print the result; does what is still to do before."""
     from hnas_app.usecases.phases import evaluate as test
 
-    given = Given(by_flags=True, workers=workers, executor=executor, accelerator=accelerator, data_root=data_root)
     with at_terminal(invocation(ctx), "hnas evaluate {}") as caller:
         done = test(caller, run, given)
     _show(done, as_json=as_json)

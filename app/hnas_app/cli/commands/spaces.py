@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Annotated, Any
 
+import attrs
 import typer
 
 from hnas.errors import ConfigError
@@ -24,9 +25,11 @@ app = typer.Typer(help="Show search spaces and the networks in them.", no_args_i
 
 
 @app.command()
+@options.takes("arch", "input_", "n_way", "preset", "config", "set")
 def show(
     ctx: typer.Context,
     name: Annotated[str, typer.Argument(help="A search space.")],
+    given: Given,
     arch: Annotated[
         str | None,
         typer.Option(
@@ -35,9 +38,6 @@ def show(
     ] = None,
     input_: options.InputOption = None,
     n_way: Annotated[int, typer.Option("--n-way", min=2, help="Classes of a task.")] = 5,
-    preset: options.PresetOption = None,
-    config: options.ConfigOption = None,
-    set_: options.SetOption = None,
     as_json: options.JsonOption = False,
 ) -> None:
     """Show a space's size, and with --arch one network's parameters, MACs and layers.
@@ -46,8 +46,7 @@ def show(
     """
     shape = options.input_shape(input_) or (3, 84, 84)
     call = invocation(ctx)
-    given = Given(by_flags=True, preset=preset or "none", config=config, sets=options.sets(set_), space=name)
-    loaded = options.load(call, given)
+    loaded = options.load(call, attrs.evolve(given, preset=given.preset or "none", space=name))
     space, values = _space(call, loaded, arch, shape, n_way)
     network = _architecture(space, arch) if arch is not None else None
     record = _describe(space, values, network, shape, n_way)
@@ -64,10 +63,11 @@ def _space(
     call: Invocation, loaded: LoadedConfig, arch: str | None, shape: Shape, n_way: int
 ) -> tuple[SearchSpace, dict[str, Any]]:
     """Construct the space, under a reference network's own options where the user set none; return these too."""
-    from hnas_app.runs.chosen import chosen
+    from hnas_app.runs.session import chosen
 
     space: SearchSpace = chosen("space", loaded.config, call.registry)
-    values = dict(options.describe_options(loaded.config.space.options))
+    chosen_options = loaded.config.space.options
+    values = {f.name: getattr(chosen_options, f.name) for f in attrs.fields(type(chosen_options)) if f.init}
     if arch not in space.references() or arch is None:
         return space, values
     own = space.reference_options(arch, shape, n_way)

@@ -1,7 +1,7 @@
 """H-Meta-NAS as a plugin framework: the public API.
 
-Importing it imports neither torch, nor any plugin, nor the application; the names in `_LAZY` are the application's, and
-are imported when used.
+Importing it imports neither torch, nor any plugin, nor the application. The names in `_LAZY` belong to the application
+and are imported when used.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""``python -m hnas`` is ``hnas``: what torchrun starts."""
+"""``python -m hnas`` runs ``hnas``; torchrun starts it this way."""
 
 from __future__ import annotations
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from attrs import frozen
 
 Option = int | float | str
-"""What a choice offers: a kernel size, a channel scale, the name of an activation."""
+"""An option of a choice: a kernel size, a channel scale, the name of an activation."""
 
 
 @frozen(kw_only=True)
 class Choice:
     """One decision of a search space and its options.
 
-    ``needs`` makes the choice conditional: ``("depth", (2, 3, 4))`` says that it matters only where the choice named
+    ``needs`` makes the choice conditional: ``("depth", (2, 3, 4))`` means that it matters only if the choice named
     ``depth`` takes one of those options. An inactive choice does not change the network, so the core counts, compares
     and mutates active choices only.
     """

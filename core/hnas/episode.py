@@ -37,7 +37,7 @@ class Episodes:
 
     @classmethod
     def gather(cls, tasks: Iterable[Episodes], count: int) -> Episodes:
-        """Join ``count`` single tasks that are drawn one after the other, and hold none of them twice."""
+        """Join ``count`` single tasks that are drawn one after the other, and keep none in memory twice."""
         gathered: dict[str, Tensor] = {}
         for i, task in enumerate(tasks):
             for name in TENSORS:
@@ -49,16 +49,16 @@ class Episodes:
         return int(self.support_x.shape[0])
 
     def to(self, device: str) -> Episodes:
-        """Return the tasks on a device, these ones where they are there already."""
+        """Return the tasks on a device, without a copy if they are there already."""
         return Episodes(**{n: getattr(self, n).to(device) for n in TENSORS})
 
     @property
     def nbytes(self) -> int:
-        """The memory that the tensors take."""
+        """The memory that the tensors take, in bytes."""
         return sum(getattr(self, n).nbytes for n in TENSORS)
 
     def select(self, tasks: Iterable[int]) -> Episodes:
-        """Return the tasks of these numbers, in their order."""
+        """Return the tasks with these numbers, in this order."""
         wanted = list(tasks)
         return Episodes(**{n: getattr(self, n)[wanted] for n in TENSORS})
 

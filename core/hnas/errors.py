@@ -27,7 +27,7 @@ class ConfigError(HnasError):
 
 
 class DataError(HnasError):
-    """A data set, a checkpoint or another file of the user's that is missing, incomplete or damaged."""
+    """A data set, a checkpoint or another file of the user is missing, incomplete or damaged."""
 
     exit_code = 3
 
@@ -51,10 +51,10 @@ class DeviceError(HnasError):
 
 
 class UnsteadyError(DeviceError):
-    """What a device just measured cannot be trusted: it throttled, or its clock moved.
+    """The last measurements cannot be trusted: the device throttled, or its clock changed.
 
-    Raised by `HardwareBackend.measure`. The block of layers is measured again after a while; only where that fails
-    several times is the user told.
+    Raised by `HardwareBackend.measure`. The block of layers is measured again after a while. The user sees the error
+    only if that fails several times.
     """
 
 
@@ -63,13 +63,13 @@ class DivergenceError(HnasError):
 
 
 def close_matches(word: str, known: Iterable[str]) -> str:
-    """Say which of ``known`` the user may have meant: ``" Did you mean 'vgg9'?"``, or nothing when none is close."""
+    """Return which of ``known`` the user may have meant: ``" Did you mean 'vgg9'?"``, or empty if none is close."""
     matches = difflib.get_close_matches(word, list(known), n=3, cutoff=0.6)
     return " Did you mean " + " or ".join(repr(m) for m in matches) + "?" if matches else ""
 
 
 def first_few(names: Iterable[str], *, most: int = 4, separator: str = ", ") -> str:
-    """Name up to ``most``, and say how many more there are: a message about thousands of files stays readable."""
+    """Return up to ``most`` names and how many more there are: a message about thousands of files stays readable."""
     told = list(names)
     shown = separator.join(told[:most])
     between = " " if separator == ", " else separator

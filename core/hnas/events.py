@@ -1,4 +1,4 @@
-"""Events: what a run tells of itself while it goes on. The terminal and ``metrics.jsonl`` listen."""
+"""Events: what a run reports while it goes on. The terminal and ``metrics.jsonl`` listen."""
 
 from __future__ import annotations
 

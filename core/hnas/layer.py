@@ -10,7 +10,7 @@ Shape = tuple[int, int, int]
 
 @frozen(kw_only=True, order=True)
 class Layer:
-    """One operation with its shapes. Two layers with one `key` cost the same on any device.
+    """One operation with its shapes. Two layers with the same `key` cost the same on any device.
 
     ``op`` is one of ``conv2d``, ``linear``, ``norm`` (batch normalisation), ``max_pool``, ``avg_pool``, ``add`` or an
     activation's name. Shapes are (channels, height, width) of one image; a linear layer has height and width 1.
@@ -27,7 +27,7 @@ class Layer:
 
     @property
     def key(self) -> str:
-        """The row of a cost table, readable and stable: ``conv2d-64x14x14-96x7x7-k3s2p1g1b1``."""
+        """The key of a row in a cost table, readable and stable: ``conv2d-64x14x14-96x7x7-k3s2p1g1b1``."""
         shapes = "-".join("x".join(map(str, s)) for s in (self.in_shape, self.out_shape))
         return f"{self.op}-{shapes}-k{self.kernel}s{self.stride}p{self.padding}g{self.groups}b{int(self.bias)}"
 

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from hnas.supernet import Params, SuperNet
 
 State = dict[str, "Tensor"]
-"""All that a meta-learner learns, flat, saved as safetensors.
+"""Everything a meta-learner learns, as a flat dictionary, saved as safetensors.
 
-``params/<name>`` are the super-net's parameters (perhaps with leading dimensions of the learner's own). Names that
+``params/<name>`` are the super-net's parameters (perhaps with leading dimensions that the learner adds). Names that
 start with ``outer/`` belong to `MetaLearner.update` alone and are not sent to workers.
 """
 
@@ -29,10 +29,10 @@ Gradient = dict[str, "Tensor"]
 
 @frozen(kw_only=True)
 class Progress:
-    """Where meta-training stands: ``iteration`` counts from 0 over all epochs.
+    """The progress of meta-training: ``iteration`` counts from 0 over all epochs.
 
-    ``rate_factor`` is what the phase multiplies the learner's outer learning rates with. ``noise`` holds a seed for
-    each task that `MetaLearner.gradient` is given, for what is random in training; a task always gets the same one.
+    The phase multiplies the learner's outer learning rates by ``rate_factor``. ``noise`` holds a seed for each task of
+    `MetaLearner.gradient`, for the randomness in training; a task always gets the same seed.
     """
 
     iteration: int
@@ -102,13 +102,13 @@ class MetaLearner(ABC):
     ) -> Scores:
         """Adapt to each support set and return loss and accuracy on the query (or the support) images.
 
-        Called by the evaluator for every candidate of a search, with as many tasks at once as it happens to need: the
-        scores of a task must not depend on the others. A loss that overflows is returned as infinity.
+        Called by the evaluator for every candidate of a search, with varying numbers of tasks: the scores of a task
+        must not depend on the others. A loss that overflows is returned as infinity.
         """
 
     def tasks_at_once(self, supernet: SuperNet, arch: Architecture, n_support: int) -> int:
-        """Return how many tasks of ``n_support`` images `score` best gets at once; with fewer each takes longer.
+        """Return the best number of tasks of ``n_support`` images for one `score`; with fewer, each takes longer.
 
-        A search that scores candidates in part goes on by as many.
+        A search that scores candidates in part proceeds in steps of this size.
         """
         return 1

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 class Seeds:
     """Make generators that depend on the root seed, a purpose and a counter, and on nothing that ran before.
 
-    A resumed run asks for the same (purpose, counter) and gets the same stream, so no generator state has to be saved,
-    and workers draw the same numbers whatever their number.
+    A resumed run asks for the same (purpose, counter) and gets the same stream, so no generator state has to be saved.
+    Workers draw the same numbers, however many they are.
     """
 
     root: int

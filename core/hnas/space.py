@@ -30,29 +30,29 @@ class SearchSpace(ABC):
     @property
     @abstractmethod
     def choices(self) -> Sequence[Choice]:
-        """The decisions, in gene order. Asked by the core and by search strategies; must not change."""
+        """The decisions, in gene order. Read by the core and by search strategies; must not change."""
 
     @abstractmethod
     def layers(self, arch: Architecture, input_shape: Shape, n_way: int) -> Sequence[Layer]:
         """Return the layers of ``arch`` in the order of its forward pass, for one image of ``input_shape`` (C, H, W).
 
-        Asked by the cost model for every candidate, so it should take microseconds. Raises `ConfigError` where the
-        input is too small for the network.
+        Called by the cost model for every candidate, so it should take microseconds. Raises `ConfigError` if the input
+        is too small for the network.
         """
 
     @abstractmethod
     def supernet(self, input_shape: Shape, n_way: int) -> SuperNet:
-        """Build the network whose weights all architectures share. Asked once per run, in each process."""
+        """Build the network whose weights all architectures share. Called once per run, in each process."""
 
     def references(self) -> Mapping[str, Architecture]:
-        """Return named networks to compare with, the one that presets use first. None by default."""
+        """Return named networks to compare with; presets use the first one. Empty by default."""
         return {}
 
     def reference_options(self, name: str, input_shape: Shape, n_way: int) -> Mapping[str, Any]:
-        """Return the space's own options under which a named reference network is what its paper describes.
+        """Return the space's options with which a named reference network is the one that its paper describes.
 
-        Asked by commands that show or cost a reference network, which apply them unless the user set those options.
-        None by default.
+        Called by commands that show or cost a reference network. They apply these options unless the user set them.
+        Empty by default.
         """
         return {}
 
@@ -101,7 +101,7 @@ class SearchSpace(ABC):
                 raise ConfigError(f"{self.name}.{choice.name}: gene {gene} is not in 0..{len(choice.options) - 1}")
 
     def active(self, arch: Architecture) -> tuple[bool, ...]:
-        """Tell for each gene whether it changes the network."""
+        """Return for each gene whether it changes the network."""
 
         def holds(needs: tuple[str, tuple[Option, ...]]) -> bool:
             parent = self._index[needs[0]]
@@ -115,7 +115,7 @@ class SearchSpace(ABC):
         return arch if genes == arch.genes else Architecture(self.name, genes)
 
     def reference(self, name: str | None = None) -> Architecture | None:
-        """Return the named reference network, or the first one (``None`` where the space names none)."""
+        """Return the named reference network, or the first one (``None`` if the space names none)."""
         known = self.references()
         if name is None:
             return next(iter(known.values()), None)
@@ -167,11 +167,11 @@ class SearchSpace(ABC):
                     yield self.canonical(Architecture(self.name, (*arch.genes[:i], gene, *arch.genes[i + 1 :])))
 
     def distinct_layers(self, input_shape: Shape, n_way: int) -> list[Layer]:
-        """Return every layer that some architecture has, once each, sorted: what a cost table has to hold.
+        """Return every layer that some architecture has, once each, sorted: the rows that a cost table needs.
 
-        The default finds out, under each combination of the options that other choices need, which choices each
-        position of the network depends on, by changing one at a time, and enumerates those. A space in which one choice
-        hides whether another matters overrides it.
+        The default visits each combination of the options that other choices need. There it changes one choice at a
+        time to find on which choices each position depends, and enumerates those. A space must override it if one
+        choice hides whether another matters.
         """
         found: set[Layer] = set()
         options = [range(len(c.options)) for c in self.choices]

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @frozen(kw_only=True)
 class SearchProblem:
-    """What a strategy may know: the space, the constraints and the costs. Neither torch nor tasks."""
+    """What a strategy can see: the space, the constraints and the costs, but neither torch nor tasks."""
 
     space: SearchSpace
     feasible: Callable[[Architecture], bool]
@@ -27,12 +27,12 @@ class SearchProblem:
     sample_feasible: Callable[[np.random.Generator], Architecture]
     """Draw a feasible architecture: rejection first, then repair by shrinking."""
     generator: np.random.Generator
-    """All of a strategy's randomness. A search is resumed by asking again with the same generator."""
+    """The only source of a strategy's randomness. A search is resumed by asking again with the same generator."""
     share: float = 1.0
-    """The part of its batch of new architectures that a strategy needs to ask for itself, above 0 and at most 1.
+    """The share of its batch of new architectures that a strategy has to propose itself, above 0 and at most 1.
 
-    In a sweep, searches for other devices and limits make up for the rest: their candidates are told as well. A
-    strategy that asks for a whole batch all the same is right too, and costs more.
+    In a sweep, searches for other devices and limits supply the rest: `SearchStrategy.tell` receives their candidates
+    too. A strategy that still proposes a whole batch is correct too, but costs more.
     """
 
 
@@ -72,7 +72,7 @@ class SearchStrategy(ABC):
     def ask(self) -> Ask | None:
         """Return the next batch to score, or ``None`` when the search is over.
 
-        Must depend on the problem and on what was told only, so that a search can be replayed.
+        Must depend only on the problem and on the scores received, so that a search can be replayed.
         """
 
     @abstractmethod
@@ -85,4 +85,4 @@ class SearchStrategy(ABC):
     @property
     @abstractmethod
     def iterations(self) -> int:
-        """How many batches the search will ask for; for progress and time left."""
+        """The number of batches that the search will ask for; used for progress and time left."""

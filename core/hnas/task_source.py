@@ -24,7 +24,7 @@ SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 
 @frozen(kw_only=True)
 class Origin:
-    """Where a data set is looked for (``None``: where the user says), under which terms it is, and how it is had."""
+    """The default location of a data set (``None``: set by the user), its licence, and how to get it."""
 
     path: Path | None
     licence: str
@@ -35,10 +35,10 @@ class TaskSource(ABC):
     """A data set with disjoint classes for meta-training, validation and test."""
 
     inverted: bool = False
-    """Whether images are drawings in dark ink on bright paper turned round, so that ink is 1."""
+    """Whether images are drawings in dark ink on bright paper with inverted brightness, so that ink is 1."""
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return what is pickled for a worker: all but cached properties, so that data are opened there, not sent."""
+        """Return the attributes for a worker: all but cached properties, so that data are opened there, not sent."""
         return {k: v for k, v in self.__dict__.items() if not isinstance(getattr(type(self), k, None), cached_property)}
 
     @property
@@ -55,22 +55,22 @@ class TaskSource(ABC):
         """Draw one task from each generator, stacked in their order.
 
         All randomness of a task (classes, images, augmentation) comes from its generator, so that any worker can draw
-        it, whatever else is drawn with it. No class is twice in a task, no image in both support and query. Raises
-        `DataError` if the split has too few classes or images for ``spec``.
+        it, whatever else is drawn with it. No class occurs twice in a task, and no image in both support and query.
+        Raises `DataError` if the split has too few classes or images for ``spec``.
         """
 
     # ---------------------------------------------------------------- optional
 
     def remote_files(self) -> Sequence[RemoteFile]:
-        """Return what `hnas data fetch` has to download, and where it belongs. Nothing by default."""
+        """Return the files that `hnas data fetch` downloads, and where they belong. None by default."""
         return ()
 
     def origin(self) -> Origin | None:
-        """Return what `hnas data list` tells of data that have to be there; ``None`` where nothing has to."""
+        """Return the origin that `hnas data list` prints, or ``None`` if no data are needed."""
         return None
 
     def check(self) -> str:
-        """Read the data and say in a sentence what is there. Raises `DataError` where something is missing.
+        """Read the data and describe them in a sentence. Raises `DataError` if something is missing.
 
         Called by `hnas data check`. The default draws one 2-way 1-shot task from every split.
         """

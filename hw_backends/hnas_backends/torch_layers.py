@@ -1,7 +1,7 @@
-"""Layers as PyTorch modules: what a backend that measures with PyTorch runs.
+"""Layers as PyTorch modules, for backends that measure with PyTorch.
 
 Imports torch, so a backend imports this module only when it measures. The modules are those that a user would deploy,
-one for each `Layer`: nothing is fused or folded, so that a table's sum and a network measured end to end are of the
+one for each `Layer`. Nothing is fused or folded, so that a table's sum and a network measured end to end consist of the
 same operations.
 """
 
@@ -23,7 +23,7 @@ from hnas_backends.layerbench.lines import unknown_op
 class Addition(nn.Module):
     """Add two branches of a network; or to one, a map that it holds, read from memory as the other branch would be.
 
-    The held map is made at the first call with a shape, which therefore belongs into a warm-up.
+    The held map is made at the first call with a shape, so that call belongs in a warm-up.
     """
 
     def __init__(self) -> None:
@@ -124,6 +124,6 @@ def _build(layer: Layer) -> nn.Module:
 
 
 def _rounds_up(layer: Layer) -> bool:
-    """Tell from the shapes whether a pooling keeps the pixels that fill no whole window."""
+    """Return whether a pooling, by its shapes, keeps the pixels that fill no whole window."""
     down = tuple((n + 2 * layer.padding - layer.kernel) // layer.stride + 1 for n in layer.in_shape[1:])
     return down != layer.out_shape[1:]

@@ -13,19 +13,19 @@ from hnas.settings import at_least_0, positive, setting
 
 @frozen(kw_only=True)
 class GeneticOptions:
-    """Options of `Genetic`. The defaults are the paper's where it gives them."""
+    """Options of `Genetic`. The defaults are the paper's if it gives them."""
 
     population: int = setting(100, "architectures in the pool (P)", positive)
     iterations: int = setting(200, "times that the pool is scored (M)", positive)
     elite: float = setting(
-        0.1, "share of the pool, those with the lowest loss, that stays and is mutated", positive, validators.le(1)
+        0.1, "share of the pool, with the lowest loss, that stays and is mutated", positive, validators.le(1)
     )
     mutations: int = setting(2, "randomly picked choices that a mutation changes", positive)
     tries: int = setting(
         50, "mutants drawn for a place in the pool before a fresh sample takes it (not in the paper)", at_least_0
     )
     revisit: bool = setting(
-        True, "ask again for mutants that were scored before; off where tasks are fixed, and that tells nothing new"
+        True, "ask again for mutants that were scored before; off for fixed tasks, which score them the same again"
     )
 
 
@@ -35,12 +35,12 @@ class Genetic(SearchStrategy):
     What the paper leaves open: the first pool is drawn by ``sample_feasible``; elites stay in the pool and are scored
     again, because every iteration draws other tasks; there is no cross-over. A mutant that breaks a constraint, or that
     the pool holds already, is drawn again; after ``tries`` of them a fresh feasible sample takes its place. The pool
-    holds no architecture twice; it is smaller than P only where no other feasible one is found. An architecture whose
-    loss is infinite is never an elite. In a sweep, whatever other searches asked for can become an elite as well, and
-    the pool has this search's share of mutants only.
+    holds no architecture twice; it is smaller than P only if no other feasible one is found. An architecture whose loss
+    is infinite is never an elite. In a sweep, candidates of other searches can become elites as well, and the pool has
+    only this search's share of mutants.
 
-    Without ``revisit`` nothing is asked for again but elites. Fixed tasks need that: there a pool is otherwise filled,
-    for nothing, with the known neighbours of the same elites, and the search ends where two mutations improve nothing.
+    Without ``revisit`` only elites are asked for again. Fixed tasks need that: otherwise the known neighbours of the
+    same elites fill the pool, for nothing, and the search ends once two mutations improve nothing.
 
     Only the elites matter in an iteration (``keep``), except in the last one: its whole pool is scored, to choose from
     and to plot.
@@ -67,7 +67,7 @@ class Genetic(SearchStrategy):
         return Ask(architectures=tuple(self._pool()), keep=None if last else self._n_elites)
 
     def tell(self, scored: Sequence[Scored]) -> None:
-        # A bound is no loss: only what was scored in full can be among the best.
+        # A bound is no loss: only architectures scored in full can be among the best.
         best = sorted(scored, key=lambda s: (s.bound, s.loss))[: self._n_elites]
         self._elites = [s.arch for s in best if math.isfinite(s.loss)]
         if not self._options.revisit:

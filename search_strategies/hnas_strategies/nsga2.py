@@ -14,18 +14,18 @@ from hnas.settings import positive, setting
 
 @frozen(kw_only=True)
 class NSGA2Options:
-    """Options of `NSGA2`; population and iterations mean the budget that they mean for `Genetic`."""
+    """Options of `NSGA2`; population and iterations give the same budget as for `Genetic`."""
 
     population: int = setting(100, "architectures scored in an iteration", validators.ge(2))
     iterations: int = setting(200, "times that a pool is scored", positive)
     survivors: float = setting(
-        0.5, "share of the pool that stays, for its place on the front, and is scored again", positive, validators.lt(1)
+        0.5, "share of the pool that stays, by its place on the front, and is scored again", positive, validators.lt(1)
     )
-    metric: str = setting("", "cost on the front's other axis; none: the backend's first metric")
+    metric: str = setting("", "cost on the front's other axis; empty: the backend's first metric")
     mutations: int = setting(1, "randomly picked choices that a mutation changes, after the cross-over", positive)
     tries: int = setting(50, "rounds of mating for the places of a pool before fresh samples take them", positive)
     revisit: bool = setting(
-        True, "ask again for children that were scored before; off where tasks are fixed, and that tells nothing new"
+        True, "ask again for children that were scored before; off for fixed tasks, which score them the same again"
     )
 
 
@@ -33,19 +33,18 @@ class NSGA2(SearchStrategy):
     """Keep a front of survivors, mate them, and score survivors and children on the same tasks.
 
     Objectives are the mean loss and one cost. Survival (non-dominated sorting, then crowding distance), the binary
-    tournament and the mating loop are pymoo's, through its ask and tell; cross-over and mutation are of
-    `nsga2_operators`, because most choices have no order. Limits are no objective: a child that breaks one is not
-    asked for, so a limit on the metric cuts the front off there.
+    tournament and the mating loop are pymoo's, through its ask and tell; cross-over and mutation are in
+    `nsga2_operators`, because most choices have no order. Limits are no objective: a child that breaks one is not asked
+    for, so a limit on the metric cuts the front off there.
 
-    Every iteration draws other tasks, and losses of different tasks do not compare: a network that had easy ones would
-    stay on the front for ever. Therefore survivors are asked for again, and each survival compares losses on one slice.
-    They count for the population: with ``survivors`` of 0.5 half of an iteration is new. On fixed tasks
-    (``search.slice = "fixed"``) the memo makes their part free, and without ``revisit`` everything else that is asked
-    for is new.
+    Every iteration draws other tasks, and losses of different tasks cannot be compared: a network that had easy ones
+    would stay on the front for ever. Therefore survivors are asked for again, and each survival compares losses on one
+    slice. They count as part of the population: with ``survivors`` of 0.5, half of an iteration is new. On fixed tasks
+    (``search.slice = "fixed"``) the memo makes survivors free, and without ``revisit`` all other candidates are new.
 
-    Nothing may be stopped early (no ``keep``): whether a candidate is on the front depends on its loss and on its cost,
-    so there is no number k of which the k lowest losses are all that matters. A network whose loss is infinite does not
-    survive, whatever it costs.
+    Nothing may be stopped early (no ``keep``): whether a candidate is on the front depends on its loss and on its cost.
+    For no number k are the k lowest losses all that matters. A network whose loss is infinite does not survive,
+    whatever it costs.
     """
 
     def __init__(self, options: NSGA2Options) -> None:
@@ -81,7 +80,7 @@ class NSGA2(SearchStrategy):
         return Ask(architectures=(*self._survivors, *self._filled(children, places)))
 
     def tell(self, scored: Sequence[Scored]) -> None:
-        # A bound, of a sweep's other search, is no loss.
+        # A bound, from another search of a sweep, is no loss.
         full = [s for s in scored if math.isfinite(s.loss) and not s.bound]
         told = {s.arch: (s.loss, s.cost[self._metric]) for s in full}
         self._survivors = self._mating.tell(told) if told else []
@@ -94,7 +93,7 @@ class NSGA2(SearchStrategy):
         return min(max(1, round(self._options.survivors * population)), population - 1)
 
     def _filled(self, children: list[Architecture], size: int) -> list[Architecture]:
-        """Return children and, where they are too few, fresh feasible samples; none twice, nor among the survivors."""
+        """Return children and, if they are too few, fresh feasible samples; none twice, nor among the survivors."""
         pool = dict.fromkeys(children)
         tries = self._options.tries * (size - len(pool))
         while len(pool) < size and tries:

@@ -1,4 +1,4 @@
-"""What NSGA-II needs of pymoo, on genes: cross-over and mutation that know no order, and the limits. Imports pymoo."""
+"""pymoo's NSGA-II on genes: cross-over and mutation for options without an order, and the limits. Imports pymoo."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ Objectives = tuple[float, float]
 
 
 class Inherit(Crossover):  # type: ignore[misc]
-    """Take each gene from either parent; where it is inactive in one, from the other.
+    """Take each gene from either parent; if it is inactive in one, from the other.
 
-    An inactive gene is 0 in every canonical architecture, so a plain uniform cross-over of a shallow and a deep network
+    An inactive gene is 0 in every canonical architecture. So a plain uniform cross-over of a shallow and a deep network
     would fill the deep child's last layers with first options.
     """
 
@@ -66,14 +66,14 @@ class Mutate(Mutation):  # type: ignore[misc]
 
 
 class Unwanted(DuplicateElimination):  # type: ignore[misc]
-    """Drop children that break a limit, are ``known``, or that the pool holds already; pymoo then mates again."""
+    """Drop children that break a limit, are ``known``, or are in the pool already; pymoo then mates again."""
 
     def __init__(self, search: SearchProblem, known: Container[Architecture]) -> None:
         super().__init__()
         self._search, self._known = search, known
 
     def _do(self, pop: Population, other: Population | None, dropped: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """Mark what to drop of ``pop``: pymoo asks without ``other`` first, then for each population to differ from."""
+        """Mark what to drop from ``pop``: pymoo first calls it without ``other``, then for each other population."""
         held = {tuple(x) for x in other.get("X")} if other is not None else set[tuple[int, ...]]()
         for i, x in enumerate(pop.get("X")):
             dropped[i] |= tuple(x) in held
@@ -85,9 +85,9 @@ class Unwanted(DuplicateElimination):  # type: ignore[misc]
 
 
 class Mates:
-    """pymoo's NSGA-II over a search's architectures, for one survival and mating after the other.
+    """pymoo's NSGA-II over a search's architectures, one survival and mating at a time.
 
-    All randomness is the search's generator. Nothing in ``known`` is asked for, whatever is added to it later.
+    All randomness comes from the search's generator. Nothing in ``known`` is asked for, even if added later.
     """
 
     def __init__(
@@ -108,7 +108,7 @@ class Mates:
         self._algorithm.random_state = search.generator
 
     def ask(self, n_children: int) -> list[Architecture]:
-        """Return children of the survivors, all feasible and none twice; fewer, even none, where no more are found."""
+        """Return children of the survivors, all feasible and none twice; fewer, even none, if no more are found."""
         self._algorithm.n_offsprings = n_children
         children = self._algorithm.ask()
         if children is None:
@@ -120,8 +120,8 @@ class Mates:
         """Let the best survive, by their scores on one slice of tasks, and return them."""
         told = Population.new(X=np.array([a.genes for a in scored]), F=np.array(list(scored.values())))
         if not self._algorithm.is_initialized:
-            self._algorithm.tell(infills=told)  # of its first pool, pymoo keeps everyone
-        # Survivors are among the told, with fresh scores: nothing is kept from before.
+            self._algorithm.tell(infills=told)  # pymoo keeps everyone of its first pool
+        # Survivors are among those scored, with fresh scores: nothing is kept from before.
         self._algorithm.pop = told
         self._algorithm.tell()
         return [architecture(self._space, x) for x in self._algorithm.pop.get("X")]

@@ -15,7 +15,7 @@ _TRIES = 50  # samples drawn for a place before it stays empty
 
 @frozen(kw_only=True)
 class RandomSearchOptions:
-    """Options of `RandomSearch`; population and iterations mean the budget that they mean for `Genetic`."""
+    """Options of `RandomSearch`; population and iterations give the same budget as for `Genetic`."""
 
     population: int = setting(100, "architectures in an iteration", positive)
     iterations: int = setting(200, "iterations", positive)
@@ -26,9 +26,9 @@ class RandomSearch(SearchStrategy):
     """Score fresh feasible samples in every iteration, none twice, and the best of them again in the last one.
 
     Every iteration draws other tasks, so losses of different iterations are compared with noise only. Therefore a share
-    of the last iteration is given to the best architectures seen before, where they and the last fresh samples are
-    scored on the same tasks and in full. Where the space holds no further feasible architecture, an iteration is
-    smaller, down to the finalists alone.
+    of the last iteration goes to the best architectures seen before. They and the last fresh samples are scored there
+    on the same tasks and in full. If the space holds no further feasible architecture, an iteration is smaller, down to
+    the finalists alone.
     """
 
     def __init__(self, options: RandomSearchOptions) -> None:
@@ -58,7 +58,7 @@ class RandomSearch(SearchStrategy):
     def tell(self, scored: Sequence[Scored]) -> None:
         self._best |= {s.arch: s for s in scored}
         self._seen |= {s.arch for s in scored}  # in a sweep, others' too
-        # A bound is no loss: what was scored in full comes first.
+        # A bound is no loss: architectures scored in full come first.
         best = sorted(self._best.values(), key=lambda s: (s.bound, s.loss))[: self._n_finalists]
         self._best = {s.arch: s for s in best}
 

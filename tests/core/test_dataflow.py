@@ -67,7 +67,7 @@ def test_branches_may_nest():
     [
         ([], "without layers"),
         ([layer("relu"), layer("elu", (4, 5, 6))], r"layer 2 .*takes 4x5x6: the one before gives 4x6x6"),
-        ([layer("max_pool", MAP, HALF), layer("relu", MAP)], r"what layer 1 .* gives, 4x3x3, is never used"),
+        ([layer("max_pool", MAP, HALF), layer("relu", MAP)], r"output of layer 1 .*, 4x3x3, is never used"),
         ([layer("relu"), Layer(op="linear", in_shape=(143, 1, 1), out_shape=(5, 1, 1))], "takes 143x1x1"),
     ],
 )

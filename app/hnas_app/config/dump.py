@@ -22,7 +22,7 @@ def flatten(config: Config) -> dict[str, Any]:
 
 
 def dump_toml(config: Config, comments: Mapping[str, str] | None = None) -> str:
-    """Return ``config`` as TOML. ``comments`` maps dotted keys to what stands behind a value.
+    """Return ``config`` as TOML. ``comments`` maps dotted keys to the comment behind a value.
 
     An option that is ``None`` by default and has no value is left out, since TOML has no null.
     """
@@ -43,7 +43,7 @@ def dump_toml(config: Config, comments: Mapping[str, str] | None = None) -> str:
 
 
 def toml_value(value: Any, key: str = "value") -> str:
-    """Return one value as TOML. Raises `ConfigError` for what TOML cannot hold."""
+    """Return one value as TOML. Raises `ConfigError` for a value that TOML cannot hold."""
     match value:
         case bool():
             return "true" if value else "false"
@@ -52,7 +52,7 @@ def toml_value(value: Any, key: str = "value") -> str:
         case int() | float():
             return repr(value)
         case str() | PurePath():
-            # A JSON string is a TOML string, but for the one control character that JSON leaves alone.
+            # A JSON string is a TOML string, except for the one control character that JSON leaves alone.
             return json.dumps(str(value), ensure_ascii=False).replace("\x7f", "\\u007f")
         case list() | tuple():
             return "[" + ", ".join(toml_value(v, key) for v in value) + "]"

@@ -1,6 +1,6 @@
 """Resolve a configuration: defaults < plugin defaults < preset < TOML file < environment < flags or arguments.
 
-Every mistake is collected, from all sources, and all are shown at once.
+Mistakes are collected from all sources and reported together.
 """
 
 from __future__ import annotations

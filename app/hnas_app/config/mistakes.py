@@ -12,7 +12,7 @@ from hnas_app.config.sources import Entry
 
 @define
 class Mistakes:
-    """What is wrong with a configuration, so far. Sources are numbered; later ones override earlier ones."""
+    """The mistakes found in a configuration so far. Sources are numbered; later ones override earlier ones."""
 
     file: Path | None
     _found: list[tuple[int, int, str]] = field(factory=list)
@@ -25,17 +25,17 @@ class Mistakes:
         self._found.append((layer, line, text))
 
     def add_entry(self, layer: int, entry: Entry, text: str) -> None:
-        """Add what is wrong with an entry, with where it stands; its key is not said twice."""
+        """Add a mistake in an entry, with its place; the key is not repeated if the place names it."""
         key = ".".join(entry.keys)
         named = "" if key in entry.where.removeprefix("--set ").split("=")[0] else f"{key}: "
         self.add(layer, f"{entry.where}: {named}{text}", entry.line)
 
     def listed(self) -> str:
-        """Return one line for each."""
+        """Return one line for each mistake."""
         return "\n".join(text for *_, text in sorted(self._found, key=lambda mistake: mistake[:2]))
 
     def report(self) -> ConfigError:
-        """Return the error that tells all."""
+        """Return an error that lists all mistakes."""
         where = f" ({self.file})" if self.file else ""
         count = len(self._found)
         return ConfigError(f"{count} mistake{'s' if count > 1 else ''} in the configuration{where}:\n{self.listed()}")

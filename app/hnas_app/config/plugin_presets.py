@@ -1,4 +1,4 @@
-"""What a plugin adds to the presets when it is chosen: `hnas.Plugin.presets`, checked against the schema."""
+"""The values that a plugin adds to the presets when it is chosen: `hnas.Plugin.presets`, checked against the schema."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Table = Mapping[str, Mapping[str, Any]]
 
 
 def presets_of(registered: Registered) -> Mapping[str, Table]:
-    """Return a plugin's tables by preset. Raises `PluginError` for one that cannot be right.
+    """Return a plugin's tables by preset. Raises `PluginError` for an invalid one.
 
     Options of other plugins are not looked up: they apply if the chosen one has them.
     """
@@ -47,9 +47,9 @@ def presets_of(registered: Registered) -> Mapping[str, Table]:
 
 
 def applied(name: str, plugins: Iterable[Registered]) -> dict[str, dict[str, tuple[Any, str]]]:
-    """Return what a preset says when ``plugins`` are chosen: section ("" for single values) → key → value, origin.
+    """Return a preset's values when ``plugins`` are chosen: section ("" for single values) → key → value, origin.
 
-    What plugins say goes before what the application says. Raises `PluginError` as `presets_of` does.
+    A plugin's value overrides the application's. Raises `PluginError` as `presets_of` does.
     """
     found: dict[str, dict[str, tuple[Any, str]]] = {"": {}}
     for section, values in PRESETS[name].items():

@@ -1,7 +1,7 @@
 """Presets: budgets by name, as plain tables over the schema.
 
 The table of a kind of plugin holds options that apply if the chosen plugin has them; others are passed over, so that a
-preset works with any third-party plugin. What applies for one plugin only stands beside it: `hnas.Plugin.presets`.
+preset works with any third-party plugin. Values for one plugin only belong to that plugin: `hnas.Plugin.presets`.
 """
 
 from __future__ import annotations

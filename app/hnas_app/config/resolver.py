@@ -1,4 +1,4 @@
-"""Putting a configuration together: which plugins are chosen, and the value of each of their and our options."""
+"""Putting a configuration together: the chosen plugins, and the value of every option of theirs and of hnas."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class _Chosen:
 
 @define
 class Resolver:
-    """Puts layers of entries together, the last one wins; collects what is wrong with them."""
+    """Puts layers of entries together, the last one wins; collects their mistakes."""
 
     registry: Registry
     mistakes: Mistakes
@@ -68,7 +68,7 @@ class Resolver:
         return LoadedConfig(config=Config(**values), origins=self.origins, notes=tuple(self.notes))
 
     def known(self, layer: int, entries: Sequence[Entry]) -> list[Entry]:
-        """Return the entries whose section exists, a plugin given by its name alone as ``<kind>.name``."""
+        """Return the entries whose section exists; a plugin given by its name alone becomes ``<kind>.name``."""
         kept = []
         for entry in entries:
             first, *rest = entry.keys
@@ -193,7 +193,7 @@ class Resolver:
         return PluginChoice(name=full_name, options=self._make(kind, cls, values))
 
     def _name_device(self, name: str, device: str, origin: str, cls: type, values: dict[str, Any]) -> None:
-        """Take in what stands behind the colon of ``arm:pi4``, over whatever else names a device."""
+        """Set the device named behind the colon of ``arm:pi4``, overriding all other sources."""
         if "device" not in _fields(cls):
             self.mistakes.add(3, f"{origin}: {name!r} has no devices to choose from, got {device!r}")
         elif not device:
@@ -209,7 +209,7 @@ class Resolver:
         return False
 
     def _is_removed(self, layer: int, entry: Entry, cls: type, hints: Mapping[str, Any]) -> bool:
-        """Tell whether an option is gone, or has a value that is: a mistake unless a run recorded what is done now."""
+        """Return whether an option or its value was removed: a mistake unless a run recorded the present behaviour."""
         name, gone = entry.keys[1], entry.keys[1] not in _fields(cls)
         values = removed_of(cls).get(name)
         value = parse_text(entry.value) if entry.text else entry.value
@@ -219,7 +219,7 @@ class Resolver:
             text = "this option was removed" if gone else f"{value!r} was removed, expected {describe(hints[name])}"
             self.mistakes.add_entry(layer, entry, text)
         elif value in values and not self.only_read:
-            text = f"{value!r} was removed, so this run can be shown, but not gone on with"
+            text = f"{value!r} was removed, so this run can be shown, but not continued"
             self.mistakes.add_entry(layer, entry, text)
         return True
 
@@ -243,7 +243,7 @@ def _plugin_hints(kind: Kind, name: str, cls: Any) -> dict[str, Any]:
 
 
 def _usable(preset: Mapping[str, tuple[Any, str]], cls: type, hints: Mapping[str, Any]) -> dict[str, tuple[Any, str]]:
-    """Return what of a preset a plugin has and accepts."""
+    """Return the options of a preset that a plugin has, with values that it accepts."""
     usable, fields = {}, _fields(cls)
     for key, (value, origin) in preset.items():
         if key in fields:
@@ -258,7 +258,7 @@ def _fields(cls: Any) -> dict[str, attrs.Attribute[Any]]:
 
 
 def _suggest(keys: tuple[str, ...], siblings: Sequence[str] | None = None) -> str:
-    """Say what a key may have been meant for: a sibling, or the same word in another section."""
+    """Suggest the key that may have been meant: a sibling, or the same word in another section."""
     word, known = keys[-1], list(_FIELDS) if siblings is None else [f"{keys[0]}.{s}" for s in siblings]
     guesses = difflib.get_close_matches(".".join(keys) if siblings is not None else keys[0], known, n=2, cutoff=0.7)
     guesses = guesses or [f"{section}.{word}" for section, cls in SECTIONS.items() if word in _fields(cls)]

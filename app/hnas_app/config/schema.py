@@ -1,4 +1,4 @@
-"""The configuration of a run: every section, its types, its defaults and what each value means.
+"""The configuration of a run: every section, its types, its defaults and the meaning of each value.
 
 Plugin tables (``[space]``, ``[learner]``, ``[backend]``, ``[strategy]``, ``[tasks]``) hold ``name`` and the options of
 the plugin that it names; those are checked by the plugin's own options class.
@@ -56,11 +56,11 @@ class MetaTrainConfig:
     architectures: int = setting(1, "architectures that share the tasks of a meta-batch (the paper's: 1)", positive)
     sampling: Literal["shrinking", "uniform", "attentive", "sandwich"] = setting(
         "shrinking",
-        "how they are drawn: by Eq. 4, uniformly, by what did well so far, or largest, smallest and random ones",
+        "how architectures are drawn: by Eq. 4, uniformly, by accuracy so far, or largest, smallest and random ones",
         one_of("shrinking", "uniform", "attentive", "sandwich"),
     )
     temperature: float = setting(
-        0.1, "attentive sampling: accuracy that makes an option e times as likely; the lower, the choosier", positive
+        0.1, "attentive sampling: softmax temperature, in accuracy; lower is greedier", positive
     )
     shrink_end: float = setting(0.2, "Eq. 4, p_e: probability of the largest architecture at the end", fraction)
     shrink_start: int = setting(30, "Eq. 4, e_s: epochs in which only the largest architecture is trained", at_least_0)
@@ -71,19 +71,19 @@ class MetaTrainConfig:
 
 @frozen(kw_only=True)
 class SearchConfig:
-    """``[search]``: phase 3, how candidates are scored. What is proposed is the strategy's (``[strategy]``)."""
+    """``[search]``: phase 3, how candidates are scored. The strategy (``[strategy]``) proposes them."""
 
     tasks: int = setting(16, "tasks drawn in each iteration", positive)
     slice: Literal["fresh", "fixed"] = setting(
         "fresh",
-        "tasks of an iteration: drawn anew (the paper's), or the first ones again, which is several times as fast",
+        "tasks of an iteration: drawn anew (as in the paper), or always the first ones, which is several times as fast",
         one_of("fresh", "fixed"),
     )
     finalists: int = setting(
         10, "best candidates of the last iteration that are scored again before choosing", positive
     )
     final_tasks: int = setting(100, "tasks that the finalists are scored on", positive)
-    pool: int = setting(600, "validation tasks that they are drawn from", positive)
+    pool: int = setting(600, "validation tasks that the search draws from", positive)
     n_query: int = setting(15, "query images per class", positive)
     fitness: Literal["query", "support"] = setting(
         "query",
@@ -101,14 +101,14 @@ class RetrainConfig:
     tasks: int = setting(8, "tasks in a meta-batch", positive)
     n_query: int = setting(1, "query images per class", positive)
     rate_factor: float = setting(
-        1.0, "multiplies the learner's outer learning rates: one network alone bears higher ones", positive
+        1.0, "factor on the learner's outer learning rates: one network alone tolerates higher ones", positive
     )
     start: Literal["scratch", "supernet"] = setting(
         "scratch", "initial weights: fresh ones, or the super-net's", one_of("scratch", "supernet")
     )
     reference: str = setting(
         "auto",
-        "reference network trained with the same budget: a name, 'auto' (the space's own for such images) or 'none'",
+        "reference network trained with the same budget: a name, 'auto' (the space's for such images) or 'none'",
     )
 
 
@@ -131,7 +131,7 @@ class Config:
     accelerator: str = setting("cpu", "where networks are computed: cpu, cuda or cuda:N", _is_accelerator)
     constraints: tuple[str, ...] = field(
         default=(),
-        metadata={"help": "limits such as 'latency<=0.05ms'; none: 0.6 of the reference network's cost"},
+        metadata={"help": "limits such as 'latency<=0.05ms'; default: 0.6 of the reference network's cost"},
     )
     space: PluginChoice = PluginChoice(name="vgg9")
     learner: PluginChoice = PluginChoice(name="maml++")
@@ -160,6 +160,6 @@ class LoadedConfig:
     """Sentences for the user: options that were given for another plugin than the one chosen."""
 
     def is_set_by_user(self, key: str) -> bool:
-        """Tell whether a file, the environment or the command line gave the value of ``key``."""
+        """Return whether a file, the environment or the command line gave the value of ``key``."""
         origin = self.origins.get(key, "default")
         return origin not in ("default", "plugin default") and not origin.startswith("preset ")

@@ -20,7 +20,7 @@ Keys = tuple[str, ...]
 
 PREFIX = "HNAS_"
 RESERVED = {"HOME", "DATA", "DEBUG", "STRICT_PLUGINS", "DISABLE_PLUGINS", "NO_PLUGINS"}
-"""Variables that are no configuration keys, without the prefix; so is everything that starts with ``REQUIRE_``."""
+"""Variables that are not configuration keys, without the prefix; those that start with ``REQUIRE_`` are not, either."""
 FLAG_NAMES = {"constraints": "--constraint", "tasks.root": "--data-root"}
 """Flags that are not spelt like the key they set."""
 _KEY = r"""(?:[A-Za-z0-9_-]+|"[^"\n]*"|'[^'\n]*')"""
@@ -31,14 +31,14 @@ _ASSIGNMENT = re.compile(rf"\s*({_DOTTED})\s*=")
 
 @frozen(kw_only=True)
 class Entry:
-    """One value that a user gave. ``text`` says that a shell passed it, so its type is yet to be read."""
+    """One value that a user gave. ``text``: a shell passed it, so its type is yet to be read."""
 
     keys: Keys
     value: Any
     origin: str
-    """As ``config show`` tells it: ``hnas.toml line 6``, ``HNAS_SEED``, ``--seed``."""
+    """As ``config show`` prints it: ``hnas.toml line 6``, ``HNAS_SEED``, ``--seed``."""
     where: str
-    """As a mistake begins: ``line 6``, ``HNAS_SEED``, ``--seed``."""
+    """How the message of a mistake begins: ``line 6``, ``HNAS_SEED``, ``--seed``."""
     line: int = 0
     text: bool = False
     recorded: bool = False
@@ -46,7 +46,7 @@ class Entry:
 
 
 def from_file(path: Path) -> list[Entry]:
-    """Read a TOML file. Raises `ConfigError` where it cannot be read or is not TOML."""
+    """Read a TOML file. Raises `ConfigError` if it cannot be read or is not TOML."""
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as cause:
@@ -102,7 +102,7 @@ def from_command_line(sets: Iterable[tuple[str, str]], flags: Mapping[str, Any])
 
 
 def from_arguments(arguments: Mapping[str, Any]) -> list[Entry]:
-    """Read what a Python program passed: dotted keys, and values of their own type."""
+    """Read the arguments of a Python program: dotted keys, and values of their own type."""
     return [Entry(keys=_split(k), value=v, origin=f"argument {k}", where=k) for k, v in arguments.items()]
 
 
@@ -123,8 +123,8 @@ def _split(name: str) -> Keys:
 class KeyLines:
     """Line numbers, from 1, of the keys in a TOML text: tomllib keeps no positions.
 
-    The scan takes anything that looks like a key; text inside a multi-line string may look like one too, so callers ask
-    only for keys that tomllib found.
+    The scan takes anything that looks like a key, even inside a multi-line string. So callers ask only for keys that
+    tomllib found.
     """
 
     def __init__(self, text: str) -> None:

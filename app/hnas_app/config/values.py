@@ -17,7 +17,7 @@ from hnas.errors import HnasError, close_matches
 
 
 def read(value: Any, expected: Any) -> Any:
-    """Return ``value`` as the type ``expected``. Nothing is converted but int to float, list to tuple, str to path.
+    """Return ``value`` as the type ``expected``. Only int to float, list to tuple, str to path are converted.
 
     Raises `ValueError` with a sentence: ``expected int, got str '100'``.
     """
@@ -33,9 +33,9 @@ def read(value: Any, expected: Any) -> Any:
 
 
 def read_text(text: str, expected: Any) -> Any:
-    """Return the type ``expected`` from text that a shell passed: a TOML value, or failing that the text itself.
+    """Return the type ``expected`` from text that a shell passed: a TOML value, else the text itself.
 
-    A list of texts may be given as ``a,b``, and truth as Python writes it. Raises `ValueError` as `read` does.
+    A list of texts may be given as ``a,b``, and a boolean as Python writes it. Raises `ValueError` as `read` does.
     """
     value = parse_text(text)
     readings = [value, text]
@@ -49,7 +49,7 @@ def read_text(text: str, expected: Any) -> Any:
 
 
 def parse_text(text: str) -> Any:
-    """Return ``text`` as a TOML value, or as it is where it is none."""
+    """Return ``text`` as a TOML value, or unchanged if it is none."""
     try:
         parsed = tomllib.loads(f"value = {text}")
     except tomllib.TOMLDecodeError:

@@ -1,4 +1,4 @@
-"""How well estimates of whole networks agree with what was measured, and the line that brings them closer."""
+"""How well estimates of whole networks agree with measurements, and the line that brings them closer."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ Values = Sequence[float] | np.ndarray[Any, Any]
 
 @frozen(kw_only=True)
 class Agreement:
-    """What the paper's Table 3 compares by, over several networks."""
+    """The measures of the paper's Table 3, over several networks."""
 
     networks: int
     mse: float
     """Mean squared error, in the metric's unit squared."""
     nmse: float
-    """The same of values over the mean of the measured ones: without a unit, so that devices can be compared."""
+    """The same of values divided by the mean of the measured ones: without a unit, so that devices can be compared."""
     mape: float
     """Mean absolute error over the measured value, in percent."""
     tau: float
@@ -52,7 +52,7 @@ def agreement(estimated: Values, measured: Values) -> Agreement:
 def kendall_tau(a: Values, b: Values) -> float:
     """Return Kendall's tau-b: pairs in the same order minus pairs in the other, over those that are not tied.
 
-    0 where one of the two has a single value throughout.
+    0 if all values of one of the two are equal.
     """
     x, y = (np.sign(np.subtract.outer(v, v)) for v in (np.asarray(a, dtype=float), np.asarray(b, dtype=float)))
     untied = np.sqrt(np.abs(x).sum() * np.abs(y).sum())
@@ -69,11 +69,11 @@ class Calibration:
     """How many were fitted; as many others judged the line."""
     mape_before: float
     mape_after: float
-    """Of those that were not fitted, in percent."""
+    """Error for the networks that were not fitted, in percent."""
 
     @property
     def helps(self) -> bool:
-        """Tell whether networks that were not fitted are estimated better with the line than without."""
+        """Return whether networks that were not fitted are estimated better with the line than without."""
         return self.mape_after < self.mape_before
 
 
@@ -92,10 +92,10 @@ def calibrate(sums: Values, measured: Values) -> Calibration:
 
 
 def calibrate_table(store: CostStore, table: CostTable, space: SearchSpace, input_shape: Shape) -> Calibration:
-    """Fit the line to a table that whole networks have verified, and keep it where it lowers the held-out error.
+    """Fit the line to a table that whole networks have verified, and keep it if it lowers the held-out error.
 
-    Where it does not, one that an earlier calibration kept is dropped. It holds for this device, space and image size.
-    Raises `ValueError` where fewer than four networks were measured.
+    If it does not, the line of an earlier calibration is dropped. A line holds for this device, space and image size.
+    Raises `ValueError` if fewer than four networks were measured.
     """
     verified: Mapping[str, Any] = table.check["verified"]
     line = calibrate(verified["estimated"], verified["measured"])

@@ -29,10 +29,10 @@ _one_thread = threading.Lock()
 
 
 def described(backend: HardwareBackend) -> DeviceInfo:
-    """Ask a backend what its device is; for a class in user code, add a digest of its source to the settings.
+    """Ask a backend for its device; for a class in user code, add a digest of its source to the settings.
 
-    An edited model must not be given the rows of the model that it was. An installed plugin is known by what it says
-    of itself alone, so that a release of it does not void what a board measured in hours.
+    An edited model must not reuse the rows of its earlier version. An installed plugin is identified by its own
+    description alone, so that a new release does not void hours of measurements on a board.
 
     Raises what `HardwareBackend.describe` may raise, and `PluginError` for anything else that it raises or returns.
     """
@@ -46,10 +46,10 @@ def described(backend: HardwareBackend) -> DeviceInfo:
 
 
 def source_digest(cls: type) -> str:
-    """Return a digest of the source of a class and of its bases in user code; empty where all of it is installed.
+    """Return a digest of the source of a class and of its bases in user code; empty if all of it is installed.
 
-    An installed plugin says itself what it is, by version. Comments and layout do not count, and neither does what the
-    source imports. Of a class without a file, as in a notebook, the class itself counts.
+    An installed plugin is identified by its version. Comments, layout and imported code do not count. For a class
+    without a file, as in a notebook, only the class itself counts.
     """
     own = [base for base in cls.__mro__ if not _is_installed(base)]
     with _one_thread:
@@ -58,7 +58,7 @@ def source_digest(cls: type) -> str:
 
 
 def _is_installed(cls: type) -> bool:
-    """Tell whether a class came with Python, or by pip: also in place, where it is a plugin."""
+    """Return whether a class came with Python or by pip; a plugin may also be installed in place."""
     package = cls.__module__.partition(".")[0]
     if package in sys.stdlib_module_names - {"__main__"} or package == "hnas":
         return True
@@ -78,8 +78,8 @@ def _parts(cls: type) -> Iterator[str]:
     if file is None:
         yield _meaning(_class_source(cls))
         return
-    # A file may be edited while its older code stays in memory. What is measured then must be known neither by the
-    # older text nor by the newer one, so it is known by both.
+    # A file may be edited while its older code stays in memory. Rows measured then must not be keyed by the older or
+    # the newer text alone, so they are keyed by both.
     seen = _seen.setdefault(str(file), [])
     now = _meaning(file.read_text(encoding="utf-8", errors="replace"))
     if not seen or seen[-1] != now:
@@ -88,7 +88,7 @@ def _parts(cls: type) -> Iterator[str]:
 
 
 def _class_source(cls: type) -> str:
-    """Return what can be had of the source of a class without a file: the class, or its methods."""
+    """Return the available source of a class without a file: the class, or its methods."""
     with suppress(OSError, TypeError):
         return inspect.getsource(cls)
     found = []
@@ -105,7 +105,7 @@ def _class_source(cls: type) -> str:
 
 
 def _code(code: object) -> str:
-    """Return what a function does where nobody kept its text, as when it was typed in."""
+    """Return a description of a function whose text was not kept, as when it was typed in."""
     if not inspect.iscode(code):
         return repr(code)
     return f"{code.co_code.hex()} {code.co_names} {[_code(c) for c in code.co_consts]}"

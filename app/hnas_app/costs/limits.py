@@ -1,4 +1,4 @@
-"""Constraints: upper limits on what a network may cost, such as ``latency<=3ms`` or ``params<=70K``."""
+"""Constraints: upper limits on the cost of a network, such as ``latency<=3ms`` or ``params<=70K``."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Constraint:
 
     @classmethod
     def parse_all(cls, texts: Sequence[str]) -> tuple[Constraint, ...]:
-        """Read several limits. Raises one `ConfigError` that tells of every text that cannot be read."""
+        """Read several limits. Raises one `ConfigError` that lists every text that cannot be read."""
         return _each(cls.parse, texts)
 
     @classmethod
@@ -74,7 +74,7 @@ class Limit:
     text: str
 
     def ratio(self, cost: Cost) -> float:
-        """Return cost over limit: more than 1 exactly where the limit is violated, infinite for a cost that is NaN."""
+        """Return cost over limit: more than 1 exactly if the limit is violated, infinite for a cost that is NaN."""
         seen = cost[self.metric.name]
         if math.isnan(seen):
             return math.inf
@@ -89,7 +89,7 @@ class Limit:
 def resolve(constraints: Sequence[Constraint], metrics: Sequence[Metric], reference: Cost | None) -> tuple[Limit, ...]:
     """Turn constraints into limits on ``metrics``; ``reference`` is the cost of the space's reference network.
 
-    Raises one `ConfigError` that tells of every constraint that cannot be used.
+    Raises one `ConfigError` that lists every constraint that cannot be used.
     """
     return _each(lambda constraint: _limit(constraint, metrics, reference), constraints)
 
@@ -100,7 +100,7 @@ def check_named(texts: Sequence[str], metrics: Sequence[Metric], *, has_referenc
     ``metrics`` are those of the device; without ``texts`` the default limit is checked.
     """
     known = (*metrics, PARAMS, MACS)
-    # Stands for the reference network, of which only the costs' names matter here.
+    # Stands for the reference network; only the names of its costs matter here.
     reference = Cost(values={m.name: 1.0 for m in known}) if has_reference else None
     resolve(Constraint.parse_all(texts or (default_constraint(known),)), known, reference)
 
@@ -111,7 +111,7 @@ def split_limits(text: str) -> tuple[str, ...]:
 
 
 def default_constraint(metrics: Sequence[Metric]) -> str:
-    """Return the limit of a run that names none: 0.6 of the reference network's cost in the backend's first metric."""
+    """Return the default limit of a run: 0.6 of the reference network's cost in the backend's first metric."""
     return f"{metrics[0].name}<=0.6{REFERENCE}"
 
 

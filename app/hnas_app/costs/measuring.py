@@ -1,4 +1,4 @@
-"""A sitting with a device: rounds of blocks between anchors, each row saved as it comes, what drifted done again."""
+"""A sitting with a device: rounds of blocks between anchors; rows are saved as they come, drifted blocks repeated."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ so each of its rows is saved at once; 500 rows of a model are saved in a few tra
 class Sitting:
     """Measures items by key in the rounds that they lack.
 
-    ``save(rows, round)`` keeps rows for good, ``discard(keys, round)`` forgets them, ``tell`` says a sentence to the
-    user. Afterwards ``repeated`` counts the blocks that were measured again, ``unsteady`` those whose anchors still
-    differed at the last attempt, which were kept.
+    ``save(rows, round)`` stores rows, ``discard(keys, round)`` deletes them, ``tell`` shows a sentence to the user.
+    Afterwards ``repeated`` counts the blocks that were measured again. ``unsteady`` counts those whose anchors still
+    differed at the last attempt; they were kept.
     """
 
     backend: HardwareBackend
@@ -50,14 +50,14 @@ class Sitting:
     repeated: int = 0
     unsteady: int = 0
     _anchored: float | None = field(default=None, init=False)
-    """The anchor's last value, where nothing else has happened since: it closes one block and opens the next."""
+    """The anchor's last value, if nothing else has happened since: it closes one block and opens the next."""
 
     @property
     def _rounds(self) -> Rounds:
         return self.info.rounds or ONE
 
     def run(self, missing: Mapping[int, Sequence[str]]) -> None:
-        """Measure what is missing in each round. Raises `DeviceError`; what was measured before is kept."""
+        """Measure the missing items of each round. Raises `DeviceError`; earlier rows are kept."""
         for nth, keys in missing.items():
             for block in blocks(keys, self._rounds, self.seeds.numpy("profile", nth)):
                 self._block(nth, block)
@@ -139,8 +139,8 @@ class Sitting:
 def in_step(info: DeviceInfo, backend: HardwareBackend, layers: Sequence[Layer]) -> Iterator[LayerCosts]:
     """Measure layers and yield the costs of each.
 
-    Raises `DeviceError` where the backend yields too few or too many, and `PluginError` that names the layer where its
-    code fails.
+    Raises `DeviceError` if the backend yields too few or too many, and a `PluginError` that names the layer if its code
+    fails.
     """
     with faults_of(f"the backend {info.backend} failed in measure()"):
         answers = iter(backend.measure(layers))

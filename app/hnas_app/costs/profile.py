@@ -29,7 +29,7 @@ from hnas_app.costs.store import CostStore, scope
 
 @frozen(kw_only=True)
 class ProfilePlan:
-    """What a profile of one space on one device measures, and what is known of it already."""
+    """The layers and networks that a profile of one space on one device measures, and their stored rows."""
 
     info: DeviceInfo
     layers: tuple[Layer, ...]
@@ -38,7 +38,7 @@ class ProfilePlan:
     """Whole networks that verify the table, by key."""
     anchor: Layer | None
     known: RoundCosts
-    """What the store has of these layers and networks."""
+    """The stored rows of these layers and networks."""
 
     @property
     def items(self) -> dict[str, Item]:
@@ -52,7 +52,7 @@ class ProfilePlan:
 
     @property
     def expected_s(self) -> float | None:
-        """About how long measuring what is missing takes, in seconds; ``None`` where the device does not say."""
+        """The estimated time to measure all missing rows, in seconds; ``None`` if the device gives none."""
         per_layer = (self.info.rounds or ONE).layer_s
         return per_layer * sum(map(len, self.missing.values())) if per_layer else None
 
@@ -68,7 +68,7 @@ def plan(
     fresh: bool = False,
     seeds: Seeds = Seeds(0),  # noqa: B008 - frozen
 ) -> ProfilePlan:
-    """Ask the device what it is, and the store what is known of it; measure and change nothing. See `profile`."""
+    """Plan a profile from the device's description and the stored rows; measure and change nothing. See `profile`."""
     info = described(backend)
     layers = tuple(layer for layer in space.distinct_layers(input_shape, n_way) if priced(info, layer))
     networks = random_networks(space, input_shape, n_way, verify, seeds) if verify else {}
@@ -93,13 +93,12 @@ def profile(
 ) -> CostTable:
     """Return the cost table of every distinct layer that costs something on the device, checked by the backend.
 
-    What the store knows of this device is not measured again; the rest is measured in the rounds that the device asks
-    for and saved as it comes, so that an interrupted profile goes on where it stopped. With ``verify``, as many random
-    networks are measured end to end, in the same rounds, and the table's ``check`` says how well it predicts them. With
-    ``fresh`` the store first forgets all that is to be measured. The caller closes the backend.
+    Rows of this device in the store are not measured again. The rest is measured in the rounds that the device asks
+    for. Each row is saved as it comes, so that an interrupted profile goes on where it stopped. With ``verify``, as
+    many random networks are measured end to end, in the same rounds; the table's ``check`` reports how well it predicts
+    them. With ``fresh``, the rows to measure are first deleted from the store. The caller closes the backend.
 
-    Raises `DeviceError` where the device fails or its answers make no sense, and `DataError` where the store cannot be
-    used.
+    Raises `DeviceError` if the device fails or its answers make no sense, and `DataError` if the store cannot be used.
     """
     todo = plan(backend, space, input_shape, n_way, store=store, verify=verify, fresh=fresh, seeds=seeds)
     info, found = todo.info, {key: dict(rounds) for key, rounds in todo.known.items()}
@@ -170,7 +169,7 @@ def _forget(store: CostStore, info: DeviceInfo, keys: Iterable[str], where: str)
 
 
 def random_networks(space: SearchSpace, input_shape: Shape, n_way: int, count: int, seeds: Seeds) -> dict[str, Network]:
-    """Return random networks of the space by key, at most ``count``: those whose layers are equal are one."""
+    """Return random networks of the space by key, at most ``count``: those with equal layers count once."""
     generator = seeds.numpy("verify")
     drawn = (tuple(space.layers(space.sample(generator), input_shape, n_way)) for _ in range(count))
     return {network_key(network): network for network in drawn}
@@ -184,7 +183,7 @@ def network_key(network: Network) -> str:
 def verified(table: CostTable, networks: Mapping[str, Network], measured: Mapping[str, LayerCosts]) -> dict[str, Any]:
     """Compare the table's estimates with networks measured end to end, in the first metric, as a JSON object.
 
-    ``estimated`` and ``measured`` are the values; with a calibration, ``calibrated`` says what it makes of them.
+    ``estimated`` and ``measured`` are the values; with a calibration, ``calibrated`` compares the calibrated estimates.
     """
     metric = table.info.metrics[0]
     raw = attrs.evolve(table, calibration={})
@@ -198,13 +197,13 @@ def verified(table: CostTable, networks: Mapping[str, Network], measured: Mappin
 
 
 def _middle(layers: Sequence[Layer]) -> Layer | None:
-    """Return the anchor: a layer of the middle of those that compute, so neither overhead nor caches rule it."""
+    """Return the anchor: the middle one of the layers that compute, so neither overhead nor caches dominate it."""
     computing = sorted((layer for layer in layers if layer.macs), key=lambda la: (la.macs, la.key))
     return computing[len(computing) // 2] if computing else None
 
 
 def _usable(info: DeviceInfo, key: str, rounds: Mapping[int, LayerCosts]) -> dict[int, Any]:
-    """Return the rounds that hold every metric which the device has now, at most as many as it asks for."""
+    """Return the rounds that hold all present metrics of the device, at most as many as it asks for."""
     found = {}
     for nth, costs in rounds.items():
         with suppress(DeviceError):

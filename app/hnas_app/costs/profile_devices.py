@@ -36,12 +36,12 @@ def profile_devices(
 ) -> dict[str, CostTable]:
     """Return what `profile` returns for each backend, by name; every backend is closed at the end.
 
-    Backends of one `HardwareBackend.slot` are measured one after the other, those of others meanwhile, in threads: they
-    mostly wait for their devices. Nothing else should run on this machine where one of them measures it. Events are of
-    phase ``profile NAME``. ``open_store`` opens the cost store, for each device anew.
+    Backends of one `HardwareBackend.slot` are measured one after the other. Different slots run at the same time, in
+    threads: they mostly wait for their devices. If a backend measures this machine, nothing else should run on it.
+    Events are of phase ``profile NAME``. ``open_store`` opens the cost store, for each device anew.
 
-    A device that fails does not stop the others, whose rows are kept. Raises its error in the end; `DeviceError` that
-    names all where several failed.
+    A device that fails does not stop the others, whose rows are kept. Raises its error at the end, or a `DeviceError`
+    that names all if several failed.
     """
     telling, stopping = threading.Lock(), threading.Event()
 

@@ -1,4 +1,4 @@
-"""A cost table as ``hnas profile`` shows it: the device, each layer, and what the reference networks cost."""
+"""A cost table as ``hnas profile`` shows it: the device, each layer, and the costs of the reference networks."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from hnas.toolkit.codec import to_json
 def profile_json(table: CostTable, space: SearchSpace, input_shape: Shape, n_way: int) -> dict[str, Any]:
     """Return a space's table as ``hnas profile --json`` prints it.
 
-    Costs stand under the metric's name with its unit (``latency_ms``, ``cycles``). ``layers`` are those that cost
-    something on the device, each with its fields; ``references`` the networks that the space names, with parameters and
-    multiply-accumulates, too: limits are chosen by them. Raises `DeviceError` for a layer that the table lacks.
+    Costs are keyed by the metric's name with its unit (``latency_ms``, ``cycles``). ``layers`` are those that cost
+    something on the device, each with its fields. ``references`` are the networks that the space names, with parameters
+    and multiply-accumulates, too: limits are chosen by them. Raises `DeviceError` for a layer that the table lacks.
     """
     layers = [layer for layer in space.distinct_layers(input_shape, n_way) if priced(table.info, layer)]
     medians = [{name: m.median for name, m in table.row(layer).items()} for layer in layers]

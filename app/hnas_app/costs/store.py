@@ -1,8 +1,8 @@
 """The cost store: layers measured in earlier runs, kept in the user's cache, and taken to and from table files.
 
-SQLite with ``journal_mode=DELETE`` and ``synchronous=FULL``: of the ways tried this one lost nothing that it had
-acknowledged, through kills and with several processes writing. Transactions start with ``BEGIN IMMEDIATE``: a deferred
-one fails with "database is locked" when it turns from reading to writing while another process does the same.
+SQLite with ``journal_mode=DELETE`` and ``synchronous=FULL``: of the modes tried, this one lost no acknowledged row,
+with kills and several writing processes. Transactions start with ``BEGIN IMMEDIATE``: a deferred one fails with
+"database is locked" when it turns from reading to writing while another process does the same.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ class CostStore:
             raise
 
     def load(self, info: DeviceInfo) -> RoundCosts:
-        """Return everything known of the device: what each round measured of each layer."""
+        """Return all rows of the device: the costs of each layer in each round."""
         found: RoundCosts = {}
         with self._explained():
             for layer, nth, metric, median, mad, n, unit, samples in self._db.execute(_LOAD, _key(info)):
@@ -89,7 +89,7 @@ class CostStore:
         return found
 
     def save(self, info: DeviceInfo, rows: Mapping[str, LayerCosts], round: int = 0) -> None:
-        """Write what a round measured, by layer key, over older rows, in one transaction: all of them, or none.
+        """Write the costs of a round by layer key, over older rows, in one transaction: all of them, or none.
 
         When it returns they are on the disk and survive a kill or a power cut. It takes milliseconds (two flushes of
         the disk), whatever the number of rows.
@@ -98,22 +98,22 @@ class CostStore:
             self._db.executemany(_SAVE, _flat(info, rows, round))
 
     def discard(self, info: DeviceInfo, layers: Iterable[str], round: int) -> None:
-        """Forget what a round measured of these layers: it cannot be trusted."""
+        """Delete a round's rows of these layers: they cannot be trusted."""
         with self._transaction():
             self._db.executemany(_DISCARD, [(*_key(info), layer, round) for layer in layers])
 
     def save_device(self, info: DeviceInfo, described: Mapping[str, Any]) -> None:
-        """Keep what was last seen of a device, as JSON, with its rows."""
+        """Store the last description of a device, as JSON, with its rows."""
         with self._transaction():
             self._db.execute(_SAVE_DEVICE, (*_key(info), json.dumps(described, sort_keys=True)))
 
     def save_calibration(self, info: DeviceInfo, calibration: Mapping[str, Any]) -> None:
-        """Keep how sums over layers become latencies of whole networks, of a device that `save_device` has seen."""
+        """Store the lines from sums over layers to whole networks, for a device that `save_device` has stored."""
         with self._transaction():
             self._db.execute(_SAVE_CALIBRATION, (json.dumps(calibration, sort_keys=True), *_key(info)))
 
     def load_calibration(self, info: DeviceInfo) -> dict[str, Any]:
-        """Return what `save_calibration` was given last for the device, or nothing."""
+        """Return the calibration that was saved last for the device, or an empty one."""
         with self._explained():
             found = self._db.execute(_LOAD_CALIBRATION, _key(info)).fetchone()
         return dict(json.loads(found[0])) if found else {}
@@ -129,7 +129,7 @@ class CostStore:
         self.close()
 
     def _make_schema(self) -> None:
-        with self._transaction():  # immediate, so that of two processes that find a new file one makes the table
+        with self._transaction():  # immediate, so that only one of two processes makes the tables of a new file
             (version,) = self._db.execute("PRAGMA user_version").fetchone()
             if version < SCHEMA:
                 for statement in (*_CREATE, *(_FROM_1 if version == 1 else ())):
@@ -154,7 +154,7 @@ class CostStore:
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
-        """Turn the errors of SQLite and of the file system into a `DataError` that says what to do."""
+        """Turn the errors of SQLite and of the file system into a `DataError` with a hint."""
         try:
             yield
         except sqlite3.Error as cause:
@@ -176,18 +176,18 @@ class CostStore:
 
 
 def from_store(store: CostStore, info: DeviceInfo) -> TableFile:
-    """Take everything that is known of a device. Raises `DeviceError` where that is nothing."""
+    """Return everything that the store holds of a device. Raises `DeviceError` if it has no rows."""
     rows = store.load(info)
     if not rows:
         raise DeviceError(
-            f"nothing is known of {info.device} ({info.backend}, {info.runtime}), so there is nothing to export",
+            f"no rows are stored for {info.device} ({info.backend}, {info.runtime}), so there is nothing to export",
             hint=f"measure it first: hnas profile --backend {info.backend}",
         )
     return TableFile(info=info, rows=rows, calibration=store.load_calibration(info))
 
 
 def into_store(store: CostStore, file: TableFile) -> int:
-    """Add what the store lacks, and return how many rows that were. Rows that are there already stay as they are."""
+    """Add the rows that the store lacks, and return their number. Existing rows stay as they are."""
     known = store.load(file.info)
     store.save_device(file.info, to_json(file.info))
     by_round: dict[int, dict[str, Any]] = {}
@@ -203,7 +203,7 @@ def into_store(store: CostStore, file: TableFile) -> int:
 
 
 def scope(space: SearchSpace, input_shape: Shape) -> str:
-    """Name what a calibration holds for: networks of one space on images of one size."""
+    """Return the scope of a calibration: networks of one space on images of one size."""
     return f"{space.name} {'x'.join(map(str, input_shape))}"
 
 

@@ -16,7 +16,7 @@ MEMORY_HINT = "it may need more memory than there is: lower the number of worker
 
 
 def given_up(item: Any, how: str, hint: str) -> HnasError:
-    """Return the error for an item that no worker survives; ``how`` they died stands in brackets."""
+    """Return the error for an item that no worker survives; ``how`` they died is added in brackets."""
     return HnasError(f"a worker process died {ATTEMPTS} times ({how}) on the same item: {item!r}", hint=hint)
 
 
@@ -30,7 +30,7 @@ class Values:
     _held: dict[str, tuple[int, Any]] = field(factory=dict)
 
     def put(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """Take values, and return those of them that are new."""
+        """Store values, and return the new ones among them."""
         new = {k: v for k, v in values.items() if k not in self._held or self._held[k][1] is not v}
         versions = self.versions()
         # replaced as a whole: threads may be reading it
@@ -42,7 +42,7 @@ class Values:
         return {name: version for name, (version, _) in self._held.items()}
 
     def fresh(self, has: Mapping[str, int]) -> dict[str, Any]:
-        """Return the values that a worker lacks which has these versions."""
+        """Return the values that a worker with these versions lacks."""
         return {name: value for name, (version, value) in self._held.items() if has.get(name) != version}
 
 
@@ -72,6 +72,6 @@ class Turns:
                 self.drop()
 
     def end(self) -> None:
-        """End the map that runs, if any does."""
+        """End the running map, if any."""
         self._current += 1
         self.drop()

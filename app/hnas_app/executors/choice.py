@@ -1,4 +1,4 @@
-"""Which executor a configuration names."""
+"""The executor that a configuration names."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ def check_executor(kind: str, accelerator: str) -> None:
 def executor(workers: int, notify: Callable[[str], None] | None = None, kind: str = "local") -> Executor:
     """Return the executor of a kind; with 0 workers it has one per usable core, on Ray one per CPU of the cluster.
 
-    ``local`` is this process for one worker, else local processes: they never wait for one interpreter, and survive the
-    death of one. ``threads`` and ``processes`` are what they say; ``ray`` is the cluster that this machine is part of,
-    and ``ray://HOST:PORT`` another one. ``notify`` is told of workers that died. Raises `ConfigError` without Ray.
+    ``local`` is this process for one worker, else local processes: they share no interpreter, and one may die.
+    ``threads`` and ``processes`` run on this machine. ``ray`` is the cluster that this machine is part of, and
+    ``ray://HOST:PORT`` another one. ``notify`` gets a sentence when a worker died. Raises `ConfigError` without Ray.
     """
     if kind.startswith("ray"):
         return RayCluster("auto" if kind == "ray" else kind, workers, notify)

@@ -7,25 +7,25 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-"""In every worker, whatever the driver's environment says. Set before it imports torch, which then need not be."""
+"""For every worker, overriding the driver's environment. Set before it imports torch, which then needs no setting."""
 
 WORKER_ENVIRONMENT = {
     "OMP_WAIT_POLICY": "PASSIVE",  # with spinning threads a busy machine is 30 times slower
     # Keep freed memory, in huge pages: training allocates and frees the same large blocks for hours. (Blocks above
-    # 32 MB would be given back to the kernel each time, whatever the threshold; `mmap_max` is what prevents it.)
+    # 32 MB would be given back to the kernel each time, whatever the threshold; `mmap_max` prevents it.)
     "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1:glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=2147483647",
 }
-"""In workers where the driver's environment does not say otherwise."""
+"""For workers, unless the driver's environment sets another value."""
 
 
 def worker_environment() -> dict[str, str]:
-    """Return what a worker's environment has to hold besides what it inherits."""
+    """Return the variables that a worker's environment needs besides those that it inherits."""
     return {**{name: os.environ.get(name, value) for name, value in WORKER_ENVIRONMENT.items()}, **ONE_THREAD}
 
 
 @contextmanager
 def environment_of_workers() -> Iterator[None]:
-    """Have this process's environment as workers need it meanwhile: a new process inherits it."""
+    """Set this process's environment as workers need it, for a while: a new process inherits it."""
     before = dict(os.environ)
     os.environ.update(wanted := worker_environment())
     try:

@@ -1,4 +1,4 @@
-"""The interface Executor: functions over items, on values that workers are handed once."""
+"""The interface Executor: functions over items, on values that are sent to the workers once."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ Work = Callable[[Mapping[str, Any], Any], Any]
 class Executor(ABC):
     """Runs functions over items, on values that are sent to the workers once.
 
-    Whatever is random takes its seed from the item or from a value, never from the worker, and the process that maps
-    writes all results: so they do not depend on where the work runs, beyond the order of float additions.
+    Random numbers are seeded by the item or by a value, never by the worker, and the process that maps writes all
+    results. So results do not depend on where the work runs, beyond the order of float additions.
     """
 
     size: int
     """How many items run at the same time."""
     leads: bool = True
-    """Whether this process writes what is found. Of the ranks of a `RankGroup` one does."""
+    """Whether this process writes the results. One rank of a `RankGroup` does."""
 
     @abstractmethod
     def put(self, **values: Any) -> None:
         """Hand every worker these values, replacing earlier ones of the same names.
 
-        A value that is the same object as before is not sent again, so it must not have changed. A worker process
-        calls the method ``prepare()`` of those values that have one while it waits for work, until it returns false.
+        A value that is the same object as before is not sent again, so it must not have changed. While a worker process
+        waits for work, it calls the method ``prepare()`` of those values that have one, until it returns false.
         """
 
     @abstractmethod
     def map_unordered(self, work: Work, items: Sequence[Any]) -> Iterator[tuple[int, Any]]:
         """Yield (index, result) for each item, as they finish. An exception in ``work`` is raised here.
 
-        Items begin in their order. Where they have a number ``place``, a worker process begins with one from about the
+        Items begin in their order. If they have a number ``place``, a worker process begins with one from about the
         same place each time, for which a value may have prepared.
         """
 
@@ -68,7 +68,7 @@ class Executor(ABC):
     def from_leader(
         self, tensors: dict[str, Tensor], told: Mapping[str, Any]
     ) -> tuple[dict[str, Tensor], Mapping[str, Any]]:
-        """Return what the process that `leads` has called this with. ``told`` is anything that JSON can hold."""
+        """Return the arguments of the process that `leads`. ``told`` is anything that JSON can hold."""
         return tensors, told
 
     def __enter__(self) -> Self:

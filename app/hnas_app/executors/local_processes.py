@@ -33,8 +33,8 @@ class _Worker:
 class LocalProcesses(Executor):
     """Spawned worker processes, one intra-op thread each.
 
-    A worker that dies is restarted and its item done again; ``notify`` is told so in a sentence. An item that kills
-    its worker `ATTEMPTS` times is an error that names it.
+    A worker that dies is restarted and its item repeated; ``notify`` gets a sentence about it. If an item kills its
+    worker `ATTEMPTS` times, the error names the item.
     """
 
     def __init__(self, size: int, notify: Callable[[str], None] | None = None) -> None:
@@ -90,7 +90,7 @@ class LocalProcesses(Executor):
         self._workers = []
 
     def _drop_busy(self) -> None:
-        """End the workers that are at work: nobody waits for their answers any more."""
+        """End the busy workers: nobody waits for their answers any more."""
         for worker in [w for w in self._workers if w.item is not None]:
             self._stop(worker)
             self._workers.remove(worker)
@@ -113,7 +113,7 @@ class LocalProcesses(Executor):
 
 
 def _in_order(items: Sequence[Any], workers: int) -> list[int]:
-    """Return the items as they begin: those that begin at once by their place, so that each worker keeps to its own."""
+    """Return the items in the order of their start: the first ones by place, so that each worker keeps to its own."""
     numbers = range(len(items))
     return sorted(numbers[:workers], key=lambda i: getattr(items[i], "place", 0)) + list(numbers[workers:])
 
@@ -151,7 +151,7 @@ def _serve(pipe: Connection) -> None:
 
 
 def _end_with_driver() -> None:
-    """End this worker when its driver is gone, killed perhaps: an item may go on for minutes, for nobody."""
+    """End this worker when its driver is gone, perhaps killed: else an item may run on for minutes, for nobody."""
     driver = parent_process()
     if driver is not None:
         connection.wait([driver.sentinel])

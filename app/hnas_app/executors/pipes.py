@@ -15,7 +15,7 @@ OUT_OF_BAND_BYTES = 1 << 16
 def pack(value: Any) -> list[memoryview]:
     """Pickle ``value``: first the pickle, then the large arrays in it, as they lie in memory.
 
-    So they are copied into the pipe and out of it, and not thrice more: states and gradients are megabytes.
+    This saves three more copies of them: states and gradients are megabytes.
     """
     arrays: list[memoryview] = []
 
@@ -38,7 +38,7 @@ def send(pipe: Connection, parts: Sequence[memoryview]) -> None:
 
 
 def receive(pipe: Connection) -> Any:
-    """Return what the other side packed. Raises `EOFError` where that side has ended."""
+    """Return what the other side packed. Raises `EOFError` if that side has ended."""
     parts = [bytearray(size) for size in pipe.recv()]
     for part in parts:
         pipe.recv_bytes_into(part)
@@ -46,7 +46,7 @@ def receive(pipe: Connection) -> Any:
 
 
 def portable(error: Exception) -> Exception:
-    """Return the error with this process's traceback as a note; one that cannot cross the pipe, as its text."""
+    """Return the error with this process's traceback as a note; if it cannot cross the pipe, its text."""
     try:
         found: Exception = ForkingPickler.loads(ForkingPickler.dumps(error))
     except Exception:

@@ -23,14 +23,14 @@ POLL_S = 0.02
 
 
 class RankGroup(Executor):
-    """An executor whose maps are local and whose sums are of all ranks.
+    """An executor whose maps are local and whose sums are over all ranks.
 
-    All ranks must make the same calls. Of the items of `map_sum` each does its share on ``local``, and all get the same
-    sums, to the last bit, by an all-reduce; so each can take the same outer step. What comes out of a `map`, a
-    validation perhaps, every rank computes for itself. (DistributedDataParallel would not do: it averages the gradients
-    of modules' own parameters, and the meta-gradient is of a functional call.)
+    All ranks must make the same calls. In `map_sum` each does its share of the items on ``local``. An all-reduce gives
+    all of them the same sums, to the last bit, so each can take the same outer step. The results of a `map`, such as a
+    validation, every rank computes for itself. (DistributedDataParallel does not fit: it averages the gradients of
+    modules' own parameters, and the meta-gradient is that of a functional call.)
 
-    ``device`` is where sums are added: ``cpu`` over gloo, or a GPU over NCCL. Raises `HnasError` where a rank is lost.
+    ``device`` is where sums are added: ``cpu`` over gloo, or a GPU over NCCL. Raises `HnasError` if a rank is lost.
     """
 
     def __init__(self, local: Executor, device: str = "cpu") -> None:
@@ -86,11 +86,11 @@ class RankGroup(Executor):
         return found, heard["told"]
 
     def agree(self, text: str) -> bool:
-        """Tell whether all ranks have called this with the same text."""
+        """Return whether all ranks have called this with the same text."""
         return len(set(self._gathered(text))) == 1
 
     def close(self) -> None:
-        """End the local workers. The group ends with the process: gloo may abort it where it is taken apart before."""
+        """End the local workers. The group ends with the process: gloo may abort it if taken apart before."""
         self._local.close()
 
     def _summed(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -109,7 +109,7 @@ class RankGroup(Executor):
         return sums
 
     def _gathered(self, value: Any) -> list[Any]:
-        """Return what each rank has called this with, as JSON holds it."""
+        """Return the value of each rank, as JSON holds it."""
         import torch
         import torch.distributed as dist
 
@@ -146,25 +146,25 @@ def dealt(count: int, ranks: int) -> list[list[int]]:
 
 @contextmanager
 def _ranks_together() -> Iterator[None]:
-    """Turn the failure of what all ranks do together into an `HnasError`."""
+    """Turn the failure of a collective operation into an `HnasError`."""
     try:
         yield
     except RuntimeError as cause:
         lines = str(cause).strip().splitlines() or [type(cause).__name__]
         raise HnasError(
             f"this rank has lost the others: {lines[0]}",
-            hint="what ended the first of them stands above; `torchrun --max-restarts N` goes on from the checkpoint",
+            hint="the error of the first of them stands above; `torchrun --max-restarts N` goes on from the checkpoint",
         ) from cause
 
 
 def meet(store: Store, rank: int, ranks: int, timeout_s: float) -> str:
-    """Return a name that the ranks of this start share, and no earlier ones did: a prefix for what they write.
+    """Return a name that only the ranks of this start share: a prefix for their keys.
 
-    torchrun keeps one store over all restarts. A rank that looked for another's address there would find, now and then,
-    that of one which is dead, and wait for it. The count of restarts is no such name: each machine counts its own.
+    torchrun keeps one store over all restarts. A rank that looks for another's address there may find that of a dead
+    one, and wait for it. The count of restarts is no such name: each machine counts its own.
 
-    Rank 0 writes a new name, each other one answers it with a number of its own, and goes on when it sees this number
-    confirmed: an old name was confirmed to others. Raises `RuntimeError` after ``timeout_s`` seconds.
+    Rank 0 writes a new name. Each other rank answers it with a number of its own, and goes on when this number is
+    confirmed: under an old name, other numbers were. Raises `RuntimeError` after ``timeout_s`` seconds.
     """
     end = time.monotonic() + timeout_s
     own = secrets.token_hex(8)

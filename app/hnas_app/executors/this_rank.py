@@ -10,17 +10,17 @@ from hnas.errors import ConfigError
 
 
 def under_torchrun() -> bool:
-    """Tell whether torchrun started this process."""
+    """Return whether torchrun started this process."""
     return "TORCHELASTIC_RUN_ID" in os.environ
 
 
 def leads() -> bool:
-    """Tell whether this process is the one of its group that writes and prints: rank 0."""
+    """Return whether this process is the one of its group that writes and prints: rank 0."""
     return not under_torchrun() or os.environ.get("RANK", "0") == "0"
 
 
 def own_accelerator(accelerator: str) -> str:
-    """Return where this rank computes: of ``cuda`` each rank of a machine has a GPU of its own.
+    """Return the accelerator of this rank: with ``cuda``, each rank of a machine has a GPU of its own.
 
     Raises `ConfigError` for a GPU by number, which all ranks would share.
     """
@@ -35,7 +35,7 @@ def own_accelerator(accelerator: str) -> str:
 
 
 def end(code: int) -> NoReturn:
-    """End this rank's process at once: while Python takes its parts apart gloo aborts now and then."""
+    """End this rank's process at once: gloo sometimes aborts while Python shuts down."""
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)

@@ -15,9 +15,9 @@ from hnas_app.executors.interface import Executor, Work
 class Threads(Executor):
     """Threads with one intra-op thread each.
 
-    Each has deep copies of the values that were put, as each worker process has: a set-up, a learner or a task source
-    may remember what it likes without locks. A thread cannot be killed: where an iteration is left early, what has not
-    begun is dropped, and what has begun runs to its end; `close` waits for it.
+    Each has deep copies of the values that were put, as a worker process has: a set-up, a learner or a task source
+    needs no locks. A thread cannot be killed. If an iteration is left early, items that have not begun are dropped, and
+    those that have begun run to their end; `close` waits for them.
     """
 
     def __init__(self, size: int) -> None:

@@ -1,4 +1,4 @@
-"""Checks of a plugin before it is relied on: names, requirements, options, the factory, and what it makes."""
+"""Checks of a plugin before it is relied on: names, requirements, options, the factory, and its object."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from hnas_app.plugin_tools.interface_checks import CHECKS
 
 Level = Literal["ok", "hint", "warning", "failed"]
 PREFIX: dict[Kind, str] = {kind: f"hnas-{kind}-" for kind in KINDS}
-"""How the distributions of each kind are called."""
+"""The prefix of the names of each kind's distributions."""
 
 
 @frozen
 class Finding:
-    """What one check found. Only ``failed`` makes a plugin unusable."""
+    """The finding of one check. Only ``failed`` makes a plugin unusable."""
 
     level: Level
     check: str
@@ -31,10 +31,10 @@ class Finding:
 
 
 def check(registered: Registered, others: Sequence[Registered] = ()) -> list[Finding]:
-    """Check a plugin, and go on after a failure where that makes sense. Never raises for a fault of the plugin.
+    """Check a plugin, and go on after a failure if that makes sense. Never raises for a fault of the plugin.
 
-    ``others`` are the plugins beside which it is installed. What it makes is tried cheaply: no data are fetched, and a
-    device is asked no more than what it is. `hnas.testing` has the thorough checks.
+    ``others`` are the plugins installed beside it. The object that it makes is tried cheaply: no data are fetched, and
+    a device is only asked for its description. `hnas.testing` has the thorough checks.
     """
     options: list[Any] = []
     made: list[Any] = []
@@ -53,7 +53,7 @@ def check(registered: Registered, others: Sequence[Registered] = ()) -> list[Fin
 
 
 def _guarded(name: str, checks: Iterator[tuple[Level, str]]) -> list[Finding]:
-    """Collect what a check tells; an exception is its last finding."""
+    """Collect the findings of a check; an exception is its last finding."""
     found = []
     try:
         for level, told in checks:

@@ -1,4 +1,4 @@
-"""What importing a plugin's hooks costs, measured in a process of its own (``python -m`` this module)."""
+"""The cost of importing a plugin's hooks, measured in a process of its own (``python -m`` this module)."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ TIMEOUT_S = 120
 
 @frozen(kw_only=True)
 class ImportCost:
-    """What a module's import took beyond that of hnas: seconds, heavy packages, and what it printed."""
+    """The cost of a module's import beyond that of hnas: seconds, heavy packages, and printed text."""
 
     seconds: float
     heavy: tuple[str, ...] = ()
@@ -33,7 +33,7 @@ class ImportCost:
 
 
 def import_cost(module: str) -> ImportCost:
-    """Import a module in a fresh process and measure it. Raises `PluginError` where the process does not end well."""
+    """Import a module in a fresh process and measure it. Raises `PluginError` if the process fails."""
     command = [sys.executable, "-P", "-m", "hnas_app.plugin_tools.import_cost", module]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S, stdin=subprocess.DEVNULL)
@@ -47,7 +47,7 @@ def import_cost(module: str) -> ImportCost:
 
 
 def main(module: str) -> None:
-    """Import a module and print what it cost as a line of JSON."""
+    """Import a module and print its cost as a line of JSON."""
     before = set(sys.modules)
     printed = io.StringIO()
     began = time.perf_counter()

@@ -1,4 +1,4 @@
-"""What is cheap to try of an implementation, by kind. Each check yields what it saw."""
+"""Cheap checks of an implementation, by kind. Each check yields its findings."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def check_space(space: SearchSpace) -> Seen:
 
 
 def check_backend(backend: HardwareBackend) -> Seen:
-    """Ask what the device is; where it is a model, let it price two layers."""
+    """Check the device's description; if it is a model, let it price two layers."""
     try:
         info = described(backend)
         metrics = {m.name: m for m in info.metrics}
@@ -88,7 +88,7 @@ def check_backend(backend: HardwareBackend) -> Seen:
 
 
 def _priced(info: DeviceInfo, backend: HardwareBackend, layers: Sequence[Layer]) -> list[LayerCosts]:
-    """Return what `measure` yields, however much that is. Raises `PluginError` that names the layer where it fails."""
+    """Return all that `measure` yields. Raises a `PluginError` that names the layer at which it fails."""
     answers = iter(backend.measure(layers))
     rows: list[LayerCosts] = []
     for layer in layers:
@@ -98,7 +98,7 @@ def _priced(info: DeviceInfo, backend: HardwareBackend, layers: Sequence[Layer])
 
 
 def _mistakes(info: DeviceInfo, layer: Layer, row: LayerCosts) -> Iterator[str]:
-    """Yield what is wrong with a layer's costs."""
+    """Yield the mistakes in a layer's costs."""
     try:
         check_costs(info, layer.key, row)
     except DeviceError as cause:
@@ -109,7 +109,7 @@ def _mistakes(info: DeviceInfo, layer: Layer, row: LayerCosts) -> Iterator[str]:
 
 
 def check_tasks(source: TaskSource) -> Seen:
-    """Read the data where they are there, and draw a task of each split."""
+    """Check the image shape and the number of classes in each split; yield the source's own report."""
     shape = source.image_shape
     if len(shape) != 3 or any(not isinstance(n, int) or n < 1 for n in shape):
         yield "failed", f"image_shape is {shape!r}, expected channels, height and width"
@@ -122,7 +122,7 @@ def check_tasks(source: TaskSource) -> Seen:
 
 
 def check_strategy(strategy: SearchStrategy) -> Seen:
-    """Look at what it says of itself: it can do nothing without a space."""
+    """Check its number of iterations: without a space it can do nothing else."""
     if not isinstance(strategy.iterations, int) or strategy.iterations < 1:
         yield "failed", f"iterations is {strategy.iterations!r}, expected at least 1"
     else:

@@ -17,16 +17,16 @@ from hnas_app.search.place import Place
 from hnas_app.search.score_store import ScoreStore
 
 SAMPLES = 64
-"""Feasible architectures drawn for each search, to see for how many of them the others have use."""
+"""Feasible architectures drawn for each search, to see how many of them the others can use."""
 SPARE = 2.0
-"""How many times over the candidates that a search has use for fill its batch; docs/sweeps.md says why."""
+"""How many times over the candidates that a search can use fill its batch; docs/sweeps.md explains why."""
 
 
 @frozen(kw_only=True)
 class Adaption:
-    """What a search found: the last population, and its best scored again on more tasks, best first.
+    """The result of a search: the last population, and its best scored again on more tasks, best first.
 
-    ``place`` says how sure it is that the first of them is the best.
+    ``place`` states how certain it is that the first of them is the best.
     """
 
     population: tuple[Scored, ...]
@@ -42,11 +42,11 @@ class Adaption:
 def adapt(
     searches: Sequence[Search], scores: ScoreStore, state: State, *, emit: Listener = nobody
 ) -> dict[str, Adaption]:
-    """Search for one or more devices and limits, and return what each search found, by its name.
+    """Search for one or more devices and limits, and return the result of each search, by its name.
 
-    Several share one super-net, one memory of scores and the tasks of an iteration; ``scores.spent`` counts who made
-    which adaptions necessary. Iterations on record are not scored again. Each search's own listener hears of it,
-    ``emit`` of all together.
+    Several share one super-net, one score store and the tasks of an iteration; ``scores.spent`` counts the adaptions
+    that each one caused. Iterations on record are not scored again. Each search's own listener gets its events,
+    ``emit`` those of all together.
     """
     total = max(s.strategy.iterations for s in searches)
     listeners = (emit, *(s.emit for s in searches))
@@ -74,11 +74,11 @@ def adapt(
 
 
 def shares(problems: Sequence[SearchProblem], seeds: Seeds) -> list[float]:
-    """Return which part of a batch each search needs to ask for itself: 1 for one that is alone.
+    """Return the part of a batch that each search needs to ask for itself: 1 for one that is alone.
 
-    The more of the others' candidates it has use for, the less. Those of another search are of use where many of its
-    feasible networks are feasible here, and the other way round: what fits into much tighter limits is feasible, but
-    far from the best, and to tight limits hardly anything helps that was made for loose ones.
+    The more of the others' candidates it can use, the smaller its part. Those of another search are useful if many of
+    its feasible networks are feasible here, and the other way round. Networks for much tighter limits are feasible, but
+    far from the best; those for much looser limits are hardly ever feasible.
     """
     if len(problems) == 1:
         return [1.0]

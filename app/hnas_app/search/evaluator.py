@@ -1,8 +1,8 @@
 """Scores the candidates of a search: super-net weights, adapted to few-shot tasks, spread over workers.
 
-Four things spare work here and change no score: what was scored before is remembered (`ScoreStore`), a candidate that
-cannot be among the best is scored no further (`truncated`), the costliest networks go first so that workers end
-together, and (before all this, in the search) candidates that break a constraint are never scored at all.
+Four things save work and change no score. Earlier scores are remembered (`ScoreStore`). A candidate that cannot be
+among the best is scored no further (`truncated`). The costliest networks go first, so that workers end together.
+Candidates that break a constraint are never scored: the search excludes them before.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ class Evaluator:
     cost: Callable[[Architecture], Cost]
 
     def __call__(self, iteration: int, ask: Ask) -> list[Scored]:
-        """Score what a strategy asked for in an iteration."""
+        """Score the architectures that a strategy asked for in an iteration."""
         return self.scores.run(self.iteration(iteration, ask))
 
     def iteration(self, iteration: int, ask: Ask) -> Scoring[list[Scored]]:
-        """Score what a strategy asked for on the tasks of an iteration."""
+        """Score the architectures that a strategy asked for on the tasks of an iteration."""
         return self.score(ask.architectures, self.slice(iteration), keep=ask.keep)
 
     def slice(self, iteration: int) -> list[int]:
@@ -49,7 +49,7 @@ class Evaluator:
         return sorted(int(t) for t in tasks)
 
     def finals(self, candidates: Sequence[Scored]) -> Scoring[tuple[list[Scored], Place]]:
-        """Score the best candidates again on more tasks, best first; with how sure the first one's place is."""
+        """Score the best candidates again on more tasks, best first; return them with the first one's place."""
         config, seeds = self.scores.config, self.scores.setup.seeds
         best = sorted(candidates, key=lambda s: s.loss)[: config.finalists]
         drawn = seeds.numpy("final-slice").permutation(config.pool)[: config.final_tasks]
@@ -62,7 +62,7 @@ class Evaluator:
     def score(
         self, architectures: Sequence[Architecture], tasks: Sequence[int], *, keep: int | None = None
     ) -> Scoring[list[Scored]]:
-        """Score architectures on the same tasks of the pool; where only the best ``keep`` matter, others in part."""
+        """Score architectures on the same tasks of the pool; if only the best ``keep`` matter, others in part."""
         setup = self.scores.setup
         distinct = list(dict.fromkeys(architectures))
         middle = sorted(distinct, key=setup.work.macs)[len(distinct) // 2]
@@ -72,7 +72,7 @@ class Evaluator:
 
 
 def _summary(arch: Architecture, scores: Mapping[int, TaskScore], cost: Cost, n_tasks: int) -> Scored:
-    """Return mean loss and accuracy; of a candidate that was scored in part, a lower bound of the loss."""
+    """Return mean loss and accuracy; for a candidate that was scored in part, a lower bound of the loss."""
     loss = math.fsum(s.loss for s in scores.values()) / n_tasks
     accuracy = math.fsum(s.accuracy for s in scores.values()) / len(scores)
     return Scored(arch=arch, loss=loss, accuracy=accuracy, cost=cost, bound=len(scores) < n_tasks)

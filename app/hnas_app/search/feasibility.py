@@ -22,7 +22,7 @@ _GROUPS = 64  # combinations of the options that other choices need; VGG9 has fo
 _MEMO = 2**16
 
 Key = Callable[[Architecture], tuple[float, ...]]
-"""What a descent makes smaller."""
+"""The value that a descent minimises."""
 Moves = Callable[[Architecture], Iterable[Architecture]]
 
 
@@ -36,13 +36,13 @@ class Feasibility:
         self._pressure = lru_cache(_MEMO)(self._violation)
 
     def feasible(self, arch: Architecture) -> bool:
-        """Tell whether ``arch`` satisfies every limit; remembered, so asking again costs a microsecond."""
+        """Return whether ``arch`` satisfies every limit; remembered, so asking again costs a microsecond."""
         return self._pressure(arch)[0] <= 1
 
     def sample(self, generator: np.random.Generator) -> Architecture:
         """Draw a feasible architecture: uniform by rejection while that works, else a random one shrunk until it fits.
 
-        Raises `InfeasibleError` where there is none.
+        Raises `InfeasibleError` if there is none.
         """
         for _ in range(_REPAIRS):
             for _ in range(_TRIES):
@@ -64,7 +64,7 @@ class Feasibility:
         return best, self._cost(best)[metric]
 
     def ensure_reachable(self) -> Architecture:
-        """Return a feasible architecture. Raises `InfeasibleError`, naming what the space can reach, without one."""
+        """Return a feasible architecture. Raises `InfeasibleError`, naming the costs in reach, without one."""
         return self._anchor
 
     def _violation(self, arch: Architecture) -> tuple[float, ...]:
@@ -76,7 +76,7 @@ class Feasibility:
     def _shrink(self, arch: Architecture, generator: np.random.Generator) -> Architecture | None:
         """Move to the neighbour with the lowest violation until all limits hold; ``None`` in a local minimum.
 
-        Among several neighbours that satisfy all limits any is taken, so that samples do not gather at the cheapest.
+        If several neighbours satisfy all limits, a random one is taken, so that samples do not gather at the cheapest.
         """
         while True:
             steps = [(self._pressure(n), n) for n in self._space.neighbours(arch)]
@@ -90,7 +90,7 @@ class Feasibility:
             arch = ties[int(generator.integers(len(ties)))]
 
     def _starts(self) -> list[list[Architecture]]:
-        """Return where descents begin, in groups with the same options of the choices that others need (depth).
+        """Return the starts of descents, in groups with the same options of the choices that others need (depth).
 
         In each group: all first options, all last ones, and random ones.
         """
@@ -127,7 +127,7 @@ class Feasibility:
             arch = step
 
     def _descend_by_pairs(self, arch: Architecture, key: Key, moves: Moves) -> Architecture:
-        """Descend, and go on by two moves at once where no single one helps: kernel and width that fit each other."""
+        """Descend, and go on by two moves at once when no single one helps: kernel and width that fit each other."""
         while True:
             arch = self._descend(arch, key, moves)
             twice = {two for one in moves(arch) for two in moves(one)}
@@ -137,7 +137,7 @@ class Feasibility:
             arch = step
 
     def _siblings(self, arch: Architecture) -> Iterator[Architecture]:
-        """Yield the neighbours that leave alone the choices that others need."""
+        """Yield the neighbours that differ in no choice that others need."""
         for n in self._space.neighbours(arch):
             if all(n.genes[i] == arch.genes[i] for i in self._parents):
                 yield n

@@ -1,9 +1,9 @@
 """The loop of phase 3: ask the strategies, score, tell; recorded so that it can be replayed.
 
-A search is a sweep of one. Several searches, for other devices and limits, run in lock-step and help each other. In a
-space of 254 million networks, searches that run side by side hardly propose the same ones, so remembering scores
-spares little. Here each asks for a share of a batch only, and is told, besides, the candidates of all others that are
-feasible for it: their losses hold on every device. What is told is on record, so a sweep can be replayed.
+A search is a sweep of one. Several searches, for different devices and limits, run in lock-step and help each other. In
+a space of 254 million networks, searches that run side by side hardly propose the same ones, so remembering scores
+saves little. So each asks only for a share of a batch, and also receives the candidates of all others that are feasible
+for it: their losses hold on every device. All scores that it receives are on record, so a sweep can be replayed.
 """
 
 from __future__ import annotations
@@ -20,35 +20,35 @@ from hnas.strategy import Ask, Scored, SearchProblem, SearchStrategy
 from hnas_app.search.trace import SearchTrace
 
 Evaluate = Callable[[int, Mapping[str, Ask], Mapping[Architecture, str]], Mapping[str, Sequence[Scored]]]
-"""Scores what is asked in iteration ``i``, by search, in order; told as well which search proposed what.
+"""Scores the asks of iteration ``i`` by search, in order; also gets the search that proposed each architecture.
 
 Scores must depend on the iteration and the architecture only.
 """
 
 
 def nobody(event: Event) -> None:
-    """Hear of no event."""
+    """Ignore an event."""
 
 
 @frozen(kw_only=True)
 class Search:
-    """One search: a strategy and what it is to solve, for a device and its limits, under a name of its own."""
+    """One search: a strategy and its problem, for a device and its limits, under a name of its own."""
 
     name: str = ""
     strategy: SearchStrategy
     problem: SearchProblem
     trace: SearchTrace | None = None
     emit: Listener = nobody
-    """Hears of each iteration of this search."""
+    """Receives an event for each iteration of this search."""
 
 
 def search(searches: Sequence[Search], evaluate: Evaluate, *, emit: Listener = nobody) -> dict[str, list[Scored]]:
-    """Run the searches and return, by name, what the last iteration of each scored.
+    """Run the searches and return, by name, the scores of each one's last iteration.
 
-    Iterations that a search's trace holds are told from there, not evaluated: given a fresh ``problem.generator`` with
-    the same seed, searches that were interrupted go on and end as they would have ended. Each further iteration is on
-    disk before the strategy hears of it. Each search emits a ``step`` of phase ``adapt`` for each of its iterations;
-    ``emit`` hears of one ``step`` for each iteration of all.
+    Iterations in a search's trace are read from there, not evaluated. Given a fresh ``problem.generator`` with the same
+    seed, searches that were interrupted go on and end as they would have ended. Each further iteration is on disk
+    before the strategy receives it. Each search emits a ``step`` of phase ``adapt`` for each of its iterations;
+    ``emit`` receives one ``step`` for each iteration of all.
 
     Raises `PluginError` for a strategy that breaks its contract, `DataError` for a trace of another search.
     """
@@ -92,7 +92,7 @@ def search(searches: Sequence[Search], evaluate: Evaluate, *, emit: Listener = n
 
 
 def joined(own: Ask, others: Iterable[Ask], feasible: Callable[[Architecture], bool]) -> Ask:
-    """Return what a search asks for, followed by what is feasible for it of what the others ask for."""
+    """Return a search's own architectures, followed by those of the others that are feasible for it."""
     known = set(own.architectures)
     rest = dict.fromkeys(a for ask in others for a in ask.architectures if a not in known and feasible(a))
     return Ask(architectures=(*own.architectures, *rest), keep=own.keep)
@@ -119,7 +119,7 @@ def check(strategy: SearchStrategy, problem: SearchProblem, ask: Ask, iteration:
 
 
 def _cleaned(ask: Ask, scored: Sequence[Scored]) -> list[Scored]:
-    """Return the scores with an infinite loss in place of one that is no number: strategies sort by it."""
+    """Return the scores with an infinite loss in place of NaN: strategies sort by it."""
     if [s.arch for s in scored] != list(ask.architectures):
         raise ValueError("the evaluator must return one score for each architecture asked, in order")
     return [
@@ -133,7 +133,7 @@ def _cleaned(ask: Ask, scored: Sequence[Scored]) -> list[Scored]:
 
 
 def _step(scored: Sequence[Scored], done: int, total: int, evaluated: int, *, replayed: bool) -> Event:
-    """Describe the iteration's best architecture; ``best_loss`` is ``None`` where no loss was finite."""
+    """Describe the iteration's best architecture; ``best_loss`` is ``None`` if no loss was finite."""
     best = min(scored, key=lambda s: (s.bound, s.loss))
     return Event(
         phase="adapt",

@@ -1,4 +1,4 @@
-"""How sure the choice of a network is: its place among the finalists, with an interval."""
+"""The certainty of the choice of a network: its place among the finalists, with an interval."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ RESAMPLES = 2000
 
 @frozen(kw_only=True)
 class Place:
-    """The chosen network's place by loss, 1 the best, were the tasks others: a 95 % interval."""
+    """The chosen network's place by loss on other tasks (1 is the best): a 95 % interval."""
 
     low: int
     high: int

@@ -1,7 +1,7 @@
-"""What is known of a super-net's sub-networks: the score of each on each task, whoever asked for it first.
+"""The known scores of a super-net's sub-networks on each task, whichever search asked for them first.
 
-A loss depends on the weights, the architecture and the task, not on the hardware nor on who asks. So several searches,
-for other devices and limits, share one store: what one of them had adapted, none adapts again.
+A loss depends on the weights, the architecture and the task, not on the hardware or the search. So several searches,
+for different devices and limits, share one store: none repeats an adaption of another.
 """
 
 from __future__ import annotations
@@ -44,12 +44,12 @@ class ScoreStore:
     known: dict[tuple[Architecture, int], TaskScore] = field(factory=dict, init=False)
     """Every score so far, of these weights."""
     spent: Counter[str] = field(factory=Counter, init=False)
-    """How many adaptions were run for whom: for the first who wanted it."""
+    """How many adaptions were run for each search: the first one that wanted them."""
 
     def start(self, state: State) -> None:
-        """Send the workers what they need, and forget scores of other weights. ``log`` must be of these weights.
+        """Send the workers the set-up and the state, and forget earlier scores. ``log`` must be of these weights.
 
-        Raises `DataError` where the log is damaged.
+        Raises `DataError` if the log is damaged.
         """
         self.known.clear()
         self.spent.clear()
@@ -67,9 +67,9 @@ class ScoreStore:
     ) -> dict[str, T]:
         """Carry several scorings to their ends together, and return their results by name.
 
-        They advance in rounds: what any of them wants next is adapted at once, what several want is adapted for all. It
-        counts for the one that proposed the architecture, if that is among them, else for the first. Rounds depend on
-        the scores alone, so the counts do too, after a resume as well.
+        They advance in rounds: all scores that they want next are computed together, each of them once. It counts for
+        the scoring that proposed the architecture, if that is among them, else for the first. Rounds depend on the
+        scores alone, so the counts do too, after a resume as well.
         """
         owners = proposed_by or {}
         results: dict[str, T] = {}
@@ -93,7 +93,7 @@ class ScoreStore:
         return {name: results[name] for name in scorings}
 
     def _adapt(self, wanted: Mapping[Architecture, Mapping[int, str]]) -> None:
-        """Adapt each architecture to those of its tasks that are not known yet. The costliest goes first."""
+        """Adapt each architecture to those of its tasks that have no score yet. The costliest goes first."""
         missing = {a: {t: who for t, who in ts.items() if (a, t) not in self.known} for a, ts in wanted.items()}
         order = sorted((a for a in missing if missing[a]), key=self.setup.work, reverse=True)
         items = [(a, tuple(missing[a]), self.config.n_query, self.config.fitness) for a in order]
@@ -116,7 +116,7 @@ class ScoreStore:
 
 @frozen(kw_only=True)
 class _Line:
-    """What the log says of an architecture: its score on each task, and for whom each was adapted."""
+    """A line of the log: an architecture's score on each task, and the search that it was adapted for."""
 
     space: str
     genes: tuple[int, ...]
@@ -138,7 +138,7 @@ def _line(arch: Architecture, owners: Mapping[int, str], scores: list[TaskScore]
 
 def _read(value: Any, log: JsonLines) -> _Line:
     renamed = {**value, "owners": value.get("for")} if isinstance(value, dict) else value
-    return from_json(renamed, _Line, str(log.path), hint="move the file away; what it held is then adapted again")
+    return from_json(renamed, _Line, str(log.path), hint="move the file away; its scores are then computed again")
 
 
 def _score(values: Mapping[str, Any], item: Any) -> list[TaskScore]:
@@ -151,5 +151,5 @@ def _score(values: Mapping[str, Any], item: Any) -> list[TaskScore]:
         scores = setup.learner.score(setup.supernet, state, episodes, arch, on=fitness)
     pairs = list(zip(scores.loss.tolist(), scores.accuracy.tolist(), strict=True))
     if any(loss < 0 for loss, _ in pairs):
-        raise PluginError(f"the learner scored a loss of {min(pairs)[0]}, expected none below 0: losers are left by it")
+        raise PluginError(f"the learner scored a loss of {min(pairs)[0]}, expected none below 0: truncation needs this")
     return [TaskScore(math.inf if math.isnan(loss) else loss, accuracy) for loss, accuracy in pairs]

@@ -39,10 +39,10 @@ class SearchTrace:
         return len(self._iterations)
 
     def recorded(self, iteration: int, ask: Ask) -> list[Scored] | None:
-        """Return the scores on record for exactly what is asked, or ``None`` where the iteration is yet to be scored.
+        """Return the scores on record for exactly this ask, or ``None`` if the iteration is yet to be scored.
 
-        Raises `DataError` where the record is of other architectures. A record with more of them scored in full
-        (``keep``) than asked for serves as well.
+        Raises `DataError` if the record is of other architectures. A record with more of them scored in full (``keep``)
+        than asked for serves as well.
         """
         if iteration >= len(self._iterations):
             return None
@@ -87,7 +87,7 @@ class SearchTrace:
 
 @frozen(kw_only=True)
 class _Line:
-    """An iteration: what was asked, and each architecture's scores and costs, by column."""
+    """An iteration: the ask, and each architecture's scores and costs, by column."""
 
     schema: int = SCHEMA
     iteration: int
@@ -113,7 +113,7 @@ class _Line:
         )
 
     def scored(self) -> list[Scored]:
-        """Return the scores. Raises `ValueError` if they are none, or not numbers."""
+        """Return the scores. Raises `ValueError` if there are none, or if they are not numbers."""
         if any(map(math.isnan, chain(self.loss, self.accuracy, *self.cost.values()))):
             raise ValueError("a score that is not a number")
         costs = [dict(zip(self.cost, c, strict=True)) for c in zip(*self.cost.values(), strict=True)]

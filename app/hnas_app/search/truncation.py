@@ -1,8 +1,8 @@
 """Scoring in part: candidates that cannot be among the best any more are scored on no further task.
 
 Losses are not negative, so the sum over some of the tasks is a lower bound of the sum over all. A candidate whose sum
-so far exceeds the k-th best complete sum is therefore not among the k best, whatever the other tasks would say: the
-best k, and their scores, are those of a full evaluation.
+so far exceeds the k-th best complete sum is therefore not among the k best, whatever its losses on the other tasks. So
+the best k, and their scores, are those of a full evaluation.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Wanted = Mapping[Architecture, Sequence[int]]
 Found = Mapping[Architecture, Mapping[int, TaskScore]]
 """At least the scores that were wanted."""
 Scoring = Generator[Wanted, Found, T]
-"""Yields what is to be scored, is sent the scores, and returns what it makes of them. So several can go on together."""
+"""Yields the tasks to score on, is sent the scores, and returns its result. So several can go on together."""
 
 
 def truncated(
@@ -36,11 +36,10 @@ def truncated(
 ) -> Scoring[dict[Architecture, dict[int, TaskScore]]]:
     """Return each architecture's scores by task; at least the best ``keep`` are scored on all (`None`: all are).
 
-    First everyone is looked at on ``few`` tasks, and those that then lead are scored on all, which gives a threshold.
-    Then all that are still below it go on, ``few`` tasks at a time and the hardest first, while the most promising are
-    scored to the end to lower it. What is scored depends on the scores alone, so neither workers nor memory of earlier
-    scores change the outcome. (Simulated, with 10 of 100 to keep and 2 tasks at a time: within 15 % of the least that
-    suffices.)
+    First all are scored on ``few`` tasks, and the leaders on all tasks, which gives a threshold. Then all that are
+    still below it go on, ``few`` tasks at a time and the hardest first; the most promising are scored to the end, to
+    lower it. The order depends on the scores alone, so neither workers nor remembered scores change the outcome.
+    (Simulated, with 10 of 100 to keep and 2 tasks at a time: within 15 % of the least that suffices.)
     """
     found: dict[Architecture, dict[int, TaskScore]] = {a: {} for a in architectures}
 

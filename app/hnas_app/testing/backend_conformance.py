@@ -1,4 +1,4 @@
-"""What every hardware backend has to hold."""
+"""The tests that every hardware backend has to pass."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ class BackendConformance(Conformance[HardwareBackend]):
     """Tests of a backend. A model (`DeviceInfo.rounds` is ``None``) must repeat itself exactly, a device roughly."""
 
     networks: Sequence[Sequence[Layer]] = (CHAIN, RESIDUAL)
-    """The networks whose layers are measured. Replace them where the device cannot run these."""
+    """The networks whose layers are measured. Replace them if the device cannot run these."""
     repeatability: float = 2.0
     """By what factor two measurements of a layer may differ on a real device, on a busy machine."""
     network_factor: float = 4.0
     """By what factor a real device's whole network may differ from the sum over its layers."""
     network_tolerance: float = 1e-6
-    """By what share a model's whole network may differ from its layers, combined as `describe` says."""
+    """By what share a model's whole network may differ from its layers, combined as `describe` states."""
 
     @contextmanager
     def opened(self) -> Iterator[HardwareBackend]:
@@ -46,7 +46,7 @@ class BackendConformance(Conformance[HardwareBackend]):
         """Return the distinct layers of the networks that cost something on the device."""
         return list(dict.fromkeys(layer for network in self.networks for layer in network if priced(info, layer)))
 
-    # ---------------------------------------------------------------- what it says of itself
+    # ---------------------------------------------------------------- its description
 
     def test_describes_a_device(self) -> None:
         """Names for the user, and settings and conditions that the record of a run can hold."""
@@ -111,14 +111,14 @@ class BackendConformance(Conformance[HardwareBackend]):
                     f"put {f.name} into DeviceInfo.settings",
                 )
 
-    # ---------------------------------------------------------------- what it measures
+    # ---------------------------------------------------------------- its measurements
 
     def test_yields_one_row_for_each_layer(self) -> None:
         """As many as were asked for: the core pairs rows and layers by their order."""
         with self.opened() as backend:
             layers = self.layers(backend.describe())
             counts = [len(list(backend.measure(some))) for some in (layers, layers[:1], [])]
-        then = "yield once for each layer in `measure`, for none where there are none"
+        then = "yield once for each layer in `measure`, and nothing for no layers"
         expect(counts == [len(layers), 1, 0], f"{[len(layers), 1, 0]} rows", counts, then)
 
     def test_rows_hold_every_metric_in_its_unit(self) -> None:
@@ -162,13 +162,13 @@ class BackendConformance(Conformance[HardwareBackend]):
             backwards = list(backend.measure(layers[::-1]))[::-1]
             alone = [row for layer in layers for row in backend.measure([layer])]
         if not len(forwards) == len(backwards) == len(alone) == len(layers):
-            not_applicable("there is not one row for each layer, which another test tells")
+            not_applicable("there is not one row for each layer, which another test reports")
         self._only_costs(info, layers, forwards)
         self._compare(info, layers, forwards, backwards, "in the opposite order")
         self._compare(info, layers, forwards, alone, "alone")
 
     def test_networks_cost_what_their_layers_do(self) -> None:
-        """Whole networks, where the backend measures them, against their layers as `describe` says they combine."""
+        """Whole networks, if the backend measures them, against their layers, combined as `describe` states."""
         with self.opened() as backend:
             info, layers, rows = self._measured(backend)
             table = self._table(info, layers, rows)
@@ -202,7 +202,7 @@ class BackendConformance(Conformance[HardwareBackend]):
         expect(back.cost(network) == table.cost(network), "the same cost of a network", back.cost(network), then)
 
     def test_a_layer_it_does_not_know_is_its_own_error(self) -> None:
-        """A space may hold operations that the backend has never heard of: that is a price, or a `DeviceError`."""
+        """A space may hold operations that the backend does not know: it prices them, or raises `DeviceError`."""
         then = "raise hnas.DeviceError with the layer's key and a hint, or name in DeviceInfo.ops what costs something"
         with self.opened() as backend:
             info = backend.describe()
@@ -213,7 +213,7 @@ class BackendConformance(Conformance[HardwareBackend]):
                 list(backend.measure([unknown]))
 
     def test_closes_whatever_happened(self) -> None:
-        """``close`` is called after errors too, also where nothing was opened."""
+        """``close`` is called after errors too, also if nothing was opened."""
         with ending("a backend that was not used to close", "close only what was opened"):
             self.make().close()
 
@@ -225,12 +225,12 @@ class BackendConformance(Conformance[HardwareBackend]):
         return info, layers, list(backend.measure(layers))
 
     def _only_costs(self, info: DeviceInfo, layers: Sequence[Layer], rows: Sequence[LayerCosts]) -> None:
-        """Skip a test that needs costs where a row is none: `test_rows_hold_every_metric_in_its_unit` says why."""
+        """Skip a test that needs costs if a row is none: `test_rows_hold_every_metric_in_its_unit` reports why."""
         for layer, row in zip(layers, rows, strict=False):
             try:
                 check_costs(info, layer.key, row)
             except DeviceError:
-                not_applicable("a row is no cost of its layer, which another test tells")
+                not_applicable("a row is no cost of its layer, which another test reports")
 
     def _table(self, info: DeviceInfo, layers: Sequence[Layer], rows: Sequence[LayerCosts]) -> CostTable:
         self._only_costs(info, layers, rows)

@@ -1,4 +1,4 @@
-"""What the conformance classes of all kinds share: how the plugin is made, and the checks of its options."""
+"""The base of the conformance classes of all kinds: how the plugin is made, and the checks of its options."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Conformance(ABC, Generic[T]):
     """The base of the conformance classes. pytest collects subclasses whose names begin with ``Test``."""
 
     options: type | None = None
-    """The attrs class of the plugin's options. Left out, it is the class ``Options`` of what `make` makes, if any."""
+    """The attrs class of the plugin's options; by default the class ``Options`` of what `make` returns, if any."""
 
     @abstractmethod
     def make(self) -> T:

@@ -1,4 +1,4 @@
-"""What a conformance test says when it fails: what was expected, what was seen, and what to do about it."""
+"""The message of a failed conformance test: what was expected, what was seen, and what to do about it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _LONGEST = 600  # characters of what was seen
 
 
 def expect(holds: bool, expected: str, seen: object, then: str) -> None:
-    """Fail the test unless ``holds``. A function, since ``assert`` says nothing under ``python -O``."""
+    """Fail the test unless ``holds``. A function, since ``assert`` does nothing under ``python -O``."""
     __tracebackhide__ = True
     if not holds:
         text = seen if isinstance(seen, str) else repr(seen)
@@ -45,7 +45,7 @@ def ending(expected: str, then: str, *admitted: type[Exception]) -> Iterator[lis
 
 
 def not_applicable(reason: str) -> NoReturn:
-    """Skip the test, because the plugin does without what it is about."""
+    """Skip the test, because it does not apply to the plugin."""
     import pytest
 
     pytest.skip(reason)
@@ -66,7 +66,7 @@ def sent_to_a_worker(thing: T, what: str) -> T:
 
 
 def agree(a: Tensor, b: Tensor, rtol: float = 0.0, atol: float = 0.0) -> bool:
-    """Tell whether two tensors have one shape and equal values, within a tolerance where one is given."""
+    """Return whether two tensors have the same shape and equal values, within the tolerance given."""
     import torch
 
     return a.shape == b.shape and torch.allclose(a.double(), b.double(), rtol=rtol, atol=atol, equal_nan=True)
@@ -84,7 +84,7 @@ class GlobalRandomness:
         self._before = self._states()
 
     def expect_untouched(self, what: str) -> None:
-        """Fail the test where a global generator has moved on since this was made."""
+        """Fail the test if a global generator has moved on since this was made."""
         __tracebackhide__ = True
         names = [name for name, state in self._states().items() if state != self._before[name]]
         expect(

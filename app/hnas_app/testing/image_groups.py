@@ -1,4 +1,4 @@
-"""Which images belong to one class, as far as labels tell: images that shared a label once, and all that follows."""
+"""Which images belong to one class, as far as labels show: images that shared a label once, and all that follows."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from hnas.episode import Episodes
 
 
 class ImageGroups:
-    """Joins images into groups: two are in one where a task gave them the same label, or both were joined to a third.
+    """Joins images into groups: two are in one if a task gave them the same label, or both were joined to a third.
 
-    Images are known by their bytes. Where none is ever seen twice, since each is drawn anew, nothing is joined.
+    Images are identified by their bytes. If each is drawn anew, none is ever seen twice, and nothing is joined.
     """
 
     def __init__(self) -> None:

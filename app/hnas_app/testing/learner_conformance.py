@@ -1,4 +1,4 @@
-"""What every meta-learner has to hold."""
+"""The tests that every meta-learner has to pass."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class LearnerConformance(Conformance[MetaLearner]):
     iterations: int = 20
     """Iterations of the training whose loss must fall; a learner that needs longer sets more."""
     falls_to: float = 0.95
-    """What is left of the loss on tasks of new classes after that, at most: a share of the loss before."""
+    """The most that may be left of the loss on tasks of new classes after that, as a share of the loss before."""
     final_tasks: int = 20
     """Tasks of new classes on which it must have fallen."""
     tolerance: float = 1e-4
@@ -43,7 +43,7 @@ class LearnerConformance(Conformance[MetaLearner]):
         return TinySpace(depth=2, widths=(4, 8), norm=True)
 
     def tasks(self) -> TaskSource:
-        """Return where the tasks come from."""
+        """Return the source of the tasks."""
         return TinyTasks()
 
     # ---------------------------------------------------------------- state
@@ -64,7 +64,7 @@ class LearnerConformance(Conformance[MetaLearner]):
             expect(holds, f"params/{name} of shape (…, {tuple(value.shape)})", shape, then)
 
     def test_state_survives_its_file(self) -> None:
-        """Checkpoints are safetensors: what was loaded must score, and train on, exactly as what was saved."""
+        """Checkpoints are safetensors: a loaded state must score, and train on, exactly as the saved one."""
         learner, supernet, arch, state = self._begin()
         state = self._trained(learner, supernet, arch, state, 3)
         saved = save({k: v.contiguous().clone() for k, v in state.items()})
@@ -77,7 +77,7 @@ class LearnerConformance(Conformance[MetaLearner]):
         expect_none(unequal(further, resumed), "training to go on as if it had not been stopped", then)
 
     def test_workers_do_without_the_outer_state(self) -> None:
-        """What is under ``outer/`` is not sent to workers, which compute gradients and scores."""
+        """Tensors under ``outer/`` are not sent to workers, which compute gradients and scores."""
         learner, supernet, arch, state = self._begin()
         sent = {k: v for k, v in state.items() if not k.startswith("outer/")}
         then = "put what `gradient`, `score` and `adapt` need under another name than outer/"
@@ -97,7 +97,7 @@ class LearnerConformance(Conformance[MetaLearner]):
     # ---------------------------------------------------------------- training
 
     def test_gradient_is_finite_and_changes_nothing(self) -> None:
-        """By names of the state, of their shapes; not all zero; twice the same; with each task's scores."""
+        """By names and shapes of the state; not all zero; the same when repeated; with each task's scores."""
         learner, supernet, arch, state = self._begin()
         before, untouched = self._copy(state), GlobalRandomness()
         found, scores = self._gradient(learner, supernet, state, arch)
@@ -124,7 +124,7 @@ class LearnerConformance(Conformance[MetaLearner]):
         zero = {k: v.new_zeros(()) for k, v in whole.items()}
         total = {k: sum((part.get(k, zero[k]) for part, _ in parts), zero[k]) for k in whole}
         wrong = unequal(whole, total, self.tolerance, self.tolerance)
-        then = "sum over tasks, do not average: `update` is told how many there were"
+        then = "sum over tasks, do not average: `update` gets their number"
         expect_none(wrong, "the gradient of a batch to be the sum of those of its halves", then)
         wrong_scores = not self._agree(scores, [part for _, part in parts])
         expect(not wrong_scores, "each task's scores, in order", scores.loss, "return a score for each task")
@@ -136,7 +136,7 @@ class LearnerConformance(Conformance[MetaLearner]):
         names = set(state)
         state = self._trained(learner, supernet, arch, state, self.iterations)
         after = float(self._score(learner, supernet, state, arch, n=self.final_tasks).loss.mean())
-        then = "look at the outer step's sign and rate; set `iterations` in your test where it takes longer"
+        then = "look at the outer step's sign and rate; set `iterations` in your test if it takes longer"
         holds = after <= self.falls_to * before  # and is no NaN
         expect(holds, f"a loss of {self.falls_to:g} × {before:.3f} after {self.iterations} iterations", after, then)
         changed = sorted(names ^ set(state))

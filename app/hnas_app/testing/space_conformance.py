@@ -1,4 +1,4 @@
-"""What every search space has to hold; its super-net has tests of its own, which come along."""
+"""The tests that every search space has to pass, including those of its super-net."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class SpaceConformance(SuperNetConformance):
         expect(same, "the same architectures from the same seed", "others", then)
 
     def test_neighbours_and_mutants_are_members(self) -> None:
-        """Repair walks over neighbours, searches over mutants: each differs from where it came from."""
+        """Repair walks over neighbours, searches over mutants: each differs from its origin."""
         space, generator = self.make(), np.random.default_rng(1)
         then = "yield what differs in one active choice, in its canonical form"
         for arch in self.architectures(space)[:4]:
@@ -86,7 +86,7 @@ class SpaceConformance(SuperNetConformance):
     # ---------------------------------------------------------------- layers
 
     def test_layers_lead_from_the_image_to_the_logits(self) -> None:
-        """What hardware sees is a network that can be run: each layer takes what an earlier one gives."""
+        """Hardware sees a network that can be run: each layer reads the output of an earlier one."""
         space = self.make()
         for arch in self.architectures(space):
             layers = self._layers(space, arch)
@@ -105,7 +105,7 @@ class SpaceConformance(SuperNetConformance):
             actives = space.active(arch)
             genes = [g if a else len(c.options) - 1 for g, a, c in zip(arch.genes, actives, space.choices, strict=True)]
             other = Architecture(space.name, tuple(genes))
-            then = "use a choice where its `needs` holds only, or correct its `needs`"
+            then = "use a choice only if its `needs` holds, or correct its `needs`"
             same = self._layers(space, other) == self._layers(space, arch)
             expect(same, f"the layers of {space.options(arch)} whatever the inactive choices", "others", then)
             expect(space.canonical(other) == arch, "one canonical form", space.canonical(other), then)
@@ -120,15 +120,15 @@ class SpaceConformance(SuperNetConformance):
         known = set(distinct)
         for arch in self.architectures(space):
             missing = [la.key for la in self._layers(space, arch) if la not in known]
-            then = "override `distinct_layers` where one choice hides whether another matters"
+            then = "override `distinct_layers` if one choice hides whether another matters"
             expect(not missing, f"the layers of {space.options(arch)} among the distinct ones", missing, then)
 
     def test_impossible_images_are_a_configuration_error(self) -> None:
-        """Whoever names a wrong size must be told; nothing else may come out of it."""
+        """A wrong size raises `ConfigError`, and nothing else."""
         space = self.make()
         for shape, n_way in (((1, 1, 1), 2), ((0, 8, 8), 2), ((1, 8, 8), 0)):
             expected = f"layers or a ConfigError for images of {shape} in {n_way} classes"
-            then = "raise hnas.ConfigError where a size is not positive, or the image too small for the network"
+            then = "raise hnas.ConfigError if a size is not positive, or the image too small for the network"
             with ending(expected, then, ConfigError) as seen:
                 layers = space.layers(space.largest(), shape, n_way)
                 if min(*shape, n_way) < 1 or any(min(la.out_shape) < 1 for la in layers):

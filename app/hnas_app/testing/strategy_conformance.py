@@ -1,4 +1,4 @@
-"""What every search strategy has to hold."""
+"""The tests that every search strategy has to pass."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class StrategyConformance(Conformance[SearchStrategy]):
         self._asks(self.make(), self._problem())
 
     def test_ends_after_the_iterations_it_tells(self) -> None:
-        """Progress and the time that is left are told by them."""
+        """Progress and the remaining time are computed from them."""
         strategy = self.make()
         told = strategy.iterations
         then = "return a number from 1 on, and ask as often; use a small budget in `make`"
@@ -72,7 +72,7 @@ class StrategyConformance(Conformance[SearchStrategy]):
         self._asks(self.make(), self._problem(), lambda i, a: (math.inf if a.genes[0] else _loss(i, a)[0], False))
 
     def test_takes_a_bound_for_no_loss(self) -> None:
-        """Where ``keep`` is stated, the others may be stopped early: their score is less than their true loss.
+        """If ``keep`` is stated, the others may be stopped early: their score is less than their true loss.
 
         The same search is run with bounds that are close to the true loss, and with bounds of 0.
         """
@@ -85,7 +85,7 @@ class StrategyConformance(Conformance[SearchStrategy]):
         )
 
     def test_survives_scores_that_others_asked_for(self) -> None:
-        """In a sweep a strategy needs a part of a batch only, and is told what other searches found."""
+        """In a sweep a strategy needs only a part of a batch, and also receives scores of other searches."""
         problem = self._problem(share=0.5)
         generator = np.random.default_rng(5)
         further = [problem.sample_feasible(generator) for _ in range(3)]
@@ -100,7 +100,7 @@ class StrategyConformance(Conformance[SearchStrategy]):
         self._asks(self.make(), self._problem(space=space, limit=cheapest[1]))
 
     def test_an_impossible_limit_is_told(self) -> None:
-        """``sample_feasible`` raises `InfeasibleError`, which names what can be reached: it must get through."""
+        """``sample_feasible`` raises `InfeasibleError`, which names what can be reached: it must not be caught."""
         problem = self._problem(limit=1.0)
         then = "draw by `problem.sample_feasible`, and do not catch what it raises"
         with ending("InfeasibleError where no architecture keeps the limit", then, InfeasibleError) as seen:
@@ -131,9 +131,9 @@ class StrategyConformance(Conformance[SearchStrategy]):
         bound: float | None = None,
         further: Sequence[Architecture] = (),
     ) -> list[Ask]:
-        """Search to the end, as the core does, and return what was asked for.
+        """Search to the end, as the core does, and return all asks.
 
-        Where ``bound`` is given and a batch states ``keep``, all but the best are scored as that share of their loss.
+        If ``bound`` is given and a batch states ``keep``, all but the best are scored as that share of their loss.
         """
         __tracebackhide__ = True
         strategy.start(problem)
@@ -169,7 +169,7 @@ class StrategyConformance(Conformance[SearchStrategy]):
 
 
 def _loss(iteration: int, arch: Architecture) -> tuple[float, bool]:
-    """Return a loss without any order in it, other ones in each iteration: a search must not rely on repeats."""
+    """Return a loss without any order in it, a different one in each iteration: a search must not rely on repeats."""
     return float(np.random.default_rng([iteration, *arch.genes]).random()) + 0.1, False
 
 

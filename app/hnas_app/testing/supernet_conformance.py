@@ -1,4 +1,4 @@
-"""What every super-net has to hold: its weights are those that the space's layers count, and they train."""
+"""The tests that every super-net has to pass: its weights are those that the space's layers count, and they train."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from hnas_app.testing.conformance import Conformance
 from hnas_app.testing.expectation import agree, ending, expect, expect_none, not_applicable, unequal
 
 TASKS, IMAGES = 2, 4
-STEP = 1e-8  # of finite differences: so short that no ReLU switches on the way
+STEP = 1e-8  # of finite differences: so small that no ReLU switches on the way
 
 
 class SuperNetConformance(Conformance[SearchSpace]):
@@ -89,7 +89,7 @@ class SuperNetConformance(Conformance[SearchSpace]):
                 expect(agree(both[name], expected), f"{name} of shape {tuple(expected.shape)}, row by row", seen, then)
 
     def test_layers_count_the_weights(self) -> None:
-        """Limits on ``params`` are on what the layers say; the weights that are trained must be as many.
+        """Limits on ``params`` use the layers' counts; the weights that are trained must be as many.
 
         A bias before a batch normalisation may be counted without being there: it appears when the two are folded.
         """
@@ -155,7 +155,7 @@ class SuperNetConformance(Conformance[SearchSpace]):
         space, supernet = self.make(), self._supernet()
         for arch in self.architectures(space):
             told = sum(layer.macs for layer in self._layers(space, arch))
-            # Without data, on torch's device for shapes: kernels of an implementation's own do not hide there.
+            # Without data, on torch's device for shapes: an implementation's own kernels are not hidden there.
             shared = {k: v.to("meta") for k, v in supernet.share(self._params(supernet), arch).items()}
             with FlopCounterMode(display=False) as counted:
                 try:
@@ -170,7 +170,7 @@ class SuperNetConformance(Conformance[SearchSpace]):
                 expect(supernet.macs(arch) == told, f"SuperNet.macs of {told}", supernet.macs(arch), then)
 
     def test_tasks_in_a_batch_agree_with_each_alone(self) -> None:
-        """``forward_tasks`` may be faster than a loop over ``forward``, not different; its gradients neither."""
+        """``forward_tasks`` may be faster than a loop over ``forward``, but values and gradients must be the same."""
         space, supernet = self.make(), self._supernet()
         for arch in self.architectures(space):
             stacked, x = self._stacked(supernet, arch), self._task_images()
@@ -187,7 +187,7 @@ class SuperNetConformance(Conformance[SearchSpace]):
                 expect(not wrong, "the gradients of each task alone", f"others for {wrong}", then)
 
     def test_descent_agrees_with_autograd(self) -> None:
-        """``descend`` may be faster than gradient descent by autograd, not different."""
+        """``descend`` may be faster than gradient descent by autograd, but must return the same."""
         space, supernet = self.make(), self._supernet()
         if type(supernet).descend is SuperNet.descend:
             not_applicable("the super-net has no descent of its own")
@@ -211,13 +211,13 @@ class SuperNetConformance(Conformance[SearchSpace]):
             logits = supernet.forward_tasks(stacked, x, arch, stats=stats)
             names = {k.rpartition(".")[0] for k in stacked if supernet.roles.get(k) == "norm"}
             seen = sorted(stats.mean), sorted(stats.var)
-            then = "write each normalisation's mean and variance into `stats` where it is given, detached"
+            then = "write each normalisation's mean and variance into `stats` if it is given, detached"
             expect(set(stats.mean) == set(stats.var) == names, f"statistics of {sorted(names)}", seen, then)
             shapes = {k: tuple(v.shape) for k, v in stats.mean.items()}
             good = all(len(s) == 2 and s[0] == TASKS for s in shapes.values())
             expect(good, f"statistics of ({TASKS} tasks, channels)", shapes, then)
             applied = supernet.forward_tasks(stacked, x, arch, stats=NormStats("apply", stats.mean, stats.var))
-            then = "normalise by the given statistics where mode is 'apply', with the biased variance"
+            then = "normalise by the given statistics if mode is 'apply', with the biased variance"
             expect(self._agree(applied, logits), "the same logits with the batch's own statistics", applied, then)
             if names:
                 moved = NormStats("apply", {k: v + 1 for k, v in stats.mean.items()}, stats.var)
@@ -236,7 +236,7 @@ class SuperNetConformance(Conformance[SearchSpace]):
         return torch.Generator().manual_seed(seed)
 
     def _params(self, supernet: SuperNet, seed: int = 0) -> Params:
-        """Return weights in float64, a little away from ones and zeros, so that one that was forgotten shows."""
+        """Return weights in float64, a little away from ones and zeros, so that a forgotten one is noticed."""
         generator = self._generator(seed)
         drawn = supernet.init(generator)
         return {k: v.double() + 0.1 * torch.randn(v.shape, generator=generator).double() for k, v in drawn.items()}

@@ -1,4 +1,4 @@
-"""What every source of few-shot tasks has to hold."""
+"""The tests that every source of few-shot tasks has to pass."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ class TasksConformance(Conformance[TaskSource]):
     n_tasks: int = 30
     """Tasks that are drawn of each split, to look for classes that are in a task twice, or in two splits."""
     images_per_class: int | None = None
-    """The images that the smallest class has, where there is an end of them: asking for more must be an error."""
+    """The number of images of the smallest class, if it is limited: asking for more must be an error."""
 
-    # ---------------------------------------------------------------- what it says of itself
+    # ---------------------------------------------------------------- its description
 
     def test_says_what_there_is(self) -> None:
         """Three positive sizes of an image, enough classes in each split, and a sentence from ``check``."""
@@ -40,7 +40,7 @@ class TasksConformance(Conformance[TaskSource]):
         told = source.check()
         expect(isinstance(told, str) and bool(told), "a sentence from `check`", told, "say what is there")
 
-    # ---------------------------------------------------------------- what it draws
+    # ---------------------------------------------------------------- its tasks
 
     def test_tasks_have_their_shapes(self) -> None:
         """float32 images, int64 labels in the order 0,0,…,1,1,…: learners and workers rely on it."""
@@ -123,7 +123,7 @@ class TasksConformance(Conformance[TaskSource]):
     # ---------------------------------------------------------------- errors and workers
 
     def test_too_few_classes_or_images_are_a_data_error(self) -> None:
-        """It says what is there and what was wanted, not an IndexError from somewhere."""
+        """The error states what is there and what was wanted; it is no IndexError from somewhere."""
         source = self.make()
         for split in SPLITS:
             wanted = [EpisodeSpec(n_way=source.n_classes(split) + 1, k_shot=1, n_query=1)]
@@ -136,7 +136,7 @@ class TasksConformance(Conformance[TaskSource]):
                     seen.append("tasks")
 
     def test_can_be_sent_to_workers(self) -> None:
-        """They are sent the source and open the data themselves, also where it has been used here before."""
+        """They are sent the source and open the data themselves, even if it has been used here before."""
         source = self.make()
         here = self._sample(source, "train", 2)
         there = self._sample(sent_to_a_worker(source, "task source"), "train", 2)

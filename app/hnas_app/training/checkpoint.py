@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 SCHEMA = 1
 KEEP = 3
-"""Checkpoints of one prefix that stay; more than one, so that a damaged one has a predecessor."""
+"""Checkpoints of one prefix that are kept; more than one, so that a damaged one has a predecessor."""
 
 
 def save_checkpoint(folder: Path, name: str, tensors: dict[str, Tensor], meta: dict[str, Any]) -> Path:
@@ -25,7 +25,7 @@ def save_checkpoint(folder: Path, name: str, tensors: dict[str, Tensor], meta: d
 
     ``name`` is a prefix and a counter, as in ``meta-train-000500``; a higher counter is newer, and the oldest of the
     prefix are deleted. A name without a counter is written once. ``meta`` is anything that JSON holds. The JSON file,
-    written last, makes the checkpoint count: a kill in between leaves the one before in force. Raises `DataError` when
+    written last, makes the checkpoint valid: after a kill in between, the previous one is used. Raises `DataError` when
     the disk is full.
     """
     from safetensors.torch import save
@@ -49,7 +49,7 @@ def save_checkpoint(folder: Path, name: str, tensors: dict[str, Tensor], meta: d
 
 
 def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Read the checkpoint whose JSON file is ``path``. Raises `DataError` where a checksum does not hold."""
+    """Read the checkpoint whose JSON file is ``path``. Raises `DataError` if a checksum does not hold."""
     from safetensors.torch import load
 
     record = read_json(path)
@@ -75,9 +75,9 @@ def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 def load_latest(
     folder: Path, prefix: str, *, notify: Callable[[str], None] | None = None
 ) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-    """Return the newest checkpoint of ``prefix`` that is whole, or ``None`` where there is none.
+    """Return the newest checkpoint of ``prefix`` that is whole, or ``None`` if there is none.
 
-    One that was cut short or edited is refused, and ``notify`` is told in one line which one is used instead.
+    One that was cut short or edited is refused, and ``notify`` gets a line that names the one used instead.
     """
     refused: list[str] = []
     found, then = None, f"no whole checkpoint is left, so {prefix} starts again"

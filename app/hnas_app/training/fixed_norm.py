@@ -1,7 +1,7 @@
 """Adapted networks that classify one image at a time: normalised by fixed statistics, not by those of a batch.
 
-A network that was meta-trained with the statistics of each batch is tested, in the papers, with all query images of a
-task in one batch: what it says of one image depends on the others. Used on pictures as they come it has no such batch.
+In the papers, a network that was meta-trained with the statistics of each batch is tested with all query images of a
+task in one batch: its output for one image depends on the others. In use, pictures come singly, without such a batch.
 Here the statistics are those of the support images after adaption, which stand in for the query's.
 """
 
@@ -32,7 +32,7 @@ def support_statistics(supernet: SuperNet, adapted: Params, support_x: Tensor, a
 
 
 class FixedNorm(MetaLearner):
-    """Another meta-learner, whose adapted networks are scored with fixed statistics; all else is left to it."""
+    """Another meta-learner, whose adapted networks are scored with fixed statistics; all else is unchanged."""
 
     def __init__(self, learner: MetaLearner) -> None:
         self._learner = learner

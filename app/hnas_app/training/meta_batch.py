@@ -29,9 +29,9 @@ def cut(
 ) -> list[Part]:
     """Share ``tasks`` out among the architectures evenly, and cut them into parts of an even load; the longest first.
 
-    ``work`` is what one task of an architecture takes, in any unit. All tasks are laid in a line, which is cut where a
-    worker's share ends (McNaughton's rule): so an architecture's tasks, which are computed together, stay together as
-    far as an even load allows. With fewer tasks than architectures the last architectures get none.
+    ``work`` returns the work of one task of an architecture, in any unit. All tasks are laid in a line, which is cut
+    where a worker's share ends (McNaughton's rule). So an architecture's tasks, which are computed together, stay
+    together as far as an even load allows. With fewer tasks than architectures the last architectures get none.
     """
     n = min(len(architectures), tasks)
     firsts = [tasks * i // n for i in range(n + 1)]
@@ -58,7 +58,7 @@ def meta_gradient(
 
 @frozen
 class GradientItem:
-    """What a worker computes: a part of an iteration's meta-batch, whose tasks are those of the stream ``purpose``."""
+    """The item of a worker: a part of an iteration's meta-batch, with the tasks of the stream ``purpose``."""
 
     part: Part
     progress: Progress

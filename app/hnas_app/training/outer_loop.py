@@ -47,9 +47,9 @@ class TrainPlan:
 
 
 Sampler = Callable[[Progress], Sequence[Architecture]]
-"""Which architectures an iteration trains; its tasks are shared out among them.
+"""The architectures that an iteration trains; its tasks are shared out among them.
 
-Must depend on nothing but the progress and what the training's `Attention` has learnt.
+Must depend only on the progress and on what the training's `Attention` has learnt.
 """
 
 
@@ -67,10 +67,10 @@ def train(
 ) -> State:
     """Meta-train until the plan is done, and return the learnt state.
 
-    Continues from the last good checkpoint in ``folder`` where there is one; else from ``start()``. The result is the
-    same either way, and does not depend on the number of workers beyond the order of float additions. ``attention``
-    learns each architecture's accuracy, and is kept in the checkpoints. Where several ranks train together, the one
-    that `Executor.leads` reads and writes them. Raises `DivergenceError` when the meta-loss is no longer a number.
+    Continues from the last good checkpoint in ``folder`` if there is one; else from ``start()``. The result is the same
+    either way, and does not depend on the number of workers beyond the order of float additions. ``attention`` learns
+    each architecture's accuracy, and is kept in the checkpoints. If several ranks train together, the one that
+    `Executor.leads` reads and writes them. Raises `DivergenceError` when the meta-loss is no longer a number.
     """
     total = plan.epochs * plan.iterations
     found = None

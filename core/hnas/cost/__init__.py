@@ -1,4 +1,4 @@
-"""Costs: what a device says of itself and of one layer, and what a network costs."""
+"""Costs: the description of a device, the costs of its layers, and the cost of a network."""
 
 from hnas.cost.table import COMBINED, CostTable, priced, sum_over_layers
 from hnas.cost.values import (

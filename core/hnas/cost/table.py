@@ -13,7 +13,7 @@ from hnas.layer import Layer
 
 
 class Pricer(Protocol):
-    """The part of a `HardwareBackend` that says what single layers cost."""
+    """The part of a `HardwareBackend` that returns the costs of single layers."""
 
     def describe(self) -> DeviceInfo: ...
 
@@ -25,14 +25,14 @@ COMBINED: dict[str, Callable[[Iterable[float]], float]] = {"sum": sum, "max": ma
 
 
 def priced(info: DeviceInfo, layer: Layer) -> bool:
-    """Tell whether the layer costs something on the device, and so needs a row."""
+    """Return whether the layer costs something on the device, and so needs a row."""
     return info.ops is None or layer.op in info.ops
 
 
 def sum_over_layers(backend: Pricer, layers: Sequence[Layer]) -> LayerCosts:
-    """Return what a network costs where layers run one after another and nothing else costs anything.
+    """Return the cost of a network if its layers run one after another and nothing else costs anything.
 
-    That is `HardwareBackend.measure_network` of a model; a real device measures the network itself.
+    Models use it for `HardwareBackend.measure_network`; a real device measures the network itself.
     """
     info = backend.describe()
     rows = list(backend.measure([layer for layer in layers if priced(info, layer)]))
@@ -44,10 +44,10 @@ def sum_over_layers(backend: Pricer, layers: Sequence[Layer]) -> LayerCosts:
 
 @frozen(kw_only=True)
 class CostTable:
-    """The paper's hash table H_t: ``rows`` maps `Layer.key` to what was measured on the device ``info``.
+    """The paper's hash table H_t: ``rows`` maps `Layer.key` to the measurements on the device ``info``.
 
-    ``check`` is what the backend found when it checked the table by other means. ``calibration`` maps a metric to
-    (slope, offset), which make the cost of a whole network out of the sum over its layers.
+    ``check`` is the result of `HardwareBackend.check_table`. ``calibration`` maps a metric to (slope, offset), which
+    turn the sum over a network's layers into the cost of the whole network.
     """
 
     schema: int = SCHEMA
@@ -59,11 +59,11 @@ class CostTable:
 
     @property
     def metrics(self) -> tuple[Metric, ...]:
-        """What `cost` returns: the backend's metrics in its order, then parameters and multiply-accumulates."""
+        """The metrics that `cost` returns: the backend's in its order, then parameters and multiply-accumulates."""
         return (*self.info.metrics, PARAMS, MACS)
 
     def row(self, layer: Layer) -> LayerCosts:
-        """Return the measurements of a layer. Raises `DeviceError` where the table lacks it."""
+        """Return the measurements of a layer. Raises `DeviceError` if the table lacks it."""
         try:
             return self.rows[layer.key]
         except KeyError:
@@ -77,7 +77,7 @@ class CostTable:
         """Combine the layers of a network, each metric by sum or maximum; operations free on the device add nothing.
 
         Called for every candidate of a search, so it takes about a microsecond for a layer seen before. Raises
-        `DeviceError` where a layer has no row.
+        `DeviceError` if a layer has no row.
         """
         known = self._known
         costs = [known.get(layer) or self._price(layer) for layer in layers]

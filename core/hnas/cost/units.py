@@ -1,4 +1,4 @@
-"""The units that limits know, by kind, each as a multiple of the kind's smallest one: whole numbers, so exact."""
+"""The units that limits accept, by kind, each as a multiple of the kind's smallest one: whole numbers, so exact."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ _NAMED = {u.casefold(): u for u in (*TIME, *ENERGY, *SIZE)}
 
 
 def micro(unit: str) -> str:
-    """Write a unit with ``u`` for micro, of whose sign there are two."""
+    """Return a unit with ``u`` for micro; Unicode has two signs for it."""
     return unit.replace("\u00b5", "u").replace("\u03bc", "u")
 
 
 def meant(unit: str) -> str | None:
-    """Return the known unit that differs from an unknown one in case or in the sign for micro only, if any."""
+    """Return the known unit that differs from an unknown one only in case or in the sign for micro, if any."""
     known = _NAMED.get(micro(unit).casefold())
     return None if known == unit else known

@@ -1,4 +1,4 @@
-"""What a device says of itself, of one layer, and what the core makes of it for a whole network."""
+"""Values: the description of a device, the measurements of a layer, and the cost of a whole network."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def _combines(metric: Metric, attribute: Attribute[str], combine: str) -> None:
         raise PluginError(
             f"Metric(name={metric.name!r}, combine={combine!r}): expected 'sum' or 'max'."
             f"{close_matches(str(combine), COMBINE)}",
-            hint="'sum' where layers add up, as latency does; 'max' where the largest counts, as of memory used anew",
+            hint="'sum' if layers add up, as latency does; 'max' if the largest counts, as for memory that is reused",
         )
 
 
@@ -38,9 +38,9 @@ def _combines(metric: Metric, attribute: Attribute[str], combine: str) -> None:
 class Metric:
     """Something that a backend measures for a layer, and how layers combine into a network.
 
-    ``unit`` is one of the units that `hnas.cost.units` knows (``ms``, ``mJ``, ``B``, …), or empty for a plain count.
-    Another one (``mm2``) stands for itself. Raises `PluginError` for a ``combine`` that is neither, and for a unit
-    that is a known one but for its case.
+    ``unit`` is a unit of `hnas.cost.units` (``ms``, ``mJ``, ``B``, …), or empty for a plain count. Any other (``mm2``)
+    is taken as it is. Raises `PluginError` if ``combine`` is neither option, or if ``unit`` differs from a known one
+    only in case.
     """
 
     name: str
@@ -62,11 +62,11 @@ MACS = Metric(name="macs", help="multiply-accumulates for one image")
 class Rounds:
     """How a noisy device is measured: every layer once in each of ``count`` rounds, each in an order of its own.
 
-    A layer's value is the median of its rounds' medians. One after the other, drift of clock and temperature would fall
-    on some layers only: all layers first and all networks later were 6.5 to 22 % apart on an ARM board, shuffled rounds
-    7.6 to 9.5 %. An anchor layer is measured before and after each block of ``anchor_every`` layers; where the two
-    differ by more than ``anchor_tolerance``, the block is measured again after ``cooling_s`` seconds, ``attempts``
-    times at most.
+    A layer's value is the median of its rounds' medians. Without rounds, drift of clock and temperature would affect
+    some layers only. On an ARM board, all layers first and all networks later were 6.5 to 22 % apart, shuffled rounds
+    7.6 to 9.5 %. An anchor layer is measured before and after each block of ``anchor_every`` layers. If the two differ
+    by more than ``anchor_tolerance``, the block is measured again after ``cooling_s`` seconds, at most ``attempts``
+    times.
     """
 
     count: int = 3
@@ -75,16 +75,16 @@ class Rounds:
     attempts: int = 3
     cooling_s: float = 5.0
     layer_s: float = 0.0
-    """About how long one layer takes in one round, in seconds, for telling beforehand; 0: not known."""
+    """About how long one layer takes in one round, in seconds, for forecasts; 0: not known."""
 
 
 @frozen(kw_only=True)
 class DeviceInfo:
-    """Which device a backend measures, and what. ``settings`` holds whatever changes a measurement.
+    """The device that a backend measures, and its metrics. ``settings`` holds whatever changes a measurement.
 
-    ``runtime`` names what runs the layers, with its version (``torch 2.7``, ``roofline 1``). The fingerprint (of
-    backend, device, runtime and settings) keys the rows of a cost table: two devices with one fingerprint share their
-    rows. So a model whose formulas changed says another version there; user code is told apart by its source, too.
+    ``runtime`` names the software and its version (``torch 2.7``, ``roofline 1``). The fingerprint (of backend, device,
+    runtime and settings) keys the rows of a cost table: two devices with one fingerprint share their rows. So a model
+    needs a new version there when its formulas change; user code is also distinguished by its source.
     """
 
     backend: str
@@ -95,10 +95,10 @@ class DeviceInfo:
     ops: frozenset[str] | None = None
     """The operations that cost something here; ``None`` means all. Others are free and are not listed."""
     rounds: Rounds | None = None
-    """How often each layer is measured; ``None`` for a model, which gives the same each time."""
+    """How often each layer is measured; ``None`` for a model, which returns the same each time."""
     conditions: Mapping[str, Any] = Factory(dict)
-    """What was seen of the device before measuring, as JSON (governor, clock, temperature, load): kept with the table,
-    no part of the fingerprint. ``warnings``, a list of sentences, is shown to the user."""
+    """The state of the device before measuring, as JSON (governor, clock, temperature, load): kept with the table, not
+    part of the fingerprint. ``warnings``, a list of sentences, is shown to the user."""
 
     @property
     def fingerprint(self) -> str:
@@ -114,8 +114,8 @@ def _floats(values: Iterable[float]) -> tuple[float, ...]:
 class Measurement:
     """One metric of one layer: the median of ``n`` samples and their median absolute deviation, in ``unit``.
 
-    ``samples`` are the raw ones, in the order in which they were taken, where they are kept. Numbers of numpy become
-    Python's: neither the store nor JSON would take them as numbers.
+    ``samples`` are the raw samples in the order taken, if they are kept. Numbers of numpy become Python's, because
+    neither the store nor JSON would accept them.
     """
 
     median: float = field(converter=float)

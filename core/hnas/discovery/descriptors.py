@@ -1,4 +1,4 @@
-"""What a plugin says of itself: the kinds, the hook of each, and the descriptors that hooks return."""
+"""The kinds of plugins, the hook of each kind, and the descriptors that hooks return."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pluggy
 from attrs import field, frozen, validators
 
 API = 1
-"""Counts up when an interface changes so that older plugins break, or newer ones need what older versions lack."""
+"""Increased when an interface changes so that older plugins break, or newer ones need what older versions lack."""
 
 Kind = Literal["space", "learner", "backend", "strategy", "tasks"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -20,16 +20,16 @@ _hookspec = pluggy.HookspecMarker("hnas")
 
 @frozen(kw_only=True)
 class Plugin:
-    """Describes one implementation of an interface. Returned by a hook; nothing is constructed or imported by it.
+    """Describes one implementation of an interface. Returned by a hook; it neither constructs nor imports anything.
 
     ``factory`` is called with an instance of ``options`` and returns the implementation. Both may be given as
     ``"package.module:Name"`` and are then imported when used. ``options`` is an attrs class; its fields' ``metadata``
     may hold ``help``, and its constant ``REMOVED`` maps options of earlier versions to values that it no longer has.
     ``requires`` names the distributions that the implementation needs, such as ``"onnx>=1.16"``.
-    ``devices`` makes the `hnas.toolkit.devices.DeviceKind` of a backend whose devices have names. ``presets`` says what
-    a preset is when this plugin is chosen, as preset → section → key → value; it may be given by name, too.
+    ``devices`` makes the `hnas.toolkit.devices.DeviceKind` of a backend whose devices have names. ``presets`` gives the
+    values of each preset when this plugin is chosen, as preset → section → key → value; it may also be given by name.
 
-    Raises `TypeError` or `ValueError` for a field that can be no good.
+    Raises `TypeError` or `ValueError` for an invalid field.
     """
 
     name: str = field(validator=validators.and_(validators.instance_of(str), validators.min_len(1)))
@@ -127,7 +127,7 @@ class Registered:
 
 @frozen(kw_only=True)
 class Failure:
-    """An entry point that was left out, or a plugin of one, and why."""
+    """An entry point, or a plugin of one, that was left out, and why."""
 
     entry_point: str
     distribution: str

@@ -1,4 +1,4 @@
-"""From an entry point to checked descriptors, and from one to what it describes; errors name whose they are."""
+"""Load checked descriptors from entry points and construct plugins from them; errors name the plugin at fault."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ def origin(point: EntryPoint) -> tuple[str, str]:
 
 
 def normalised(name: str) -> str:
-    """Return the one form of a distribution's name: case and the kind of separator make no difference (PEP 503)."""
+    """Return the normal form of a distribution's name: case and the kind of separator make no difference (PEP 503)."""
     return re.sub(r"[-_.]+", "-", name.strip()).lower()
 
 
 def read(point: EntryPoint) -> list[Registered]:
-    """Import an entry point and return its descriptors. Raises whatever is wrong with it, as that plugin's error."""
+    """Import an entry point and return its descriptors. Exceptions of its code pass unchanged."""
     distribution, version = origin(point)
     module = point.load()
     manager = pluggy.PluginManager("hnas")
@@ -77,20 +77,20 @@ def read(point: EntryPoint) -> list[Registered]:
 
 
 def _unmarked(module: Any) -> str:
-    """Name the functions that look as if they were meant to be hooks."""
+    """Return a sentence that names functions which look like hooks without the mark."""
     names = [n for n, f in vars(module).items() if n.startswith("hnas_") and inspect.isfunction(f)]
     return f" It has {', '.join(names)} without it." if names else ""
 
 
 def refusal(registered: Registered) -> str | None:
-    """Say why a plugin cannot be used with this version of hnas, or return ``None``."""
+    """Return why a plugin cannot be used with this version of hnas, or ``None``."""
     if registered.plugin.api <= API:
         return None
     return f"{registered.title} needs plugin api {registered.plugin.api}; hnas {__version__} offers {API}"
 
 
 def cause_text(cause: BaseException) -> str:
-    """Say in a line what went wrong; errors that were raised on purpose need no class name."""
+    """Return in one line what went wrong; errors that were raised on purpose need no class name."""
     if isinstance(cause, HnasError):
         return str(cause)
     return f"{type(cause).__name__}: {' '.join(str(cause).split())}".removesuffix(": ")
@@ -100,7 +100,7 @@ def cause_text(cause: BaseException) -> str:
 def faults_of(what: str) -> Iterator[None]:
     """Turn an exception that was not raised on purpose into a `PluginError` that begins with ``what``.
 
-    Errors of hnas pass as they are, since their message says it; so does an interruption.
+    Errors of hnas pass unchanged, since their messages say it already; so does an interruption.
     """
     try:
         yield
@@ -115,7 +115,7 @@ def faults_of(what: str) -> Iterator[None]:
 def resolve(target: Any, registered: Registered) -> Any:
     """Import ``"package.module:Name"``, or ``:Name.Inner``; return anything else as it is.
 
-    Raises `PluginError`, with what to install.
+    Raises `PluginError`; its hint names the packages to install.
     """
     if not isinstance(target, str):
         return target
@@ -141,7 +141,7 @@ def options_of(registered: Registered) -> type:
 
 
 def construct(registered: Registered, options: Any = None) -> Any:
-    """Construct a plugin with an instance of its options class (its defaults where ``None``). Raises `PluginError`."""
+    """Construct a plugin with an instance of its options class (its defaults if ``None``). Raises `PluginError`."""
     factory, cls = resolve(registered.plugin.factory, registered), options_of(registered)
     try:
         made = factory(cls() if options is None else options)
@@ -158,7 +158,7 @@ def construct(registered: Registered, options: Any = None) -> Any:
 
 
 def mismatch(made: object, expected: type) -> str:
-    """Name the first method that does not take the arguments of the interface ``expected``; else return nothing."""
+    """Describe the first method that does not accept the arguments of the interface ``expected``; empty if none."""
     for name in sorted(getattr(expected, "__abstractmethods__", ())):
         if inspect.isfunction(method := getattr(expected, name)):
             _, *given = inspect.signature(method).parameters.values()

@@ -1,4 +1,4 @@
-"""Old names of modules: a few go on working, the others say where to look now."""
+"""Old names of modules: a few still work, the others raise an error with the new name."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ KEPT = {
     "hnas.dataflow": "hnas.toolkit.dataflow",
     "hnas.plugins": "hnas.discovery",
 }
-"""Modules that plugins were told to import: the old name gives the same module."""
+"""Modules that plugins were told to import; the old name still gives the same module."""
 MOVED = {
     "hnas.accuracy": "hnas_app.training.accuracy",
     "hnas.agreement": "hnas_app.costs.agreement",
@@ -83,7 +83,7 @@ class MovedModules:
 
 
 def _kept(fullname: str) -> str | None:
-    """Return today's name of a module that still goes by an older one, or of a part of it."""
+    """Return the current name of a module, or submodule, whose old name still works."""
     for old, new in KEPT.items():
         if fullname == old or fullname.startswith(old + "."):
             return new + fullname[len(old) :]
@@ -91,6 +91,6 @@ def _kept(fullname: str) -> str | None:
 
 
 def find_moved_modules() -> None:
-    """Have Python ask for old names here; called once, by ``import hnas``."""
+    """Register the finder of old names; called once, by ``import hnas``."""
     if not any(isinstance(finder, MovedModules) for finder in sys.meta_path):
         sys.meta_path.insert(0, MovedModules())

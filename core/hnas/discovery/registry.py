@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 class Registry:
     """The plugins of this Python environment, or of the entry points given.
 
-    Loading is lazy and isolated: built-in entry points first, third-party ones only where a name is not built in or
-    everything is listed; one that fails is recorded in `failures`, told once, and the rest works. A plugin that needs a
-    newer hnas is left out likewise. ``strict`` (by default ``HNAS_STRICT_PLUGINS=1``) raises `PluginError` instead.
+    Loading is lazy and isolated: built-in entry points first, third-party ones only if a name is not built in or
+    everything is listed. A failing one is recorded in `failures` and reported once; the rest works. A plugin that needs
+    a newer hnas is left out likewise. ``strict`` (by default ``HNAS_STRICT_PLUGINS=1``) raises `PluginError` instead.
 
-    What ``HNAS_DISABLE_PLUGINS`` names, separated by commas, is not there: a distribution or an entry point is not
-    imported, a plugin is forgotten. ``third_party=False`` leaves built-in plugins only.
+    ``HNAS_DISABLE_PLUGINS`` names what to leave out, separated by commas: a distribution or an entry point is not
+    imported, a plugin is not registered. ``third_party=False`` leaves built-in plugins only.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class Registry:
         self.failures: list[Failure] = []
 
     def add(self, kind: Kind, instance: Any) -> None:
-        """Take in an object that implements a kind's interface; `get` finds it by its `object_name`.
+        """Register an object that implements a kind's interface; `get` finds it by its `object_name`.
 
         Raises `PluginError` for an object of another kind.
         """
@@ -68,9 +68,9 @@ class Registry:
     def get(self, kind: Kind, name: str) -> Registered:
         """Return the plugin ``name`` (or ``name@distribution``) of a kind. Raises `PluginError`.
 
-        A built-in plugin goes before others of its name, whatever was loaded before. ``./file.py:Class`` and
-        ``package.module:Class`` name a class in user code, unless what stands before the colon is the name of a
-        registered plugin.
+        A built-in plugin takes precedence over others of its name, whatever was loaded before. ``./file.py:Class`` and
+        ``package.module:Class`` name a class in user code, unless the part before the colon is the name of a registered
+        plugin.
         """
         if is_object(name):
             return self._object(kind, name)
@@ -88,7 +88,7 @@ class Registry:
             if len(owners) == 1:
                 raise PluginError(
                     f"{kind} {name!r} is provided twice by {owners[0]} {matches[0].version}",
-                    hint="set HNAS_DISABLE_PLUGINS to one of its entry points, and tell its authors",
+                    hint="set HNAS_DISABLE_PLUGINS to one of its entry points, and report it to its authors",
                 )
             raise PluginError(
                 f"{kind} {name!r} is provided by {' and '.join(owners)}",
@@ -97,13 +97,13 @@ class Registry:
         return matches[0]
 
     def selector(self, registered: Registered) -> str:
-        """Return the name by which `get` finds a plugin: with its distribution where another one goes first."""
+        """Return the name by which `get` finds a plugin, with its distribution if another one takes precedence."""
         name = registered.plugin.name
         alone = len(_matching(self._registered, registered.kind, name)) < 2
         return name if alone or registered.distribution == BUILT_IN else f"{name}@{registered.distribution}"
 
     def split_device(self, name: str) -> tuple[str, str | None]:
-        """Split ``backend:device``, as in ``arm:pi4``, where ``backend`` is registered; else all of it is the name."""
+        """Split ``backend:device``, as in ``arm:pi4``, if ``backend`` is registered; else all of it is the name."""
         if is_object(name):
             return name, None
         first, colon, device = name.partition(":")
@@ -119,7 +119,7 @@ class Registry:
         return options_of(self.get(kind, name))
 
     def create(self, kind: Kind, name: str, options: Any = None) -> Any:
-        """Construct a plugin with an instance of its options class (its defaults where ``None``).
+        """Construct a plugin with an instance of its options class (its defaults if ``None``).
 
         Raises `PluginError` for a plugin that cannot be imported or constructed.
         """
@@ -132,7 +132,7 @@ class Registry:
             self._take(self._waiting.pop(0))
 
     def _take(self, point: EntryPoint) -> None:
-        """Register what an entry point offers. One that ends the program is no better than one that raises."""
+        """Register the plugins of an entry point. One that calls ``exit`` is treated like one that raises."""
         try:
             found = read(point)
         except (Exception, SystemExit) as cause:
@@ -163,7 +163,7 @@ class Registry:
     # ---------------------------------------------------------------- names
 
     def _unknown(self, kind: Kind, name: str) -> PluginError:
-        """Return the error for a name that nothing usable has."""
+        """Return the error for a name that no usable plugin has."""
         wanted, at, distribution = name.partition("@")
         if refused := _matching(self._refused, kind, name):
             return PluginError(str(refusal(refused[0])), hint="upgrade it: pip install --upgrade hnas")
@@ -185,8 +185,8 @@ class Registry:
         if (kind, name) in self._objects:
             return self._objects[kind, name]
         raise PluginError(
-            f"{kind} {name!r} is an object that a Python program gave, and this one has not",
-            hint=f"go on from Python with such an object: hnas.load_run(path, {kind}=…)",
+            f"{kind} {name!r} is an object that a Python program gave, and this program has none",
+            hint=f"resume from Python with such an object: hnas.load_run(path, {kind}=…)",
         )
 
     def _is_user_code(self, kind: Kind, name: str) -> bool:

@@ -17,7 +17,7 @@ from hnas.discovery.descriptors import KINDS, Kind, Plugin, Registered, interfac
 from hnas.errors import PluginError, close_matches
 
 USER_CODE = "user code"
-"""Stands where a plugin's distribution would."""
+"""The distribution of a plugin in user code."""
 
 
 @attrs.frozen
@@ -28,9 +28,9 @@ class NoOptions:
 def user_plugin(kind: Kind, reference: str) -> Plugin:
     """Describe the class that ``reference`` names as a plugin.
 
-    The class implements the kind's interface. It may declare ``Options``, an attrs class, and is then constructed with
-    an instance of it, else with nothing. A relative file is taken from the working folder, and the plugin is named by
-    the absolute one. Raises `PluginError`.
+    The class implements the kind's interface. If it declares ``Options``, an attrs class, it is constructed with an
+    instance of it, else without arguments. A relative path starts from the working folder, and the plugin's name holds
+    the absolute path. Raises `PluginError`.
     """
     module, name, full_name = _named(reference)
     cls = getattr(module, name, None)
@@ -52,7 +52,7 @@ def user_plugin(kind: Kind, reference: str) -> Plugin:
 
 
 def user_kind(reference: str) -> Kind:
-    """Return the kind of plugin that the class is which ``reference`` names. Raises `PluginError`."""
+    """Return the plugin kind of the class that ``reference`` names. Raises `PluginError`."""
     module, name, _ = _named(reference)
     cls = getattr(module, name, None)
     for kind in KINDS:
@@ -65,7 +65,7 @@ def user_kind(reference: str) -> Kind:
 
 
 def _named(reference: str) -> tuple[ModuleType, str, str]:
-    """Import what stands before the colon; return the module, the class's name, and the reference from any folder."""
+    """Import the part before the colon; return the module, the class's name, and a reference valid in any folder."""
     where, _, name = reference.rpartition(":")
     if where.endswith(".py"):
         path = Path(where).expanduser().resolve()
@@ -99,14 +99,14 @@ def _import(name: str, folder: Path, reference: str) -> ModuleType:
 
 
 OBJECT = "object"
-"""Stands before the colon of an object's name, and where a plugin's distribution would."""
+"""The part of an object's name before the colon, and its distribution."""
 
 _WHERE = ("options", "settings", "_options", "_settings")
 """Attributes in which an object may keep the options that it was made with."""
 
 
 def is_object(name: str) -> bool:
-    """Tell whether a plugin's name is that of an object."""
+    """Return whether a plugin's name is that of an object."""
     return name.startswith(f"{OBJECT}:")
 
 
@@ -118,10 +118,10 @@ def object_name(instance: Any) -> str:
 def object_plugin(kind: Kind, instance: Any) -> Registered:
     """Describe an object as a plugin; its factory returns the object itself.
 
-    Where the object keeps the attrs instance that it was made with in an attribute ``options`` or ``settings`` (perhaps
-    with an underscore), those are the plugin's options, each with the object's value as the only valid one: a run
-    records them, and is not gone on with by an object that was made differently. Raises `PluginError` for an object of
-    another kind.
+    If the object keeps the attrs instance that it was made with in an attribute ``options`` or ``settings`` (perhaps
+    with an underscore), those are the plugin's options. The object's value of each is the only valid one. A run records
+    them and cannot be resumed with an object that was made differently. Raises `PluginError` for an object of another
+    kind.
     """
     expected, cls = interface(kind), type(instance)
     if not isinstance(instance, expected):
@@ -140,7 +140,7 @@ def object_plugin(kind: Kind, instance: Any) -> Registered:
 
 
 def _options(instance: Any) -> type:
-    """Return an attrs class of the object's options, whose fields admit nothing but the object's values."""
+    """Return an attrs class of the object's options, whose fields accept only the object's values."""
     kept = (getattr(instance, name, None) for name in _WHERE)
     found = next((o for o in kept if attrs.has(type(o))), None)
     if found is None:

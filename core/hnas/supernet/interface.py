@@ -30,12 +30,12 @@ class SuperNet(ABC):
     """Whether `forward_tasks` is a real batched path, rather than the default loop."""
 
     largest: Architecture | None = None
-    """The architecture whose weights all others share parts of, where there is one: a teacher for them."""
+    """The architecture whose weights contain those of all others, if there is one: a teacher for them."""
 
     @property
     @abstractmethod
     def roles(self) -> Mapping[str, Role]:
-        """The parameters' names, in order, and what each is for."""
+        """The parameters' names, in order, and the role of each."""
 
     @abstractmethod
     def init(self, generator: torch.Generator) -> Params:
@@ -70,12 +70,12 @@ class SuperNet(ABC):
     ) -> Params:
         """Return each task's weights (T, …) after gradient descent on its support set, without a graph.
 
-        All tasks start from ``weights``, the sub-network's parameters of role ``weight``. Step ``i`` goes down the mean
-        cross-entropy of images ``x`` (T, N, C, H, W) with labels ``y`` (T, N), normalising with the parameters
-        ``norms[i]`` (and the statistics ``stats[i]``, where given), at the learning rates ``rates[name][i]``. Into
-        ``gradients`` goes each step's gradient by name, (steps, T, …). Adaption, which needs no meta-gradient, is this,
-        and the inner loop of first-order training. The default is autograd; a space may override it with something
-        faster that agrees.
+        All tasks start from ``weights``, the sub-network's parameters of role ``weight``. Step ``i`` descends on the
+        mean cross-entropy of images ``x`` (T, N, C, H, W) with labels ``y`` (T, N), at the learning rates
+        ``rates[name][i]``. It normalises with the parameters ``norms[i]`` (and the statistics ``stats[i]``, if given).
+        ``gradients`` receives each step's gradient by name, (steps, T, …). Adaption, which needs no meta-gradient, uses
+        this, and so does the inner loop of first-order training. The default is autograd; a faster override must agree
+        with it.
         """
         import torch
         from torch.nn import functional as F
@@ -103,8 +103,8 @@ class SuperNet(ABC):
     def with_drop_block(self, rate: float, generators: Sequence[torch.Generator]) -> SuperNet:
         """Return this super-net as it is in training with DropBlock (Ghiasi et al., NeurIPS 2018).
 
-        Its passes set blocks of features to 0, a share ``rate`` of them, as each task's generator (on the CPU) says: as
-        many as `forward_tasks` and `descend` are given tasks, one for `forward`. Raises `ConfigError` where a space has
+        Its passes set a share ``rate`` of the features to 0, in blocks drawn by each task's generator (on the CPU).
+        `forward_tasks` and `descend` need one for each task, `forward` needs one. Raises `ConfigError` if the space has
         none, as by default.
         """
         raise ConfigError(
@@ -112,22 +112,22 @@ class SuperNet(ABC):
         )
 
     def fan_ratios(self, arch: Architecture) -> Mapping[str, float]:
-        """Return the fan-in of the sub-network's layers over that of a network of middle size, by parameter.
+        """Return the fan-in of the sub-network's layers divided by that of a medium-sized network, by parameter.
 
-        The weights of a narrow network and those of a wide one are parts of the same tensors, so one inner rate moves
-        their outputs unequally far; a learner may scale it. Parameters left out count as 1. None by default.
+        The weights of a narrow network and those of a wide one are parts of the same tensors. So one inner rate changes
+        their outputs by different amounts; a learner may scale it. Parameters left out count as 1. Empty by default.
         """
         return {}
 
     def macs(self, arch: Architecture) -> int:
         """Return the multiply-accumulates of one image's forward pass; lets a learner tell small networks from large.
 
-        Needed only where `task_batched`.
+        Needed only if `task_batched`.
         """
         raise NotImplementedError(f"{type(self).__name__} sets task_batched but does not implement macs")
 
     def forward_tasks(self, shared: Params, x: Tensor, arch: Architecture, *, stats: NormStats | None = None) -> Tensor:
-        """Return the logits (T, N, n_way) of ``x`` (T, N, C, H, W), where every parameter has a leading dimension T.
+        """Return the logits (T, N, n_way) of ``x`` (T, N, C, H, W); every parameter has a leading dimension T.
 
         Must agree with `forward` of each task alone. The default is a loop; a space may override it with something
         faster and set `task_batched`.

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 class NormStats:
     """Batch statistics of the normalisation layers of one forward pass, by layer.
 
-    A layer's name is that of its parameters up to the last dot; its channels are the first ones of the super-net's.
-    ``mode="collect"``: the network normalises by batch statistics and writes each layer's mean and (biased) variance,
-    detached. ``mode="apply"``: it normalises by the statistics given here.
+    A layer's name is that of its parameters up to the last dot. Its channels are the first ones of the super-net's
+    layer. ``mode="collect"``: the network normalises by batch statistics and writes each layer's mean and (biased)
+    variance, detached. ``mode="apply"``: it normalises by the statistics given here.
     """
 
     mode: Literal["collect", "apply"]
@@ -30,7 +30,7 @@ class NormStats:
         return NormStats("apply", *({k: v[task] for k, v in part.items()} for part in (self.mean, self.var)))
 
     def append_task(self, one: NormStats) -> None:
-        """Stack the statistics that were collected for one task behind those of the tasks before."""
+        """Append the statistics collected for one task to those of the earlier tasks."""
         import torch
 
         for mine, other in ((self.mean, one.mean), (self.var, one.var)):

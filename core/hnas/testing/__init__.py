@@ -1,7 +1,7 @@
-"""What tests of a plugin need: a conformance class for each kind, and a space, a super-net and tasks in small.
+"""Helpers for tests of a plugin: a conformance class for each kind, and a small space, super-net and tasks.
 
-Subclass the class of your plugin's kind in a test file, say in `make` how one is made, and run pytest: the built-in
-plugins are held to the same tests. Importing this imports neither torch nor pytest.
+Subclass the class of your plugin's kind in a test file, construct the plugin in `make`, and run pytest. The built-in
+plugins have to pass the same tests. Importing this imports neither torch nor pytest.
 """
 
 from __future__ import annotations

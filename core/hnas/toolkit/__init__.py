@@ -1,1 +1,1 @@
-"""What several plugins share: files, devices, pictures, rounds of measuring, and the like."""
+"""Code that several plugins share: files, devices, pictures, rounds of measuring, and the like."""

@@ -1,8 +1,8 @@
 """The activations that spaces and backends know: the one place in Python that names them.
 
-A new one takes an `Activation` here, its function and derivatives in ``hnas_plugins/engine/activations.h``, and its
-formula in ``hnas_backends/layerbench/activations.h``, after the last one of each list. When maps are pooled it
-has to be monotone: the engine takes the maximum of a patch before it activates. Needs neither torch nor numpy.
+A new one needs an `Activation` here, its function and derivatives in ``hnas_plugins/engine/activations.h``, and its
+formula in ``hnas_backends/layerbench/activations.h``, after the last one of each list. It has to be monotone if maps
+are pooled, since the engine takes the maximum of a patch before it activates. Needs neither torch nor numpy.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from attrs import frozen
 
 @frozen(kw_only=True)
 class Activation:
-    """What others call an activation."""
+    """The names of an activation in other libraries, and its formula."""
 
     function: str  # of torch.nn.functional
     module: str  # of torch.nn
     operator: str  # of ONNX
     attributes: Mapping[str, Any] = MappingProxyType({})  # of that operator
     inputs: tuple[float, ...] = ()  # constants that the operator reads after the map
-    free: bool = False  # whether a convolution of onnxruntime does it in no time of its own
-    formula: Callable[[Any, Any], Any]  # the exact result, of the module numpy and an array
+    free: bool = False  # whether onnxruntime fuses it into a convolution at no cost
+    formula: Callable[[Any, Any], Any]  # the exact result, from the module numpy and an array
 
 
 SELU_SCALE, SELU_ALPHA = 1.0507009873554805, 1.6732632423543772
@@ -52,4 +52,4 @@ ACTIVATIONS: Mapping[str, Activation] = MappingProxyType({
         formula=lambda np, x: np.where(x > 0, x, 0.01 * x),
     ),
 })  # fmt: skip
-"""By the name that stands in a `Layer`, in the order of the codes that the C programs give them."""
+"""By the name in a `Layer`, in the order of their codes in the C programs."""

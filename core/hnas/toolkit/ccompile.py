@@ -1,4 +1,4 @@
-"""Compile C at first use, for the machine at hand, and keep what comes out in the user's cache."""
+"""Compile C at first use, for this machine, and keep the result in the user's cache."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from attrs import frozen
 from hnas.toolkit.home import home
 
 TUNINGS = (("-march=native",), ("-mcpu=native",), ())
-"""Some compilers know only one of them: the first that is accepted is taken."""
+"""Some compilers accept only one of them: the first that works is used."""
 
 
 class CompileError(Exception):
@@ -40,7 +40,7 @@ class Compiler:
 
     @property
     def version(self) -> str:
-        """The first line."""
+        """The first line of ``--version``."""
         return self.said.strip().splitlines()[0] if self.said.strip() else "unknown version"
 
 
@@ -63,7 +63,7 @@ def build(
     cache: str,  # a folder in hnas' home
     compiling: Callable[[], None] = lambda: None,  # called before a compilation, which takes seconds
 ) -> Path:
-    """Return the library or program that the sources give; compile them when the cache does not hold it.
+    """Return the library or program built from the sources; compile them if the cache does not hold it.
 
     Raises `CompileError`.
     """
@@ -93,9 +93,9 @@ def build(
 def compile_in(
     folder: Path, command: Sequence[str], sources: Mapping[str, bytes], kind: str = "program", timeout_s: float = 300
 ) -> Path:
-    """Compile in ``folder`` and return what comes out. Raises `CompileError`.
+    """Compile in ``folder`` and return the path of the result. Raises `CompileError`.
 
-    Names are relative, so that no path of this machine gets into it. A library's files are compiled side by side.
+    Names are relative, so that the result holds no path of this machine. A library's files are compiled in parallel.
     """
     for name, content in sources.items():
         (folder / name).write_bytes(content)
@@ -120,14 +120,14 @@ def compile_in(
 
 
 def cache_key(*parts: str | bytes) -> str:
-    """Return what tells one build from another: 20 hex digits over everything that it depends on."""
+    """Return the key of a build: 20 hex digits over everything that it depends on."""
     return hashlib.sha256(b"\0".join(p.encode() if isinstance(p, str) else p for p in parts)).hexdigest()[:20]
 
 
 def cached(folder: Path, key: str, suffix: str = "") -> Path | None:
-    """Return an earlier build. Its name holds the digest of its content.
+    """Return an earlier build, or ``None``. Its name holds the digest of its content.
 
-    One that a power cut or a full disk cut short is deleted: to load it could kill the process (SIGBUS).
+    A build truncated by a power cut or a full disk is deleted: loading it could kill the process (SIGBUS).
     """
     for found in sorted(folder.glob(f"{key}-*{suffix}")):
         if found.name == f"{key}-{_digest(found)}{suffix}":
@@ -141,7 +141,7 @@ def _digest(path: Path) -> str:
 
 
 def _processor() -> str:
-    """Return what tells processors apart that one cache folder may serve (a home on a network): model and features."""
+    """Return model and features of the processor, since different ones may share a cache folder (a network home)."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

@@ -1,6 +1,6 @@
-"""Values to JSON and back: the one place that knows how each stands in a file.
+"""Convert values to JSON and back: the one place that defines how each is stored in a file.
 
-An infinite number stands as text, since JSON has none. Floats are written so that they read back to the last bit.
+An infinite number is stored as text, since JSON has none. Floats are written so that they read back to the last bit.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ def to_json(value: Any) -> Any:
 
 
 def from_json(value: Any, kind: type[T], where: str, *, hint: str = AGAIN) -> T:
-    """Read what `to_json` wrote. Raises `DataError` that names the file ``where`` it stood.
+    """Read what `to_json` wrote. Raises `DataError` that names its file, ``where``.
 
-    A ``schema`` other than the one that ``kind`` has now is refused: its fields may mean something else. A field whose
-    metadata name what it was ``formerly`` called is read by that name as well.
+    A ``schema`` other than the current one of ``kind`` is refused: its fields may mean something else. A field whose
+    metadata hold its former name, ``formerly``, is read by that name as well.
     """
     fields = attrs.fields_dict(kind) if attrs.has(kind) else {}
     known = fields["schema"].default if "schema" in fields else None
@@ -94,7 +94,7 @@ def _converter() -> Converter:
 
 
 def _former_names(kind: Any) -> dict[str, str]:
-    """Return the fields of a class that had another name before: the former name to today's."""
+    """Return the renamed fields of a class: the former name to the current one."""
     fields = attrs.fields(kind) if attrs.has(kind) else ()
     return {f.metadata["formerly"]: f.name for f in fields if "formerly" in f.metadata}
 
@@ -157,7 +157,7 @@ def _preparation(value: Any, read: Callable[[Any, Any], Preparation]) -> Prepara
 
 
 def _needing(names: tuple[str, ...], read: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
-    """Require fields that have a default in Python, but always stood in files."""
+    """Require fields that have a default in Python but were always stored in files."""
 
     def structure(value: Any, kind: Any) -> Any:
         for name in names:

@@ -10,11 +10,11 @@ from hnas.layer import Layer, Shape
 
 
 def dataflow(layers: Sequence[Layer]) -> list[tuple[int, ...]]:
-    """Return for each layer the numbers of the values it reads: 0 is the network's input, n what the n-th layer gives.
+    """Return the numbers of the values that each layer reads: 0 is the network's input, n the n-th layer's output.
 
-    A layer reads what the one before gives. Where that does not fit, it begins a branch: it reads the latest value of
-    the shape that it takes, and the next ``add`` joins the branch with what was there before. An ``add`` without a
-    branch to join reads one value. Raises `DeviceError` where that connects no network.
+    A layer reads the output of the one before. If that does not fit, it begins a branch and reads the latest value of
+    its input shape. The next ``add`` joins the branch with the output before it. An ``add`` without a branch to join
+    reads one value. Raises `DeviceError` if that connects no network.
     """
     if not layers:
         raise DeviceError("a network without layers cannot be run", hint="give it at least one layer")
@@ -26,8 +26,8 @@ def dataflow(layers: Sequence[Layer]) -> list[tuple[int, ...]]:
         if read is None:
             raise DeviceError(
                 f"layer {last + 1} of the network, {layer.key}, takes {_text(layer.in_shape)}: the one before gives "
-                f"{_text(shapes[last])}, and none before that gives what it takes",
-                hint="a layer takes what the one before gives, or begins a branch that an `add` joins",
+                f"{_text(shapes[last])}, and no earlier one gives that shape",
+                hint="a layer takes the output of the one before, or begins a branch that an `add` joins",
             )
         if read != last:
             waiting.append(last)
@@ -38,14 +38,14 @@ def dataflow(layers: Sequence[Layer]) -> list[tuple[int, ...]]:
         shapes.append(layer.out_shape)
     if waiting:
         raise DeviceError(
-            f"what layer {waiting[-1]} of the network gives, {_text(shapes[waiting[-1]])}, is never used",
+            f"the output of layer {waiting[-1]} of the network, {_text(shapes[waiting[-1]])}, is never used",
             hint="the layers after it begin a branch that no `add` joins with it",
         )
     return reads
 
 
 def connects(layers: Sequence[Layer]) -> bool:
-    """Tell whether the layers make a network that can be run from them alone."""
+    """Return whether the layers make a network that can be run from them alone."""
     try:
         dataflow(layers)
     except DeviceError:
@@ -54,7 +54,7 @@ def connects(layers: Sequence[Layer]) -> bool:
 
 
 def _fits(given: Shape, layer: Layer) -> bool:
-    """Tell whether ``layer`` can take a value of this shape; a linear layer takes it flattened."""
+    """Return whether ``layer`` can take a value of this shape; a linear layer takes it flattened."""
     return math.prod(given) == math.prod(layer.in_shape) if layer.op == "linear" else given == layer.in_shape
 
 

@@ -1,4 +1,4 @@
-"""Named devices: what the user told hnas about them, kept as configuration, and how a backend learns one."""
+"""Named devices: their settings, kept as configuration, and how a backend adds one."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from hnas.toolkit.lock import file_lock
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 Plain = str | int | float | bool
-"""What a device's settings may hold."""
+"""The values that a device's settings may hold."""
 
 
 def check_name(name: str) -> str:
@@ -47,30 +47,30 @@ class Device:
 
 
 class DeviceKind(ABC):
-    """How the devices of one backend are learnt, checked and forgotten.
+    """How the devices of one backend are added, checked and removed.
 
-    `Plugin.devices` names it; it is made without arguments and called by `hnas devices`. What `add` returns is kept,
-    and handed to the others in a `Device`.
+    `Plugin.devices` names it; it is made without arguments and called by `hnas devices`. The settings that `add`
+    returns are kept, and passed to the other methods in a `Device`.
     """
 
     @abstractmethod
     def add(
         self, name: str, address: str, settings: Mapping[str, Plain], confirm: Callable[[str], bool]
     ) -> Mapping[str, Plain]:
-        """Learn a device and return the settings to keep.
+        """Contact a new device and return the settings to keep.
 
         ``settings`` are the user's flags, without those not given. ``confirm`` shows a question and returns the user's
-        answer. Raises `DeviceError` where the device cannot be reached or the user said no, and `ConfigError` for an
-        address or a setting that makes no sense here.
+        answer. Raises `DeviceError` if the device cannot be reached or the user said no, and `ConfigError` for an
+        invalid address or setting.
         """
 
     @abstractmethod
     def check(self, device: Device) -> Mapping[str, Any]:
-        """Connect, and return what was seen of the device, as JSON. Raises `DeviceError` where it cannot measure."""
+        """Connect, and return the state of the device as JSON. Raises `DeviceError` if it cannot measure."""
 
     @abstractmethod
     def remove(self, device: Device) -> None:
-        """Forget what `add` kept elsewhere. The device itself is not asked; it may be gone."""
+        """Delete what `add` kept elsewhere. The device itself is not contacted; it may be gone."""
 
 
 @frozen(kw_only=True)
@@ -94,7 +94,7 @@ class DeviceBook:
     path: Path = Factory(lambda: config_home() / "devices.json")
 
     def all(self) -> list[Device]:
-        """Return every device, by name. Raises `DataError` where the file is damaged or of a newer hnas."""
+        """Return every device, by name. Raises `DataError` if the file is damaged or of a newer hnas."""
         return [device for _, device in sorted(self._read().items())]
 
     def find(self, name: str) -> Device | None:
@@ -143,7 +143,7 @@ class DeviceBook:
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        """Let one process at a time read, change and write the file; the lock goes away with its holder."""
+        """Let one process at a time read, change and write the file; the lock ends with the process that holds it."""
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with file_lock(self.path.with_name(f".{self.path.name}.lock"), mode=0o600):

@@ -16,7 +16,7 @@ from hnas.errors import DataError
 def write_bytes(path: Path, content: bytes) -> None:
     """Replace ``path`` by ``content``, or leave it as it is: temporary file, fsync, rename.
 
-    Raises `DataError` with the free space where the disk is full or the folder cannot be written.
+    Raises `DataError` with the free space if the disk is full or the folder cannot be written.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -42,7 +42,7 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Read a JSON file. Raises `DataError` where it is missing or damaged."""
+    """Read a JSON file. Raises `DataError` if it is missing or damaged."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except OSError as cause:
@@ -63,7 +63,7 @@ def write_error(path: Path, cause: OSError) -> DataError:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make the rename itself durable, where the file system can."""
+    """Make the rename itself durable, if the file system can."""
     with suppress(OSError):
         handle = os.open(folder, os.O_RDONLY)
         try:

@@ -1,4 +1,4 @@
-"""Where hnas keeps what outlives a run: what it can make again, and what the user told it."""
+"""Folders of files that outlive a run: those that hnas can make again, and the user's configuration."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ def home() -> Path:
 def config_home() -> Path:
     """Return the folder of named devices: ``HNAS_HOME``, else ``hnas`` in the configuration directory (XDG).
 
-    Devices are what the user said, so they do not lie in the cache, which may be deleted at any time. It need not
-    exist yet.
+    Devices are the user's configuration, so they are not in the cache, which may be deleted at any time. The folder
+    need not exist yet.
     """
     return _folder("XDG_CONFIG_HOME", "~/.config")
 
@@ -27,5 +27,5 @@ def _folder(variable: str, default: str) -> Path:
     own = os.environ.get("HNAS_HOME")
     if own:
         return Path(own).expanduser()
-    base = os.environ.get(variable, "")  # a relative one is to be ignored, says the XDG specification
+    base = os.environ.get(variable, "")  # the XDG specification says to ignore a relative one
     return (Path(base) if os.path.isabs(base) else Path(default).expanduser()) / "hnas"

@@ -1,6 +1,6 @@
-"""Locks on files: one process at a time works on something, and others wait or are told by whom it is held.
+"""Locks on files: one process at a time works on something, and others wait or learn the holder's process id.
 
-A lock goes away with its holder. A file system that knows no locks is no reason to refuse.
+A lock ends with its holder. A file system without locks is not an error.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def file_lock(path: Path, held: Callable[[str], None] = lambda owner: None, mode
 def folder_lock(folder: Path, what: str) -> Iterator[None]:
     """Keep other processes out of ``folder``, which messages call ``what``, until the context ends or this one dies.
 
-    Raises `DataError` with the id of the process that is in it.
+    Raises `DataError` with the id of the process that holds it.
     """
 
     def refuse(owner: str) -> None:
@@ -70,7 +70,7 @@ def folder_lock(folder: Path, what: str) -> Iterator[None]:
 
 
 def is_locked(folder: Path) -> bool:
-    """Tell whether a process is in ``folder`` now."""
+    """Return whether a process holds the lock of ``folder`` now."""
     try:
         handle = os.open(folder / _NAME, os.O_RDONLY)
     except OSError:

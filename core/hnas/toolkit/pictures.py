@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 class Preparation:
     """How a picture becomes an image (channels, height, width) of float32 in 0…1.
 
-    It stands in exported files, so that `hnas predict` repeats it. A picture is turned as its EXIF data say, what is
-    transparent becomes white, it becomes grey (one channel) or RGB (three), is scaled (Lanczos) so that the shorter
-    side fits, and cut to size in the middle. Then 0 … 255 becomes 0 … 1; with ``invert``, 1 … 0.
+    It is stored in exported files, so that `hnas predict` repeats it. A picture is rotated by its EXIF data,
+    transparent parts become white, and it becomes grey (one channel) or RGB (three). It is scaled (Lanczos) so that the
+    shorter side fits, and cropped to the centre. Then 0 … 255 becomes 0 … 1; with ``invert``, 1 … 0.
     """
 
     channels: int = field(validator=[validators.instance_of(int), validators.in_((1, 3))])
@@ -56,12 +56,12 @@ class PictureTask:
 
     @property
     def n_query(self) -> int:
-        """How many query pictures there are, of all classes together."""
+        """The number of query pictures of all classes together."""
         return sum(map(len, self.query))
 
     @property
     def edge(self) -> float:
-        """The mean over the edges of all labelled images: what drawings stand on is bright above a half."""
+        """The mean over the edges of all labelled images: above a half, the background of drawings is bright."""
         x = self.support
         parts = (x[..., 0, :], x[..., -1, :], x[..., :, 0], x[..., :, -1])
         return float(sum(part.mean() for part in parts) / len(parts))
@@ -83,16 +83,16 @@ class PictureTask:
 
 
 class PictureSource(Protocol):
-    """What a task source has whose one task is a folder of the user's pictures.
+    """The interface of a task source whose only task is a folder of the user's pictures.
 
     Made by the command line with the options ``root`` and those of a `Preparation`.
     """
 
     def task(self) -> PictureTask:
-        """Return the task. Raises `DataError` where the folder is none: what is needed, and what was found."""
+        """Return the task. Raises `DataError` if the folder is none, with what is needed and what was found."""
 
     def read(self, path: Path) -> NDArray[np.float32]:
-        """Return one picture as an image (C, H, W). Raises `DataError` where it cannot be read or decoded.
+        """Return one picture as an image (C, H, W). Raises `DataError` if it cannot be read or decoded.
 
         Must not import torch: `hnas predict` starts in a moment.
         """

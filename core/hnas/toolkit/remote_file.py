@@ -35,7 +35,7 @@ class RemoteFile:
             raise ValueError(f"{self.url}: a download needs a checksum")
 
     def mismatch(self, path: Path) -> str | None:
-        """Return how ``path`` differs from what is expected, or ``None`` where every known checksum agrees."""
+        """Return how ``path`` differs from what is expected, or ``None`` if every known checksum agrees."""
         for name, expected in (("sha256", self.sha256), ("md5", self.md5)):
             if expected:
                 with path.open("rb") as file:

@@ -1,4 +1,4 @@
-"""A device's measurements as one JSON file: to share, or to carry to where the device is not."""
+"""A device's measurements as one JSON file, to share or to use without the device."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def _is_ours(file: TableFile, attribute: Attribute[str], value: str) -> None:
 
 @frozen(kw_only=True)
 class TableFile:
-    """What one device's store holds: every round of every layer and network measured, and its calibrations."""
+    """The contents of one device's store: every round of every layer and network measured, and its calibrations."""
 
     format: str = field(default=FORMAT, validator=_is_ours)
     schema: int = SCHEMA
@@ -38,14 +38,14 @@ class TableFile:
 
     @property
     def n_rows(self) -> int:
-        """How many rounds of layers there are."""
+        """The number of rounds of all layers."""
         return sum(map(len, self.rows.values()))
 
 
 def combine(rounds: Mapping[int, LayerCosts]) -> dict[str, Measurement]:
     """Return each metric's median over the rounds' medians.
 
-    Its deviation is that between the rounds, which holds drift, where there are several; else that of the only one.
+    If there are several rounds, its deviation is that between them, which includes drift; else that of the only one.
     """
     first = next(iter(rounds.values()))
     if len(rounds) == 1:
@@ -59,19 +59,19 @@ def combine(rounds: Mapping[int, LayerCosts]) -> dict[str, Measurement]:
 
 
 def write(path: Path, file: TableFile) -> None:
-    """Write a file that is not there yet. Raises `DataError` where it is, or cannot be written."""
+    """Write a new file. Raises `DataError` if it exists already or cannot be written."""
     if path.exists():
-        raise DataError(f"{path} is there already, and is left alone", hint="give another name, or move it away")
+        raise DataError(f"{path} exists already, and is left alone", hint="give another name, or move it away")
     codec.save(path, file)
 
 
 def read(path: Path) -> TableFile:
-    """Read what `write` wrote. Raises `DataError` on anything else, whatever is wrong with it."""
+    """Read a file that `write` wrote. Raises `DataError` for anything else."""
     content = read_json(path)
     file = codec.from_json(content, TableFile, str(path), hint=_HINT)
     try:
         if content["info"].get("fingerprint") != file.info.fingerprint:
-            raise DeviceError("its fingerprint is not that of the device it tells of")
+            raise DeviceError("its fingerprint does not match its device")
         for key, rounds in file.rows.items():
             for costs in rounds.values():
                 check_costs(file.info, key, costs)

@@ -1,8 +1,8 @@
 """Measure layers on an ARM board over SSH: Raspberry Pis of all ages, from the Zero (ARMv6) on, and their like.
 
-Nothing is installed on the board. A static C program of some 90 kB (`hnas_backends.layerbench`) is copied there, reads
-one layer a line and answers with its raw samples and with checksums of what it computed, which the host verifies with
-numpy: a board that computes something else is refused. The board needs a Linux kernel, ``sh`` and an SSH server.
+Nothing is installed on the board. A static C program of some 90 kB (`hnas_backends.layerbench`) is copied there. It
+reads one layer a line and answers with raw samples and checksums of its results. The host verifies these with numpy and
+refuses a board that computes something else. The board needs a Linux kernel, ``sh`` and an SSH server.
 
 `ssh` is the connection and `link_error` why it failed, `host_keys` whom it trusts, `probe` what the board is,
 `binaries` which program fits it and who builds it, `upload` where that is kept there, `preflight` whether now is a

@@ -26,17 +26,17 @@ from hnas_backends.layerbench.session import RunnerDied, RunnerSilent, Session
 
 METRICS = (Metric(name="latency", unit="ms", help="one image on one core, by the C program on the device"),)
 WAITS_S = (1, 2, 4, 8, 16)
-"""Before each try to connect again."""
+"""Pauses before each attempt to reconnect."""
 FRUITLESS = 5
 """Times that the program may be lost without a row in between."""
 IDLE = 6
-"""What the program ends with where no layer came for a while."""
+"""The program's exit status when no layer came for a while."""
 GONE = (126, 127)
-"""What a shell ends with where the program cannot be started: the board was started anew, and its /tmp is empty."""
+"""A shell's exit status if the program cannot be started: the board was restarted, and its /tmp is empty."""
 
 
 def target(options: ArmOptions, book: DeviceBook | None = None) -> Target:
-    """Return where the device of the options is. Raises `DeviceError` for a name that is not known."""
+    """Return the ssh target of the device in the options. Raises `DeviceError` for an unknown name."""
     book = book or DeviceBook()
     if not options.device:
         names = ", ".join(d.name for d in book.all() if d.backend == "arm") or "none yet"
@@ -58,14 +58,14 @@ def target(options: ArmOptions, book: DeviceBook | None = None) -> Target:
 
 @frozen
 class _Board:
-    """What is set up once: the connection, the program to use (``None``: compiled there) and where it is."""
+    """The parts that are set up once: the connection, the program to use (``None``: compiled there) and where it is."""
 
     ssh: Ssh
     binary: bytes | None
     program: Installed
     throttling: Throttling
     asks_firmware: bool
-    """Whether rows do not tell that the board throttles, but `vcgencmd` does."""
+    """Whether `vcgencmd` reports throttling, but rows do not."""
 
 
 class Arm(HardwareBackend):
@@ -74,7 +74,7 @@ class Arm(HardwareBackend):
     def __init__(self, options: ArmOptions, *, sleep: Callable[[float], None] = time.sleep) -> None:
         self._options = options
         self._sleep = sleep
-        self._token = uuid.uuid4().hex  # by which a lost program of this client is told from another client's
+        self._token = uuid.uuid4().hex  # distinguishes a lost program of this client from another client's
         self._ssh: Ssh | None = None
         self._board: _Board | None = None
         self._session: Session | None = None
@@ -120,7 +120,7 @@ class Arm(HardwareBackend):
     def measure(self, layers: Sequence[Layer]) -> Iterator[LayerCosts]:
         for n, costs in enumerate(self._costs([[layer] for layer in layers]), start=1):
             if n == len(layers):
-                self._ask_firmware()  # before the last row is given away, since nobody may ask for more
+                self._ask_firmware()  # before the last row is yielded, since the caller may stop there
             yield costs
 
     def measure_network(self, layers: Sequence[Layer]) -> LayerCosts | None:
@@ -148,7 +148,7 @@ class Arm(HardwareBackend):
             board.throttling.check(parse(board.ssh.script(VCGENCMD).out))
 
     def _rows(self, specs: Sequence[str]) -> Iterator[Row]:
-        """Yield a row for each line. Where the connection is lost, only what is missing is sent again."""
+        """Yield a row for each line. If the connection is lost, only missing lines are sent again."""
         done, fruitless = 0, 0
         while done < len(specs):
             try:
@@ -163,7 +163,7 @@ class Arm(HardwareBackend):
                 self._recover(error, fruitless)
 
     def _open(self) -> Session:
-        """Return the running program; start it if it does not."""
+        """Return the running program; start it if there is none."""
         if self._session is None:
             board, o = self._ready(), self._options
             words = [
@@ -178,7 +178,7 @@ class Arm(HardwareBackend):
         return self._session
 
     def _recover(self, error: RunnerDied | RunnerSilent, fruitless: int) -> None:
-        """Make ready for going on after the program or the connection was lost, or raise `DeviceError`."""
+        """Prepare to resume after the program or the connection was lost, or raise `DeviceError`."""
         self._end_session()
         status = error.status if isinstance(error, RunnerDied) else FAILED
         if fruitless > FRUITLESS:

@@ -1,4 +1,4 @@
-"""Which program fits a board: a prebuilt one, else one that ziglang or a cross gcc on PATH builds here.
+"""Select the program for a board: a prebuilt one, else one that ziglang or a cross gcc on PATH builds here.
 
 What was built here is kept in the user's cache.
 """
@@ -50,9 +50,9 @@ def sha256(content: bytes) -> str:
 
 
 def binary(arch: Arch) -> bytes | None:
-    """Return the program for ``arch``, or ``None`` where it can only be compiled on the board itself.
+    """Return the program for ``arch``, or ``None`` if it can only be compiled on the board itself.
 
-    In order: the prebuilt one, if it is of these sources; ziglang; a cross gcc on PATH. Raises `DeviceError` where a
+    In order: the prebuilt one, if it is of these sources; ziglang; a cross gcc on PATH. Raises `DeviceError` if a
     compiler fails.
     """
     if (made := prebuilt(arch)) is not None:
@@ -63,7 +63,7 @@ def binary(arch: Arch) -> bytes | None:
 
 @cache
 def manifest() -> dict[str, Any]:
-    """Return what is known of the prebuilt programs; empty where there are none."""
+    """Return the manifest of the prebuilt programs; empty if there are none."""
     try:
         content = json.loads((FOLDER / "manifest.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -72,7 +72,7 @@ def manifest() -> dict[str, Any]:
 
 
 def prebuilt(arch: Arch) -> bytes | None:
-    """Return the prebuilt program, or ``None`` where it is of other sources, damaged or missing."""
+    """Return the prebuilt program, or ``None`` if it is of other sources, damaged or missing."""
     known = manifest()
     if known.get("source") != digest():
         return None
@@ -84,7 +84,7 @@ def prebuilt(arch: Arch) -> bytes | None:
 
 
 def _built(arch: Arch, found: Toolchain) -> bytes:
-    """Return the program of a compiler here, from the cache if it made it before."""
+    """Return the program compiled here, from the cache if it was compiled before."""
     key = cache_key(digest(), arch, found.version, " ".join((*ZIG[arch], *GCC[arch])))
     folder = home() / CACHE
     if (known := cached(folder, key)) is not None:
@@ -104,7 +104,7 @@ def _built(arch: Arch, found: Toolchain) -> bytes:
 
 @frozen
 class Toolchain:
-    """A compiler for one kind of ARM: the command, and what it calls itself."""
+    """A compiler for one kind of ARM: the command, and its name with its version."""
 
     command: tuple[str, ...]
     version: str
@@ -121,7 +121,7 @@ def toolchain(arch: Arch) -> Toolchain | None:
 
 
 def build(arch: Arch, found: Toolchain) -> bytes:
-    """Return the program for ``arch``. The first time with ziglang takes a minute. Raises `DeviceError`."""
+    """Return the program for ``arch``. The first build with ziglang takes a minute. Raises `DeviceError`."""
     with tempfile.TemporaryDirectory(prefix="hnas-build-") as folder:
         try:
             made = compile_in(Path(folder), [*found.command, *FLAGS, *STATIC], sources(), timeout_s=900)

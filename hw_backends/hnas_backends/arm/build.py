@@ -1,5 +1,5 @@
-"""Renew the prebuilt programs: ``python -m hnas_backends.arm.build``. They are the same byte for byte wherever it runs
-with one version of ziglang."""
+"""Renew the prebuilt programs: ``python -m hnas_backends.arm.build``. One version of ziglang makes the same bytes on
+every machine."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ from hnas_backends.arm.ssh import CONNECT_S, Target, call, known_hosts, ssh_argv
 
 @frozen
 class HostKey:
-    """The public key of a machine, as a line of known_hosts has it."""
+    """The public key of a machine, as a line of known_hosts holds it."""
 
     kind: str
     text: str
@@ -31,12 +31,12 @@ class HostKey:
         return "SHA256:" + base64.b64encode(digest).decode().rstrip("=")
 
     def has(self, fingerprint: str) -> bool:
-        """Tell whether this is the key of ``fingerprint``."""
+        """Return whether this key has the ``fingerprint``."""
         return hmac.compare_digest(self.fingerprint.encode(), fingerprint.strip().rstrip("=").encode())
 
 
 def learn(target: Target) -> HostKey:
-    """Ask a machine for its host key, without logging in. Raises `DeviceError` where it cannot be reached."""
+    """Ask a machine for its host key, without logging in. Raises `DeviceError` if it cannot be reached."""
     with tempfile.TemporaryDirectory(prefix="hnas-key-") as folder:
         kept = Path(folder, "known_hosts")
         options = [
@@ -58,21 +58,21 @@ def learn(target: Target) -> HostKey:
 
 
 def keep(target: Target, key: HostKey) -> None:
-    """Keep the key under the device's name, in place of any that was there."""
+    """Keep the key under the device's name, replacing any earlier one."""
     path = known_hosts()
     path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, "".join(_others(path, target.alias)) + f"{target.alias} {key.kind} {key.text}\n")
 
 
 def forget(target: Target) -> None:
-    """Forget the key that is kept under the device's name, if there is one."""
+    """Delete the key that is kept under the device's name, if there is one."""
     path = known_hosts()
     if path.is_file():
         write_text(path, "".join(_others(path, target.alias)))
 
 
 def kept(target: Target) -> HostKey | None:
-    """Return the key that is kept under the device's name."""
+    """Return the key that is kept under the device's name, or ``None``."""
     return _find(known_hosts(), target.alias)
 
 
@@ -89,7 +89,7 @@ def _find(path: Path, alias: str) -> HostKey | None:
         if len(words) >= 3 and words[0] == alias:
             key = HostKey(words[1], words[2])
             try:
-                key.fingerprint  # noqa: B018 - a damaged line is told here, and not in the middle of a question
+                key.fingerprint  # noqa: B018 - a damaged line raises here, not in the middle of a question
             except (binascii.Error, ValueError) as cause:
                 raise DeviceError(f"{path} holds a damaged key for {alias}", hint="remove that line") from cause
             return key

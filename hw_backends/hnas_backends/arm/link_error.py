@@ -1,4 +1,4 @@
-"""Why a connection failed: what ssh said, in a sentence of its own, with the next step."""
+"""Why a connection failed: the output of ssh as one sentence, with the next step."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _CAUSES = {
     ),
     "unknown key": (
         r"host key is known for|Host key verification failed",
-        "{name}: the host key of {address} is not known, so it was not spoken to",
+        "{name}: the host key of {address} is not known, so nothing was sent to it",
         "learn it: {learn}",
     ),
     "permission": (
@@ -55,14 +55,14 @@ _CAUSES = {
         "`ssh {address}` shows whether the device can be reached, then run the command again",
     ),
 }
-"""What ssh says, our sentence and the next step. In the order in which they count: a changed key is also a failed
+"""What ssh says, our sentence and the next step. In order of precedence: a changed key is also a failed
 verification, and the last one is whatever else there is."""
 FINAL = frozenset({"changed key", "unknown key", "permission", "configuration"})
-"""What another try cannot mend."""
+"""Causes that another attempt cannot mend."""
 
 
 class LinkError(DeviceError):
-    """The device cannot be reached, or not any more; ``cause`` says why."""
+    """The device cannot be reached, or no longer; ``cause`` is the reason."""
 
     def __init__(self, message: str, *, cause: str, hint: str) -> None:
         super().__init__(message, hint=hint)
@@ -70,14 +70,14 @@ class LinkError(DeviceError):
 
 
 def cause_of(said: str) -> str:
-    """Return what the words of ssh mean."""
+    """Return the cause that the output of ssh names."""
     return next(cause for cause, (pattern, _, _) in _CAUSES.items() if re.search(pattern, said))
 
 
 def link_error(name: str, address: str, said: str, *, known: bool = True) -> LinkError:
-    """Make the error for what ``said``, ssh's standard error, tells of a device.
+    """Return the error for a device from ``said``, ssh's standard error.
 
-    ``known`` says whether hnas keeps its host key; otherwise the user's own known_hosts has to.
+    ``known``: hnas keeps its host key; otherwise the user's own known_hosts has to.
     """
     cause = cause_of(said)
     learn = f"hnas devices remove {name}, then hnas devices add {name} {address}"

@@ -14,31 +14,31 @@ from hnas import DeviceError, UnsteadyError
 from hnas_backends.layerbench.lines import Hello
 
 MAX_LOAD = 0.5
-"""Processes that want to run, for each core, over the last minute."""
+"""Runnable processes per core, over the last minute."""
 VCGENCMD = "PATH=$PATH:/opt/vc/bin vcgencmd get_throttled 2>/dev/null"
 NOW, SINCE = 0xF, 0xF0000
-"""Bits 0 to 3: in this moment. Bits 16 to 19: at some time since the start."""
+"""Bits 0 to 3: at this moment. Bits 16 to 19: at some time since the start."""
 _MEANING = ("under-voltage", "its clock is capped", "it throttles", "it is at its soft temperature limit")
 
 
 def refuse_busy(name: str, hello: Hello, cpus: int) -> None:
-    """Raise `DeviceError` where other work would be measured too."""
+    """Raise `DeviceError` if other work would be measured too."""
     if is_busy(hello, cpus):
         raise DeviceError(
             f"{name} is busy: its load is {hello.load:.2f} on {cpus} cores; at most {MAX_LOAD:g} for each core "
-            "gives times worth keeping",
+            "gives reliable times",
             hint="end what runs there (`top` shows it); the load falls within a minute or two, also after a profile. "
-            "To measure all the same: --set backend.force=true",
+            "To measure anyway: --set backend.force=true",
         )
 
 
 def is_busy(hello: Hello, cpus: int) -> bool:
-    """Tell whether the load is above what gives times worth keeping; where it cannot be read, no."""
+    """Return whether the load is too high for reliable times; false if it cannot be read."""
     return hello.load is not None and hello.load > MAX_LOAD * cpus
 
 
 def conditions(hello: Hello, cpus: int, throttled: int | None) -> dict[str, Any]:
-    """Return what was seen and may be otherwise next time, with ``warnings``: sentences for the user."""
+    """Return the state of the board, which may change, with ``warnings``: sentences for the user."""
     return {
         "system": hello.system,
         "governor": hello.governor or None,
@@ -58,7 +58,7 @@ def _warnings(hello: Hello, cpus: int, throttled: int | None) -> list[str]:
     found = []
     if hello.governor != "performance":
         found.append(
-            f"the governor is {hello.governor or 'not known'}, so that the clock changes; on the device: "
+            f"the governor is {hello.governor or 'not known'}, so the clock changes; on the device: "
             "echo performance | sudo tee /sys/devices/system/cpu/cpu*/cpufreq/scaling_governor"
         )
     if is_busy(hello, cpus):
@@ -83,13 +83,13 @@ def meaning(bits: int) -> str:
 
 @define
 class Throttling:
-    """Watches the bits. What was set before measuring began is no news; what is set since voids what was measured."""
+    """Watches the bits. Those set before measuring are ignored; one set since then invalidates the measurements."""
 
     name: str
     before: int = 0
 
     def check(self, bits: int | None) -> None:
-        """Raise `UnsteadyError` where the board slows down now, or did since the last look; ``None``: it is mute."""
+        """Raise `UnsteadyError` if the board slows down now, or did since the last check; ``None``: not reported."""
         if bits is None:
             return
         new = bits & SINCE & ~self.before

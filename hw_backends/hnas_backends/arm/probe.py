@@ -1,4 +1,4 @@
-"""Which program a board runs: its processor and its word size, asked with ``sh`` and nothing else."""
+"""Select the program that a board runs, by its processor and word size, read with ``sh`` only."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hnas_backends.arm.ssh import Ssh
 
 _PROBE = (
     'echo "machine=$(uname -m)"; '
-    # Without getconf (busybox) the fifth byte of an ELF file tells: 1 for 32 bit, 2 for 64.
+    # Without getconf (busybox) the fifth byte of an ELF file is read: 1 for 32 bit, 2 for 64.
     'echo "bits=$(getconf LONG_BIT 2>/dev/null || od -An -tu1 -j4 -N1 /bin/sh 2>/dev/null | tr -d " ")"; '
     'echo "cpus=$(nproc 2>/dev/null || grep -c "^processor" /proc/cpuinfo 2>/dev/null)"; '
     'echo "features=$(grep -m1 -i "^Features" /proc/cpuinfo 2>/dev/null)"; '
@@ -24,25 +24,25 @@ _PROBE = (
 
 @frozen(kw_only=True)
 class Probe:
-    """What a board says of itself before a program of ours runs there."""
+    """What a board reports before a program of ours runs there."""
 
     machine: str
     bits: int
     cpus: int
     neon: bool
     throttled: int | None
-    """By `vcgencmd`, for kernels that do not have it among their sensors."""
+    """From `vcgencmd`, for kernels without such a sensor."""
 
 
 def probe(ssh: Ssh) -> Probe:
-    """Ask the board. Raises `DeviceError` where it cannot be reached, or answers nothing that makes sense."""
+    """Query the board. Raises `DeviceError` if it cannot be reached, or if its answer makes no sense."""
     answer = ssh.script(_PROBE)
     facts = dict(line.split("=", 1) for line in answer.out.splitlines() if "=" in line)
     machine = facts.get("machine", "").strip()
     if not machine:
         raise DeviceError(
             f"{ssh.target.name} did not say what it is: `uname -m` gave {answer.out[:100]!r} {answer.err[:200]!r}",
-            hint="a board that can be measured has a shell and Linux; a login script that writes something spoils it",
+            hint="a board that can be measured has a shell and Linux; its login scripts must not print anything",
         )
     bits = {"1": 32, "2": 64, "32": 32, "64": 64}.get(facts.get("bits", "").strip(), 0)
     features = facts.get("features", "").lower()
@@ -56,9 +56,9 @@ def probe(ssh: Ssh) -> Probe:
 
 
 def choose(name: str, found: Probe, build: str) -> Arch:
-    """Return which program to use on a board: the one of its processor and word size, or ``build`` where it runs there.
+    """Return the program to use on a board: the one for its processor and word size, or ``build`` if it runs there.
 
-    ``uname -m`` tells the kernel's word size only: under a 64-bit kernel with a 32-bit system, programs are 32-bit.
+    ``uname -m`` shows only the kernel's word size: with a 64-bit kernel and a 32-bit system, programs are 32-bit.
     Raises `DeviceError`.
     """
     machine, wide = found.machine, found.machine in ("aarch64", "arm64")

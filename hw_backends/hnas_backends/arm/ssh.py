@@ -25,9 +25,9 @@ from hnas_backends.arm.link_error import cause_of, link_error
 
 CONNECT_S = 10
 ALIVE_S, ALIVE_COUNT = 2, 2
-"""A frozen link ends the client after the product of both and a bit."""
+"""A frozen link ends the client soon after the product of both."""
 FAILED = 255
-"""What ssh ends with where it, and not the command, failed."""
+"""The exit status if ssh itself failed, not the command."""
 OPTIONS = (
     "BatchMode=yes",
     "StrictHostKeyChecking=yes",
@@ -35,7 +35,7 @@ OPTIONS = (
     f"ServerAliveInterval={ALIVE_S}",
     f"ServerAliveCountMax={ALIVE_COUNT}",
     "LogLevel=ERROR",
-    # What a user's configuration may say for a terminal, and what must not happen here.
+    # Options that a user may set for a terminal, but that must not apply here.
     "ClearAllForwardings=yes",
     "ForwardAgent=no",
     "ForwardX11=no",
@@ -50,7 +50,7 @@ _ADDRESS = re.compile(r"(?:[\w.+-]+@)?[\w.:%\[\]][\w.:%\[\]-]*")
 
 @frozen(kw_only=True)
 class Target:
-    """Where a device is: ``address`` as the user's ssh understands it, and what else was said when it was added."""
+    """Where a device is: ``address`` as the user's ssh understands it, and other settings from when it was added."""
 
     name: str
     address: str
@@ -62,7 +62,7 @@ class Target:
 
     @classmethod
     def of(cls, device: Device) -> Target:
-        """Return where a named device is."""
+        """Return the target of a named device."""
         held = device.settings
         return cls(
             name=device.name,
@@ -74,12 +74,12 @@ class Target:
 
     @property
     def alias(self) -> str:
-        """The name that the host key is kept under: it stays where the address changes."""
+        """The name that the host key is kept under; it stays the same if the address changes."""
         return f"hnas-{self.name}"
 
 
 def check_address(address: str) -> str:
-    """Return ``address`` if ssh may be given it. Raises `ConfigError`, also for what ssh would take as an option."""
+    """Return ``address`` if it is valid. Raises `ConfigError`, also for a text that ssh would take as an option."""
     if not _ADDRESS.fullmatch(address) or address.startswith("-"):
         raise ConfigError(
             f"{address!r} is no address of a device: expected USER@HOST, or a host of your ssh configuration",
@@ -94,7 +94,7 @@ def known_hosts() -> Path:
 
 
 def ssh_argv(target: Target, options: Sequence[str]) -> list[str]:
-    """Return the command up to where the remote command follows. ``options`` (``Name=value``) win over all others."""
+    """Return the ssh command without the remote one. ``options`` (``Name=value``) take precedence over all others."""
     program = shutil.which("ssh")
     if program is None:
         raise DeviceError(
@@ -103,14 +103,14 @@ def ssh_argv(target: Target, options: Sequence[str]) -> list[str]:
     argv = [program, "-T"]
     for flag, value in (("-F", target.ssh_config), ("-p", target.port), ("-i", target.identity)):
         argv += [flag, str(value)] if value else []
-    for option in (*options, *OPTIONS):  # of two values ssh takes the first
+    for option in (*options, *OPTIONS):  # ssh takes the first of two values
         argv += ["-o", option]
     return [*argv, "--", target.address]
 
 
 @frozen
 class Answer:
-    """What a remote command gave back."""
+    """The result of a remote command."""
 
     status: int
     out: str
@@ -146,9 +146,9 @@ class Ssh:
         return [*ssh_argv(self.target, self._options), shlex.join(words)]
 
     def run(self, words: Sequence[str], *, stdin: bytes = b"", timeout_s: float = 60.0) -> Answer:
-        """Run a command on the device and return what it gave back.
+        """Run a command on the device and return its result.
 
-        Raises `LinkError` where ssh failed, and `DeviceError` where the command took longer than ``timeout_s``.
+        Raises `LinkError` if ssh failed, and `DeviceError` if the command took longer than ``timeout_s``.
         """
         answer = call(self.argv(words), self.target.name, stdin=stdin, timeout_s=timeout_s)
         if answer.status == FAILED:
@@ -156,7 +156,7 @@ class Ssh:
         return answer
 
     def _why(self, said: str) -> str:
-        """Return what ssh has to say of a failure; behind a ProxyJump, one that is to share its connection is mute."""
+        """Return ssh's message about a failure; behind a ProxyJump, a shared connection prints none."""
         if cause_of(said) != "ended":
             return said
         alone = ["ControlMaster=no", "ControlPath=none", *self._options[3:]]
@@ -164,7 +164,7 @@ class Ssh:
         return answer.err if answer.status == FAILED else said
 
     def script(self, text: str, *arguments: str, stdin: bytes = b"", timeout_s: float = 60.0) -> Answer:
-        """Run a fixed script of ``sh`` with arguments, which are its ``$1`` and so on; as `run` does."""
+        """Run a fixed script of ``sh`` with arguments (its ``$1`` and so on), as `run` does."""
         return self.run(["sh", "-c", text, "hnas", *arguments], stdin=stdin, timeout_s=timeout_s)
 
     def drop(self) -> None:
@@ -187,7 +187,7 @@ class Ssh:
 def call(argv: Sequence[str], name: str, *, stdin: bytes = b"", timeout_s: float) -> Answer:
     """Run ssh without a terminal, so that it can ask nothing."""
     environment = {**os.environ, "SSH_ASKPASS_REQUIRE": "never", "LC_ALL": "C"}
-    # In a file, since the shared connection of some versions goes on holding its standard error.
+    # In a file, since the shared connection of some versions keeps its standard error open.
     with tempfile.TemporaryFile() as words:
         try:
             done = subprocess.run(

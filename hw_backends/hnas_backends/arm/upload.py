@@ -16,7 +16,7 @@ from hnas_backends.layerbench.lines import Hello
 from hnas_backends.layerbench.program import FLAGS, PROTOCOL, SOURCES, digest, sources
 
 FOLDERS = ("~/.cache/hnas", "/tmp/hnas-", "/var/tmp/hnas-", "/dev/shm/hnas-")
-"""Tried in order; the last three get the user's number behind them, and have to be the user's own."""
+"""Tried in order; the last three end with the user's id, and have to belong to the user."""
 _EXPAND = 'case $d in "~/"*) d="$HOME/${d#"~/"}";; *) d="$d$(id -u)";; esac; '
 _FOLDER = _EXPAND + 'umask 077; mkdir -p "$d" && [ -O "$d" ] || exit 41; '
 _SAME = '{ ! command -v sha256sum >/dev/null || case $(sha256sum < "$p") in "$s"*) true;; *) false;; esac; }'
@@ -36,7 +36,7 @@ _PUT = (
     "d=$1; f=$2; n=$3; s=$4; "
     + _FOLDER
     + 'p="$d/$f.$$.tmp"; true > "$p" || exit 41; cat > "$p" || { rm -f "$p"; exit 42; }; '
-    # A link that is cut looks like the end of the file.
+    # A lost connection looks like the end of the file.
     + '[ "$(wc -c < "$p")" -eq "$n" ] && '
     + _SAME
     + ' || { rm -f "$p"; exit 43; }; '
@@ -55,14 +55,14 @@ Reason = Literal["not writable", "no space", "damaged", "noexec", "wrong program
 
 @frozen(kw_only=True)
 class Installed:
-    """Where the program is on the board, and what it says."""
+    """The path of the program on the board, and its answer to ``--hello``."""
 
     path: str
     hello: Hello
 
     @property
     def lock(self) -> str:
-        """The file by which one client at a time measures there."""
+        """The lock file, by which one client at a time measures there."""
         return self.path.rpartition("/")[0] + "/lock"
 
 
@@ -114,7 +114,7 @@ def _in_a_folder(ssh: Ssh, script: str, arguments: Sequence[str], content: bytes
         failed[folder] = _reason(answer)
     size = -(-len(content) // 1000)
     told = (f"{folder.removesuffix('/hnas-')} {_WORDS[why][0].format(size=size)}" for folder, why in failed.items())
-    # What is nearest to working is what the user can mend.
+    # The user can best mend the folder that is nearest to working.
     first = next(reason for reason in _WORDS if reason in failed.values())
     raise DeviceError(f"{name} has no folder for the layer runner: {'; '.join(told)}", hint=_WORDS[first][1])
 

@@ -1,4 +1,4 @@
-"""The backend: which GPU, what it is, and its measurements with a watch on its clocks."""
+"""The backend: the chosen GPU, its description, and measurements that watch its clocks."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 METRICS = (Metric(name="latency", unit="ms", help="one forward pass of a batch, by CUDA events"),)
 WATCH_EVERY_S = 5.0
-"""How often the clocks are looked at in a block; `nvidia-smi` takes a tenth of a second."""
+"""How often the clocks are checked in a block; `nvidia-smi` takes a tenth of a second."""
 OVERHEAD_S = 0.02
-"""Making a module, recording its graph: about so much for each layer besides measuring it."""
+"""About the time to make a module and record its graph, for each layer besides measuring it."""
 
 
 class CUDA(HardwareBackend):
@@ -98,7 +98,7 @@ class CUDA(HardwareBackend):
         return self._bench
 
     def _check_clocks(self, every_s: float = 0.0) -> None:
-        """Raise `UnsteadyError` where the GPU slows itself down. Look only if the last look is ``every_s`` ago."""
+        """Raise `UnsteadyError` if the GPU slows itself down. Check only if the last check is ``every_s`` ago."""
         from hnas_backends.cuda.clocks import state
 
         if time.monotonic() - self._looked < every_s:
@@ -115,6 +115,6 @@ class CUDA(HardwareBackend):
 
 
 def _uuid(gpu: Any, index: int) -> str:
-    """Return how `nvidia-smi` names the GPU; PyTorch before 2.5 does not tell, and counts as it does by default."""
+    """Return the GPU's UUID for `nvidia-smi`, or with PyTorch before 2.5 its index; both count alike by default."""
     found = getattr(gpu, "uuid", None)
     return str(index) if found is None else str(found) if str(found).startswith(("GPU-", "MIG-")) else f"GPU-{found}"

@@ -1,4 +1,4 @@
-"""Running layers and networks on one device, and timing them: all that is done between a `Layer` and its samples."""
+"""Run layers and networks on one device, and time them: everything between a `Layer` and its samples."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from hnas_backends.torch_layers import example, module, network
 from hnas_backends.x86.timing import Work
 
 GRAPH_RUNS = 20
-"""Runs in one graph: starting a graph takes some µs, which must be little against what is in it."""
+"""Runs in one graph: starting a graph takes some µs, which must be small compared with its content."""
 GRAPH_WARM_UP = 3
-"""Runs before recording: libraries choose their algorithms, and what allocates once has done so."""
+"""Runs before recording: libraries choose their algorithms, and one-time allocations are done."""
 FLUSH_BYTES = 256 << 20
-"""What is written to empty the L2 cache where its size is not told; the largest there is has half as much."""
+"""Bytes written to empty the L2 cache if its size is not reported; the largest existing one has half as much."""
 
 
 class Bench:
-    """One device, with options. Works on the CPU as well, without graphs; so it is tested where there is no GPU."""
+    """One device, with options. Works on the CPU as well, without graphs; so tests need no GPU."""
 
     def __init__(self, device: torch.device, options: CUDAOptions) -> None:
         self._device, self._options = device, options
         self._lap = event_lap if device.type == "cuda" else host_lap
         self._flushed: Tensor | None = None
         self.launched: dict[str, str] = {}
-        """What could not be recorded in a graph though it was wanted, and why."""
+        """Layers and networks that could not be recorded in a graph, and why."""
 
     def layer(self, layer: Layer) -> Measurement:
         """Measure one layer: ms for a batch. Raises `DeviceError`."""
@@ -78,7 +78,7 @@ class Bench:
 
 
 def recorded(run: Work, runs: int) -> Work:
-    """Return the replay of a CUDA graph that holds ``runs`` of ``run``. Raises `RuntimeError` where that cannot be."""
+    """Return the replay of a CUDA graph that holds ``runs`` of ``run``. Raises `RuntimeError` if that is impossible."""
     aside = torch.cuda.Stream()  # type: ignore[no-untyped-call]
     aside.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(aside):
@@ -94,10 +94,9 @@ def recorded(run: Work, runs: int) -> Work:
 
 @contextmanager
 def _exact(exact: bool) -> Iterator[None]:
-    """Have float32 products computed as such, or with TF32; PyTorch's own default is TF32 for convolutions alone.
+    """Compute float32 products exactly, or with TF32; PyTorch's own default is TF32 for convolutions only.
 
-    cuDNN takes the algorithm that its rules give, as where nothing is set, since trying them out may end differently in
-    each round.
+    cuDNN selects algorithms by its rules, as by default, since trying them out may end differently in each round.
     """
     cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
     before = cudnn.allow_tf32, cudnn.benchmark, matmul.allow_tf32

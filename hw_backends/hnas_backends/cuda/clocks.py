@@ -1,4 +1,4 @@
-"""What ``nvidia-smi`` tells of a GPU's state: clocks, temperature, power, and why it runs slower than it could."""
+"""The state of a GPU from ``nvidia-smi``: clocks, temperature, power, and why it runs slower than it could."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ FIELDS = {
     "utilization.gpu": "utilization_percent",
     "driver_version": "driver",
 }
-"""What is asked for, and our name with its unit."""
+"""The fields queried, and our names with their units."""
 REASONS_FIELDS = ("clocks_event_reasons.active", "clocks_throttle_reasons.active")
-"""The same under its newer and its older name; a driver refuses the whole question where it does not know one."""
+"""The same field by its newer and older name; a driver refuses the whole query if it does not know a field."""
 REASONS = {
     0x1: "idle",
     0x2: "application clocks set",
@@ -34,19 +34,19 @@ REASONS = {
 }
 """NVML's nvmlClocksEventReasons, bit by bit."""
 THROTTLED = 0x8 | 0x20 | 0x40 | 0x80
-"""Those that make a measurement worthless. A power cap is how large GPUs work under load; the anchors watch it."""
+"""Reasons that make a measurement worthless. A power cap is how large GPUs work under load; the anchors watch it."""
 TIMEOUT_S = 30
 """Without persistence mode the driver is loaded first, which takes seconds for each GPU."""
 
 
 @frozen(kw_only=True)
 class State:
-    """What was told; ``values`` lacks what the GPU does not report."""
+    """The answer; ``values`` lacks fields that the GPU does not report."""
 
     values: Mapping[str, Any] = field(factory=dict)
     reasons: int = 0
     missing: str = ""
-    """Why nothing could be read, where so."""
+    """Why nothing could be read, if so."""
 
     @property
     def throttled(self) -> list[str]:
@@ -54,7 +54,7 @@ class State:
         return [text for bit, text in REASONS.items() if self.reasons & bit & THROTTLED]
 
     def to_json(self) -> dict[str, Any]:
-        """Return what a table keeps of it."""
+        """Return the values that a table keeps."""
         if self.missing:
             return {"clocks": self.missing}
         held = [text for bit, text in REASONS.items() if self.reasons & bit]
@@ -62,7 +62,7 @@ class State:
 
 
 def state(gpu: str) -> State:
-    """Ask for the GPU with this UUID, such as ``GPU-2f4e…``. Never raises: a GPU can be measured without."""
+    """Query the GPU with this UUID, such as ``GPU-2f4e…``. Never raises: a GPU can be measured without an answer."""
     try:
         for reasons in REASONS_FIELDS:
             query = ",".join([*FIELDS, reasons])
@@ -77,7 +77,7 @@ def state(gpu: str) -> State:
 
 
 def parse(line: str) -> State:
-    """Read a line of values without units. One in brackets, as in ``[N/A]``, is not reported by this GPU."""
+    """Read a line of values without units. A value in brackets, such as ``[N/A]``, is not reported by this GPU."""
     *texts, reasons = (text.strip() for text in line.strip().split(","))
     if len(texts) != len(FIELDS):
         return State(missing=f"nvidia-smi answered {line.strip()!r}, expected {len(FIELDS) + 1} values")

@@ -11,7 +11,7 @@ from hnas.settings import at_least_0, one_of, positive, setting
 
 
 def _an_index(instance: Any, attribute: Attribute[str], value: str) -> None:
-    """Refuse what names no GPU: PyTorch would take some of it for another device and fail much later."""
+    """Refuse a text that names no GPU: PyTorch would take some for another device and fail much later."""
     if not (value.isascii() and value.isdigit()):
         raise ConfigError(
             f"cuda: {value!r} is no GPU; expected its index, as in --backend cuda:0",
@@ -21,17 +21,17 @@ def _an_index(instance: Any, attribute: Attribute[str], value: str) -> None:
 
 @frozen(kw_only=True)
 class CUDAOptions:
-    """The GPU, what is run on it, and how long. What is run (batch, precision, cache, graphs) keys the table."""
+    """The GPU, the work on it, and how long to measure. The work (batch, precision, cache, graphs) keys the table."""
 
     device: str = setting("0", "index of the GPU, as PyTorch counts", _an_index)
     batch: int = setting(1, "images in a batch; a latency is that of the whole batch", positive)
     precision: Literal["float32", "tf32"] = setting(
         "float32",
-        "float32: exact products; tf32: of 10-bit mantissas, on tensor cores",
+        "float32: exact products; tf32: products of 10-bit mantissas, on tensor cores",
         one_of("float32", "tf32"),
     )
     warm_cache: bool = setting(
-        True, "false: empty the L2 cache before each run, outside of the time taken", validators.instance_of(bool)
+        True, "false: empty the L2 cache before each run, outside the time measured", validators.instance_of(bool)
     )
     cuda_graphs: bool = setting(
         True,
@@ -40,5 +40,5 @@ class CUDAOptions:
         validators.instance_of(bool),
     )
     samples: int = setting(10, "samples of a layer in each round", positive)
-    sample_ms: float = setting(2.0, "a sample lasts at least so long, ms: the layer is repeated until then", positive)
+    sample_ms: float = setting(2.0, "shortest time of a sample, ms: the layer is repeated to fill it", positive)
     warmup_ms: float = setting(20.0, "runs before the first sample of a layer, ms", at_least_0)

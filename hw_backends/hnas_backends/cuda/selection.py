@@ -1,4 +1,4 @@
-"""Which GPU is meant, and what is said where it is not there."""
+"""Find the GPU that the user names, or raise an error that explains why it is missing."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Seen:
 
 
 def seen() -> Seen:
-    """Look; where the driver is missing or too old, there are no GPUs."""
+    """Return what PyTorch sees: no GPUs if the driver is missing or too old."""
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     return Seen(
         torch=torch.__version__,
@@ -35,11 +35,11 @@ def seen() -> Seen:
 
 
 def chosen(device: str, found: Seen) -> int:
-    """Return the index of the GPU that ``device`` names. Raises `DeviceError` where there is none."""
+    """Return the index of the GPU that ``device`` names. Raises `DeviceError` if there is none."""
     if found.cuda is None:
         raise DeviceError(
             f"cuda: this PyTorch ({found.torch}) is built without CUDA",
-            hint="install a CUDA build of PyTorch, as the selector on its site tells for your system, or measure the "
+            hint="install a CUDA build of PyTorch, as the selector on its site shows for your system, or measure the "
             "processor: --backend x86",
         )
     hidden = "" if found.visible is None else f"; CUDA_VISIBLE_DEVICES is {found.visible!r}"

@@ -13,7 +13,7 @@ from hnas_backends.x86.timing import FEWEST_SAMPLES, Work, run
 
 MOST_RUNS = 1 << 20
 MOST_MS = 5000.0
-"""No sample is begun after so long, once there are `FEWEST_SAMPLES`: large batches on slow devices."""
+"""No sample begins after this time, once there are `FEWEST_SAMPLES`; for large batches on slow devices."""
 Lap = Callable[[Work, int, Work | None], float]
 """Takes the time of so many runs of the work, in ms, when all of it is done; on a GPU, work only fills a queue. What is
 done between, ahead of each run, is left out."""
@@ -25,9 +25,9 @@ def host_lap(work: Work, runs: int, between: Work | None = None) -> float:
 
 
 def event_lap(work: Work, runs: int, between: Work | None = None) -> float:
-    """Take the time by CUDA events in the current stream: it is the GPU's, not that of the queue's filling.
+    """Take the time by CUDA events in the current stream: it is the GPU's, without the time to fill the queue.
 
-    An event's resolution is about 0.5 µs: so coarse is a single short run, as with ``between``, but not their mean.
+    An event's resolution is about 0.5 µs. This limits a single short run, as with ``between``, but not a mean.
     """
     pairs = 1 if between is None else runs
     events = [(_event(), _event()) for _ in range(pairs)]
@@ -63,7 +63,7 @@ def latencies(
 def _warmed_up(work: Work, lap: Lap, options: CUDAOptions, between: Work | None) -> int:
     """Run until the warm-up is over, and return how many runs last ``options.sample_ms`` by then.
 
-    The first run counts for nothing: it loads code and chooses algorithms, which takes as long as thousands of others.
+    The first run is not counted: it loads code and chooses algorithms, which takes as long as thousands of others.
     """
     lap(work, 1, between)
     runs, spent = 1, 0.0

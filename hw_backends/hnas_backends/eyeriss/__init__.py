@@ -1,7 +1,7 @@
 """Price layers as ScaleSim's weight-stationary "Eyeriss" preset does: 12 x 14 PEs at 200 MHz.
 
 ScaleSim lowers a convolution to a matrix product and counts the cycles of a systolic array. Its Eyeriss preset has
-**neither the chip's row-stationary dataflow nor its register files**: the array is weight-stationary (``ws``), or
+**neither the chip's row-stationary dataflow nor its register files**. The array is weight-stationary (``ws``), or
 ``os`` or ``is`` by option. The interface bandwidth is taken as met (ScaleSim's ``CALC``, the paper's assumption), so no
 cycle is spent waiting for DRAM. Only convolutions and linear layers cost anything; a grouped convolution runs its
 groups one after another. It ranks layers and does not predict the chip: ``docs/eyeriss.md`` compares them.

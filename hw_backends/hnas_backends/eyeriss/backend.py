@@ -49,11 +49,11 @@ class Eyeriss(HardwareBackend):
             }
 
     def measure_network(self, layers: Sequence[Layer]) -> LayerCosts:
-        """Return the sum over the layers: the array runs one after another, and nothing else costs anything."""
+        """Return the sum over the layers: the array runs them one after another, and nothing else costs anything."""
         return sum_over_layers(self, layers)
 
     def check_table(self, table: Mapping[str, LayerCosts], layers: Sequence[Layer]) -> Mapping[str, Any]:
-        """Compare a sample of the table with ScaleSim's own compute model; raises `DeviceError` where they differ."""
+        """Compare a sample of the table with ScaleSim's own compute model; raise `DeviceError` if they differ."""
         sample = self._sample(layers)
         record = {"engine": self._options.engine, "layers_checked": len(sample), "mismatches": 0}
         if not sample:
@@ -83,9 +83,9 @@ class Eyeriss(HardwareBackend):
         return total_cycles(gemm(layer), dataflow=o.dataflow, rows=o.rows, cols=o.cols)
 
     def _sample(self, layers: Sequence[Layer]) -> list[Layer]:
-        """Pick layers from the whole range of sizes, small ones more often: a check takes time by the cycle.
+        """Pick layers from the whole range of sizes, small ones more often: a check takes longer with more cycles.
 
-        Always the same ones for the same table: by size, at the squares of evenly spaced positions.
+        The same table always gives the same ones: in order of size, at the squares of evenly spaced positions.
         """
         wanted, ordered = self._options.check_layers, sorted(layers, key=lambda la: (self._closed_form(la), la.key))
         if wanted >= len(ordered):

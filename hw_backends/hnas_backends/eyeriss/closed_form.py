@@ -1,6 +1,6 @@
 """ScaleSim's cycle count of a layer, as a formula.
 
-It is exact, not a fit: it equals ``Total Cycles`` of the simulator where the interface bandwidth is met.
+It is exact, not a fit: it equals ``Total Cycles`` of the simulator if the interface bandwidth is met.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ def gemm(layer: Layer) -> Gemm:
 def total_cycles(product: Gemm, *, dataflow: str, rows: int, cols: int) -> int:
     """Return ScaleSim's ``Total Cycles`` on an array of ``rows`` x ``cols`` PEs.
 
-    The two dimensions that the dataflow keeps in place are cut to the array's size, each such fold streams the third
-    dimension through, fills and drains the array. ScaleSim reports the index of the last cycle, hence the ``- 1``.
+    The two dimensions that the dataflow keeps in place are cut to the array's size. Each such fold fills the array,
+    streams the third dimension through and drains it. ScaleSim reports the index of the last cycle, hence the ``- 1``.
     """
     p, k, m = product.p, product.k, product.m
     if dataflow == "ws":

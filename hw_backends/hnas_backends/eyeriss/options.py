@@ -14,7 +14,7 @@ DATAFLOWS = ("ws", "os", "is")
 
 
 def _known_dataflow(instance: Any, attribute: Attribute[str], value: str) -> None:
-    """Refuse what ScaleSim does not know, since it would not: any other name runs ``os`` there, without a word."""
+    """Refuse a name that ScaleSim does not know: it would silently run ``os`` for it."""
     if value not in DATAFLOWS:
         raise ConfigError(
             f"unknown dataflow {value!r}: ScaleSim would silently run 'os' for it."

@@ -1,11 +1,11 @@
 """The adapter to ScaleSim 2.0.2 and 3.0.0: one layer in, cycles out, no file read or written, nothing printed.
 
-Imported only where the simulator is used: it needs scalesim. Its traps, each met below:
+Imported only if the simulator is used, since it needs scalesim. Its traps, each handled below:
 
-- 3.0.0 cannot run with numpy 2.4 or newer, since its write buffer returns one array per cycle where a number is
-  expected; `_WriteBuffer` makes it a number.
-- There is no padding: the input is given as large as the output needs, ``(out - 1) * stride + kernel``.
-- A layer whose name holds ``DP`` is taken for a depthwise one: the name given is always the same.
+- 3.0.0 cannot run with numpy 2.4 or newer, since its write buffer returns one array per cycle instead of a number;
+  `_WriteBuffer` makes it a number.
+- There is no padding: the input gets the size that the output needs, ``(out - 1) * stride + kernel``.
+- A layer whose name holds ``DP`` is taken for a depthwise one, so every layer gets the same name.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ VERSION = version("scalesim")
 
 
 class _WriteBuffer(write_buffer):  # type: ignore[misc]
-    """3.0.0's output buffer, whose cycles come as a flat array: (lines,) where the package's own gives (lines, 1)."""
+    """3.0.0's output buffer with cycles as a flat array: (lines,) instead of (lines, 1) as in the package's own."""
 
     def service_writes(self, *args: Any, **kwargs: Any) -> Any:
         return super().service_writes(*args, **kwargs).reshape(-1)
@@ -47,7 +47,7 @@ def simulate(layer: Layer, options: EyerissOptions) -> int:
     with _quietly(layer):
         sim = _simulator(layer, options)
         sim.run()
-        sim.get_compute_report_items()  # fills in total_cycles, which stands elsewhere in the list in each version
+        sim.get_compute_report_items()  # fills in total_cycles, whose place in the list depends on the version
         return layer.groups * int(sim.total_cycles)
 
 
@@ -98,7 +98,7 @@ def _simulator(layer: Layer, options: EyerissOptions) -> Any:
 
 @contextmanager
 def _quietly(layer: Layer) -> Iterator[None]:
-    """Swallow what ScaleSim prints; where it fails, or calls ``exit``, say so with the layer and its last words."""
+    """Suppress ScaleSim's output; if it fails or calls ``exit``, raise an error with the layer and the last output."""
     said = io.StringIO()
     try:
         with redirect_stdout(said):

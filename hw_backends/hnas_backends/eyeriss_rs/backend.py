@@ -19,17 +19,17 @@ METRICS = (
     Metric(name="energy", help="estimated energy of one image, DRAM included, in units of one 16-bit MAC"),
 )
 MODEL = "row-stationary model 1"
-"""Counted up whenever a number of the model changes, so that cached rows of an older one are not used."""
+"""Increased whenever a number of the model changes, so that cached rows of an older one are not used."""
 
 
 @frozen(kw_only=True)
 class EyerissRSOptions:
-    """What the chip leaves open: its batch and clocks, and by what a mapping is chosen. Defaults are as measured."""
+    """The free parameters: batch, clocks, and the goal by which a mapping is chosen. Defaults are as measured."""
 
     batch: int = setting(1, "images processed together; all costs are those of one image", positive)
     minimise: Literal["energy-delay", "energy", "latency"] = setting(
         "energy-delay",
-        "by what the mapping of each layer is chosen: energy-delay (their product), energy or latency",
+        "quantity by which the mapping of each layer is chosen: energy-delay (their product), energy or latency",
         one_of("energy-delay", "energy", "latency"),
     )
     dram: Literal["exposed", "overlapped"] = setting(
@@ -82,5 +82,5 @@ class EyerissRS(HardwareBackend):
             }
 
     def measure_network(self, layers: Sequence[Layer]) -> LayerCosts:
-        """Return the sum over the layers: the chip runs one after another, each from DRAM to DRAM."""
+        """Return the sum over the layers: the chip runs them one after another, each from DRAM to DRAM."""
         return sum_over_layers(self, layers)

@@ -1,4 +1,4 @@
-"""What a mapping costs: words moved at each level, cycles, and energy."""
+"""The cost of a mapping: words moved at each level, cycles, and energy."""
 
 from __future__ import annotations
 
@@ -76,11 +76,11 @@ def passes(shape: Shape, x: Mappings) -> Counts:
 
 
 def pass_cycles(shape: Shape, x: Mappings) -> Counts:
-    """Return the core cycles of one full pass with DRAM out of the way.
+    """Return the core cycles of one full pass that never waits for DRAM.
 
     A pass computes, reads ifmaps and moves psums both ways at the same time, each over a bus of its own; the slowest
-    decides. Before that come the weights, which fill the scratch pads to stay, and the first window of each ifmap row:
-    the ramp-up that section VI-A names. What a last, partial pass leaves idle is lost.
+    decides. Before that come the weights, which stay in the scratch pads, and the first window of each ifmap row: the
+    ramp-up that section VI-A names. A last, partial pass takes as long as a full one.
     """
     s = shape
     filters, channels, rows = x.p * x.t, x.q * x.r, per_row(s, x.e)
@@ -92,14 +92,14 @@ def pass_cycles(shape: Shape, x: Mappings) -> Counts:
 
 
 def processing_cycles(shape: Shape, x: Mappings) -> Counts:
-    """Return the core cycles where all DRAM traffic is overlapped: the chip's published *processing latency*."""
+    """Return the core cycles if all DRAM traffic is overlapped: the chip's published *processing latency*."""
     return passes(shape, x) * pass_cycles(shape, x)
 
 
 def total_cycles(shape: Shape, x: Mappings, words: Traffic, link_words: float) -> Counts:
     """Return the core cycles with the DRAM link at ``link_words`` a core cycle: the chip's *total latency*.
 
-    Weights of the next pass arrive during a pass, which waits where they take longer; the array rests while fmaps are
+    Weights of the next pass arrive during a pass, which waits if they take longer. The array is idle while fmaps are
     read or written (section VI-A). Fmaps are not compressed here; on the chip they are.
     """
     weights = np.ceil(x.p * x.t * x.q * x.r * shape.R * shape.S / link_words).astype(np.int64)

@@ -69,18 +69,18 @@ def buffer_words(shape: Shape, x: Mappings) -> tuple[Counts, Counts]:
 
 
 def fits(shape: Shape, x: Mappings) -> Flags:
-    """Say which mappings the chip can run: scratch pads, array and global buffer hold them."""
+    """Return which mappings the chip can run: scratch pads, array and global buffer hold them."""
     return fits_spads(shape, p=x.p, q=x.q) & fits_array(shape, e=x.e, r=x.r, t=x.t) & fits_buffer(shape, x)
 
 
 def fits_spads(shape: Shape, *, p: Counts, q: Counts) -> Flags:
-    """Say whether a PE has room for q windows of ifmap rows, p * q rows of weights, and p psums."""
+    """Return whether a PE has room for q windows of ifmap rows, p * q rows of weights, and p psums."""
     windows, weights = q * shape.S, p * q * shape.S
     return np.asarray((windows <= chip.IFMAP_SPAD) & (weights <= chip.FILTER_SPAD) & (p <= chip.PSUM_SPAD))
 
 
 def fits_array(shape: Shape, *, e: Counts, r: Counts, t: Counts) -> Flags:
-    """Say which PE sets the array has room for.
+    """Return which PE sets the array has room for.
 
     The r sets that add up their psums stand above each other. A set wider than the array is cut into segments of up
     to 14 columns, each on rows of its own (JSSC 2017, figure 5, CONV2).
@@ -92,7 +92,7 @@ def fits_array(shape: Shape, *, e: Counts, r: Counts, t: Counts) -> Flags:
 
 
 def fits_buffer(shape: Shape, x: Mappings) -> Flags:
-    """Say whether ifmaps and psums find banks of the global buffer, and the filters of a pass their own 8 kB."""
+    """Return whether ifmaps and psums fit into banks of the global buffer, and a pass's filters into their 8 kB."""
     ifmaps, psums = buffer_words(shape, x)
     banks = ceil_div(ifmaps, chip.BANK_WORDS) + ceil_div(psums, chip.BANK_WORDS)
     filters = x.p * x.t * x.q * x.r * shape.R * shape.S

@@ -39,8 +39,8 @@ class Best:
 def best(shape: Shape, goal: Goal, link_words: float) -> Best:
     """Find the mapping of least energy, of fewest cycles, or of the least product of both (``energy-delay``).
 
-    Between equals the other one decides, then the first found. ``link_words`` are words of the DRAM link a core cycle;
-    0: DRAM traffic is overlapped. Raises `DeviceError` where nothing fits the chip.
+    Between equals the other quantity decides, then the first found. ``link_words`` are words of the DRAM link per core
+    cycle; 0: DRAM traffic is overlapped. Raises `DeviceError` if nothing fits the chip.
     """
     x = candidates(shape)
     if len(x.p) == 0:
@@ -62,9 +62,9 @@ def best(shape: Shape, goal: Goal, link_words: float) -> Best:
 def candidates(shape: Shape) -> Mappings:
     """Return the legal mappings that can be best.
 
-    Of the values of a parameter that cut its dimension into one number of parts, the smallest costs least in every
-    way: it takes less of each memory and never more passes. m is as large as the buffer allows: it costs nothing else
-    and saves reading ifmaps again.
+    If several values of a parameter cut its dimension into the same number of parts, the smallest costs least: it takes
+    less of each memory and never more passes. m is as large as the buffer allows: that costs nothing else and saves
+    reading ifmaps again.
     """
     s = shape
     filters, channels = _sizes(s.M, chip.PSUM_SPAD), _sizes(s.channels, chip.IFMAP_SPAD // s.S)
@@ -94,14 +94,14 @@ def _sizes(total: int, limit: int) -> Counts:
 
 
 def _smallest(total: int, inner: Counts, outer: Counts) -> Flags:
-    """Say whether ``outer``, shape (b,), is among `_sizes` of what ``inner``, shape (a, 1), leaves of ``total``."""
+    """Return whether ``outer``, shape (b,), is in `_sizes` of the part of ``total`` that ``inner``, (a, 1), leaves."""
     values, index = np.unique(ceil_div(total, inner), return_inverse=True)
     left = values[:, None]
     return np.asarray((outer == ceil_div(left, ceil_div(left, outer)))[index.ravel()])
 
 
 def _fill_buffer(shape: Shape, x: Mappings) -> Mappings:
-    """Let as many filters stay in the buffer as the banks left by the ifmaps hold, in multiples of p * t."""
+    """Keep as many filters in the buffer as the banks left by the ifmaps hold, in multiples of p * t."""
     x = x.where(fits_buffer(shape, x))
     ifmaps, _ = buffer_words(shape, x)
     room = (chip.BANKS - ceil_div(ifmaps, chip.BANK_WORDS)) * chip.BANK_WORDS

@@ -30,7 +30,7 @@ class Shape:
     width: int
     padding: int
     pieces: int = 1
-    """Into how many pieces a kernel too large for the array is cut, each R x S; they count as further channels."""
+    """How many pieces of R x S a kernel too large for the array is cut into; they count as further channels."""
 
     @property
     def channels(self) -> int:

@@ -1,6 +1,6 @@
 """The lines of the C program: those that it reads, and the rows, errors and words on the device that it writes.
 
-It reads an ID, then the keys of one layer or of those of a network. A `Layer.key` says everything there is to run, so
+It reads an ID, then the key of one layer or the keys of a network. A `Layer.key` says everything there is to run, so
 it is the program's input as well as the table's row.
 """
 
@@ -29,7 +29,7 @@ class RunnerBusy(DeviceError):
 
 
 def spec(layer: Layer) -> str:
-    """Return what stands after the ID for a single layer.
+    """Return the text after the ID for a single layer.
 
     Raises `DeviceError` for an operation that the program does not know.
     """
@@ -55,15 +55,15 @@ def unknown_op(layer: Layer, runtime: str, hint: str | None = None) -> DeviceErr
 
 
 def _is_adaptive(layer: Layer) -> bool:
-    """Tell whether a pooling is one, or the same as one: windows side by side that fill the map."""
+    """Return whether a pooling is adaptive, or the same as one: windows side by side that fill the map."""
     sizes = tuple(layer.kernel * n for n in layer.out_shape[1:])
     return layer.kernel == 1 or (layer.kernel == layer.stride and not layer.padding and sizes == layer.in_shape[1:])
 
 
 def network_spec(layers: Sequence[Layer]) -> str:
-    """Return what stands after the ID for a whole network, connected as `hnas.toolkit.dataflow` says.
+    """Return the text after the ID for a whole network, connected as `hnas.toolkit.dataflow` says.
 
-    Raises `DeviceError` where the layers make no network.
+    Raises `DeviceError` if the layers make no network.
     """
     dataflow(layers)
     return " ".join(spec(layer) for layer in layers)
@@ -71,7 +71,7 @@ def network_spec(layers: Sequence[Layer]) -> str:
 
 @frozen(kw_only=True)
 class Checksums:
-    """What a result was, in five numbers: ``mix`` weighs each value by a hash of its position, so order matters too."""
+    """A result in five numbers: ``mix`` weighs each value by a hash of its position, so order matters too."""
 
     sum: float
     abs: float
@@ -84,8 +84,8 @@ class Checksums:
 class Row:
     """One layer, or one chain, as measured. Each of ``ns`` is the time of ``inner`` runs on the device's own clock.
 
-    ``khz``, ``temp_c`` and ``throttled`` are read after the samples, and ``None`` where the device does not tell;
-    ``throttled`` is the Raspberry Pi's bit mask.
+    ``khz``, ``temp_c`` and ``throttled`` are read after the samples; ``None``: not reported. ``throttled`` is the
+    Raspberry Pi's bit mask.
     """
 
     id: str
@@ -140,7 +140,7 @@ class Row:
 
 @frozen(kw_only=True)
 class Hello:
-    """What `--hello` tells of the program and of the device that it runs on. ``None`` or empty: not readable there."""
+    """The answer to `--hello`: the program and the device that it runs on. ``None`` or empty: not readable there."""
 
     protocol: int
     kernel: str  # the micro-kernel: "8x8 neon"
@@ -162,7 +162,7 @@ class Hello:
 
     @classmethod
     def parse(cls, line: str) -> Hello:
-        """Read the line that ``--hello`` writes. Raises `DeviceError` where it is something else."""
+        """Read the line that ``--hello`` writes. Raises `DeviceError` if it is something else."""
         texts = ("kernel", "compiler", "system", "model", "cpu_part", "governor")
         counts = ("protocol", "cpus", "cpu", "ram_kb", "clock_step_ns", "word_bits")
         with _reading(line) as data:
@@ -203,7 +203,7 @@ def _whole(value: Any, least: int = 0) -> int:
 
 def _finite(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise ValueError(f"{value!r} where a finite number was expected")
+        raise ValueError(f"{value!r}, expected a finite number")
     return float(value)
 
 

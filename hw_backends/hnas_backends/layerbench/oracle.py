@@ -1,6 +1,6 @@
-"""What the C program should have computed, with numpy in float64: the proof that a device measured the right thing.
+"""The right results of the C program, with numpy in float64: they prove that a device measured the right thing.
 
-Inputs and weights are a hash of their position, see `numbers`; the same lines stand in ``ops.c``.
+Inputs and weights are a hash of their position, see `numbers`; ``ops.c`` has the same lines.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ def numbers(count: int, seed: int) -> Array:
 
 
 def verify(row: Row, layers: Sequence[Layer]) -> None:
-    """Raise `DeviceError` where ``row``, of these layers run as a network, holds the sums of something else."""
+    """Raise `DeviceError` unless ``row`` holds the checksums of these layers, run as a network."""
     due, wanted = expected(tuple(layers)), layers[-1].out_shape
     name = layers[0].key if len(layers) == 1 else f"the network of {len(layers)} layers"
     if row.out_shape != wanted:
         raise DeviceError(f"the device computed {row.out_shape} as the output of {name}; it should be {wanted}")
-    # Sums lose precision with the size of what they add up, a single value with that of the values around it.
+    # The error of a sum grows with the size of its terms, that of a single value with the values around it.
     size = due.abs / (wanted[0] * wanted[1] * wanted[2])
     for kind, scale in (("sum", due.abs), ("abs", due.abs), ("mix", due.abs), ("first", size), ("last", size)):
         seen, right = getattr(row.checksums, kind), getattr(due, kind)

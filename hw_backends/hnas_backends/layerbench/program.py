@@ -16,11 +16,11 @@ from hnas.toolkit.home import home
 CACHE = "layerbench"
 """The folder of hnas' home that keeps programs."""
 PROTOCOL = 1
-"""What `--hello` has to answer: the lines and rows that this package writes and reads."""
+"""The version that `--hello` has to report: the lines and rows that this package writes and reads."""
 SOURCES = ("layerbench.c", "bench.c", "device.c", "flow.c", "ops.c", "gemm.c")
 HEADERS = ("bench.h", "device.h", "flow.h", "ops.h", "op.h", "gemm.h", "activations.h")
 FLAGS = ("-O3", "-ffast-math", "-std=gnu99")
-"""For any target; which processor, and ``-static``, are up to who builds. Needs no ``-lm``."""
+"""For any target; the caller adds the processor and ``-static``. Needs no ``-lm``."""
 
 
 @cache
@@ -31,7 +31,7 @@ def sources() -> dict[str, bytes]:
 
 @cache
 def digest() -> str:
-    """Return what names this version of the program: 16 hex digits over its sources and flags."""
+    """Return the name of this version of the program: 16 hex digits over its sources and flags."""
     parts = [part for name, content in sources().items() for part in (name.encode(), content)]
     return hashlib.sha256(b"\0".join([*parts, *(flag.encode() for flag in FLAGS)])).hexdigest()[:16]
 
@@ -40,7 +40,7 @@ def digest() -> str:
 def compiler() -> ccompile.Compiler:
     """Return the compiler of this machine: ``$CC``, else cc, gcc or clang.
 
-    Raises `DeviceError` where there is none.
+    Raises `DeviceError` if there is none.
     """
     try:
         return ccompile.compiler()
@@ -50,9 +50,9 @@ def compiler() -> ccompile.Compiler:
 
 @cache
 def host_binary() -> Path:
-    """Return the program for this machine; compile it first where the cache has none. Takes some seconds then.
+    """Return the program for this machine; compile it, in some seconds, if the cache has none.
 
-    Raises `DeviceError` where it cannot be compiled.
+    Raises `DeviceError` if it cannot be compiled.
     """
     try:
         return ccompile.build(sources(), FLAGS, "program", CACHE, _compiling)
@@ -80,7 +80,7 @@ def _error(cause: ccompile.CompileError) -> DeviceError:
                 hint="set CC to one that does, or measure with PyTorch: --set backend.runtime=torch",
             )
         case "slow":
-            return DeviceError(f"{cause.compiler} compiled the layer runner for 300 s without coming to an end")
+            return DeviceError(f"{cause.compiler} compiled the layer runner for 300 s without finishing")
         case "failed":
             return DeviceError(
                 f"{cause.compiler} ({compiler().version}) cannot compile the layer runner: {cause.detail[-400:]}",

@@ -16,11 +16,11 @@ from hnas import DeviceError
 from hnas_backends.layerbench.lines import MAX_LINE, Row
 
 AHEAD = 2
-"""Layers sent at most before their rows are back: a program whose link is gone measures no more than these in vain."""
+"""Layers sent at most before their rows are back: a program whose connection is lost measures only these in vain."""
 
 
 class RunnerDied(DeviceError):
-    """The program, or the ssh that carries it, ended. The caller may start another session and go on from there.
+    """The program, or the ssh that carries it, ended. The caller may start another session and resume from there.
 
     ``status`` is its exit status (negative: killed by that signal), ``said`` the last lines of its standard error.
     """
@@ -38,8 +38,8 @@ class RunnerSilent(DeviceError):
 class Session:
     """Run ``argv`` and talk to it; a context manager.
 
-    ``timeout_s`` is how long a row may take. Rows come in the order of the lines sent. What stood on standard error is
-    in the error's text where the program ends.
+    ``timeout_s`` is how long a row may take. Rows come in the order of the lines sent. If the program ends, its
+    standard error is in the error's text.
     """
 
     def __init__(self, argv: Sequence[str], *, timeout_s: float = 300.0) -> None:
@@ -83,7 +83,7 @@ class Session:
         """Yield the row of each line of `lines.spec` or `lines.network_spec`, in order, as soon as it is measured.
 
         Raises `RunnerDied`, `RunnerSilent`, `RunnerBusy`, and `DeviceError` for a row that is an error or not the one
-        that was due. Rows yielded before stay valid. What an abandoned or failed run still had in flight is dropped.
+        expected. Rows yielded before stay valid. Rows of an abandoned or failed run still in flight are dropped.
         """
         while self._in_flight:
             self._receive()
@@ -97,15 +97,15 @@ class Session:
             row = Row.parse(line)
             if row.id != due:
                 raise DeviceError(
-                    f"the layer runner answered line {row.id!r} where {due!r} was due: its rows cannot be told apart",
-                    hint="start again; where this comes back, the program is of another version",
+                    f"the layer runner answered line {row.id!r} when {due!r} was due: its rows cannot be told apart",
+                    hint="start again; if this happens again, the program is of another version",
                 )
             for text in islice(waiting, 1):
                 self._send(text)
             yield row
 
     def close(self) -> None:
-        """End the program: it is given two seconds to do so by itself. May be called twice."""
+        """End the program; it gets two seconds to exit on its own. May be called twice."""
         with contextlib.suppress(OSError):
             self._stdin.close()
         for signal_number in (None, signal.SIGTERM, signal.SIGKILL):
@@ -123,7 +123,7 @@ class Session:
         identity = f"r{self._next_id}"
         self._next_id += 1
         self._in_flight.append(identity)
-        # Where the program has ended, reading tells so, after the rows that it still wrote.
+        # If the program has ended, reading raises the error, after the rows that it still wrote.
         with contextlib.suppress(OSError, ValueError):
             self._stdin.write(f"{identity} {spec}\n".encode())
             self._stdin.flush()
@@ -142,7 +142,7 @@ class Session:
         return line.decode(errors="replace")
 
     def _ended(self) -> RunnerDied:
-        """Make the error of a program that ended; wait a moment for its status and its last words."""
+        """Return the error of a program that ended; wait a moment for its status and its last output."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(2)
         self._threads[1].join(2)

@@ -32,7 +32,7 @@ class Table(HardwareBackend):
     def describe(self) -> DeviceInfo:
         info = self._file.info
         content = hashlib.sha256(self._path.read_bytes()).hexdigest()[:16]
-        # The file is part of the settings: rows taken from it are never mixed with what a device itself gave.
+        # The file is part of the settings: rows taken from it are never mixed with a device's own.
         return attrs.evolve(info, settings={**info.settings, "table": content}, rounds=None)
 
     def measure(self, layers: Sequence[Layer]) -> Iterator[LayerCosts]:
@@ -55,7 +55,7 @@ class Table(HardwareBackend):
         if not path.is_file():
             raise ConfigError(
                 f"backend table: there is no file {path}",
-                hint=f"`hnas profile export {path} --backend BACKEND:DEVICE` writes it, where the device was measured",
+                hint=f"`hnas profile export {path} --backend BACKEND:DEVICE` writes it, on the machine with the device",
             )
         return path
 

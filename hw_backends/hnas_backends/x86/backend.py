@@ -13,18 +13,18 @@ from hnas_backends.x86.options import X86Options
 
 METRICS = (Metric(name="latency", unit="ms", help="one image, one thread, pinned to one core"),)
 OVERHEAD_MS = 12.0
-"""Warm-up, and finding out how often a layer fits into a sample: about so long for each layer."""
+"""About the time for each layer to warm up and to find how often it fits into a sample."""
 
 
 class Runtime(Protocol):
     """Runs layers and whole networks on one core. All times are in ms, for one image."""
 
     name: str
-    """With its version: it keys the cost table."""
+    """The name with its version: it keys the cost table."""
     settings: Mapping[str, Any]
     """Whatever else of the runtime changes a latency."""
     conditions: Mapping[str, Any]
-    """What was seen of it, for the record."""
+    """What was observed of it, for the record."""
     ops: frozenset[str] | None
     """The operations that have a row of their own; ``None``: all."""
 
@@ -35,7 +35,7 @@ class Runtime(Protocol):
         """Return the samples of a network of layers, end to end. Raises `DeviceError`."""
 
     def close(self) -> None:
-        """Let go of what is held. May be called twice."""
+        """Release all resources. May be called twice."""
 
 
 class X86(HardwareBackend):
@@ -67,7 +67,7 @@ class X86(HardwareBackend):
             yield {"latency": Measurement.of(samples, "ms")}
 
     def measure_network(self, layers: Sequence[Layer]) -> LayerCosts | None:
-        """Return the latency of the whole network, or ``None`` where its layers do not make one."""
+        """Return the latency of the whole network, or ``None`` if its layers do not make one."""
         if not connects(layers):
             return None
         return {"latency": Measurement.of(self._ready().network(layers), "ms")}
@@ -86,14 +86,14 @@ class X86(HardwareBackend):
         load, most = processor.load_per_core(), self._options.max_load
         if most and load is not None and load > most:
             raise DeviceError(
-                f"the load of this machine is {load:.2f} per core, more than backend.max_load={most:g}: what else runs "
+                f"the load of this machine is {load:.2f} per core, more than backend.max_load={most:g}: other work "
                 "here would be measured as well",
-                hint="end what else runs, or wait; backend.max_load=0 measures all the same, and notes the load",
+                hint="end what else runs, or wait; backend.max_load=0 measures anyway, and notes the load",
             )
 
 
 def _runtime(options: X86Options, core: int) -> Runtime:
-    """Return the runtime that the options name. Raises `DeviceError` where what it needs is missing."""
+    """Return the runtime that the options name. Raises `DeviceError` if a requirement of it is missing."""
     if options.runtime == "c":
         from hnas_backends.x86.c_runtime import CRuntime
 

@@ -1,4 +1,4 @@
-"""The C program as a runtime: one process that is kept, each result compared with numpy's."""
+"""The C program as a runtime: one process that keeps running, each result compared with numpy's."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hnas_backends.layerbench.session import RunnerDied, RunnerSilent, Session
 from hnas_backends.x86.options import X86Options
 
 BLOCK = 25
-"""Layers whose results numpy computes ahead. Not while others are measured: it takes cores and memory bandwidth."""
+"""Layers whose results numpy computes ahead, not while others are measured: that takes cores and memory bandwidth."""
 
 
 class CRuntime:
@@ -31,13 +31,13 @@ class CRuntime:
         self.conditions: Mapping[str, Any] = {}
 
     def layers(self, layers: Sequence[Layer]) -> Iterator[Sequence[float]]:
-        """Yield the samples of each layer. Raises `DeviceError`, also where a result is not numpy's."""
+        """Yield the samples of each layer. Raises `DeviceError`, also if a result is not numpy's."""
         waiting = iter(layers)
         while block := list(islice(waiting, BLOCK)):
             yield from self._run([[layer] for layer in block])
 
     def network(self, layers: Sequence[Layer]) -> Sequence[float]:
-        """Return the samples of a network. Raises `DeviceError`, also where its result is not numpy's."""
+        """Return the samples of a network. Raises `DeviceError`, also if its result is not numpy's."""
         (samples,) = self._run([layers])
         return samples
 
@@ -58,7 +58,7 @@ class CRuntime:
                 verify(row, layers)
                 yield row.samples_ms
         except (RunnerDied, RunnerSilent):
-            self.close()  # so that another try starts another one
+            self.close()  # so that the next try starts a new one
             raise
 
     def _command(self) -> list[str]:

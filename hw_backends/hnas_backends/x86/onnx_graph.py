@@ -55,7 +55,7 @@ class _Graph:
         self._taken = "x"
 
     def add(self, layer: Layer, seed: int, read: tuple[int, ...]) -> None:
-        """Append one layer that reads the results of those numbers."""
+        """Append one layer that reads the results with those numbers."""
         self._taken, *other = (self._values[v] for v in read)
         channels, k, p = layer.out_shape[0], layer.kernel, layer.padding
         match layer.op:
@@ -94,7 +94,7 @@ class _Graph:
         self._values.append(self._taken)
 
     def _avg_pool(self, layer: Layer) -> None:
-        """Adaptive: as one of ONNX's poolings where cells are of one size, else as two products with a matrix."""
+        """Append an adaptive pooling: one of ONNX's if all cells have one size, else two products with a matrix."""
         (_, h, w), (_, out_h, out_w) = layer.in_shape, layer.out_shape
         if (out_h, out_w) == (1, 1):
             self._node("GlobalAveragePool")

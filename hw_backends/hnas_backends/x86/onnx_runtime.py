@@ -30,11 +30,11 @@ from hnas_backends.x86.timing import Sampler
 
 FREE = frozenset({"norm", *(name for name, known in ACTIVATIONS.items() if known.free)})
 EMPTY_NODES = (1, 33)
-"""Nodes of the two graphs that tell a call's time from a node's."""
+"""Nodes of the two graphs that separate a call's time from a node's."""
 
 
 class OnnxRuntime:
-    """Layers as onnxruntime runs them, a convolution with what it takes along."""
+    """Layers as onnxruntime runs them, a convolution with what is fused into it."""
 
     ops: frozenset[str] | None = frozenset(OPS) - FREE
 
@@ -45,7 +45,7 @@ class OnnxRuntime:
         self.conditions: Mapping[str, Any] = {"call_overhead_ms": round(self._call_overhead(), 6)}
 
     def layers(self, layers: Sequence[Layer]) -> Iterator[Sequence[float]]:
-        """Yield the samples of each layer, less the overhead of a call, which each block of layers measures anew."""
+        """Yield the samples of each layer, less the overhead of a call, measured again for each block of layers."""
         overhead = self._call_overhead() if layers else 0.0
         for layer in layers:
             yield self._samples(with_fused(layer), overhead)
@@ -58,11 +58,11 @@ class OnnxRuntime:
         """Nothing is held."""
 
     def _samples(self, layers: Sequence[Layer], overhead: float) -> list[float]:
-        # A layer of nothing but a node that is gone by optimisation may take as long as an empty graph.
+        # A layer whose only node is optimised away may take as long as an empty graph.
         return [max(taken - overhead, 1e-6) for taken in self._sampler.samples(Call(layers))]
 
     def _call_overhead(self) -> float:
-        """Return what a call takes without nodes: by two graphs, of few nodes and of many, that do next to nothing."""
+        """Return the time of a call without nodes, from two nearly empty graphs: one of few nodes and one of many."""
         nothing = Layer(op="elu", in_shape=(1, 1, 1), out_shape=(1, 1, 1))
         few, many = EMPTY_NODES
         short, long = (statistics.median(self._sampler.samples(Call([nothing] * n))) for n in EMPTY_NODES)
@@ -70,7 +70,7 @@ class OnnxRuntime:
 
 
 def with_fused(layer: Layer) -> list[Layer]:
-    """Return a layer with what onnxruntime does in one go with it."""
+    """Return a layer with what onnxruntime fuses into it."""
     if layer.op != "conv2d":
         return [layer]
     return [layer, *(Layer(op=op, in_shape=layer.out_shape, out_shape=layer.out_shape) for op in ("norm", "relu"))]

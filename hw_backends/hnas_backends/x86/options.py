@@ -14,13 +14,13 @@ def _a_core(instance: Any, attribute: Attribute[str], value: str) -> None:
     if value and not (value.isascii() and value.isdigit()):
         raise ConfigError(
             f"x86: {value!r} is no core; expected its number, as in --backend x86:0, or nothing for the last one",
-            hint="`nproc --all` tells how many there are; they count from 0",
+            hint="`nproc --all` prints how many there are; they count from 0",
         )
 
 
 @frozen(kw_only=True)
 class X86Options:
-    """What runs the layers, on which core, and how long. Runtime, core and ``flush_mb`` key the table."""
+    """The runtime of the layers, the core, and how long to measure. Runtime, core and ``flush_mb`` key the table."""
 
     runtime: Literal["c", "torch", "onnxruntime"] = setting(
         "c",
@@ -30,11 +30,11 @@ class X86Options:
     device: str = setting("", "core to pin to; empty: the last one that this process may use", _a_core)
     rounds: int = setting(3, "how often each layer is measured, each time in another order", positive)
     samples: int = setting(10, "samples of a layer in each round", positive)
-    sample_ms: float = setting(2.0, "a sample lasts at least so long, ms: the layer is repeated until then", positive)
-    limit_ms: float = setting(5000.0, "no more samples of a layer after this time, but three at least, ms", positive)
+    sample_ms: float = setting(2.0, "shortest time of a sample, ms: the layer is repeated to fill it", positive)
+    limit_ms: float = setting(5000.0, "no more samples of a layer after this time, ms, but at least three", positive)
     flush_mb: int = setting(
-        0, "write so much memory before each sample, of one run then, so that caches are cold; 0: warm", at_least_0
+        0, "MB written before each sample, which is then one run, so that caches are cold; 0: warm", at_least_0
     )
     max_load: float = setting(
-        0.0, "refuse to start where the machine's load per core is above this; 0: never, the load is noted", at_least_0
+        0.0, "refuse to start if the machine's load per core is above this; 0: never, the load is noted", at_least_0
     )

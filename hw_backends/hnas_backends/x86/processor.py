@@ -18,7 +18,7 @@ def check_machine() -> None:
     if machine.lower() not in MACHINES:
         raise DeviceError(
             f"the backend x86 measures the machine that it runs on, and this one is {machine or 'of an unknown kind'}",
-            hint="--backend arm measures an ARM device, this one included where it can be reached by ssh",
+            hint="--backend arm measures an ARM device, this one included if it can be reached by ssh",
         )
 
 
@@ -28,7 +28,7 @@ def model() -> str:
 
 
 def chosen_core(device: str) -> int:
-    """Return the core that the option names, or the last one. Raises `DeviceError` where it may not be used."""
+    """Return the core that the option names, or the last one. Raises `DeviceError` if it may not be used."""
     allowed = sorted(os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1))
     if not device:
         return allowed[-1]
@@ -42,7 +42,7 @@ def chosen_core(device: str) -> int:
 
 
 def load_per_core() -> float | None:
-    """Return the load of the last minute for each core, or ``None`` where the system does not tell."""
+    """Return the load of the last minute for each core, or ``None`` if the system does not report it."""
     try:
         return os.getloadavg()[0] / (os.cpu_count() or 1)
     except OSError:
@@ -50,7 +50,7 @@ def load_per_core() -> float | None:
 
 
 def conditions(core: int) -> dict[str, Any]:
-    """Return the state of the processor as JSON; ``None`` is what cannot be read here."""
+    """Return the state of the processor as JSON; ``None``: it cannot be read here."""
     frequency = Path(f"/sys/devices/system/cpu/cpu{core}/cpufreq")
     khz, mhz = _text(frequency / "scaling_cur_freq"), _cpuinfo("cpu MHz", core)
     load = load_per_core()

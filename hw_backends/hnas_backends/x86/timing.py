@@ -1,4 +1,4 @@
-"""Timing work within this process, on one core: what the C program does for itself."""
+"""Time work within this process, on one core; the C program does the same itself."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FEWEST_SAMPLES = 3
 WARM_RUNS = 3
 WARM_NS, FIRST_WARM_NS = 5_000_000, 500_000_000
 PAUSE_NS = 1_000_000_000
-"""After a pause so long the clock may have gone down: the next work is warmed up as the first one."""
+"""After such a pause the clock may have dropped: the next work is warmed up like the first one."""
 
 
 @define
@@ -34,10 +34,10 @@ class Sampler:
         self._flushed = bytearray(self.options.flush_mb << 20)
 
     def samples(self, work: Work, between: Work | None = None) -> list[float]:
-        """Return the time of one run in each sample, ms: warmed up, on the core, the garbage collector off.
+        """Return the time of one run in each sample, ms: warmed up, on the core, without garbage collection.
 
-        Runs follow each other at once, or each follows a call of ``between``, whose time does not count. The calling
-        thread's affinity is as before when this returns.
+        Runs follow each other at once, or each follows a call of ``between``, whose time is not counted. The calling
+        thread's affinity is restored afterwards.
         """
         paused = self._last_ns is None or time.monotonic_ns() - self._last_ns > PAUSE_NS
         with pinned(self.core), _no_collector():
@@ -54,7 +54,7 @@ class Sampler:
             runs += 1
 
     def _inner_runs(self, work: Work, between: Work | None) -> int:
-        """Return how many runs last as long as a sample has to."""
+        """Return how many runs fill the shortest sample."""
         if self.options.flush_mb:
             return 1
         inner, least_ns = 1, self.options.sample_ms * 1e6
@@ -73,7 +73,7 @@ class Sampler:
 
 
 def run(work: Work, between: Work | None, inner: int) -> tuple[int, int]:
-    """Run ``work`` so often; return how long that took, and how long with what was done between, ns."""
+    """Run ``work`` ``inner`` times; return its time, and the time with the calls of ``between``, ns."""
     begun = time.perf_counter_ns()
     if between is None:
         for _ in range(inner):
@@ -91,7 +91,7 @@ def run(work: Work, between: Work | None, inner: int) -> tuple[int, int]:
 
 @contextmanager
 def pinned(core: int) -> Iterator[None]:
-    """Keep the calling thread on one core; afterwards it may go where it could before."""
+    """Keep the calling thread on one core; restore its affinity afterwards."""
     if not hasattr(os, "sched_setaffinity"):  # macOS pins nothing
         yield
         return

@@ -23,12 +23,12 @@ COMPANY = (
     Layer(op="avg_pool", in_shape=MAP, out_shape=VECTOR, kernel=8),
     Layer(op="linear", in_shape=VECTOR, out_shape=(5, 1, 1), bias=True),
 )
-"""A small network that runs before each run of a layer. What a small layer costs is PyTorch's own code, and that takes
-about twice as long where other operations ran before, as in a network, than where the same one did."""
+"""A small network that runs before each run of a layer. The cost of a small layer is PyTorch's own code, which takes
+about twice as long after other operations, as in a network, as after the same one."""
 
 
 class TorchRuntime:
-    """Layers as PyTorch runs them: nothing is fused, and calling a module costs what it costs within a network."""
+    """Layers as PyTorch runs them: nothing is fused, and calling a module costs as much as within a network."""
 
     ops: frozenset[str] | None = None
 

@@ -129,7 +129,7 @@ def test_export_overwrites_nothing(capsys, board, tmp_path):
 def test_nothing_known_is_nothing_to_export(capsys, board, tmp_path):
     """An empty file is written, and fails where it is used."""
     told = ran(capsys, "profile", "export", "board.json", "--backend", board, code=6).err
-    assert "nothing is known of board first" in told
+    assert "no rows are stored for board first" in told
     assert not (tmp_path / "board.json").exists()
 
 
@@ -138,7 +138,7 @@ def test_nothing_known_is_nothing_to_export(capsys, board, tmp_path):
     [
         (lambda d: d.update(format="other"), "holds no measurements"),
         (lambda d: d.update(schema=99), "has schema 99; this hnas reads 1"),
-        (lambda d: d["info"].update(runtime="2"), "is not that of the device"),
+        (lambda d: d["info"].update(runtime="2"), "does not match its device"),
         (lambda d: next(iter(next(iter(d["rows"].values())).values()))["latency"].update(median=-1), "not negative"),
         (lambda d: d.pop("rows"), "required field missing @ $.rows"),
     ],

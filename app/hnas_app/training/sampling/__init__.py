@@ -1,1 +1,1 @@
-"""Which architectures a meta-training iteration trains."""
+"""The choice of the architectures that a meta-training iteration trains."""

@@ -1,4 +1,4 @@
-"""Which architectures each meta-iteration trains: by Eq. 4 of the paper, uniformly, by attention, or a sandwich."""
+"""The architectures that each meta-iteration trains: by Eq. 4 of the paper, uniformly, by attention, or a sandwich."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def sampler_of(
 ) -> Sampler:
     """Return the sampler that the configuration names; it draws ``config.architectures`` for each iteration.
 
-    An architecture that is drawn twice comes once. ``attention`` is what `attentive` sampling draws by.
+    An architecture that is drawn twice is returned once. `attentive` sampling draws by ``attention``.
     """
     if config.sampling == "attentive":
         assert attention is not None
@@ -73,7 +73,7 @@ def uniform(space: SearchSpace, config: MetaTrainConfig) -> Draw:
 
 
 def attentive(attention: Attention, config: MetaTrainConfig) -> Draw:
-    """Draw options the more often, the better networks with them have been so far in this training."""
+    """Draw an option more often, the better networks with it have been so far in this training."""
     return lambda generator, _: (attention.draw(generator) for _ in range(config.architectures))
 
 

@@ -1,8 +1,8 @@
-"""Which options have served networks well so far in a training, so that those are drawn more often.
+"""The success of each option so far in a training: options of better networks are drawn more often.
 
-A super-net's weights are updated for whatever is drawn; what wins later is worth more updates. AttentiveNAS (Wang et
-al., CVPR 2021) draws several networks and trains the one of the best predicted accuracy. Here the accuracies of the
-training itself are the prediction, kept for each option of each choice on its own: that costs nothing.
+A super-net's weights are updated for the networks that are drawn; later winners are worth more updates. AttentiveNAS
+(Wang et al., CVPR 2021) draws several networks and trains the one with the best predicted accuracy. Here the accuracies
+of the training itself are the prediction, kept for each option of each choice on its own: that costs nothing.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from hnas.architecture import Architecture
 from hnas.space import SearchSpace
 
 EVEN_SHARE = 0.2
-"""Share of the draws that are uniform, so that nothing is given up: without it networks of one and two layers were
-never drawn any more after an hour, and ranked worse for it (docs/supernet.md)."""
+"""Share of the draws that are uniform, so that no option is given up. Without it, networks of one and two layers were
+no longer drawn after an hour, and ranked worse (docs/supernet.md)."""
 
 SLOWEST = 0.02
 """Weight of the newest accuracy in a running mean that has seen some 50: old ones were of a worse super-net."""
 
 
 class Attention:
-    """Draw options by how much better than others the networks were that had them.
+    """Draw options by the advantage of the networks that had them over the others.
 
     ``advantage`` of an option: the running mean of (query accuracy of a network that has it - that of all networks). An
     option is drawn with a probability in proportion to exp(advantage / ``temperature``), each choice on its own, and
@@ -39,7 +39,7 @@ class Attention:
         self._mean: float | None = None
 
     def probabilities(self) -> list[np.ndarray]:
-        """Return for each choice the probabilities of its options."""
+        """Return the probabilities of the options of each choice."""
         powers = [np.exp((a - a.max()) / self._temperature) for a in self._advantages]
         return [(1 - EVEN_SHARE) * p / p.sum() + EVEN_SHARE / len(p) for p in powers]
 
@@ -48,7 +48,7 @@ class Attention:
         return self._space.canonical(Architecture(self._space.name, genes))
 
     def learn(self, arch: Architecture, accuracy: float) -> None:
-        """Take in what ``arch`` reached on the query sets of its share of a meta-batch."""
+        """Record the accuracy of ``arch`` on the query sets of its share of a meta-batch."""
         if not math.isfinite(accuracy):
             return
         self._mean = accuracy if self._mean is None else self._mean + SLOWEST * (accuracy - self._mean)
@@ -61,7 +61,7 @@ class Attention:
 
     @property
     def memory(self) -> dict[str, Any]:
-        """What a checkpoint keeps, as JSON: set it, and drawing goes on as if never interrupted."""
+        """The state for a checkpoint, as JSON: set it, and drawing goes on as if never interrupted."""
         return {
             "mean": self._mean,
             "advantages": [a.tolist() for a in self._advantages],

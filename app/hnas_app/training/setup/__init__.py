@@ -1,1 +1,1 @@
-"""What is trained: a space, a learner and tasks put together."""
+"""The set-up that is trained: a space, a learner and tasks put together."""

@@ -1,4 +1,4 @@
-"""The tasks of a set-up: endless, seeded streams, of which any process draws any part."""
+"""The tasks of a set-up: endless, seeded streams; any process can draw any part of them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class EpisodeStreams:
     """Draws tasks by stream and index; a task depends on these and the seed only, so workers may draw any part.
 
     The last batch is remembered, and some single tasks of a stream without a counter: a search scores many
-    architectures on the same ones. Of a stream with a counter, tasks of the next count are drawn ahead.
+    architectures on the same ones. For a stream with a counter, tasks of the next count are drawn ahead.
     """
 
     tasks: TaskSource
@@ -54,7 +54,7 @@ class EpisodeStreams:
         return self._last[1]
 
     def prepare(self) -> bool:
-        """Draw a few tasks that a training is likely to need next; tell whether there may be more."""
+        """Draw a few tasks that a training is likely to need next; return whether there may be more."""
         return not self.prefetch and self._prefetcher.prepare()
 
     def _task(self, stream: Stream, index: int) -> Episodes:

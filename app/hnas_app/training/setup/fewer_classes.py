@@ -11,11 +11,11 @@ from hnas_app.training.setup.subnet import first_part
 
 
 def with_classes(setup: Setup, state: State, n_way: int) -> tuple[Setup, State]:
-    """Return the set-up for ``n_way`` classes, and of ``state``, a state of it, the part that it needs.
+    """Return the set-up for ``n_way`` classes, and the part of the set-up's ``state`` that it needs.
 
-    A super-net's tensors differ by the number of classes in its head alone, whose outputs stand in the order of the
-    labels; the first ``n_way`` are kept, and what the learner keeps of each. No space has to name its head: what a
-    fresh state of fewer classes is smaller in is cut. Raises `ConfigError` where more classes are asked for.
+    Only a super-net's head depends on the number of classes; its outputs are in the order of the labels. The first
+    ``n_way`` are kept, with the learner's values for them. No space has to name its head: tensors are cut to their
+    shapes in a fresh state of fewer classes. Raises `ConfigError` if more classes are asked for.
     """
     if n_way > setup.n_way:
         raise ConfigError(

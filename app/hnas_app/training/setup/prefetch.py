@@ -13,12 +13,12 @@ from hnas.episode import Episodes, EpisodeSpec
 from hnas.task_source import Split
 
 FEW = 4
-"""Tasks drawn in one go: so long somebody who asks meanwhile may have to wait."""
+"""Tasks drawn in one go: a caller that asks meanwhile may have to wait for them."""
 SPARE = 1.25
-"""Tasks drawn ahead for each that is asked for on average: a worker gets now these, now those of a meta-batch."""
+"""Tasks drawn ahead for each one asked for on average: a worker's tasks of a meta-batch vary."""
 AHEAD_BYTES = 256 << 20
 MEMORY = 0.9
-"""What a task's chance of being asked for keeps of its past at each count."""
+"""Share of its past that a task's chance of being asked for keeps at each count."""
 
 
 @frozen(kw_only=True)
@@ -37,11 +37,11 @@ class Stream:
 
 
 class Prefetcher:
-    """Draws ahead, of the next count of a stream, the tasks that have been asked for most often.
+    """Draws ahead the tasks of a stream's next count that have been asked for most often.
 
-    What is drawn does not depend on it, only when. A worker process calls `prepare` while it waits for its driver; or
-    a thread of this process does, which is for GPUs: on a CPU both threads want the interpreter, and an iteration was
-    between 13 % shorter and 3 % longer (benchmarks/results/episodes.json).
+    It changes when tasks are drawn, not which. A worker process calls `prepare` while it waits for its driver, or a
+    thread of this process does. The thread is for GPUs: on a CPU both threads want the interpreter, and an iteration
+    was between 13 % shorter and 3 % longer (benchmarks/results/episodes.json).
     """
 
     def __init__(self, draw: Callable[[Stream, Sequence[int]], Episodes], *, thread: bool = False) -> None:
@@ -71,7 +71,7 @@ class Prefetcher:
         return found
 
     def prepare(self) -> bool:
-        """Draw a few tasks that are likely to be asked for next; tell whether there may be more."""
+        """Draw a few tasks that are likely to be asked for next; return whether there may be more."""
         with self._lock:
             likely = [i for i in self._likely() if i not in self._ahead][:FEW]
             if self._now is None or not likely or sum(t.nbytes for t in self._ahead.values()) > AHEAD_BYTES:
@@ -79,7 +79,7 @@ class Prefetcher:
             try:
                 self._ahead |= _singly(likely, self._draw(self._now.following, likely))
             except Exception:
-                self._now = None  # whatever is wrong is said where these tasks are asked for
+                self._now = None  # the error is raised when these tasks are asked for
             return True
 
     def _prepare_all(self) -> None:
@@ -87,7 +87,7 @@ class Prefetcher:
             pass
 
     def _turn(self, stream: Stream) -> None:
-        """Go over to another count: the next one, or one of something else."""
+        """Turn to another count: the next one, or one of another stream."""
         if self._now is None or attrs.evolve(stream, counter=self._now.counter) != self._now:
             self._chances, self._asked = {}, set()
         seen = self._chances.keys() | self._asked

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 class Setup:
     """A search space, a meta-learner and few-shot tasks, put together. Pickled once into each worker.
 
-    It only says what was chosen. What follows from that is made when it is first used, in each process anew: the
-    super-net, the tasks (`EpisodeStreams`) and the estimate of work (`Work`).
+    It only holds the choices. The super-net, the tasks (`EpisodeStreams`) and the estimate of work (`Work`) are made at
+    first use, in each process anew.
     """
 
     space: SearchSpace
@@ -75,14 +75,14 @@ class Setup:
     def send(self, executor: Executor) -> None:
         """Put this set-up into the workers under the name ``setup``.
 
-        The super-net is made here first: what it compiles is compiled once, not by every worker at the same time, and
-        what it has to say to the user is said by one process.
+        The super-net is made here first: its code is compiled once, not by every worker at the same time, and its notes
+        to the user come from one process.
         """
         _ = self.supernet
         executor.put(setup=self)
 
     def prepare(self) -> bool:
-        """Draw a few tasks ahead; tell whether there may be more. A worker calls it while it waits for its driver."""
+        """Draw a few tasks ahead; return whether there may be more. A worker calls it while it waits for its driver."""
         return self.episodes.prepare()
 
     def __getstate__(self) -> dict[str, object]:
@@ -90,7 +90,7 @@ class Setup:
 
 
 def to_workers(state: State) -> dict[str, Any]:
-    """Return the state as arrays, which cross a pipe faster than tensors, without what only the driver needs."""
+    """Return the state as arrays, which cross a pipe faster than tensors, without the parts for the driver only."""
     return {k: v.numpy() for k, v in state.items() if not k.startswith("outer/")}
 
 

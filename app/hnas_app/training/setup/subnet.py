@@ -1,4 +1,4 @@
-"""One architecture of a super-net, as a network of its own: what is re-trained and tested."""
+"""One architecture of a super-net, as a network of its own, to be re-trained and tested."""
 
 from __future__ import annotations
 
@@ -72,9 +72,9 @@ def subnet(supernet: SuperNet, arch: Architecture) -> SubNet:
 
 
 def warm_start(learner: MetaLearner, supernet: SuperNet, state: State, arch: Architecture, fresh: State) -> State:
-    """Return ``fresh`` (a state of the architecture's own network) with what the super-net's ``state`` knows of it.
+    """Return ``fresh`` (a state of the architecture's own network) with its values in the super-net's ``state``.
 
-    Of running statistics it takes the first channels, which are the architecture's. The outer optimiser starts anew.
+    It takes the first channels of running statistics, which are the architecture's. The outer optimiser starts anew.
     """
     inherited = supernet.share({k: state[f"params/{k}"] for k in supernet.roles}, arch)
     known = {f"params/{k}": v for k, v in inherited.items()}

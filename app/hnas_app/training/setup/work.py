@@ -1,4 +1,4 @@
-"""About what computing a network takes: by this, work is spread over workers; no result depends on it."""
+"""An estimate of the work to compute a network, to spread work over workers; no result depends on it."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from hnas.layer import Shape
 from hnas.space import SearchSpace
 
 VALUE, NETWORK = 10, 200_000
-"""What a layer's value, and a network as such, take besides multiplying. Fitted to the seconds of 60 random networks of
-VGG9, 16 wide, in training with first-order gradients on x86: errors of 17 %, by multiplying alone 72 %."""
+"""The work for a layer's value, and for a network as such, besides multiplying. Fitted to the seconds of 60 random
+networks of VGG9, 16 wide, in training with first-order gradients on x86: errors of 17 %, by multiplying alone 72 %."""
 REMEMBERED = 2**14
 """Architectures: those of a search's iteration many times over."""
 
 
 @frozen(kw_only=True, eq=False, slots=False)
 class Work:
-    """Estimates what the networks of a space take, each once: call it with an architecture."""
+    """Estimates the work of the networks of a space, each once: call it with an architecture."""
 
     space: SearchSpace
     image_shape: Shape
     n_way: int
 
     def __call__(self, arch: Architecture) -> float:
-        """Return about what computing an architecture takes, in multiply-accumulates for one image."""
+        """Return the estimated work to compute an architecture, in multiply-accumulates for one image."""
         macs, values = self._size(arch)
         return NETWORK + macs + VALUE * values
 

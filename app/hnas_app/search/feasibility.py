@@ -164,7 +164,7 @@ class Feasibility:
         ]
         return InfeasibleError(
             "\n".join(told),
-            hint=f"raise the limit, to {' and '.join(_enough(value, limit) for limit, _, value in alone)} at least",
+            hint=f"raise the limit to at least {' and '.join(_enough(value, limit) for limit, _, value in alone)}",
         )
 
     def _unreachable_together(self, nearest: Architecture) -> InfeasibleError:

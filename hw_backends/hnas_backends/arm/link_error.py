@@ -25,7 +25,7 @@ _CAUSES = {
     ),
     "permission": (
         r"Permission denied|Too many authentication failures|No more authentication methods",
-        "{who} let nobody in: it accepted none of your keys",
+        "{who} refused the login: authentication failed, none of your keys was accepted",
         "hnas never asks for a password: put your key there (ssh-copy-id {address}), name another by --identity at "
         "`hnas devices add`, or unlock it with ssh-add",
     ),

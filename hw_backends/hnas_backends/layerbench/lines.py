@@ -197,7 +197,7 @@ def _garbage(line: str, why: str) -> DeviceError:
 
 def _whole(value: Any, least: int = 0) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise ValueError(f"{value!r} where a whole number of at least {least} was expected")
+        raise ValueError(f"{value!r}, expected a whole number of at least {least}")
     return value
 
 

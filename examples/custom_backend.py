@@ -29,11 +29,11 @@ class MyBoard(HardwareBackend):
         self.options = options
 
     def describe(self) -> DeviceInfo:
-        """Name the device and its metrics. The first is the one that a run's default limit is on."""
+        """Name the device and its metrics. A run's default limit is on the first."""
         return DeviceInfo(
             backend="my-board",
             device="a board that does not exist",
-            runtime="roofline 1",  # what runs the layers; change it with the formulas: stored rows are known by it
+            runtime="roofline 1",  # what runs the layers; change it with the formulas: stored rows are keyed by it
             metrics=(
                 Metric(name="latency", unit="ms"),  # a network takes the sum of its layers,
                 Metric(name="memory", unit="KiB", combine="max"),  # and needs the memory of its largest

@@ -54,7 +54,7 @@ def _global_options(
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Run the command line and exit with its code. What the ``hnas`` script and ``python -m hnas`` begin with."""
+    """Run the command line and exit with its code; the ``hnas`` script and ``python -m hnas`` call it."""
     code = run(sys.argv[1:] if argv is None else argv)
     if under_torchrun():
         end(code)
@@ -62,8 +62,8 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def run(argv: Sequence[str]) -> int:
-    """Run one command and return its exit code; errors are told on standard error."""
-    # Threads that spin while they wait make a busy machine many times slower; read when torch is imported, later.
+    """Run one command and return its exit code; errors are printed on standard error."""
+    # Threads that spin while they wait make a busy machine many times slower; torch reads this when it is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     invocation = Invocation(debug=os.environ.get("HNAS_DEBUG") == "1")
     # Global flags work behind the command too, since "run again with --debug" is what an error asks for.
@@ -109,7 +109,7 @@ def _interrupted(invocation: Invocation) -> int:
 
 
 def _usage(error: Any) -> int:
-    """Tell a usage error, with the close match for an unknown flag or command."""
+    """Print a usage error, with the close match for an unknown flag or command."""
     if not error.format_message().strip() or type(error).__name__ == "NoArgsIsHelpError":
         print(error.format_message())
         return 2

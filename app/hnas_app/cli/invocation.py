@@ -1,4 +1,4 @@
-"""What one call of the command line carries: its global flags, the plugins, and how to resume it."""
+"""The state of one call of the command line: its global flags, the plugins, and how to resume it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Invocation:
 
 
 def invocation(ctx: typer.Context) -> Invocation:
-    """Return what `hnas_app.cli.run` put into the context."""
+    """Return the invocation that `hnas_app.cli.run` put into the context."""
     found = ctx.obj
     assert isinstance(found, Invocation)
     return found

@@ -13,17 +13,17 @@ import typer.main
 from typer.core import TyperGroup
 
 COMMANDS = {
-    "run": "Meta-train a super-net, measure the device, search under the limits, re-train what was found and test it.",
+    "run": "Meta-train a super-net, measure the device, search under the limits, re-train and test the found network.",
     "meta-train": "Meta-train a super-net; the run directory then serves any device and limit.",
     "adapt": "Search the architecture for a device and limits with the run's super-net.",
-    "retrain": "Train the network that was found, and the reference network, alone; does what is still to do before.",
-    "evaluate": "Test the run's networks on the test tasks and print the result; does what is still to do before.",
+    "retrain": "Train the network that was found, and the reference network, alone; earlier phases are done first.",
+    "evaluate": "Test the run's networks on the test tasks and print the result; earlier phases are done first.",
     "export": "Write the network that a run found as an ONNX model and as JSON.",
     "predict": "Classify pictures with an exported model: class and probability of each.",
-    "front": "Compare what runs found on common tasks: fronts by strategy, hypervolumes, the reference networks.",
+    "front": "Compare networks of runs on common tasks: fronts by strategy, hypervolumes, the reference networks.",
     "runs": "List the runs: state of each phase, and accuracy once evaluated.",
     "profile": "Measure every distinct layer of a space on a device, or take it from the cost store.",
-    "devices": "Name the devices that are measured, and check that they can be.",
+    "devices": "Name the devices to measure, and check that they can be measured.",
     "spaces": "Show search spaces and the networks in them.",
     "plugins": "List, show, check and begin plugins.",
     "data": "List, fetch and check the data sets that tasks are drawn from.",
@@ -50,7 +50,7 @@ class LazyCommands(Mapping[str, Any]):
 
 
 class LazyGroup(TyperGroup):
-    """The command ``hnas``. Its help is plain text: to import what draws boxes takes longer than all else together."""
+    """The command ``hnas``. Its help is plain text: importing a library that draws boxes takes longer than all else."""
 
     def __init__(self, **attributes: Any) -> None:
         super().__init__(**attributes)

@@ -1,4 +1,4 @@
-"""Options that several commands share, and the way from them to one `Given`."""
+"""Options that several commands share, and how they become one `Given`."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SHARED: dict[str, tuple[Any, str | None, str]] = {
     "space": (str, "NAME", "Search space."),
     "learner": (str, "NAME", "Meta-learner."),
     "backend": (str, "NAME[:DEVICE]", BACKEND),
-    "device": (str, "DEVICE", "Device of the backend: its long form for one backend."),
+    "device": (str, "DEVICE", "Device of the backend: the long form of NAME:DEVICE."),
     "strategy": (str, "NAME", "Search strategy."),
     "tasks": (str, "NAME", "Source of few-shot tasks."),
     "data_root": (str, "DIR", "Where the data set is; short for --set tasks.root=DIR."),
@@ -40,7 +40,7 @@ SHARED: dict[str, tuple[Any, str | None, str]] = {
     "executor": (str, "KIND", "Where work runs: local, threads, processes, ray or ray://HOST:PORT."),
     "accelerator": (str, "NAME", "Where networks are computed: cpu, cuda or cuda:N."),
 }
-"""What makes a `Given`: the type of each option, what stands for its value in the help, and what it does."""
+"""The options that make a `Given`: the type, the placeholder of the value in the help, and the help text of each."""
 
 BackendsOption = Annotated[
     list[str] | None,
@@ -52,14 +52,12 @@ ConstraintsOption = Annotated[
 ]
 RunDirOption = Annotated[
     Path | None,
-    typer.Option("--run-dir", metavar="DIR", help="Run directory; goes on where it stopped if there is one already."),
+    typer.Option("--run-dir", metavar="DIR", help="Run directory; an earlier run in it goes on where it stopped."),
 ]
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="Run directory; `hnas runs` lists them.")]
 InvertOption = Annotated[
     bool | None,
-    typer.Option(
-        "--invert/--no-invert", help="Dark becomes bright, or not; default: as the super-net's drawings were."
-    ),
+    typer.Option("--invert/--no-invert", help="Turn dark into bright, or not; default: as for the super-net's images."),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 InputOption = Annotated[
@@ -70,8 +68,8 @@ InputOption = Annotated[
 def takes(*names: str) -> Callable[[Command], Command]:
     """Let a command take `SHARED` options by name; it is called with one ``given`` that holds them all.
 
-    The names have the order of the help; parameters of the command may be among them. Its other parameters come before
-    them if they are required, else after them.
+    The names are in the order of the help; parameters of the command may be among them. Its other parameters come
+    before them if they are required, else after them.
     """
 
     def decorate(command: Command) -> Command:
@@ -89,7 +87,7 @@ def takes(*names: str) -> Callable[[Command], Command]:
             given = _given({name: values.pop(name) for name in shared})
             command(given=given, **values)
 
-        # What typer reads; as keywords, any order is one.
+        # typer reads this; parameters that are keywords may stand in any order.
         signature = inspect.Signature([p.replace(kind=p.KEYWORD_ONLY) for p in placed])
         called.__dict__["__signature__"] = signature
         called.__annotations__ = {n: p.annotation for n, p in signature.parameters.items()}

@@ -27,7 +27,7 @@ def note(text: str) -> None:
 
 
 def say_next(command: str) -> None:
-    """Name the command that usually comes next, on standard error so that results can be piped."""
+    """Print the command that usually comes next, on standard error so that results can be piped."""
     sys.stdout.flush()
     print(f"next: {command}", file=sys.stderr)
 

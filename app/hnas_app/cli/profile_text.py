@@ -13,7 +13,7 @@ MOST = 20
 
 
 def print_profile(record: Mapping[str, Any], space: str, backend: str) -> None:
-    """Print what `profile_json` returned, the layers that cost most in the device's first metric first."""
+    """Print the record of `profile_json`; the layers that cost most in the device's first metric come first."""
     layers, references = record["layers"], record["references"]
     metrics = [k for k in layers[0] if k not in ("layer", "key")] if layers else []
     ordered = sorted(layers, key=lambda row: (-row[metrics[0]], row["key"]))

@@ -1,4 +1,4 @@
-"""A command as the caller of a use case: progress and notes on the terminal, Ctrl-C told with how to go on."""
+"""A command as the caller of a use case: progress and notes on the terminal, and how to go on after Ctrl-C."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from hnas_app.cli.output import note
 from hnas_app.usecases.arguments import Caller, WrongArgument
 
 FLAGS = {"backends": "--backend", "constraints": "--constraint", "device": "--device", "picture": "--out"}
-"""Arguments of use cases that may be wrong, as they are called here."""
+"""The flags of those arguments of use cases that may be wrong."""
 
 
 @contextmanager
 def at_terminal(call: Invocation, resume: str | None = None) -> Iterator[Caller]:
-    """Yield the caller of a use case; what it prints stands on standard error, and the terminal is given back.
+    """Yield the caller of a use case, which prints on standard error; the terminal is given back afterwards.
 
-    ``resume`` is the command that goes on after an interruption, ``{}`` in it the folder.
+    ``resume`` is the command that goes on after an interruption; ``{}`` in it stands for the folder.
     """
     from hnas_app.trackers.terminal import display
 
@@ -37,7 +37,7 @@ def at_terminal(call: Invocation, resume: str | None = None) -> Iterator[Caller]
 
 @contextmanager
 def _terminated_like_interrupted() -> Iterator[None]:
-    """Let a batch system's SIGTERM end a run as Ctrl-C does: resumable, and told so."""
+    """Let a batch system's SIGTERM end a run as Ctrl-C does: it can be resumed, and the command for that is printed."""
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         yield

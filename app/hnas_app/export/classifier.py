@@ -1,4 +1,4 @@
-"""A network that was adapted to one task, with its statistics fixed: what is exported."""
+"""A network that was adapted to one task, with its statistics fixed, ready for export."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @frozen(kw_only=True, eq=False)
 class Classifier:
-    """Says of each image alone which class it is of: the others in a batch change nothing."""
+    """Classifies each image alone: the others in a batch change nothing."""
 
     supernet: SuperNet
     arch: Architecture

@@ -1,4 +1,4 @@
-"""What an export leaves in a folder: the model, and the architecture as JSON."""
+"""The files of an export: the model, and the architecture as JSON."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ MODEL, ARCHITECTURE = "model.onnx", "architecture.json"
 
 @frozen(kw_only=True)
 class Subject:
-    """What is exported, in words: they stand in the model's metadata."""
+    """The exported network in words, for the model's metadata."""
 
     classes: tuple[str, ...]
     preparation: Preparation
     weights: str
     """``super-net`` or ``re-trained``, before they were adapted."""
     task: str
-    """What they were adapted to."""
+    """The task that they were adapted to."""
 
 
 def write_architecture(folder: Path, setup: Setup, network: Classifier, subject: Subject) -> Path:

@@ -40,7 +40,7 @@ def found_network(phases: Pipeline, given: tuple[Preparation, PictureTask] | Non
 
 
 def _check_removed(phases: Pipeline, setup: Setup, state: State) -> None:
-    """Raise `ConfigError` unless the weights are those of a network alone that removed options left no trace in."""
+    """Raise `ConfigError` if options were removed, unless the weights are of a network alone that fits without them."""
     removed = removed_values(phases.run.config_path, phases.config)
     if not removed:
         return
@@ -55,7 +55,7 @@ def _check_removed(phases: Pipeline, setup: Setup, state: State) -> None:
 
 
 def is_retrained(phases: Pipeline) -> bool:
-    """Tell whether the network that was found has been trained alone to its end."""
+    """Return whether the network that was found has been trained alone to its end."""
     found = load_latest(phases.run.checkpoints / "retrain-found", "state")
     config = phases.config.retrain
     return found is not None and int(found[1]["iteration"]) >= config.epochs * config.iterations

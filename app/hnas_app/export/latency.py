@@ -1,4 +1,4 @@
-"""What an exported model takes on this machine, against what a cost table says of its network (``hnas[onnx]``)."""
+"""Compare an exported model's latency on this machine with a cost table's estimate (``hnas[onnx]``)."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ if TYPE_CHECKING:
 
 SAMPLES = 60
 SAMPLE_S = 2e-3
-"""A sample lasts at least so long: the model runs again and again until then."""
+"""A sample lasts at least this long: the model runs again and again until then."""
 OPSET = 18
 
 
 @frozen(kw_only=True)
 class LatencyCheck:
-    """An exported model's latency (ms; one image, one thread) and what it is compared with."""
+    """An exported model's latency (ms; one image, one thread) and the estimate that it is compared with."""
 
     measured_ms: float
-    """The median, without what a call takes before the first node runs."""
+    """The median, without the time that a call takes before the first node runs."""
     call_ms: float
-    """What was taken off for that."""
+    """The time that was taken off for that."""
     against: str
-    """Where the estimate is from."""
+    """The source of the estimate."""
     estimate_ms: float
 
     @property
@@ -49,7 +49,7 @@ class LatencyCheck:
 
 
 def measured(path: Path) -> tuple[float, float]:
-    """Return what one image takes in the model's graph, and what a call takes without it, both in ms."""
+    """Return the time of one image in the model's graph, and of a call without it, both in ms."""
     model = OnnxModel.open(path)
     shape = (1, *model.metadata.preparation.shape)
     call = _median_ms(_bound(_empty(shape), shape))
@@ -57,9 +57,9 @@ def measured(path: Path) -> tuple[float, float]:
 
 
 def estimated(backend: HardwareBackend, layers: Sequence[Layer]) -> float:
-    """Measure the network's layers now, and return what they take together in ms.
+    """Measure the network's layers now, and return the sum of their times in ms.
 
-    Raises `DeviceError` where the backend cannot, and `HnasError` where it has no latency in ms.
+    Raises `DeviceError` if the backend cannot, and `HnasError` if it has no latency in ms.
     """
     with closing(backend):
         cost = sum_over_layers(backend, layers).get("latency")

@@ -1,4 +1,4 @@
-"""What stands in an exported model beside the network: its classes, how pictures are prepared, its architecture.
+"""The metadata of an exported model: its classes, how pictures are prepared, its architecture.
 
 ONNX metadata are texts by name. These are JSON, so that any program can read them. Imports no torch.
 """
@@ -35,15 +35,15 @@ class ModelMetadata:
     architecture: Mapping[str, Option]
     """The options of the network, by choice."""
     origin: Mapping[str, Any]
-    """Which version of hnas made it, of which space, from which weights and for which task."""
+    """The version of hnas that made it, the space, the weights and the task."""
 
     def to_texts(self) -> dict[str, str]:
-        """Return what goes into a model's metadata."""
+        """Return the texts of a model's metadata, by name."""
         return {f"hnas.{key}": json.dumps(v, ensure_ascii=False) for key, v in to_json(self).items()}
 
     @classmethod
     def from_texts(cls, texts: Mapping[str, str], path: Path) -> ModelMetadata:
-        """Read what `to_texts` wrote into the model ``path``. Raises `DataError` where hnas did not make it."""
+        """Read what `to_texts` wrote into the model ``path``. Raises `DataError` if hnas did not make it."""
         missing = [f"hnas.{key}" for key in fields_dict(cls) if f"hnas.{key}" not in texts]
         if missing:
             raise DataError(

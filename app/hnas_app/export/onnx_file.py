@@ -1,4 +1,4 @@
-"""Write a classifier as an ONNX model, and check that it says what torch says (``hnas[onnx]``)."""
+"""Write a classifier as an ONNX model, and check its logits against torch's (``hnas[onnx]``)."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 OPSET = 18
-"""What the model is written in: onnxruntime runs it from 1.14 on."""
+"""The model's version of ONNX operators: onnxruntime runs it from 1.14 on."""
 TOLERANCE = 1e-4
-"""By how much a logit may differ from torch's, relative to the largest where that is above 1."""
+"""How much a logit may differ from torch's, relative to the largest if that is above 1."""
 NEEDED = ("onnx", "onnxruntime", "onnxscript")
 CHECKED = 16
 """Random images that the check takes."""
@@ -40,18 +40,18 @@ class OnnxFile:
 
 
 def has_onnx() -> bool:
-    """Tell whether models can be written here."""
+    """Return whether models can be written here."""
     return all(importlib.util.find_spec(name) is not None for name in NEEDED)
 
 
 def require_onnx() -> None:
-    """Raise `ConfigError` unless models can be written: told before a search, not after it."""
+    """Raise `ConfigError` unless models can be written; called before a search, not after it."""
     if missing := [name for name in NEEDED if importlib.util.find_spec(name) is None]:
         raise ConfigError(f"writing ONNX models needs {', '.join(missing)}", hint="pip install 'hnas[onnx]'")
 
 
 def write_onnx(network: Classifier, path: Path, metadata: ModelMetadata) -> OnnxFile:
-    """Write ``path`` and check it. Raises `ConfigError` without the packages, `HnasError` where the check fails.
+    """Write ``path`` and check it. Raises `ConfigError` without the packages, `HnasError` if the check fails.
 
     The model takes any number of images, ``image`` (N, C, H, W) prepared as its metadata say, and gives ``logits``
     (N, class); their softmax are the probabilities.
@@ -116,8 +116,7 @@ def _difference(network: Classifier, path: Path, metadata: ModelMetadata) -> flo
     scale = max(1.0, float(expected.abs().max()))
     if not worst <= TOLERANCE * scale:
         raise HnasError(
-            f"{path} does not say what torch says: a logit differs by {worst:.2g}, "
-            f"expected at most {TOLERANCE * scale:.2g}",
+            f"{path} and torch disagree: a logit differs by {worst:.2g}, expected at most {TOLERANCE * scale:.2g}",
             hint="other versions of onnx, onnxscript and onnxruntime may; constraints.txt names some that do",
         )
     return worst

@@ -28,7 +28,7 @@ class OnnxModel:
 
     @classmethod
     def open(cls, path: Path) -> OnnxModel:
-        """Open a file. Raises `DataError` where it is no ONNX model, and `ConfigError` without onnxruntime."""
+        """Open a file. Raises `DataError` if it is no ONNX model, and `ConfigError` without onnxruntime."""
         ort = onnxruntime()
         if not path.is_file():
             raise DataError(f"{path} is not a file" if path.exists() else f"there is no file {path}")
@@ -46,7 +46,7 @@ class OnnxModel:
 
     @cached_property
     def metadata(self) -> ModelMetadata:
-        """What the model says of itself. Raises `DataError` where hnas did not make it."""
+        """The model's metadata. Raises `DataError` if hnas did not make it."""
         found = ModelMetadata.from_texts(self.session.get_modelmeta().custom_metadata_map, self.path)
         (taken,), (given,) = self.session.get_inputs(), self.session.get_outputs()
         wanted, n_classes = list(found.preparation.shape), len(found.classes)
@@ -73,7 +73,7 @@ class OnnxModel:
 
 
 def onnxruntime() -> Any:
-    """Import it. Raises `ConfigError` that says how it is installed."""
+    """Import onnxruntime. Raises `ConfigError` with a hint on how to install it."""
     try:
         import onnxruntime as ort
     except ImportError as cause:

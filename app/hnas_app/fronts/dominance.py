@@ -39,7 +39,7 @@ def hypervolume(points: Sequence[Point], reference: Point) -> float:
 
 
 def reference_point(costs: Iterable[float], n_way: int, *, error: bool = False) -> Point:
-    """Return the reference point for all fronts that are compared: guessing, at more than the highest cost.
+    """Return the reference point of all compared fronts: the result of guessing, at more than the highest cost.
 
     ``costs`` are those of all networks on any of the fronts, the reference networks among them; the point is a tenth
     beyond, or else the costliest would count for nothing. Guessing is a loss of ln(n_way), or an error of 1 - 1/n_way:

@@ -12,7 +12,7 @@ _STARS = "*XPd"
 
 
 def plot_fronts(fronts: Sequence[Front], path: Path) -> None:
-    """Draw every series of every front into one file, PNG or SVG by its ending. Raises `OSError` where it cannot."""
+    """Draw every series of every front into one file, PNG or SVG by its ending. Raises `OSError` if it cannot."""
     import matplotlib
     from matplotlib.figure import Figure
 

@@ -22,7 +22,7 @@ from hnas_app.search.adapt import Adaption
 SHARED = ("space", "learner", "tasks", "task")
 """Sections of a configuration that losses with a super-net's weights depend on."""
 ELSEWHERE = ("root",)
-"""Keys in them that results do not depend on: where the data set is."""
+"""Keys in them that results do not depend on: the folder of the data set."""
 
 
 @frozen(kw_only=True)

@@ -18,7 +18,7 @@ from hnas_app.training.outer_loop import score_tasks
 from hnas_app.training.setup.setup import Setup
 
 PURPOSE = "front-tasks"
-"""A stream of validation tasks of its own: on those that a search chose by, its choice looks better than it is."""
+"""A stream of other validation tasks: on the tasks of a search, its chosen network looks better than it is."""
 
 By = Literal["loss", "error"]
 
@@ -39,7 +39,7 @@ class Network:
 
 @frozen(kw_only=True)
 class Series:
-    """What the runs of one strategy found on a device."""
+    """The networks that the runs of one strategy found on a device."""
 
     strategy: str
     runs: tuple[str, ...]

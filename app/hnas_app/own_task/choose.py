@@ -38,7 +38,7 @@ def fit_super_net(run: RunDir, setup: Setup, n_way: int) -> None:
 
 
 def choose(phases: Pipeline, task: PictureTask) -> tuple[Adaption, str]:
-    """Search the architecture for a task, and say what it was chosen by; the artefacts are those of any search.
+    """Search the architecture for a task; return also how it was chosen. The artefacts are those of any search.
 
     With several labelled pictures of a class some are held out in turn. With one, the loss is that of the query
     pictures; without any, that of the support pictures after adapting to them.

@@ -15,15 +15,15 @@ FIFTH = 5
 
 
 def n_folds(k_shot: int) -> int:
-    """Return how many folds hold out each image once, or almost: what is left of a fifth is never held out."""
+    """Return the number of folds, which hold out each image once; images that five do not divide are never held out."""
     return k_shot if k_shot <= MOST_SHOTS else FIFTH
 
 
 def folds(task: Episodes, n_way: int, repeats: int = 1) -> Episodes:
     """Return ``repeats`` times `n_folds` tasks of one task (a batch of one, with more than one image of a class).
 
-    Each fold holds out as many images of each class, so the folds have one shape and their classes stay balanced. A
-    repetition combines the held-out images of the classes anew, as far as there are other combinations.
+    Each fold holds out equally many images of each class, so the folds have one shape and their classes stay balanced.
+    A repetition combines the held-out images of the classes anew, as far as there are other combinations.
     """
     images = task.support_x[0].view(n_way, -1, *task.support_x.shape[2:])  # (class, shot, C, H, W)
     labels = task.support_y[0].view(n_way, -1)
@@ -42,7 +42,7 @@ def folds(task: Episodes, n_way: int, repeats: int = 1) -> Episodes:
 
 
 def _episodes(images: Tensor, labels: Tensor, support: list[list[list[int]]], query: list[list[list[int]]]) -> Episodes:
-    """Stack what each fold (fold, class, images) has of each class."""
+    """Stack the images of each class in each fold, given as (fold, class, images)."""
     import torch
 
     classes = torch.arange(len(images))[:, None]

@@ -41,7 +41,7 @@ class PictureResult:
     metrics: tuple[Metric, ...]
     limits: tuple[str, ...]
     fitness: str
-    """What the architecture was chosen by."""
+    """The criterion that the architecture was chosen by."""
     loss: float
     """Its fitness, nats."""
     retrained: bool
@@ -56,7 +56,7 @@ class PictureResult:
 def finish(
     phases: Pipeline, task: PictureTask, found: Adaption, fitness: str, *, alone: bool
 ) -> tuple[Classifier, PictureResult]:
-    """Adapt the chosen architecture's weights to all labelled pictures, and count what it gets right."""
+    """Adapt the chosen architecture's weights to all labelled pictures, and count the pictures that it gets right."""
     arch = found.chosen.arch
     setup, state = phases.weights(arch, alone=alone)
     network = classifier(setup, state, arch, task.episodes())
@@ -77,7 +77,7 @@ def finish(
 
 
 def _query(network: Classifier, task: PictureTask) -> Tally | None:
-    """Count the query pictures that a network gets right, where there are any."""
+    """Count the query pictures that a network gets right, if there are any."""
     import torch
 
     if not task.n_query:

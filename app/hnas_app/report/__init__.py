@@ -1,1 +1,1 @@
-"""What a run ends with, to read: tables and pictures."""
+"""The results of a run, to read: tables and pictures."""

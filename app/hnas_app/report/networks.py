@@ -1,4 +1,4 @@
-"""What a run ends with, to read: a table of networks, and the picture of the last population."""
+"""The results of a run, to read: a table of networks, and the picture of the last population."""
 
 from __future__ import annotations
 

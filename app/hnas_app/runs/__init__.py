@@ -1,1 +1,1 @@
-"""A run: its directory, its phases in turn, and what it leaves."""
+"""A run: its directory, its phases in turn, and its results."""

@@ -1,4 +1,4 @@
-"""What a run's configuration and one that it is resumed with differ in."""
+"""Differences between a run's configuration and the one that it is resumed with."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ NOT_RESULTS = frozenset({"workers", "executor", "accelerator", "tasks.root"})
 def config_changes(path: Path, config: Config, *, only_read: bool = False) -> list[str]:
     """Compare ``config`` with the run's file ``path``. Raises `ConfigError` with every change that results depend on.
 
-    Returns a sentence for each other value that differs. An option that the run does not know came with a newer
-    version of hnas or of a plugin; at its default it is taken to do what was done before it was there. Removed options
-    are passed over as by `load_config`.
+    Returns a sentence for each other value that differs. An option that the run's file lacks came with a newer version
+    of hnas or of a plugin; its default is taken to be the behaviour from before. Removed options are passed over as by
+    `load_config`.
     """
     before, removed = _recorded(path), removed_values(path, config)
     now = _flat(tomllib.loads(dump_toml(config)))

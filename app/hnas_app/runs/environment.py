@@ -1,4 +1,4 @@
-"""What a run ran in: versions, processor, plugin distributions. Reads package records only, imports no package."""
+"""A run's environment: versions, processor, plugin distributions. Reads package records only, imports no package."""
 
 from __future__ import annotations
 

@@ -42,8 +42,8 @@ T = TypeVar("T")
 class Pipeline:
     """Runs the phases of one run directory. Each method returns its phase's result, doing whatever is still to do.
 
-    What a phase needs of an earlier one it takes from there, so any phase can be asked for. Nothing is done twice: a
-    finished phase is read from its artefact.
+    A phase does the earlier phases that it needs, so any of them can be called. Nothing is done twice: a finished phase
+    is read from its artefact.
     """
 
     run: RunDir
@@ -72,7 +72,7 @@ class Pipeline:
 
     def adapt(self) -> Adaption:
         """Phase 3: search under the constraints; artefacts are ``search.jsonl`` and ``adapt.json``."""
-        assert self.limits  # an unreachable limit is told before hours of training
+        assert self.limits  # an unreachable limit raises before hours of training
         self.meta_train()
         return self._once("adapt", self._adapt, Adaption)
 
@@ -108,11 +108,11 @@ class Pipeline:
         return limits
 
     def cost(self, arch: Architecture) -> Cost:
-        """Return what an architecture costs on the device; a table look-up."""
+        """Return the costs of an architecture on the device, by a table look-up."""
         return self.profile().cost(self.setup.space.layers(arch, self.setup.image_shape, self.setup.n_way))
 
     def search(self, name: str = "", *counter: int) -> Search:
-        """Return this run's search, with its trace; a sweep tells its searches apart by name and ``counter``."""
+        """Return this run's search, with its trace; a sweep distinguishes its searches by name and ``counter``."""
         feasibility = Feasibility(self.setup.space, self.limits, self.cost)
         problem = SearchProblem(
             space=self.setup.space,
@@ -125,7 +125,7 @@ class Pipeline:
         return Search(name=name, strategy=self.strategy, problem=problem, trace=trace, emit=self.emit)
 
     def adapted(self, found: Adaption) -> None:
-        """Take over what a search found for this run, as its phase 3."""
+        """Save what a search found as the result of this run's phase 3."""
         save(self.run.path / "adapt.json", found)
         self._kept["adapt"] = found
 

@@ -1,4 +1,4 @@
-"""What a run ends with: every network's costs and accuracies, beside the baseline."""
+"""The results of a run: every network's costs and accuracies, beside the baseline."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hnas_app.training.accuracy import Accuracy
 
 @frozen(kw_only=True)
 class NetworkResult:
-    """One network: what it is, what it costs, and how well it does with super-net weights and trained alone."""
+    """One network: its options, its costs, and its accuracies with super-net weights and trained alone."""
 
     name: str
     arch: Architecture
@@ -39,7 +39,7 @@ class Results:
 
 
 def protocol(config: Config) -> str:
-    """Say how a run of ``config`` measures accuracies."""
+    """Describe how a run of ``config`` measures accuracies."""
     return (
         f"{config.tasks.name}, {config.task.n_way}-way {config.task.k_shot}-shot, {config.evaluate.tasks} test tasks "
         f"with {config.evaluate.n_query} query images per class, one model (no ensemble), seed {config.seed}; "

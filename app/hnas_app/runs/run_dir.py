@@ -1,4 +1,4 @@
-"""The run directory: what a run leaves on disk, and what lets it go on where it stopped."""
+"""The run directory: the files of a run, from which it goes on where it stopped."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SCHEMA = 1
 PHASES = ("meta-train", "profile", "adapt", "retrain", "evaluate")
 PhaseState = Literal["running", "stopped", "done"]
 SWEEP = "sweep.json"
-"""What marks a folder as a sweep's: it holds a run directory for each pair of device and limits."""
+"""The file that marks a folder as a sweep's: the folder holds a run directory for each pair of device and limits."""
 
 
 @frozen
@@ -71,7 +71,7 @@ class RunDir:
 
     @classmethod
     def open(cls, path: Path) -> RunDir:
-        """Open an existing run directory. Raises `DataError` where ``path`` is none."""
+        """Open an existing run directory. Raises `DataError` if ``path`` is none."""
         if not (path / "run.json").is_file():
             raise DataError(f"{path} is not a run directory: it has no run.json", hint="`hnas runs` lists them")
         run = cls(path)
@@ -88,7 +88,7 @@ class RunDir:
         if (path / "run.json").is_file():
             run = cls.open(path)
             return run, run.check_config(config) + run.environment_changes()
-        # What a kill between the first writes left behind is ours.
+        # Files that a kill between the first writes left behind are ours.
         first = {"environment.json", "config.toml", "checkpoints"}
         is_ours = path.is_dir() and all(p.name in first or p.name.endswith(".tmp") for p in path.iterdir())
         if path.exists() and not is_ours:
@@ -98,8 +98,8 @@ class RunDir:
     def branch(self, config: Config, *, path: Path | None = None) -> RunDir:
         """Make a run of other settings beside this one (or at ``path``), which starts from a copy of its super-net.
 
-        So neither run needs the other. Where the file system has hard links, the copy takes no space: checkpoints are
-        replaced as a whole and never changed. Raises `DataError` where the super-net is not finished.
+        So neither run needs the other. If the file system has hard links, the copy takes no space: checkpoints are
+        replaced as a whole and never changed. Raises `DataError` if the super-net is not finished.
         """
         if not self.is_done("meta-train"):
             raise DataError(
@@ -134,7 +134,7 @@ class RunDir:
     # ---------------------------------------------------------------- record
 
     def record(self) -> dict[str, Any]:
-        """Return ``run.json``. Raises `DataError` where it is damaged or of a newer schema."""
+        """Return ``run.json``. Raises `DataError` if it is damaged or of a newer schema."""
         record = read_json(self.record_path)
         if not isinstance(record, dict) or not isinstance(record.get("phases"), dict):
             raise DataError(f"{self.record_path} is damaged: expected an object with 'phases'")
@@ -149,11 +149,11 @@ class RunDir:
         write_json(self.record_path, {**self.record(), **values})
 
     def phase(self, name: str) -> dict[str, Any]:
-        """Return what ``run.json`` holds of a phase: its ``state`` and whatever `set_phase` added; empty before it."""
+        """Return the record of a phase in ``run.json``: its ``state`` and values of `set_phase`; empty before it."""
         return dict(self.record()["phases"].get(name, {}))
 
     def is_done(self, phase: str) -> bool:
-        """Tell whether a phase has finished."""
+        """Return whether a phase has finished."""
         return self.phase(phase).get("state") == "done"
 
     def set_phase(self, name: str, state: PhaseState, **values: Any) -> None:
@@ -176,7 +176,7 @@ class RunDir:
             yield
             self.set_phase(phase, "done")
         except BaseException:
-            with suppress(DataError):  # of a full disk, say: the error that stopped the phase is the one to raise
+            with suppress(DataError):  # such as on a full disk: the error that stopped the phase is the one to raise
                 self.set_phase(phase, "stopped")
             raise
 
@@ -202,7 +202,7 @@ class RunDir:
         return config_changes(self.config_path, config, only_read=only_read)
 
     def environment_changes(self) -> list[str]:
-        """Return a sentence for what changed since the run began, where versions did."""
+        """Return a sentence on the versions that changed since the run began, if any did."""
         try:
             before = read_json(self.path / "environment.json")
         except DataError:
@@ -215,12 +215,12 @@ class RunDir:
         return folder_lock(self.path, "the run directory")
 
     def is_locked(self) -> bool:
-        """Tell whether a process is in the directory now."""
+        """Return whether a process is in the directory now."""
         return is_locked(self.path)
 
 
 def is_sweep(folder: Path) -> bool:
-    """Tell whether a folder is a sweep's."""
+    """Return whether a folder is a sweep's."""
     return (folder / SWEEP).is_file()
 
 
@@ -232,5 +232,5 @@ def _linked(source: str, target: str) -> None:
 
 
 def slug(name: str) -> str:
-    """Make a plugin's name fit for a folder: the class alone, where it is one of the user's code."""
+    """Make a plugin's name fit for a folder: the class alone, if it is one of the user's code."""
     return re.sub(r"[^A-Za-z0-9.+]+", "_", name.rpartition(":")[2]).strip("_")

@@ -1,4 +1,4 @@
-"""What a run directory at work needs: its plugins constructed, its workers started."""
+"""Construct the plugins and start the workers that a run directory at work needs."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def chosen(kind: Kind, config: Config, registry: Registry, **overrides: Any) -> 
 
 
 def setup_of(config: Config, registry: Registry) -> Setup:
-    """Construct what every phase needs: the space, the learner and the tasks."""
+    """Construct the set-up that every phase needs: the space, the learner and the tasks."""
     from hnas.seeds import Seeds
     from hnas_app.training.setup.setup import Setup
 
@@ -47,7 +47,7 @@ def setup_of(config: Config, registry: Registry) -> Setup:
 
 
 def workers_of(config: Config, notify: Callable[[str], None]) -> Executor:
-    """Start the workers that a run asks for; ``notify`` is told in a sentence of one that died."""
+    """Start the workers that a run asks for; ``notify`` is called with a sentence if one died."""
     from hnas_app.executors.choice import executor
 
     # A GPU is kept busy by one process. On CPUs, 0 means one per core.

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from hnas_app.search.adapt import Adaption
 
 SCORES = "scores.jsonl"
-"""Every score of the sweep, as it came: after a kill nothing is adapted again."""
+"""Every score of the sweep, in the order they came: after a kill nothing is adapted again."""
 
 
 @contextmanager
@@ -34,8 +34,8 @@ def sweep_session(
 ) -> Iterator[dict[str, Pipeline]]:
     """Yield the pipeline of each pair by name, over one set-up and one set of workers; all stay locked meanwhile.
 
-    Events of a pair go to its ``metrics.jsonl``, and to ``emit`` but for those of its search. Raises
-    `PluginError` and `DataError`, as for a single run.
+    Events of a pair go to its ``metrics.jsonl``, and to ``emit`` except those of its search. Raises `PluginError` and
+    `DataError`, as for a single run.
     """
     from hnas_app.runs.session import pipeline_of, setup_of, workers_of
 
@@ -57,9 +57,9 @@ def sweep_session(
 
 
 def run_sweep(folder: Path, record: SweepRecord, pipelines: Mapping[str, Pipeline], *, emit: Listener) -> SweepRecord:
-    """Profile all devices, search for all pairs, and return the record with what was found; goes on where it stopped.
+    """Profile all devices, search for all pairs, and return the record with the networks; goes on where it stopped.
 
-    Raises `ConfigError` or `InfeasibleError` that tells of every pair whose limits cannot be used, before anything is
+    Raises `ConfigError` or `InfeasibleError` that lists every pair whose limits cannot be used, before anything is
     scored, and what the phases raise.
     """
     from hnas_app.search.adapt import adapt
@@ -96,9 +96,9 @@ def profile_once(pipelines: Sequence[Pipeline]) -> None:
 
 
 def check_pairs(pairs: Sequence[SweepPair], configs: Mapping[str, Config], registry: Registry) -> None:
-    """Raise `ConfigError` that tells of every pair with a limit that cannot be read, or whose metric or unit is wrong.
+    """Raise `ConfigError` that lists every pair with a limit that cannot be read, or whose metric or unit is wrong.
 
-    The devices are asked what they measure, and nothing is measured.
+    The devices are asked for their metrics; nothing is measured.
     """
     asked: dict[str, tuple[Sequence[Metric], bool]] = {}
     for backend, config in {pair.backend: configs[pair.name] for pair in pairs}.items():
@@ -114,7 +114,7 @@ def check_pairs(pairs: Sequence[SweepPair], configs: Mapping[str, Config], regis
 
 
 def check_reachable(pairs: Sequence[SweepPair], pipelines: Mapping[str, Pipeline]) -> None:
-    """Raise `InfeasibleError` that tells of every pair whose limits no architecture satisfies (or `ConfigError`)."""
+    """Raise `InfeasibleError` that lists every pair whose limits no architecture satisfies (or `ConfigError`)."""
     _check_each(pairs, lambda pair: pipelines[pair.name].limits)
 
 

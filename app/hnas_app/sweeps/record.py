@@ -1,4 +1,4 @@
-"""What a sweep's folder says of it, ``sweep.json``: its pairs, and what was found for each."""
+"""The record of a sweep, ``sweep.json``: its pairs, and the network that was found for each."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from hnas_app.search.place import Place
 
 @frozen(kw_only=True)
 class Found:
-    """The network that was chosen for a pair, and what finding it cost."""
+    """The network that was chosen for a pair, and the evaluations that finding it took."""
 
     arch: Architecture
     options: Mapping[str, Option]
@@ -34,7 +34,7 @@ class Found:
 
 @frozen(kw_only=True)
 class SweepPair:
-    """A backend with limits that must all hold. ``name`` is its run directory's below the sweep's folder."""
+    """A backend with limits that must all hold. ``name`` is that of its run directory in the sweep's folder."""
 
     name: str
     backend: str
@@ -61,13 +61,13 @@ class SweepRecord:
         return all(pair.found is not None for pair in self.pairs)
 
     def finished(self, found: Mapping[str, Found]) -> SweepRecord:
-        """Return the record with what was found, by the pairs' names."""
+        """Return the record with the networks found, by the pairs' names."""
         pairs = tuple(evolve(pair, found=found[pair.name]) for pair in self.pairs)
         return evolve(self, pairs=pairs, evaluations=sum(f.evaluations for f in found.values()))
 
 
 def read_sweep(folder: Path) -> SweepRecord:
-    """Read a sweep's record. Raises `DataError` where it is missing, damaged or of another schema."""
+    """Read a sweep's record. Raises `DataError` if it is missing, damaged or of another schema."""
     record = load(folder / SWEEP, SweepRecord)
     if missing := [pair.name for pair in record.pairs if not (folder / pair.name / "run.json").is_file()]:
         raise DataError(f"{folder} lacks the run directories {', '.join(missing)}", hint="begin the sweep again")
@@ -75,7 +75,7 @@ def read_sweep(folder: Path) -> SweepRecord:
 
 
 def new_folder(root: Path) -> Path:
-    """Make the folder of a new sweep, ``<root>/<time>-sweep-<id>``. Raises `DataError` where that is not possible."""
+    """Make the folder of a new sweep, ``<root>/<time>-sweep-<id>``. Raises `DataError` if that is not possible."""
     path = root / f"{time.strftime('%Y%m%d-%H%M%S')}-sweep-{secrets.token_hex(3)}"
     try:
         path.mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""Listeners: a run's progress on the terminal, as plain lines where there is none, and in ``metrics.jsonl``."""
+"""Listeners: a run's progress on the terminal, as plain lines if there is none, and in ``metrics.jsonl``."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 PLAIN_EVERY_S = 5.0
 """Seconds between plain lines, besides the starts and ends of phases."""
 STEADY_STEPS = 3
-"""Steps after the first one before a time left is told."""
+"""Steps after the first one before a time left is shown."""
 RECENT_STEPS = 20
 RECENT_S = 60.0
-"""The pace is that of as many steps, or of as many seconds where that is more steps."""
+"""The pace is that of the last steps, this many, or of the last seconds if these had more steps."""
 
 
 def display(stream: TextIO | None = None) -> LiveDisplay | PlainDisplay:
@@ -101,20 +101,20 @@ class PlainDisplay:
 
 @define
 class Pace:
-    """How fast a phase goes of late. Its first step says nothing of it: that one compiles, and fills caches."""
+    """How fast a phase goes of late. Its first step is left out: that one compiles, and fills caches."""
 
     _marks: deque[tuple[int, float]] = field(factory=deque)
     """Steps done and the time, from the end of the first step on; later those of the last minute, or the last few."""
 
     def add(self, done: int, now: float) -> None:
-        """Take note of what is done by now."""
+        """Note the steps that are done by now."""
         marks = self._marks
         marks.append((done, now))
         while len(marks) > RECENT_STEPS and marks[1][1] <= now - RECENT_S:
             marks.popleft()
 
     def seconds(self, steps: int) -> float | None:
-        """Return about how long so many steps take; ``None`` until a few steps have shown it."""
+        """Return about how long ``steps`` steps take; ``None`` until a few have been done."""
         if not self._marks:
             return None
         (first, began), (done, now) = self._marks[0], self._marks[-1]

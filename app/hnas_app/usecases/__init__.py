@@ -1,1 +1,1 @@
-"""What a user does, one module each: the command line and the Python API both call these."""
+"""The use cases, one module each: the command line and the Python API both call these."""

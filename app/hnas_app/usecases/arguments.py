@@ -1,4 +1,4 @@
-"""What a user gives to a use case: one value for all that a configuration is made of, and who hears of the work."""
+"""The arguments of a use case: one value for all that a configuration is made of, and callbacks for progress."""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ class WrongArgument(ConfigError):
 
 
 class Sources(TypedDict, total=False):
-    """Where a configuration comes from besides what was given; see `hnas_app.config.load.load_config`."""
+    """Sources of a configuration besides the arguments given; see `hnas_app.config.load.load_config`."""
 
     file: Path
-    """The file of the run that is gone on with."""
+    """The file of the run that is resumed."""
     run_dir: Path | None
     instead: Collection[Kind]
     only_read: bool
@@ -54,7 +54,7 @@ class Sources(TypedDict, total=False):
 
 @frozen(kw_only=True)
 class Given:
-    """What a user gave for a configuration, by flags or from Python; ``None`` was not given.
+    """The user's arguments for a configuration, by flags or from Python; ``None`` means not given.
 
     A plugin is a name, or an object that implements its kind's interface.
     """
@@ -83,7 +83,7 @@ class Given:
     env: Mapping[str, str] | None = None
     """Variables to read; by default those of this process."""
     by_flags: bool = False
-    """Whether mistakes are told in the words of the command line: ``--seed``, not ``seed``."""
+    """Whether errors use the words of the command line: ``--seed``, not ``seed``."""
 
     @property
     def objects(self) -> dict[Kind, Any]:
@@ -93,11 +93,11 @@ class Given:
 
     @property
     def same_results(self) -> Given:
-        """The part of it that results do not depend on, and the objects that a run needs again."""
+        """The arguments that results do not depend on, and the objects that a run needs again."""
         return Given(**{name: getattr(self, name) for name in (*SAME_RESULTS, "env", "by_flags")}, **self.objects)
 
     def sources(self) -> dict[str, Any]:
-        """Return what `hnas_app.config.load.load_config` takes of it, plugins by name."""
+        """Return the arguments of `hnas_app.config.load.load_config`, plugins by name."""
         found = {"file": self.config, "env": self.env, "sets": self.sets}
         skipped = ("settings", "sets", "config", "env", "by_flags")
         fields = [f.name for f in attrs.fields(Given) if f.name not in skipped]
@@ -109,7 +109,7 @@ class Given:
         return found | {"arguments": plain | values}
 
     def check_importable(self) -> None:
-        """Refuse objects that worker processes would have to have, and whose classes they cannot import."""
+        """Raise `ConfigError` for objects that worker processes need, and whose classes they cannot import."""
         if self.workers == 1 or hasattr(sys.modules["__main__"], "__file__"):
             return
         for kind, instance in self.objects.items():
@@ -127,7 +127,7 @@ def nobody(_: Any) -> None:
 
 @frozen(kw_only=True)
 class Caller:
-    """Who calls a use case: the plugins that may be used, and who hears of the work."""
+    """The caller of a use case: the plugins that may be used, and callbacks for progress and notes."""
 
     registry: Registry = field(factory=Registry)
     emit: Listener = nobody
@@ -138,7 +138,7 @@ class Caller:
     """Called with the folder to go on with after an interruption, as soon as there is one."""
 
     def load(self, given: Given, *, quiet: bool = False, **sources: Unpack[Sources]) -> LoadedConfig:
-        """Resolve a configuration, and tell its notes unless ``quiet``.
+        """Resolve a configuration, and pass its notes to `note` unless ``quiet``.
 
         Raises `ConfigError` with all mistakes at once, and `PluginError`.
         """
@@ -171,7 +171,7 @@ def absolute_if_given(path: PathLike | None) -> Path | None:
 
 @contextmanager
 def explained(path: Path | None = None) -> Iterator[None]:
-    """Put behind an error what the command line says there: a traceback shows notes, but no hint."""
+    """Add to an error, as notes, the hint that the command line prints: a traceback shows no hint."""
     try:
         yield
     except BaseException as error:

@@ -30,8 +30,8 @@ def fetch(
 ) -> bool:
     """Download a data set, continuing where an earlier download stopped; complete data are left alone.
 
-    ``say`` is called with a sentence for each file, ``progress`` makes what is told how far its download is. Returns
-    whether the data are to be brought by hand to a folder that the user names. Raises `DataError`.
+    ``say`` is called with a sentence for each file; ``progress`` makes the callback of its download. Returns whether
+    the user must get the data by hand and name their folder. Raises `DataError`.
     """
     source = _source(registry, name, data_root)
     files, origin = source.remote_files(), source.origin()
@@ -97,7 +97,7 @@ def _source(registry: Registry, name: str, data_root: Path | None) -> TaskSource
 
 
 def _complete(source: TaskSource, files: Sequence[RemoteFile]) -> bool:
-    """Tell whether the data are there, whichever way they came: judged by content, not by the files' checksums."""
+    """Return whether the data are there, however they came: judged by content, not by the files' checksums."""
     if not any(f.path.parent.is_dir() for f in files):
         return False
     try:

@@ -18,23 +18,23 @@ if TYPE_CHECKING:
     import http.client
 
 ATTEMPTS = 5
-"""How often a cut connection is taken up again before giving up."""
+"""How often a download is tried before giving up."""
 TIMEOUT_S = 30.0
 _CHUNK = 1 << 16
 
 Progress = Callable[[int, int | None], None]
-"""Called with the bytes that are there and the bytes expected (``None`` where nobody said)."""
+"""Called with the bytes that are there and the bytes expected (``None`` if the server did not send them)."""
 
 
 def part_path(remote: RemoteFile) -> Path:
-    """Return where the unfinished download of ``remote`` lies."""
+    """Return the path of the unfinished download of ``remote``."""
     return remote.path.with_name(remote.path.name + ".part")
 
 
 def download(remote: RemoteFile, progress: Progress | None = None, *, pause_s: float = 1.0) -> None:
     """Bring ``remote`` to its path. An existing file is replaced only by a verified one.
 
-    What an earlier attempt left is continued (HTTP Range). A cut connection is taken up again `ATTEMPTS` times,
+    An unfinished earlier download is continued (HTTP Range). A cut connection is taken up again `ATTEMPTS` times,
     ``pause_s``, 2 ``pause_s``, … apart. Raises `DataError` on an HTTP error, a wrong checksum, a full disk, or while
     another process downloads the same file.
     """
@@ -54,7 +54,7 @@ def download(remote: RemoteFile, progress: Progress | None = None, *, pause_s: f
                 part.unlink()
                 raise DataError(
                     f"{remote.url}: the download has {mismatch}; it was thrown away",
-                    hint="try again; where it happens again, the publisher's file has changed or a proxy alters it",
+                    hint="try again; if it happens again, the publisher's file has changed or a proxy alters it",
                 )
             os.fsync(file.fileno())
             os.replace(part, remote.path)
@@ -94,7 +94,7 @@ def _fill(file: IO[bytes], remote: RemoteFile, progress: Progress | None, pause_
             cut = str(getattr(cause, "reason", "") or cause) or type(cause).__name__
         file.flush()
         if attempt == 2 and not file.tell():
-            break  # nobody is there: more patience would not help
+            break  # no server answers: more patience would not help
         time.sleep(pause_s * attempt if attempt < ATTEMPTS else 0)
     raise DataError(
         f"{remote.url}: {cut}; {file.tell()} bytes are there",
@@ -114,7 +114,7 @@ def _request(file: IO[bytes], remote: RemoteFile, progress: Progress | None) -> 
     try:
         response = urllib.request.urlopen(request, timeout=TIMEOUT_S)
     except urllib.error.HTTPError as cause:
-        if cause.code == 416:  # nothing after what we have: the checksum tells whether it is whole
+        if cause.code == 416:  # nothing after what we have: the checksum shows whether it is whole
             return True
         raise
     with response:

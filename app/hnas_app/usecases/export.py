@@ -32,9 +32,9 @@ class Exported:
     model: OnnxFile
     subject: Subject
     latency: tuple[LatencyCheck, ...]
-    """How long the model takes on this machine, if that was to be checked."""
+    """The latency of the model on this machine, if that was to be checked."""
     is_example: bool
-    """Whether it was adapted to an example, for want of pictures."""
+    """Whether it was adapted to an example, since there were no pictures."""
 
 
 def export(
@@ -85,7 +85,7 @@ def _latencies(caller: Caller, phases: Pipeline, arch: Architecture, model: Path
     if own_runtime is not None:
         estimates[f"the run's table ({table.info.runtime})"] = phases.cost(arch)["latency"]
     else:
-        caller.note(f"the run's table is of {table.info.device}, which this machine's latency says nothing of")
+        caller.note(f"the run's table is of {table.info.device}; this machine's latency cannot be compared with it")
     if getattr(own_runtime, "runtime", "") != "onnxruntime":
         make = caller.registry.options_class("backend", COMPARABLE)
         layerwise = caller.registry.create("backend", COMPARABLE, make(runtime="onnxruntime"))

@@ -33,7 +33,7 @@ def front(
     tasks: int = 200,
     picture: Path | None = None,
 ) -> Fronts:
-    """Score what runs found on common validation tasks, and draw fronts by device and strategy.
+    """Score the networks that runs found on common validation tasks, and draw fronts by device and strategy.
 
     ``runs`` are run directories with a finished search, or folders of sweeps; they must share one super-net. By default
     the costs are those of the backend's first metric, and the picture is ``front.png`` in the first run. Raises
@@ -65,7 +65,7 @@ def front(
 
 
 def _writable(path: Path) -> Path:
-    """Refuse a picture that could not be written before minutes of scoring."""
+    """Return the picture's path; raise, before minutes of scoring, if it could not be written."""
     if path.suffix.lower() not in (".png", ".svg"):
         raise WrongArgument("picture", f"{path} is neither .png nor .svg")
     if not path.parent.is_dir():

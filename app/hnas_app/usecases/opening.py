@@ -1,4 +1,4 @@
-"""A run directory opened for work: made, gone on with, or branched; its configuration is resolved once."""
+"""A run directory opened for work: made, resumed or branched; its configuration is resolved once."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 def at_work(caller: Caller, run: RunDir, config: Config, workers: Executor | None = None) -> Iterator[Pipeline]:
     """Yield the pipeline of a run directory, which stays locked meanwhile; workers are given back at the end.
 
-    ``workers`` are there if the caller has started them, as a group of ranks must be before the directory is made.
+    ``workers`` are given if the caller has started them, as a group of ranks must be before the directory is made.
     Events go to the caller and to ``metrics.jsonl``. Raises `PluginError` for a plugin that cannot be constructed, and
     `DataError` if another process is in the directory.
     """
@@ -38,9 +38,9 @@ def at_work(caller: Caller, run: RunDir, config: Config, workers: Executor | Non
 
 
 def resolved(caller: Caller, given: Given, *, quiet: bool = False, **sources: Unpack[Sources]) -> Config:
-    """Resolve the configuration of a run, and refuse what cannot work here before anything is written.
+    """Resolve the configuration of a run, and raise before anything is written if it cannot work here.
 
-    That is an accelerator or an executor that is not there, and objects that workers cannot import.
+    The accelerator and the executor must be available, and workers must be able to import the objects.
     """
     from hnas_app.executors.choice import check_executor
     from hnas_app.training.accelerator import check_accelerator
@@ -75,15 +75,15 @@ def started(caller: Caller, command: str, given: Given, run_dir: Path | None) ->
 
 @define(kw_only=True, slots=False)
 class Asked:
-    """What a command asks of a run that is there: its own configuration, and the one that is wanted."""
+    """An existing run that a command is for: its own configuration, and the one that is wanted."""
 
     caller: Caller
     run: RunDir
     given: Given
     own: Config
-    """The run's own configuration, with the part of what was given that results do not depend on."""
+    """The run's own configuration, with those given values that results do not depend on."""
     changed: bool
-    """Whether something else was given."""
+    """Whether other values were given, too."""
     only_read: bool
     """Whether the run may have options that were removed since, see `load_config`."""
 
@@ -130,5 +130,5 @@ def asked(
 
 
 def continued(caller: Caller, command: str, path: Path, given: Given) -> AbstractContextManager[Pipeline]:
-    """Return the pipeline of a run for a further phase; of a new run beside it if ``given`` are not its settings."""
+    """Return the pipeline of a run for a further phase, or of a new run beside it if ``given`` differs."""
     return asked(caller, command, path, given).at_work()

@@ -26,14 +26,14 @@ if TYPE_CHECKING:
 
 RECORD, RESULT = "pictures.json", "task.json"
 SOURCE = "pictures"
-"""The task source that reads them."""
+"""The task source that reads pictures."""
 HALF = 0.5
 """The mean of an image's edge that divides bright paper from dark."""
 
 
 @frozen(kw_only=True)
 class OwnTask:
-    """What to adapt to, and how."""
+    """The pictures to adapt to, and the settings for that."""
 
     pictures: Path | None = None
     """A folder, ``CLASS/*`` its labelled pictures; by default the one that the run was made for."""
@@ -56,7 +56,7 @@ class AdaptedToPictures:
     model: OnnxFile | None
     """``None`` without ``hnas[onnx]``."""
     model_path: Path
-    """The model where the user wanted it, else in the run."""
+    """The path that the user asked for, else that in the run."""
 
 
 def recorded_pictures(run: Path) -> tuple[Path, bool] | None:
@@ -71,8 +71,8 @@ def recorded_pictures(run: Path) -> tuple[Path, bool] | None:
 def adapt_to(caller: Caller, path: Path, task: OwnTask, given: Given, *, own: Given | None = None) -> AdaptedToPictures:
     """Search for a task of the user's own, adapt the weights to it and export them, in a run beside ``path``.
 
-    With the run that was made for the same pictures and settings it goes on there. ``own`` is that of `asked`. Raises
-    `DataError` for a folder that is no task, and `ConfigError` for one that the super-net cannot serve.
+    A run that was made for the same pictures and settings is continued. ``own`` is that of `asked`. Raises `DataError`
+    for a folder that is no task, and `ConfigError` for one that the super-net cannot serve.
     """
     from hnas_app.export.files import MODEL, Subject, write_architecture, write_model
     from hnas_app.export.onnx_file import has_onnx, require_onnx
@@ -124,7 +124,7 @@ def adapt_to(caller: Caller, path: Path, task: OwnTask, given: Given, *, own: Gi
 
 
 def picture_source(registry: Registry, preparation: Preparation, root: Path | None = None) -> PictureSource:
-    """Return what reads pictures as ``preparation`` says."""
+    """Return the source that reads pictures and prepares them by ``preparation``."""
     make = registry.options_class("tasks", SOURCE)
     source: PictureSource = registry.create("tasks", SOURCE, make(root=str(root or ""), **to_json(preparation)))
     return source
@@ -133,7 +133,7 @@ def picture_source(registry: Registry, preparation: Preparation, root: Path | No
 def read_task(
     caller: Caller, config: Config, run: RunDir, pictures: Path, invert: bool | None
 ) -> tuple[Preparation, PictureTask]:
-    """Return a folder's task, its pictures made what the super-net of ``run`` was trained on.
+    """Return a folder's task, its pictures prepared like those that the super-net of ``run`` was trained on.
 
     Raises `DataError` for a folder that is no task, and `ConfigError` for one that the super-net cannot serve.
     """
@@ -162,13 +162,13 @@ def read_task(
 
 
 def _is_of(run: RunDir, record: Mapping[str, Any]) -> bool:
-    """Tell whether a run was made for exactly these pictures."""
+    """Return whether a run was made for exactly these pictures."""
     path = run.path / RECORD
     return path.is_file() and {**read_json(path), "root": record["root"]} == record
 
 
 def _branch(caller: Caller, run: RunDir, own: Config, config: Config) -> RunDir:
-    """Make a run for a task beside the super-net's, whose super-net it takes over, for as many classes as it needs."""
+    """Make a run for a task beside ``run``, and cut the copied super-net down to the classes that the task has."""
     new = run.branch(config)
     caller.note(f"a new run, {new.path}, starts from the super-net of {run.path}")
     n_way = config.task.n_way

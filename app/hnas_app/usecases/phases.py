@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @frozen(kw_only=True)
 class Evaluated:
-    """A run that is done: what was found, and how good it is."""
+    """A run that is done: its results, and what its search found."""
 
     run: Path
     results: Results
@@ -72,7 +72,7 @@ def retrain(caller: Caller, path: Path, given: Given) -> dict[str, Path]:
 
 
 def evaluate(caller: Caller, path: Path, given: Given) -> Evaluated:
-    """Test the networks of a run, doing what is still to do before."""
+    """Test the networks of a run, after earlier phases that are still to do."""
     with continued(caller, "evaluate", path, given) as phases:
         return _evaluated(phases)
 

@@ -28,7 +28,7 @@ class Prediction:
 
 
 def predict(registry: Registry, model: Path, images: Sequence[Path]) -> Iterator[Prediction]:
-    """Yield the prediction for each picture. Raises `DataError` for a model that is none of ours."""
+    """Yield the prediction for each picture. Raises `DataError` for a model that hnas did not export."""
     from hnas_app.export.onnx_session import OnnxModel
 
     network = OnnxModel.open(model)

@@ -1,4 +1,4 @@
-"""Measure a device: its cost table for a space, what that would take, several devices at once, a calibration."""
+"""Measure a device: its cost table for a space, the plan for it, several devices at once, a calibration."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @frozen(kw_only=True)
 class Subject:
-    """What is measured: the layers of a space, on images of a size."""
+    """The layers to measure: those of a space, for one size of images."""
 
     loaded: LoadedConfig
     space: SearchSpace
@@ -35,7 +35,7 @@ class Subject:
 
     @property
     def layers(self) -> tuple[SearchSpace, Shape, int]:
-        """What the layers follow from: the space, the size of images (C, H, W), and the number of classes."""
+        """The arguments of the layers: the space, the size of images (C, H, W), and the number of classes."""
         return self.space, self.input_shape, self.loaded.config.task.n_way
 
     @property
@@ -50,7 +50,7 @@ class Subject:
 
 
 def subject(caller: Caller, given: Given, input_shape: Shape | None = None) -> Subject:
-    """Resolve what is to be measured; without ``input_shape`` images are of the size of the tasks'."""
+    """Resolve the layers to measure; without ``input_shape``, images have the size of the tasks' images."""
     from hnas_app.runs.session import chosen
 
     loaded = caller.load(given)
@@ -68,7 +68,7 @@ def profile(caller: Caller, what: Subject, *, verify: int = 0, fresh: bool = Fal
 
 
 def plan(caller: Caller, what: Subject, *, verify: int = 0, fresh: bool = False) -> ProfilePlan:
-    """Return what `profile` would measure; measure nothing."""
+    """Return the plan of `profile`; measure nothing."""
     from hnas_app.costs.profile import plan as planned
 
     with _opened(caller, what.loaded) as (board, store):
@@ -92,7 +92,7 @@ def profile_several(
     if len(set(backends)) < len(backends):
         raise WrongArgument("backends", f"the same one twice: {', '.join(backends)}")
     if given.device:
-        raise WrongArgument("device", "of several backends each names its own, as in arm:pi4")
+        raise WrongArgument("device", "each of several backends names its own, as in arm:pi4")
     first = subject(caller, attrs.evolve(given, backend=backends[0]), input_shape)
     others = {name: caller.load(attrs.evolve(given, backend=name)) for name in backends[1:]}
     loaded = {backends[0]: first.loaded} | others
@@ -119,7 +119,7 @@ def calibrate(caller: Caller, what: Subject, *, networks: int) -> tuple[DeviceIn
 
 
 def export_table(caller: Caller, given: Given, file: Path) -> tuple[TableFile, LoadedConfig]:
-    """Write all that is known of a device into a file."""
+    """Write everything known about a device into a file."""
     from hnas.toolkit.table_file import write
     from hnas_app.costs.description import described
     from hnas_app.costs.store import from_store

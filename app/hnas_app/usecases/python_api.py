@@ -46,16 +46,15 @@ def run(
     """Do a whole run as ``hnas run`` does, and return it with its results.
 
     A plugin is named as on the command line, or is an object that implements its interface. ``settings`` maps dotted
-    keys to values, as in ``{"search.tasks": 12}``; ``config`` is a TOML file; what is not given comes from there, from
-    ``HNAS_*`` variables, the preset and the defaults. ``constraints`` must all hold.
+    keys to values, as in ``{"search.tasks": 12}``; ``config`` is a TOML file; settings that are not given come from
+    there, from ``HNAS_*`` variables, the preset and the defaults. ``constraints`` must all hold.
 
     ``run_dir`` is a new folder, or that of an earlier run, which goes on where it stopped; by default a new one below
     ``runs/``. ``until`` names the last phase to do; with ``None`` the run is only made. ``on_event`` is called in this
-    thread with every `Event`; what it raises ends the run, which can be gone on with.
+    thread with every `Event`; an error that it raises ends the run, which can be resumed.
 
-    ``workers`` is the number of worker processes, 0 one per core, 1 none: the default, since workers import what they
-    compute with, and cannot import classes of a notebook. A script that asks for more needs
-    ``if __name__ == "__main__":``.
+    ``workers`` is the number of worker processes: 0 for one per core, 1 for none. The default is 1, since workers
+    cannot import classes of a notebook. A script that asks for more needs ``if __name__ == "__main__":``.
 
     Raises `ConfigError` with all wrong settings at once, and any other `HnasError`.
     """
@@ -100,8 +99,8 @@ def load_run(
 ) -> Run:
     """Return an earlier run, whether it was made by the command line or from Python.
 
-    Its results can be read as it is. To do further phases of a run that was given objects, give them again: they must
-    be of the same classes, made with the same options. Raises `DataError` where ``path`` is no run directory.
+    Its results can be read at once. To do further phases of a run that was given objects, give them again: they must be
+    of the same classes, made with the same options. Raises `DataError` if ``path`` is no run directory.
     """
     with explained():
         opened = RunDir.open(absolute(path))

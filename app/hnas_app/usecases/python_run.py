@@ -1,4 +1,4 @@
-"""A run as a Python program has it: its results, its phases, and what its super-net serves besides."""
+"""A run as a Python object: its results, its phases, and further uses of its super-net."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ if TYPE_CHECKING:
 class Run:
     """A run directory. Made by `run` and `load_run`.
 
-    Each method returns its phase's result, doing whatever is still to do before; what is done is read from the disk.
-    Meanwhile the directory is locked. Any of them may raise `HnasError`, and can be called again afterwards.
+    Each method returns the result of its phase. Earlier phases are done first; finished ones are read from the disk.
+    The directory is locked meanwhile. Any of them may raise `HnasError`, and can be called again afterwards.
     """
 
     path: Path
@@ -55,7 +55,7 @@ class Run:
 
     @property
     def results(self) -> Results:
-        """Costs and accuracies of every network. Raises `DataError` where the run has none yet; see `evaluate`."""
+        """Costs and accuracies of every network. Raises `DataError` if the run has none yet; see `evaluate`."""
         from hnas.toolkit.codec import load
         from hnas_app.runs.results import Results
 
@@ -85,12 +85,12 @@ class Run:
             return phases.profile()
 
     def adapt(self) -> Adaption:
-        """Phase 3: return what the search under the constraints found: its last population and the finalists."""
+        """Phase 3: search under the constraints, and return the last population and the finalists."""
         with self.session() as phases:
             return phases.adapt()
 
     def retrain(self) -> dict[str, tuple[Setup, State]]:
-        """Phase 4: return each network trained alone, by name: what it was trained with, and its learnt state."""
+        """Phase 4: return each network trained alone, by name: its set-up in training, and its learnt state."""
         with self.session() as phases:
             return phases.retrain()
 
@@ -101,7 +101,7 @@ class Run:
 
     @contextmanager
     def session(self) -> Iterator[Pipeline]:
-        """Hold the run's `Pipeline`, for several phases in a row and for what else it offers, such as `cost`.
+        """Yield the run's `Pipeline`, for several phases in a row and for its other methods, such as `cost`.
 
         The directory stays locked meanwhile, and workers are started once.
         """
@@ -115,7 +115,7 @@ class Run:
             with at_work(caller, run, config) as phases:
                 yield phases
 
-    # ---------------------------------------------------------------- what the super-net serves besides
+    # ---------------------------------------------------------------- further uses of the super-net
 
     def branch(
         self,
@@ -127,8 +127,7 @@ class Run:
     ) -> Run:
         """Make a run of other settings beside this one, which starts from its super-net: for another device or limit.
 
-        Constraints that are given take the place of all former ones. Raises `DataError` before the super-net is
-        trained.
+        Constraints that are given replace all former ones. Raises `DataError` if the super-net is not trained yet.
         """
         given = self._changed(constraints, settings, backend=backend, strategy=strategy)
         changed = Given(backend=backend, strategy=strategy).objects
@@ -182,7 +181,7 @@ class Run:
 
         Each text of ``constraints`` is a set of limits that must hold together, such as ``"params<=70K,macs<=2M"``.
         Without ``backends`` or ``constraints`` the run's own are taken. The sweep's folder is made beside this run and
-        holds a run for each pair; ``resume`` is the folder of a sweep to go on with, and nothing else is given then.
+        holds a run for each pair; ``resume`` is the folder of a sweep to go on with; then nothing else is given.
 
         Raises `ConfigError` or `InfeasibleError` that names every pair which cannot be searched for, before anything
         is scored.
@@ -210,7 +209,7 @@ class Run:
         tasks: int = 200,
         picture: PathLike | None = None,
     ) -> Fronts:
-        """Compare what this run and others found on common tasks, as ``hnas front`` does.
+        """Compare the networks of this run and others on common tasks, as ``hnas front`` does.
 
         The others are runs, their folders, or folders of sweeps; all must share one super-net. There is one front for
         each device, of ``metric`` (by default the device's first) against ``by``, ``"loss"`` or ``"error"``. The
@@ -251,7 +250,7 @@ class Run:
     def _changed(
         self, constraints: str | Sequence[str] | None, settings: Mapping[str, Any] | None, **plugins: Any
     ) -> Given:
-        """Return what the run is resolved with, and the changes."""
+        """Return the run's own arguments, with the changes."""
         changes = {kind: plugin for kind, plugin in plugins.items() if plugin is not None}
         single = None if constraints is None else limits(constraints)
         return attrs.evolve(self._given, constraints=single, settings=settings or {}, **changes)

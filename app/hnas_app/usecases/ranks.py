@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
 @contextmanager
 def joined(config: Config, command: str, run_dir: Path | None) -> Iterator[Executor | None]:
-    """Yield the group of ranks that this process belongs to, or ``None`` where torchrun did not start it.
+    """Yield the group of ranks that this process belongs to, or ``None`` if torchrun did not start it.
 
-    Returns when all ranks have come this far. Raises `ConfigError` for what ranks cannot do, and for ranks whose
-    settings differ.
+    Returns when all ranks have come this far. Raises `ConfigError` for settings that ranks do not support, and if the
+    settings of ranks differ.
     """
     if not under_torchrun():
         yield None
@@ -50,7 +50,7 @@ def joined(config: Config, command: str, run_dir: Path | None) -> Iterator[Execu
 
 
 def refuse_ranks(command: str) -> None:
-    """Raise `ConfigError` where torchrun started a command that is for one process."""
+    """Raise `ConfigError` if torchrun started a command that is for one process."""
     if under_torchrun() and command != "meta-train":
         raise ConfigError(
             f"torchrun is for meta-train; {command} is one process, which spreads its work itself",
@@ -73,7 +73,7 @@ def follow(registry: Registry, given: Given, run_dir: Path | None) -> None:
 
 
 def _compared(config: Config) -> str:
-    """Return the settings that results depend on; data, for one, may lie elsewhere on each machine."""
+    """Return the settings that results depend on; the data, for example, may be in another folder on each machine."""
     from hnas_app.config.dump import flatten
 
     return "\n".join(f"{key} = {value!r}" for key, value in flatten(config).items() if key not in NOT_RESULTS)

@@ -30,13 +30,13 @@ class Pairs:
     """Sets of limits that must hold together, each joined by commas."""
 
     def are_several(self, run: Path) -> bool:
-        """Tell whether a sweep is meant: several pairs, or the folder of one to go on with."""
+        """Return whether a sweep is meant: several pairs, or the folder of one to go on with."""
         return len(self.backends) > 1 or len(self.constraints) > 1 or is_sweep(run)
 
 
 @frozen(kw_only=True)
 class Sweep:
-    """A finished sweep: its folder, which holds a run directory for each pair, and what was found for each."""
+    """A finished sweep: its folder, which holds a run directory for each pair, and the record of what was found."""
 
     path: Path
     record: SweepRecord
@@ -45,7 +45,7 @@ class Sweep:
 def sweep(caller: Caller, path: Path, pairs: Pairs, given: Given, *, own: Given | None = None) -> Sweep:
     """Search for all pairs with the super-net of the run ``path``, in a new folder beside it; or go on in ``path``.
 
-    ``given`` holds what is the same for all pairs; ``own`` is that of `asked`. Raises `ConfigError` or
+    ``given`` holds the arguments that are the same for all pairs; ``own`` is that of `asked`. Raises `ConfigError` or
     `InfeasibleError` that names every pair which cannot be searched for, before anything is scored.
     """
     from hnas_app.sweeps.at_work import run_sweep, sweep_session
@@ -117,7 +117,7 @@ def _new(caller: Caller, path: Path, pairs: Pairs, given: Given) -> tuple[Path, 
 
 
 def _configs(caller: Caller, folder: Path, record: SweepRecord, own: Given) -> dict[str, Config]:
-    """Resolve the configurations of a sweep that is gone on with, as the pairs' run directories have them."""
+    """Resolve the configurations of a sweep that is resumed, as the pairs' run directories have them."""
     configs = {}
     for pair in record.pairs:
         run = RunDir.open(folder / pair.name)
@@ -128,5 +128,5 @@ def _configs(caller: Caller, folder: Path, record: SweepRecord, own: Given) -> d
 
 
 def _config(caller: Caller, run: RunDir, given: Given) -> Config:
-    # Its notes are left out: what the run's file says of its own backend is no news for the others.
+    # Its notes are left out: those about the backend in the run's file do not concern the other backends.
     return resolved(caller, given, quiet=True, file=run.config_path)

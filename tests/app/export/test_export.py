@@ -67,7 +67,7 @@ def test_the_opset_is_the_one_that_is_stated(exported: tuple[Path, Classifier]) 
 def test_a_model_that_says_something_else_is_refused(exported: tuple[Path, Classifier]) -> None:
     path, made = exported
     other = attrs.evolve(made, params={k: v * 1.01 for k, v in made.params.items()})
-    with pytest.raises(HnasError, match="does not say what torch says: a logit differs by"):
+    with pytest.raises(HnasError, match="and torch disagree: a logit differs by"):
         onnx_file._difference(other, path, METADATA)
 
 

@@ -107,7 +107,7 @@ def test_every_iteration_has_tasks_of_its_own(alone: Executor, tmp_path: Path) -
 
     def recorded(split: Any, *rest: Any) -> Any:
         episodes = sample(split, *rest)
-        drawn.append((split, episodes.support_x.sum().item()))
+        drawn.extend((split, images.sum().item()) for images in episodes.support_x)
         return episodes
 
     setup.tasks.sample = recorded  # type: ignore[method-assign]

@@ -116,7 +116,7 @@ def test_raw_pixels_find_it_neither_trivial_nor_hopeless(glyphs: Glyphs):
 
 def test_another_split_seed_splits_otherwise_and_renders_nothing_new(glyphs: Glyphs, monkeypatch: pytest.MonkeyPatch):
     before = glyphs.code_points("test")
-    monkeypatch.setattr("hnas_plugins.tasks.glyphs.render", None)  # a second rendering would fail here
+    monkeypatch.setattr("hnas_plugins.tasks.glyphs.source.render", None)  # a second rendering would fail here
     assert Glyphs(GlyphsOptions(split_seed=1)).code_points("test") != before
 
 

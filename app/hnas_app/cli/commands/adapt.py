@@ -71,7 +71,7 @@ def adapt(
 
 
 def _is_meant(task: OwnTask, run: Path) -> bool:
-    """Tell whether to adapt to pictures: by a flag, or in a run that was made for some.
+    """Return whether to adapt to pictures: by a flag, or in a run that was made for some.
 
     Raises a usage error if the other flags make no sense without ``--pictures``.
     """
@@ -125,7 +125,7 @@ def _sweep(call: Invocation, run: Path, pairs: Pairs, given: Given, *, as_json: 
 
 
 def _show_pairs(done: Sweep) -> None:
-    """Print a line for each pair, with its first metric, and what all cost together."""
+    """Print a line for each pair, with its first metric, and the evaluations of all together."""
     rows = []
     for pair in done.record.pairs:
         found = pair.found
@@ -150,7 +150,7 @@ def _show_pairs(done: Sweep) -> None:
 
 
 def _own_task(call: Invocation, run: Path, task: OwnTask, given: Given, *, as_json: bool) -> None:
-    """Adapt to pictures, and print how well that went and where the network is."""
+    """Adapt to pictures, and print the result and where the network is."""
     from hnas.toolkit.codec import to_json
     from hnas_app.usecases.own_task import adapt_to
 
@@ -168,7 +168,7 @@ def _own_task(call: Invocation, run: Path, task: OwnTask, given: Given, *, as_js
 
 
 def _show_result(result: PictureResult) -> None:
-    """Print what was chosen and how well it does."""
+    """Print the chosen network and how well it does."""
     from hnas_app.report.networks import describe
 
     print(f"found: {describe(result.options)}")

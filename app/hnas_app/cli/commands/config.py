@@ -22,7 +22,7 @@ def init(
     ctx: typer.Context,
     given: Given,
     path: Annotated[Path, typer.Argument(help="The file to write.")] = Path("hnas.toml"),
-    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
 ) -> None:
     """Write a file with every key, its value and what it means."""
     from hnas.toolkit.files import write_text
@@ -61,7 +61,7 @@ def show(
 def check(
     ctx: typer.Context, path: Annotated[Path, typer.Argument(help="The file to check.")] = Path("hnas.toml")
 ) -> None:
-    """Check a file: all its mistakes are told at once."""
+    """Check a file: all its mistakes are reported at once."""
     loaded = options.load(invocation(ctx), Given(by_flags=True, config=path))
     chosen = loaded.config
     print(f"{path} is right: {chosen.space.name} on {chosen.backend.name}, tasks {chosen.tasks.name}")

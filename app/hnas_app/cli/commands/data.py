@@ -52,7 +52,7 @@ def fetch(context: typer.Context, name: Name, data_root: Root = None) -> None:
 
 @app.command()
 def check(context: typer.Context, name: Name, data_root: Root = None, as_json: JsonOption = False) -> None:
-    """Read a data set and say what is there, or what is missing."""
+    """Read a data set and print what is there, or what is missing."""
     from hnas_app.config.schema import TaskConfig
     from hnas_app.usecases.data import check as read
 
@@ -68,7 +68,7 @@ def check(context: typer.Context, name: Name, data_root: Root = None, as_json: J
 
 
 class _Meter:
-    """Says how far a download is, in one line on a terminal and every quarter elsewhere."""
+    """Prints how far a download is: in one line on a terminal, at every quarter elsewhere."""
 
     def __init__(self) -> None:
         self._said = -1

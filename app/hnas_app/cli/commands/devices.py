@@ -19,27 +19,27 @@ from hnas_app.cli.output import note, print_json, print_table, say_next
 from hnas_app.cli.terminal import at_terminal
 from hnas_app.usecases.arguments import Given
 
-app = typer.Typer(help="Name the devices that are measured, and check that they can be.", no_args_is_help=True)
+app = typer.Typer(help="Name the devices to measure, and check that they can be measured.", no_args_is_help=True)
 
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
-Name = Annotated[str, typer.Argument(help="A name of `hnas devices list`.")]
+Name = Annotated[str, typer.Argument(help="A name from `hnas devices list`.")]
 
 
 @app.command()
 def add(
     context: typer.Context,
-    name: Annotated[str, typer.Argument(help="What to call the device, such as pi4.")],
+    name: Annotated[str, typer.Argument(help="A name for the device, such as pi4.")],
     address: Annotated[str, typer.Argument(help="Where it is: USER@HOST, or a host of your ssh configuration.")],
     backend: Annotated[str, typer.Option(help="The backend that measures it.")] = "arm",
     host_key: Annotated[
-        str | None, typer.Option(help="The fingerprint that its host key must have, SHA256:…; then nothing is asked.")
+        str | None, typer.Option(help="The fingerprint that its host key must have, SHA256:…; no question then.")
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Trust the host key that is shown, without asking.")] = False,
     ssh_config: Annotated[Path | None, typer.Option(help="ssh configuration to use in place of ~/.ssh/config.")] = None,
     port: Annotated[int | None, typer.Option(min=1, max=65535, help="TCP port of its ssh server.")] = None,
     identity: Annotated[Path | None, typer.Option(help="Private key to log in with.")] = None,
 ) -> None:
-    """Learn a device: its host key is shown and, once you agree, kept under the name. Nobody logs in yet."""
+    """Add a device: its host key is shown and, if you agree, kept under the name. There is no login yet."""
     check_name(name)
     book = DeviceBook()
     known = book.find(name)
@@ -76,7 +76,7 @@ def list_command(as_json: options.JsonOption = False) -> None:
 
 @app.command()
 def check(context: typer.Context, name: Name, as_json: options.JsonOption = False) -> None:
-    """Connect to a device and say what it is and whether it can measure now."""
+    """Connect to a device and print what it is and whether it can measure now."""
     device = DeviceBook().get(name)
     facts = dict(_kind(invocation(context).registry, device.backend).check(device))
     if as_json:
@@ -89,7 +89,7 @@ def check(context: typer.Context, name: Name, as_json: options.JsonOption = Fals
 
 @app.command()
 def remove(context: typer.Context, name: Name, yes: Yes = False) -> None:
-    """Forget a device and its host key. What was measured on it stays in the cost table."""
+    """Forget a device and its host key. Its measurements stay in the cost table."""
     book = DeviceBook()
     device = book.get(name)
     if not _confirm(yes)(f"Forget {name}?"):
@@ -110,9 +110,9 @@ def calibrate(
     networks: Annotated[int, typer.Option("--networks", min=4, help="Random networks to measure whole.")] = 40,
     as_json: options.JsonOption = False,
 ) -> None:
-    """Measure whole networks, and correct sums over layers by them where that helps.
+    """Measure whole networks, and correct sums over layers by them if that helps.
 
-    A line is fitted to half of the networks, and kept where it predicts the other half better than the sums do.
+    A line is fitted to half of the networks, and kept if it predicts the other half better than the sums do.
     """
     from hnas_app.usecases.profile import calibrate as fit
     from hnas_app.usecases.profile import subject
@@ -137,7 +137,7 @@ def _kind(registry: Registry, backend: str) -> DeviceKind:
         named = sorted(r.plugin.name for r in registry.list("backend") if r.plugin.devices)
         raise ConfigError(
             f"backend {backend!r} has no devices with names",
-            hint=f"those that have: {', '.join(named) or 'none is installed'}",
+            hint=f"backends that have: {', '.join(named) or 'none is installed'}",
         )
     kind: Any = resolve(found.plugin.devices, found)
     made: DeviceKind = kind()
@@ -145,7 +145,7 @@ def _kind(registry: Registry, backend: str) -> DeviceKind:
 
 
 def _confirm(yes: bool) -> Callable[[str], bool]:
-    """Return how a question is put: shown and taken as answered, or asked on the terminal."""
+    """Return a function that asks the user: it prints the question and assumes yes, or asks on the terminal."""
 
     def ask(question: str) -> bool:
         if yes:

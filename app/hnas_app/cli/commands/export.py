@@ -32,8 +32,8 @@ def export(
 ) -> None:
     """Write the network that a run found as an ONNX model and as JSON.
 
-    A few-shot network is one only once it was adapted: to --pictures, or those that the run was made for; else to an
-    example, the first validation task. It has the re-trained weights where there are some, else the super-net's.
+    The network is adapted first: to --pictures, or to those that the run was made for, else to an example, the first
+    validation task. It has the re-trained weights if there are some, else the super-net's.
     """
     from hnas.toolkit.codec import to_json
     from hnas_app.usecases.export import export as write

@@ -28,15 +28,15 @@ def front(
     metric: Annotated[
         str | None, typer.Option("--metric", metavar="NAME", help="Cost on the front; by default the backend's first.")
     ] = None,
-    by: Annotated[Literal["loss", "error"], typer.Option("--by", help="What is set against it.")] = "loss",
-    tasks: Annotated[int, typer.Option("--tasks", min=2, help="Validation tasks that all are scored on.")] = 200,
+    by: Annotated[Literal["loss", "error"], typer.Option("--by", help="The other axis of the front.")] = "loss",
+    tasks: Annotated[int, typer.Option("--tasks", min=2, help="Validation tasks to score every network on.")] = 200,
     out: Annotated[
         Path | None,
         typer.Option("--out", metavar="FILE", help="Picture, .png or .svg; by default front.png in the first RUN."),
     ] = None,
     as_json: options.JsonOption = False,
 ) -> None:
-    """Compare what runs found on common tasks: fronts by strategy, hypervolumes, the reference networks.
+    """Compare networks of runs on common tasks: fronts by strategy, hypervolumes, the reference networks.
 
     The runs must share one super-net. On each device, the candidates of each strategy's runs make one front.
     """

@@ -1,4 +1,4 @@
-"""``hnas plugins``: what is installed and from where, what is wrong with it, and how to begin a plugin of your own."""
+"""``hnas plugins``: list, show and check the installed plugins, and begin one of your own."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ app = typer.Typer(help="List, show, check and begin plugins.", no_args_is_help=T
 def new_plugin(
     ctx: typer.Context,
     kind: Annotated[str, typer.Argument(metavar="KIND", help=f"One of {', '.join(KINDS)}.")],
-    name: Annotated[str, typer.Argument(metavar="NAME", help="What users will write, as in my-board.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The name that users will write, as in my-board.")],
     out: Annotated[
         Path | None,
-        typer.Option("--out", metavar="DIR", help="The project's folder; hnas-KIND-NAME where it is left out."),
+        typer.Option("--out", metavar="DIR", help="The project's folder; default: hnas-KIND-NAME."),
     ] = None,
 ) -> None:
     """Write a project for a plugin: a small implementation that works, its hooks, tests and a README."""
@@ -116,15 +116,15 @@ def check_plugins(
     name: Annotated[
         str | None,
         typer.Argument(
-            help="A plugin, a distribution ('hnas' has the built-in ones), or ./file.py:Class; all third-party "
-            "plugins where it is left out."
+            help="A plugin, a distribution ('hnas' has the built-in ones), or ./file.py:Class; default: all "
+            "third-party plugins."
         ),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Check that plugins can be imported and made, that what they need is there, and that they fit their interface.
+    """Check that plugins can be imported and made, have what they require, and fit their interface.
 
-    Exit code 4 where one fails. Warnings and hints are told and fail nothing.
+    The exit code is 4 if one fails. Warnings and hints are printed, but fail nothing.
     """
     from hnas_app.plugin_tools.check import Finding, check
 
@@ -153,12 +153,12 @@ def check_plugins(
 
 
 def _quiet(call: Invocation) -> Registry:
-    """A registry that does not tell of failures, since the command lists them."""
+    """Return a registry that prints no failures, since the command lists them."""
     return Registry(third_party=not call.no_plugins, strict=False, warn=lambda text: None)
 
 
 def _named(registry: Registry, name: str) -> tuple[list[Registered], list[Failure]]:
-    """Return the plugins and the failures that a user means. Raises `PluginError` where there are none."""
+    """Return the plugins and the failures that a user means. Raises `PluginError` if there are none."""
     found = registry.list()
     wanted, at, distribution = name.partition("@")
     matches = [r for r in found if r.plugin.name == wanted and (not at or _same(r.distribution, distribution))]

@@ -25,7 +25,7 @@ def predict(
 ) -> None:
     """Classify pictures with an exported model: class and probability of each.
 
-    A picture that cannot be read is named, and the others are classified all the same; the exit code is then 3.
+    A picture that cannot be read is reported, and the others are still classified; the exit code is then 3.
     """
     from hnas_app.usecases.predict import predict as classify
 

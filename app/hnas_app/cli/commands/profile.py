@@ -41,18 +41,18 @@ def profile(
     input_: options.InputOption = None,
     n_way: Annotated[int | None, typer.Option("--n-way", min=2, help="Classes of a task.")] = None,
     verify: Annotated[
-        int, typer.Option("--verify", min=0, help="Random networks to measure whole, to prove the table.")
+        int, typer.Option("--verify", min=0, help="Random networks to measure whole, to check the table.")
     ] = 0,
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Measure all rows of this space again, in place of the stored ones.")
     ] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what would be measured.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print what would be measured.")] = False,
     as_json: options.JsonOption = False,
 ) -> None:
     """Measure every distinct layer of a space on a device, or take it from the cost store.
 
-    Without --input, images are those of the tasks. Presets do not apply unless you name one. With several --backend
-    boards are measured at the same time, what computes on this machine in turn.
+    Without --input, images are those of the tasks. Presets do not apply unless you name one. With several --backend,
+    boards are measured at the same time, backends that compute on this machine in turn.
     """
     if ctx.invoked_subcommand is not None:
         return
@@ -87,18 +87,18 @@ def profile(
 @app.command("export")
 @options.takes("backend", "device", "config", "set")
 def export(ctx: typer.Context, file: FileArgument, given: Given) -> None:
-    """Write all that is known of a device into a file, to share it or to search where the device is not."""
+    """Write everything known about a device into a file, to share it or to search without the device."""
     from hnas_app.usecases.profile import export_table
 
     with at_terminal(invocation(ctx)) as caller:
         found, loaded = export_table(caller, attrs.evolve(given, preset="none"), file)
     print(f"{file}: {len(found.rows)} layers and networks of {found.info.device}, {found.n_rows} rows")
-    say_next(f"hnas profile --backend table:{file} --space {loaded.config.space.name}, where the device is not")
+    say_next(f"hnas profile --backend table:{file} --space {loaded.config.space.name}, also without the device")
 
 
 @app.command("import")
 def import_(ctx: typer.Context, file: FileArgument) -> None:
-    """Take measurements from a file into this machine's cost store; what is there already stays."""
+    """Take measurements from a file into this machine's cost store; rows that are there already stay."""
     from hnas_app.usecases.profile import import_table
 
     found, new = import_table(file)
@@ -122,7 +122,7 @@ def _several(call: Invocation, given: Given, backends: Sequence[str], *, as_json
 
 
 def _backend(loaded: LoadedConfig) -> str:
-    """Return what was said of the backend on the command line, device included."""
+    """Return the backend as it was given on the command line, with its device."""
     chosen = loaded.config.backend
     device = getattr(chosen.options, "device", "") if loaded.is_set_by_user("backend.device") else ""
     return f"{chosen.name}:{device}" if device else chosen.name

@@ -1,4 +1,4 @@
-"""``hnas run`` and the phases by themselves, but for the search: ``meta-train``, ``retrain`` and ``evaluate``."""
+"""``hnas run`` and its single phases except the search: ``meta-train``, ``retrain`` and ``evaluate``."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 def run(
     ctx: typer.Context, given: Given, run_dir: options.RunDirOption = None, as_json: options.JsonOption = False
 ) -> None:
-    """Meta-train a super-net, measure the device, search under the limits, re-train what was found and test it.
+    """Meta-train a super-net, measure the device, search under the limits, re-train and test the found network.
 
-    With --run-dir of an earlier run it goes on where that stopped.
+    With the --run-dir of an earlier run it goes on where that run stopped.
     """
     from hnas_app.usecases.phases import whole_run
 
@@ -57,7 +57,7 @@ def meta_train(ctx: typer.Context, given: Given, run_dir: options.RunDirOption =
 
 @options.takes(*SAME_RESULTS)
 def retrain(ctx: typer.Context, run: options.RunArgument, given: Given) -> None:
-    """Train the network that was found, and the reference network, alone; does what is still to do before."""
+    """Train the network that was found, and the reference network, alone; earlier phases are done first."""
     from hnas_app.usecases.phases import retrain as train
 
     with at_terminal(invocation(ctx), "hnas retrain {}") as caller:
@@ -69,7 +69,7 @@ def retrain(ctx: typer.Context, run: options.RunArgument, given: Given) -> None:
 
 @options.takes(*SAME_RESULTS)
 def evaluate(ctx: typer.Context, run: options.RunArgument, given: Given, as_json: options.JsonOption = False) -> None:
-    """Test the run's networks on the test tasks and print the result; does what is still to do before."""
+    """Test the run's networks on the test tasks and print the result; earlier phases are done first."""
     from hnas_app.usecases.phases import evaluate as test
 
     with at_terminal(invocation(ctx), "hnas evaluate {}") as caller:
@@ -78,7 +78,7 @@ def evaluate(ctx: typer.Context, run: options.RunArgument, given: Given, as_json
 
 
 def _show(done: Evaluated, *, as_json: bool) -> None:
-    """Print the networks, what they cost and how good they are."""
+    """Print the networks with their costs and accuracies."""
     from hnas.toolkit.codec import to_json
     from hnas_app.report import networks as report
 

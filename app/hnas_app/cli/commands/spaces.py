@@ -1,4 +1,4 @@
-"""``hnas spaces``: a search space's choices and size, and what one of its networks costs on paper."""
+"""``hnas spaces``: a search space's choices and size, and the layers, parameters and MACs of a network."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def show(
 ) -> None:
     """Show a space's size, and with --arch one network's parameters, MACs and layers.
 
-    A named reference network is shown under the options that its paper has, unless you set them.
+    A named reference network is shown with the options of its paper, unless you set them.
     """
     shape = options.input_shape(input_) or (3, 84, 84)
     call = invocation(ctx)
@@ -62,7 +62,7 @@ def show(
 def _space(
     call: Invocation, loaded: LoadedConfig, arch: str | None, shape: Shape, n_way: int
 ) -> tuple[SearchSpace, dict[str, Any]]:
-    """Construct the space, under a reference network's own options where the user set none; return these too."""
+    """Construct the space, with a reference network's own options unless the user set them; return the options too."""
     from hnas_app.runs.session import chosen
 
     space: SearchSpace = chosen("space", loaded.config, call.registry)

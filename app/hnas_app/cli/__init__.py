@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 import typer.main
 
-from hnas import __version__
+from hnas._version import __version__
 from hnas.errors import HnasError, close_matches
 from hnas_app.cli.invocation import Invocation
 from hnas_app.cli.lazy_commands import LazyGroup

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from hnas import __version__
+from hnas._version import __version__
 from hnas.errors import ConfigError, HnasError
 from hnas_app.executors.bookkeeping import ATTEMPTS, MEMORY_HINT, Turns, Values, given_up
 from hnas_app.executors.environment import worker_environment

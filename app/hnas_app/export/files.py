@@ -7,7 +7,7 @@ from typing import Any
 
 from attrs import frozen
 
-from hnas import __version__
+from hnas._version import __version__
 from hnas.toolkit.codec import to_json
 from hnas.toolkit.files import write_json
 from hnas.toolkit.pictures import Preparation

@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, entry_points, version
 from pathlib import Path
 from typing import Any
 
-from hnas import __version__
+from hnas._version import __version__
 from hnas.discovery import GROUP
 
 PACKAGES = ("torch", "numpy", "scalesim", "safetensors", "attrs", "cattrs", "pluggy", "matplotlib", "Pillow")

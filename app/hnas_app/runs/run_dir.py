@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from attrs import frozen
 
-from hnas import __version__
+from hnas._version import __version__
 from hnas.errors import DataError
 from hnas.toolkit.files import read_json, write_json, write_text
 from hnas.toolkit.lock import folder_lock, is_locked

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-from hnas import __version__
+from hnas._version import __version__
 from hnas.errors import DataError
 from hnas.toolkit.lock import lock
 from hnas.toolkit.remote_file import RemoteFile

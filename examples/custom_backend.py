@@ -20,7 +20,7 @@ class MyBoard(HardwareBackend):
 
     @frozen(kw_only=True)
     class Options:
-        """What ``--set backend.KEY=VALUE`` and the table ``[backend]`` may set."""
+        """Options for ``--set backend.KEY=VALUE`` and the table ``[backend]``."""
 
         gmacs: float = setting(1.0, "multiply-accumulates a second, in units of 10^9", positive)
         gbytes: float = setting(0.5, "bytes moved a second, in units of 10^9", positive)

@@ -1,4 +1,4 @@
-"""A meta-learner in user code: Reptile, whose meta-gradient is simply how far the inner loop went.
+"""A meta-learner in user code: Reptile, whose meta-gradient is simply the way that the inner loop went.
 
 hnas run --preset quick --learner ./examples/custom_learner.py:Reptile
 """
@@ -25,23 +25,23 @@ class Reptile(MetaLearner):
 
     @frozen(kw_only=True)
     class Options:
-        """What ``--set learner.KEY=VALUE`` and the table ``[learner]`` may set."""
+        """Options for ``--set learner.KEY=VALUE`` and the table ``[learner]``."""
 
         inner_steps: int = setting(5, "gradient steps of the inner loop", positive)
         inner_lr: float = setting(0.1, "its learning rate", positive)
-        meta_lr: float = setting(1.0, "share of the way that the outer loop goes along; falls to 0", positive)
+        meta_lr: float = setting(1.0, "share of the way that the outer loop goes; falls to 0", positive)
 
     def __init__(self, options: Options) -> None:
         self._options = options
 
     def init(self, supernet: SuperNet, generator: torch.Generator) -> State:
-        """All that is learnt are the super-net's own parameters."""
+        """Only the super-net's own parameters are learnt."""
         return {f"params/{name}": value for name, value in supernet.init(generator).items()}
 
     def gradient(
         self, supernet: SuperNet, state: State, episodes: Episodes, arch: Architecture, progress: Progress
     ) -> tuple[Gradient, Scores]:
-        """Go down on all of a task's images, and return where that led from: theta - theta', summed over tasks."""
+        """Descend on all of a task's images, and return the way back: theta - theta', summed over tasks."""
         import torch
 
         x = torch.cat([episodes.support_x, episodes.query_x], 1)
@@ -51,7 +51,7 @@ class Reptile(MetaLearner):
         weights = [name for name in shared if supernet.roles[name] == "weight"]
         adapted = self._descend(supernet, shared, x, y, arch)
         way = [(shared[name].detach() - adapted[name]).sum(0) for name in weights]
-        # The way lies in the sub-network; autograd through `share` puts it into its place in the super-net.
+        # The way is in the sub-network's shapes; autograd through `share` puts it into its place in the super-net.
         found = torch.autograd.grad([shared[name] for name in weights], list(leaves.values()), way, allow_unused=True)
         gradient = {f"params/{name}": g for name, g in zip(leaves, found, strict=True) if g is not None}
         return gradient, self.score(supernet, state, episodes, arch)
@@ -63,7 +63,7 @@ class Reptile(MetaLearner):
             state[name] -= self._options.meta_lr * progress.rate_factor * left / n_tasks * summed
 
     def adapt(self, supernet: SuperNet, state: State, episodes: Episodes, arch: Architecture) -> Params:
-        """Normalisations are not adapted: every task gets the same."""
+        """Normalisations are not adapted: they are the same for every task."""
         shared = supernet.share(_params(state, supernet), arch)
         same = {name: value.detach().expand(len(episodes), *value.shape) for name, value in shared.items()}
         return same | self._descend(supernet, shared, episodes.support_x, episodes.support_y, arch)

@@ -35,7 +35,7 @@ class MySpace(SearchSpace):
 
     @frozen(kw_only=True)
     class Options:
-        """What ``--set space.KEY=VALUE`` and the table ``[space]`` may set."""
+        """Options for ``--set space.KEY=VALUE`` and the table ``[space]``."""
 
         base_width: int = setting(32, "channels of a block at width 1", positive)
 
@@ -65,11 +65,11 @@ class MySpace(SearchSpace):
         return [(int(picked[f"kernel{i}"]), self.channels(float(picked[f"width{i}"]))) for i in blocks]
 
     def channels(self, width: float) -> int:
-        """Return how many channels a block of this relative width has."""
+        """Return the number of channels of a block of this relative width."""
         return max(1, round(self._base_width * width))
 
     def layers(self, arch: Architecture, input_shape: Shape, n_way: int) -> Sequence[Layer]:
-        """Return what hardware sees: every operation of the forward pass, with its shapes."""
+        """Return the layers as hardware sees them: every operation of the forward pass, with its shapes."""
         if min(input_shape) < 1 or n_way < 1:
             raise ConfigError(f"{self.name}: images of {input_shape} in {n_way} classes, expected positive sizes")
         layers, shape = list[Layer](), input_shape
@@ -162,7 +162,7 @@ class MySuperNet(SuperNet):
 
 
 def _normalise(x: Tensor, shared: Params, name: str, stats: NormStats | None) -> Tensor:
-    """Normalise by this batch, whose statistics are noted where they are collected, or by those that are given."""
+    """Normalise by this batch, or by the statistics given; record this batch's if they are collected."""
     if stats is not None and stats.mode == "apply":
         mean, var = stats.mean[name], stats.var[name]
     else:

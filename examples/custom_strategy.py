@@ -15,11 +15,11 @@ from hnas.settings import positive, setting
 
 
 class MyStrategy(SearchStrategy):
-    """Score random networks first, then the best one beside some that differ from it in one choice, and move on."""
+    """Score random networks first, then the best one and some that differ from it in one choice, and move on."""
 
     @frozen(kw_only=True)
     class Options:
-        """What ``--set strategy.KEY=VALUE`` and the table ``[strategy]`` may set."""
+        """Options for ``--set strategy.KEY=VALUE`` and the table ``[strategy]``."""
 
         iterations: int = setting(20, "batches that are scored", positive)
         neighbours: int = setting(30, "neighbours in a batch, and random networks in the first one", positive)
@@ -29,7 +29,7 @@ class MyStrategy(SearchStrategy):
 
     @property
     def iterations(self) -> int:
-        """How many batches there will be: for progress, and the time that is left."""
+        """The number of batches: for progress, and the remaining time."""
         return self._options.iterations
 
     def start(self, problem: SearchProblem) -> None:
@@ -44,7 +44,7 @@ class MyStrategy(SearchStrategy):
             return None
         self._asked += 1
         last = self._asked == self._options.iterations
-        # Only the best one matters, so the others need not be scored to the end; of the last batch all do.
+        # Only the best one matters, so the others need not be scored to the end; all do in the last batch.
         return Ask(architectures=tuple(self._batch()), keep=None if last else 1)
 
     def tell(self, scored: Sequence[Scored]) -> None:

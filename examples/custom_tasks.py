@@ -21,11 +21,11 @@ from hnas.task_source import Origin, Split
 
 
 class Arrays(TaskSource):
-    """``images`` (N, C, H, W) or (N, H, W), 0 to 255, and the ``labels`` (N,) of them, from a file."""
+    """``images`` (N, C, H, W) or (N, H, W), 0 to 255, and their ``labels`` (N,), from a file."""
 
     @frozen(kw_only=True)
     class Options:
-        """What ``--set tasks.KEY=VALUE`` and the table ``[tasks]`` may set; ``--data-root`` is short for ``root``."""
+        """Options for ``--set tasks.KEY=VALUE`` and the table ``[tasks]``; ``--data-root`` is short for ``root``."""
 
         root: str = setting("", "the .npz file with the arrays images and labels; required")
         split_seed: int = setting(0, "divides the classes: 60 % train, 20 % validation, 20 % test", at_least_0)
@@ -67,7 +67,7 @@ class Arrays(TaskSource):
         return Episodes(support_x=support_x, support_y=support_y, query_x=query_x, query_y=query_y)
 
     def origin(self) -> Origin:
-        """Say what ``hnas data list`` tells."""
+        """Return the path, the licence and how to get the data, for ``hnas data list``."""
         path = Path(self._options.root) if self._options.root else None
         return Origin(path=path, licence="that of your images", how="name your own .npz file with --data-root")
 

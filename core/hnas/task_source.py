@@ -55,8 +55,8 @@ class TaskSource(ABC):
         """Draw one task from each generator, stacked in their order.
 
         All randomness of a task (classes, images, augmentation) comes from its generator, so that any worker can draw
-        it, whatever else is drawn with it. No class occurs twice in a task, and no image in both support and query.
-        Raises `DataError` if the split has too few classes or images for ``spec``.
+        it, together with any others. No class occurs twice in a task, and no image in both support and query. Raises
+        `DataError` if the split has too few classes or images for ``spec``.
         """
 
     # ---------------------------------------------------------------- optional

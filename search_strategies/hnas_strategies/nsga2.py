@@ -43,8 +43,7 @@ class NSGA2(SearchStrategy):
     (``search.slice = "fixed"``) the memo makes survivors free, and without ``revisit`` all other candidates are new.
 
     Nothing may be stopped early (no ``keep``): whether a candidate is on the front depends on its loss and on its cost.
-    For no number k are the k lowest losses all that matters. A network whose loss is infinite does not survive,
-    whatever it costs.
+    The k lowest losses are not enough for any k. A network whose loss is infinite does not survive at any cost.
     """
 
     def __init__(self, options: NSGA2Options) -> None:

@@ -84,7 +84,7 @@ def run(argv: Sequence[str]) -> int:
             traceback.print_exc()
         return _tell(str(error), error.hint, error.exit_code)
     except BrokenPipeError:
-        # The reader of our output left, as `head` does; nothing more can be said there.
+        # The reader of our output left, as `head` does; nothing more can be printed there.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except _UsageError as error:

@@ -35,10 +35,10 @@ def load_config(
     ``sets`` are pairs of dotted key and text (``--set``), ``flags`` and ``arguments`` (of a Python program) map dotted
     keys to values of their own type; ``env`` is the process's environment unless given. If ``run_dir`` holds a run
     already and no file is given, the run's own configuration takes the file's place, so that settings need not be
-    repeated. What the file says of plugins of the kinds ``instead`` does not count. An option that a plugin no longer
-    has is passed over in the file of a run, at the value that does what is done now; ``only_read`` is for runs that are
-    not gone on with, and passes over removed values, too. Raises `ConfigError` with every mistake, and `PluginError`
-    for an unknown plugin or one that cannot be loaded.
+    repeated. The file's plugins of the kinds ``instead`` do not count. In the file of a run, an option that a plugin no
+    longer has is skipped if its value stands for the present behaviour. ``only_read`` is for runs that are not
+    continued, and skips removed values, too. Raises `ConfigError` with every mistake, and `PluginError` for an unknown
+    plugin or one that cannot be loaded.
     """
     own = run_dir / "config.toml" if run_dir is not None else None
     file = own if not file and own is not None and own.is_file() else file

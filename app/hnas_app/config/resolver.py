@@ -30,7 +30,7 @@ Fields = Mapping[str, "attrs.Attribute[Any]"]
 
 @frozen
 class _Chosen:
-    """A plugin by name, and where that was said."""
+    """A plugin by name, and the source of that setting."""
 
     kind: Kind
     name: str

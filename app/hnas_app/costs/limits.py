@@ -162,7 +162,7 @@ def _units(metric: Metric) -> Mapping[str, int]:
 
 
 def _each(read: Callable[[T], R], values: Iterable[T]) -> tuple[R, ...]:
-    """Read each of some values. Raises one `ConfigError` that tells of every one that cannot be read."""
+    """Read each of some values. Raises one `ConfigError` that lists all that cannot be read."""
     found, mistakes = [], []
     for value in values:
         try:

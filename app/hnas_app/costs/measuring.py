@@ -159,7 +159,7 @@ def in_step(info: DeviceInfo, backend: HardwareBackend, layers: Sequence[Layer])
 
 
 def blocks(keys: Sequence[str], rounds: Rounds, generator: np.random.Generator) -> Iterator[list[str]]:
-    """Yield a round's keys in blocks, shuffled where there is more than one round: drift then hits all alike."""
+    """Yield a round's keys in blocks, shuffled if there is more than one round: drift then affects all alike."""
     order = list(keys) if rounds == ONE else [keys[i] for i in generator.permutation(len(keys))]
     size = rounds.anchor_every or max(1, len(order))
     yield from (order[i : i + size] for i in range(0, len(order), size))
@@ -168,7 +168,7 @@ def blocks(keys: Sequence[str], rounds: Rounds, generator: np.random.Generator) 
 def typical_spread(layers: Iterable[Mapping[int, LayerCosts]], metric: str) -> float | None:
     """Return the median over layers of (largest - smallest round) / median: the noise seen by repeating.
 
-    ``None`` where no layer has been measured twice.
+    ``None`` if no layer has been measured twice.
     """
     spreads = []
     for rounds in layers:

@@ -14,7 +14,7 @@ from hnas_app.executors.threads import Threads
 
 
 def check_executor(kind: str, accelerator: str) -> None:
-    """Raise `ConfigError` if a kind of executor cannot be had here, or not with an accelerator."""
+    """Raise `ConfigError` if a kind of executor is not available here, or not with an accelerator."""
     if kind.startswith("ray"):
         if accelerator != "cpu":
             raise ConfigError(

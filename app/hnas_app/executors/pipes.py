@@ -31,7 +31,7 @@ def pack(value: Any) -> list[memoryview]:
 
 
 def send(pipe: Connection, parts: Sequence[memoryview]) -> None:
-    """Send what was packed."""
+    """Send the packed message."""
     pipe.send([len(part) for part in parts])
     for part in parts:
         pipe.send_bytes(part)

@@ -43,6 +43,6 @@ def reference_point(costs: Iterable[float], n_way: int, *, error: bool = False) 
 
     ``costs`` are those of all networks on any of the fronts, the reference networks among them; the point is a tenth
     beyond, or else the costliest would count for nothing. Guessing is a loss of ln(n_way), or an error of 1 - 1/n_way:
-    a network that does no better is worth nothing, whatever it costs. Volumes compare only under one reference point.
+    a network that does no better is worth nothing at any cost. Volumes compare only under one reference point.
     """
     return MARGIN * max(costs), 1 - 1 / n_way if error else math.log(n_way)

@@ -40,7 +40,7 @@ T = TypeVar("T")
 
 @define(kw_only=True, eq=False, slots=False)
 class Pipeline:
-    """Runs the phases of one run directory. Each method returns its phase's result, doing whatever is still to do.
+    """Runs the phases of one run directory. Each method does the work still missing and returns its result.
 
     A phase does the earlier phases that it needs, so any of them can be called. Nothing is done twice: a finished phase
     is read from its artefact.

@@ -89,7 +89,7 @@ class BackendConformance(Conformance[HardwareBackend]):
         expect(len(set(twice)) == 1, "one fingerprint for one device", twice, then)
 
     def test_fingerprint_tells_settings_apart(self) -> None:
-        """An option that changes what is measured must change the fingerprint, or kept rows would be mixed up."""
+        """An option that changes measurements must change the fingerprint, or kept rows would be mixed up."""
         options = self.options_class()
         with self.opened() as backend:
             info, cls = backend.describe(), type(backend)

@@ -1,4 +1,4 @@
-"""The message of a failed conformance test: what was expected, what was seen, and what to do about it."""
+"""The message of a failed conformance test: the expected and the actual result, and how to mend it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def expect_none(found: Sequence[str], expected: str, then: str) -> None:
 
 @contextmanager
 def ending(expected: str, then: str, *admitted: type[Exception]) -> Iterator[list[str]]:
-    """Fail the test if the block ends by an error that is not ``admitted``, or puts what was seen into the list."""
+    """Fail the test if the block ends by an error that is not ``admitted``, or puts anything into the list."""
     __tracebackhide__ = True
     seen: list[str] = []
     try:

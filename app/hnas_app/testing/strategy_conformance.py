@@ -103,7 +103,7 @@ class StrategyConformance(Conformance[SearchStrategy]):
         """``sample_feasible`` raises `InfeasibleError`, which names what can be reached: it must not be caught."""
         problem = self._problem(limit=1.0)
         then = "draw by `problem.sample_feasible`, and do not catch what it raises"
-        with ending("InfeasibleError where no architecture keeps the limit", then, InfeasibleError) as seen:
+        with ending("InfeasibleError if no architecture keeps the limit", then, InfeasibleError) as seen:
             seen.append(f"{len(self._asks(self.make(), problem))} batches")
 
     # ---------------------------------------------------------------- inside

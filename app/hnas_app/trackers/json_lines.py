@@ -16,7 +16,7 @@ from hnas.toolkit.files import write_error
 from hnas.toolkit.lock import lock
 
 _TORN = b" <torn>\n"
-"""Ends a line that a kill cut short, so that it never parses, even where only its line end was missing."""
+"""Ends a line that a kill cut short, so that it never parses, even if only its line end was missing."""
 
 
 @frozen

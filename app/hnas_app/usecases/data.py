@@ -50,7 +50,7 @@ def fetch(
 
 
 def check(registry: Registry, name: str, data_root: Path | None) -> dict[str, Any]:
-    """Read a data set, and describe it as JSON. Raises `DataError` that says what is missing."""
+    """Read a data set, and describe it as JSON. Raises `DataError` that names missing parts."""
     source = _source(registry, name, data_root)
     content = source.check()
     classes = {split: source.n_classes(split) for split in SPLITS}

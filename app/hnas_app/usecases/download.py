@@ -103,7 +103,7 @@ def _fill(file: IO[bytes], remote: RemoteFile, progress: Progress | None, pause_
 
 
 def _request(file: IO[bytes], remote: RemoteFile, progress: Progress | None) -> bool:
-    """Ask for what is missing and append it. Return whether the file is whole."""
+    """Request the missing bytes and append them. Return whether the file is whole."""
     import urllib.error
     import urllib.request
 

@@ -36,7 +36,7 @@ class Pairs:
 
 @frozen(kw_only=True)
 class Sweep:
-    """A finished sweep: its folder, which holds a run directory for each pair, and the record of what was found."""
+    """A finished sweep: its folder, which holds a run directory for each pair, and the record of its results."""
 
     path: Path
     record: SweepRecord

@@ -111,7 +111,7 @@ def interface(kind: Kind) -> type:
 
 @frozen(kw_only=True)
 class Registered:
-    """A descriptor and where it came from. ``module`` is the one that its entry point names; user code has none."""
+    """A descriptor and where it came from. ``module`` is that of its entry point; user code has none."""
 
     kind: Kind
     plugin: Plugin

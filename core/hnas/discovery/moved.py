@@ -13,7 +13,7 @@ KEPT = {
     "hnas.dataflow": "hnas.toolkit.dataflow",
     "hnas.plugins": "hnas.discovery",
 }
-"""Modules that plugins were told to import; the old name still gives the same module."""
+"""Modules that plugins may import by an old name, which still gives the same module."""
 MOVED = {
     "hnas.accuracy": "hnas_app.training.accuracy",
     "hnas.agreement": "hnas_app.costs.agreement",

@@ -120,7 +120,7 @@ class SuperNet(ABC):
         return {}
 
     def macs(self, arch: Architecture) -> int:
-        """Return the multiply-accumulates of one image's forward pass; lets a learner tell small networks from large.
+        """Return the multiply-accumulates of one image's forward pass; lets a learner distinguish small networks.
 
         Needed only if `task_batched`.
         """

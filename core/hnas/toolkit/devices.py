@@ -60,7 +60,7 @@ class DeviceKind(ABC):
         """Contact a new device and return the settings to keep.
 
         ``settings`` are the user's flags, without those not given. ``confirm`` shows a question and returns the user's
-        answer. Raises `DeviceError` if the device cannot be reached or the user said no, and `ConfigError` for an
+        answer. Raises `DeviceError` if the device cannot be reached or the user declined, and `ConfigError` for an
         invalid address or setting.
         """
 

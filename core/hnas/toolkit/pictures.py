@@ -89,7 +89,7 @@ class PictureSource(Protocol):
     """
 
     def task(self) -> PictureTask:
-        """Return the task. Raises `DataError` if the folder is none, with what is needed and what was found."""
+        """Return the task. Raises `DataError` with the expected and the found layout if the folder is none."""
 
     def read(self, path: Path) -> NDArray[np.float32]:
         """Return one picture as an image (C, H, W). Raises `DataError` if it cannot be read or decoded.

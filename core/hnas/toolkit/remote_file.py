@@ -20,7 +20,7 @@ class RemoteFile:
     """A file of a data set: where it comes from, where it belongs, and how to recognise it.
 
     ``md5`` is for files whose publishers give nothing better; it guards against damage, not against an attacker.
-    ``max_bytes`` bounds what is accepted from the server.
+    ``max_bytes`` bounds the bytes accepted from the server.
     """
 
     url: str = field(validator=_checked_url)
@@ -35,7 +35,7 @@ class RemoteFile:
             raise ValueError(f"{self.url}: a download needs a checksum")
 
     def mismatch(self, path: Path) -> str | None:
-        """Return how ``path`` differs from what is expected, or ``None`` if every known checksum agrees."""
+        """Return how ``path`` differs from the expected file, or ``None`` if every known checksum agrees."""
         for name, expected in (("sha256", self.sha256), ("md5", self.md5)):
             if expected:
                 with path.open("rb") as file:

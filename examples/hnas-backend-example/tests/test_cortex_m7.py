@@ -1,4 +1,4 @@
-"""The backend conforms, predicts what was published of the board, and knows what residual blocks keep."""
+"""The backend conforms, predicts the published time of the board, and counts what residual blocks keep."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hnas.testing import CHAIN, RESIDUAL, BackendConformance
 
 class TestCortexM7(BackendConformance):
     options = Options
-    networks = (CHAIN,)  # layers alone do not tell what a residual block keeps, see below
+    networks = (CHAIN,)  # layers alone do not show what a residual block keeps, see below
 
     def make(self) -> CortexM7:
         return CortexM7(Options())

@@ -55,8 +55,8 @@ _CAUSES = {
         "`ssh {address}` shows whether the device can be reached, then run the command again",
     ),
 }
-"""What ssh says, our sentence and the next step. In order of precedence: a changed key is also a failed
-verification, and the last one is whatever else there is."""
+"""What ssh says, our sentence and the next step. In order of precedence: a changed key is also a failed verification,
+and the last one is for all other causes."""
 FINAL = frozenset({"changed key", "unknown key", "permission", "configuration"})
 """Causes that another attempt cannot mend."""
 

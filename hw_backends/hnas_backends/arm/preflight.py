@@ -1,6 +1,6 @@
-"""Whether now is a time to measure: what is seen of a board, and what speaks against it.
+"""Check whether a board is fit to measure now: read its state, and list the reasons against it.
 
-A Raspberry Pi has a word on its own supply and heat: bits that say that it slows down, now or since it was started.
+A Raspberry Pi reports its supply and heat: bits for a slow-down now, and for one since it was started.
 """
 
 from __future__ import annotations

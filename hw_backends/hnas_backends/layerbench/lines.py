@@ -175,7 +175,7 @@ class Hello:
 
 @contextmanager
 def _reading(line: str) -> Iterator[dict[str, Any]]:
-    """Give the object of a line. Turn what is wrong with the line, or with a field that is read then, into an error."""
+    """Give the object of a line. Turn mistakes in the line, or in a field that is read then, into an error."""
     try:
         data = json.loads(line[:MAX_LINE])
     except (ValueError, RecursionError) as cause:

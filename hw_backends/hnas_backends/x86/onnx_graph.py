@@ -111,7 +111,7 @@ class _Graph:
     def _node(
         self, kind: str, *others: str | np.ndarray[Any, Any], constant_first: bool = False, **attributes: Any
     ) -> None:
-        """Append a node that reads what was taken last, and others: results by name, or constants."""
+        """Append a node that reads the last result, and others: results by name, or constants."""
         names = [other if isinstance(other, str) else self._constant(other) for other in others]
         inputs = [*names, self._taken] if constant_first else [self._taken, *names]
         self._taken = f"v{len(self.nodes) + 1}"

@@ -34,7 +34,7 @@ EMPTY_NODES = (1, 33)
 
 
 class OnnxRuntime:
-    """Layers as onnxruntime runs them, a convolution with what is fused into it."""
+    """Layers as onnxruntime runs them, a convolution with the layers fused into it."""
 
     ops: frozenset[str] | None = frozenset(OPS) - FREE
 

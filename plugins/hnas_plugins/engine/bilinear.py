@@ -1,7 +1,7 @@
 """Products that are linear in both arguments, closed under differentiation: to any order, and on any device.
 
-A convolution y(x, w) has the gradients x(y, w) and w(x, y), of which each is linear in both arguments, too; and the
-gradients of each of the three are the two others. So three functions are all that autograd ever needs.
+A convolution y(x, w) has the gradients x(y, w) and w(x, y), and each is again linear in both arguments. The gradients
+of each of the three are the two others. So autograd never needs more than three functions.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ TAKES = {"y": ("x", "w"), "x": ("y", "w"), "w": ("x", "y")}
 
 
 class Bilinear(Protocol):
-    """A product y of arguments of some shapes, and its gradients by x and by w for the gradient ``y`` by itself."""
+    """A product y for given shapes of its arguments, and its gradients by x and by w from the gradient ``y``."""
 
     def y(self, x: Tensor, w: Tensor) -> Tensor: ...
     def x(self, y: Tensor, w: Tensor) -> Tensor: ...

@@ -15,14 +15,14 @@ EPS = 1e-5
 
 
 def usable(x: Tensor, stats: NormStats | None) -> bool:
-    """Tell whether the fast path serves this pass: on a CPU, in full precision, with the statistics of the batch."""
+    """Return whether the fast path serves this pass: on a CPU, in full precision, with the statistics of the batch."""
     if x.device.type != "cpu" or torch.is_autocast_enabled("cpu"):
         return False
     return (stats is None or stats.mode == "collect") and library(x.dtype) is not None
 
 
 def prepare() -> None:
-    """Compile what training needs, or say that it cannot be had, before workers do so all at once."""
+    """Compile the kernels, or warn that they cannot be built, before all workers do so at once."""
     library(torch.float32)
 
 
@@ -43,7 +43,7 @@ def conv_norm_activation(
     norm: str,
     stats: NormStats | None,
 ) -> Tensor:
-    """Convolve without a bias, normalise, activate if at all and, where ``max_pool``, halve: (T, N, H', W', O)."""
+    """Convolve without a bias, normalise, activate if at all and, with ``max_pool``, halve: (T, N, H', W', O)."""
     x = convolve(x, weight.permute(0, 1, 3, 4, 2), stride)
     y, mean, rstd = norm_activation(x, gamma, beta, activation=activation, max_pool=max_pool, eps=EPS)
     if stats is not None:

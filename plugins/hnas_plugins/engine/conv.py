@@ -11,7 +11,7 @@ from hnas_plugins.engine.native import library
 
 @frozen
 class Geometry:
-    """What a convolution does to shapes: images (H, W, C) to (Ho, Wo, O), zero-padded by half the kernel.
+    """The shapes of a convolution: images (H, W, C) to (Ho, Wo, O), zero-padded by half the kernel.
 
     Its products are those of `hnas_plugins.engine.bilinear`: x (T, N, H, W, C), w (T, O, k, k, C), y (T, N, Ho, Wo, O).
     """

@@ -22,7 +22,7 @@ from hnas_plugins.engine.unit import Unit
 
 @frozen(kw_only=True, eq=False)
 class Record:
-    """What a descent computes on its way."""
+    """The intermediate results of a descent."""
 
     gradients: list[Tensor]  # of each weight, (steps, T, …)
     moments: list[tuple[Tensor, Tensor]]
@@ -40,11 +40,11 @@ def descend(
     *,
     record: bool = False,
 ) -> tuple[list[Tensor], Record | None]:
-    """Return the weights of each task after its steps, with a leading task dimension T; and what happened on the way.
+    """Return the weights of each task after its steps, with a leading task dimension T, and the intermediate results.
 
-    ``x`` are images (T, N, H, W, C) and ``y`` labels (T, N). ``weights`` are what all tasks start from: (O, C, k, k) of
-    each unit, (n_way, C, pool²) and (n_way,) of the classifier. ``norms[step]`` holds gamma and beta (O,) of each
-    unit, and ``rates`` (weights, steps) the learning rates.
+    ``x`` are images (T, N, H, W, C) and ``y`` labels (T, N). All tasks start from ``weights``: (O, C, k, k) for each
+    unit, (n_way, C, pool²) and (n_way,) for the classifier. ``norms[step]`` holds gamma and beta (O,) of each unit, and
+    ``rates`` (weights, steps) the learning rates.
     """
     if wrong := {t.dtype for t in (*weights, rates, *(v for s in norms for p in s for v in p))} - {x.dtype}:
         raise ValueError(f"descend: parameters are {wrong}, expected {x.dtype} as the images are")
@@ -53,7 +53,7 @@ def descend(
     if rates.shape != (len(weights), len(norms)) or any(len(step) != len(units) for step in norms):
         raise ValueError(f"descend: rates {tuple(rates.shape)} and norms do not fit {len(weights)} weights")
     tasks, images, *shape = x.shape
-    shapes, described = [tuple(shape)], list[int]()  # of the images, then of what each unit gives: (H, W, C)
+    shapes, described = [tuple(shape)], list[int]()  # of the images, then of each unit's output: (H, W, C)
     for number, (unit, weight) in enumerate(zip(units, weights[:-2], strict=True)):
         source = number - 1 if unit.source is None else unit.source
         if not -1 <= source < number or not -1 <= unit.joins < number:
@@ -115,7 +115,7 @@ def descend_by_name(
     stats: Sequence[NormStats] | None,
     gradients: dict[str, Tensor] | None,
 ) -> Params:
-    """Do what `hnas.SuperNet.descend` says for a network of the layers ``units`` and a classifier ``fc``.
+    """Implement `hnas.SuperNet.descend` for a network of the layers ``units`` and a classifier ``fc``.
 
     Layer N has parameters ``convN.weight``, ``normN.weight`` and ``normN.bias``. ``x`` are images (T, N, C, H, W).
     """

@@ -1,4 +1,4 @@
-"""The C kernels: compiled at first use, kept in the user's cache, and done without where that is not possible."""
+"""The C kernels: compiled at first use and kept in the user's cache; plain torch runs if that is not possible."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _ARGUMENTS: dict[str, list[Any]] = {
 
 @cache
 def library(dtype: torch.dtype) -> ctypes.CDLL | None:
-    """Return the kernels for float32 or float64, or ``None`` where they cannot be had; that is said once.
+    """Return the kernels for float32 or float64, or ``None`` with one warning if they cannot be built.
 
     ``HNAS_ENGINE=plain`` switches them off. Calls release Python's global lock.
     """
@@ -62,7 +62,7 @@ def _compiling() -> None:
 
 
 def _tell(text: str) -> None:
-    """Say something once: workers share the driver's fate, and its voice."""
+    """Print a message once, from the driver only: its workers are in the same situation."""
     if multiprocessing.parent_process() is None:
         print(f"hnas: {text}", file=sys.stderr)
 

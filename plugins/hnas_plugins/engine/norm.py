@@ -41,7 +41,7 @@ def norm_activation(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return the output (T, N, H', W', C), and each task's mean and reciprocal deviation (T, C), without gradient.
 
-    Raises `ValueError` where types or shapes do not fit: the kernels read what they are told to.
+    Raises `ValueError` if types or shapes do not fit: the kernels do not check their arguments.
     """
     expected = (x.dtype, (x.shape[0], x.shape[-1]))
     if not (gamma.dtype, tuple(gamma.shape)) == (beta.dtype, tuple(beta.shape)) == expected:

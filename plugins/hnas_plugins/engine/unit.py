@@ -9,8 +9,8 @@ from attrs import frozen
 class Unit:
     """A convolution without a bias, normalisation, activation and, perhaps, a 2×2 max-pool.
 
-    It reads what the unit before gives, or the ``source``-th one, or the images (-1). A residual block's shortcut is
-    its last unit: with ``joins`` the number of the unit whose result is added, and ``after``, which activates the sum.
+    It reads the output of the unit before, or of the ``source``-th one, or the images (-1). A residual block's shortcut
+    is its last unit: the result of unit number ``joins`` is added, and ``after`` activates the sum.
     """
 
     kernel: int

@@ -1,4 +1,4 @@
-"""Which tasks are adapted as one batch: those that are bound by Python rather than by arithmetic, and all on a GPU."""
+"""Adapt tasks as one batch if they are bound by Python rather than by arithmetic; on a GPU always."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from hnas import Architecture, Episodes, SuperNet
 from hnas_plugins.meta_learners.options import MAMLPlusPlusOptions
 
 TASKS_AT_ONCE = 8
-"""Small tasks that are scored as one batch take 1.1 times as long each as 16 do; 2 take 1.7 times as long."""
+"""In a batch of so many, a small task takes 1.1 times as long as in one of 16; in a batch of 2, 1.7 times."""
 
 
 @frozen
@@ -24,17 +24,17 @@ class Batching:
         return [episodes[t : t + 1] for t in range(len(episodes))]
 
     def is_one(self, supernet: SuperNet, arch: Architecture, episodes: Episodes) -> bool:
-        """Decide whether tasks are adapted as one batch."""
+        """Return whether tasks are adapted as one batch."""
         if not episodes.support_x.is_cpu:
             return supernet.task_batched  # one task never keeps a GPU busy
         return self._is_small(supernet, arch, episodes.support_x.shape[1])
 
     def tasks_at_once(self, supernet: SuperNet, arch: Architecture, n_support: int) -> int:
-        """Return how many tasks of ``n_support`` images are scored best at once."""
+        """Return the best number of tasks of ``n_support`` images to score at once."""
         return TASKS_AT_ONCE if self._is_small(supernet, arch, n_support) else 1
 
     def _is_small(self, supernet: SuperNet, arch: Architecture, n_support: int) -> bool:
-        """Tell whether a task's inner loop is bound by Python, not by arithmetic."""
+        """Return whether a task's inner loop is bound by Python, not by arithmetic."""
         if not supernet.task_batched:
             return False
         # forward, and the gradients of weights and of inputs: 3 products of 2 FLOP a MAC

@@ -1,7 +1,7 @@
 """CUDA graphs: a function whose shapes repeat is recorded once and replayed, without a kernel launch from Python.
 
-The fourth network in a row with the same key is recorded: re-training has one architecture for hours, while
-meta-training a super-net draws another in every iteration, and recording takes as long as several runs.
+The fourth network in a row with the same key is recorded, since recording takes as long as several runs. Re-training
+has one architecture for hours; meta-training a super-net draws another in every iteration.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from torch import Tensor
 
 Tensors = dict[str, Tensor]
 WARM_UP = 3
-"""Runs before recording: libraries choose their algorithms, and whatever allocates once has done so."""
+"""Runs before recording: libraries choose their algorithms and make their one-time allocations."""
 
 
 class Replay:
@@ -45,7 +45,7 @@ class Replay:
         self._inputs = {k: v.detach().clone() for k, v in inputs.items()}
         aside = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         aside.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(aside):  # what is done once for a stream is done before recording
+        with torch.cuda.stream(aside):  # one-time work of a stream is done before recording
             function(self._inputs)
         torch.cuda.current_stream().wait_stream(aside)
         graph = torch.cuda.CUDAGraph()

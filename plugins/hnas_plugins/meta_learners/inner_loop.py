@@ -31,8 +31,8 @@ def unroll(
     """Yield the adapted weights after each gradient step on the support set ``x``, ``y``.
 
     ``network`` is a pass of one sub-network: (parameters, images, stats=…) → logits. ``norms[step]`` are the
-    batch-normalisation parameters of each step and ``rates`` the learning rates, name → (steps,). What it yields is
-    differentiable; with ``second_order``, through the steps' gradients too. ``stats[step]`` collects that step's
+    batch-normalisation parameters of each step and ``rates`` the learning rates, name → (steps,). The yielded weights
+    are differentiable; with ``second_order``, through the steps' gradients too. ``stats[step]`` collects that step's
     normalisation statistics.
     """
     names = tuple(weights)

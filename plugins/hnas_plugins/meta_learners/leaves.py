@@ -15,7 +15,7 @@ from hnas_plugins.meta_learners.options import MAMLPlusPlusOptions
 
 
 class Leaves:
-    """What the inner loop needs of a state, sliced for one architecture: leaves that gradients accumulate on.
+    """The part of a state that the inner loop needs, sliced for one architecture: leaves that gradients accumulate on.
 
     ``weights`` are adapted; ``norms[step]`` are the batch-normalisation parameters of each step and ``rates`` the
     learning rates, name → (steps,).
@@ -53,7 +53,7 @@ class Leaves:
         return [t for t in (*self._leaf.values(), *self.rates.values()) if t.requires_grad]
 
     def gradient(self) -> Gradient:
-        """Return what was accumulated, by state name and of the state's shapes."""
+        """Return the accumulated gradients by state name, in the state's shapes."""
         used = {k: v.grad for k, v in self._leaf.items() if v.grad is not None}
         full = torch.autograd.grad(
             [self._shared[k] for k in used], list(self._full.values()), list(used.values()), allow_unused=True
@@ -73,16 +73,16 @@ class Leaves:
         return supernet.descend(self.weights, norms, self.rates, x, y, self._arch, stats=stats, gradients=gradients)
 
     def adapted(self, supernet: SuperNet, tasks: Episodes) -> Params:
-        """Run the inner loop of some tasks at once and keep no graph; returns what `SuperNet.forward_tasks` takes."""
+        """Run the inner loop of some tasks at once without a graph; return the weights for `SuperNet.forward_tasks`."""
         weights = self.descend(supernet, tasks, self.running(len(tasks)))
         return weights | {k: v.detach() for k, v in for_tasks(self.norms[-1], len(tasks)).items()}
 
     def add_first_order(self, ends: Params, steps: Params) -> None:
         """Accumulate the gradient that does not go through the inner loop's gradients.
 
-        ``ends`` are the derivatives by the weights after the last step (T, …), which are those by the initial weights;
-        ``steps`` (steps, T, …) the gradients that the inner loop went down, by which a learning rate's derivative is
-        their negative product with the former.
+        ``ends`` (T, …) are the derivatives by the weights after the last step, taken as those by the initial weights.
+        ``steps`` (steps, T, …) are the inner loop's gradients: a learning rate's derivative is minus their product with
+        ``ends``.
         """
         for name, end in ends.items():
             _accumulate(self._leaf[name], end.sum(0))
@@ -94,7 +94,7 @@ class Leaves:
         return [NormStats("collect") for _ in range(self._options.inner_steps + 1)]
 
     def add_statistics(self, collected: Sequence[NormStats]) -> None:
-        """Add up what one task, or one batch of tasks, collected, and count the tasks of each channel."""
+        """Add the statistics of one task, or one batch of tasks, and count the tasks of each channel."""
         for layer, channels in self._channels.items():
             n_tasks = 1
             for part in ("mean", "var"):
@@ -110,7 +110,7 @@ class Leaves:
         return self._sums[name]
 
     def running(self, n_tasks: int) -> list[NormStats] | None:
-        """Return the running statistics of each step to normalise with, or ``None`` where the batch's are used."""
+        """Return the running statistics of each step to normalise with, or ``None`` if the batch's are used."""
         if self._options.statistics == "batch" or not self._options.per_step_statistics:
             return None
         return [self._row(step, n_tasks) for step in range(self._options.inner_steps)]
@@ -132,5 +132,5 @@ def _accumulate(leaf: Tensor, gradient: Tensor) -> None:
 
 
 def _compact(x: Tensor) -> Tensor:
-    """Copy a slice into memory of its own, convolutions channels-last: the order that is fast on a CPU."""
+    """Copy a slice into its own memory, convolutions channels-last: the order that is fast on a CPU."""
     return x.contiguous(memory_format=torch.channels_last if x.dim() == 4 else torch.contiguous_format)

@@ -196,7 +196,7 @@ class MAML(MetaLearner):
         return Scores(loss=loss.where(loss.isfinite(), torch.inf), accuracy=torch.cat(accuracies))
 
     def _noise(self, progress: Progress, n_tasks: int) -> list[torch.Generator]:
-        """Return each task's generator, or none where nothing is random."""
+        """Return each task's generator, or none if nothing is random."""
         if not self._options.drop_block:
             return []
         if len(progress.noise) != n_tasks:
@@ -207,9 +207,9 @@ class MAML(MetaLearner):
         return supernet.with_drop_block(self._options.drop_block, noise) if noise else supernet
 
     def _arithmetic(self, episodes: Episodes) -> torch.autocast:
-        """Return a context in which convolutions compute in the precision that is set.
+        """Return a context in which convolutions use the precision of the options.
 
-        Casts are not kept: the next task would go back through the graph of the last one's.
+        Casts are not cached: the next task's backward pass would go through the graph of the last one's casts.
         """
         lower = self._options.precision == "bfloat16"
         device = episodes.support_x.device.type

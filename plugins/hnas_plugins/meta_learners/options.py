@@ -30,7 +30,7 @@ class MAMLPlusPlusOptions:
     learned_rates: bool = setting(True, "LSLR: learn the inner learning rate of each layer and step")
     rate_scaling: str = setting(
         "none",
-        "scale the inner rates by the fan-in of each sub-network's layers: not, of the classifier, also of "
+        "scale the inner rates by the fan-in of each sub-network's layers: not, for the classifier, also for "
         "convolutions by its square root, or in proportion",
         one_of("none", "head", "sqrt", "linear"),
     )
@@ -42,7 +42,7 @@ class MAMLPlusPlusOptions:
     )
     drop_block: float = setting(
         0.0,
-        "DropBlock in training: share of the features of the last blocks that is set to 0, in blocks (resnet12)",
+        "DropBlock in training: share of the last blocks' features that is set to 0, in blocks (resnet12)",
         fraction,
         validators.lt(1),
     )
@@ -54,7 +54,7 @@ class MAMLPlusPlusOptions:
     )
     batch_below_gflop: float = setting(
         0.3,
-        "adapt tasks as one batch where a task's inner loop takes less than this, else one after the other (on a CPU)",
+        "adapt tasks as one batch if a task's inner loop takes less than this, else one after the other (on a CPU)",
         at_least_0,
     )
     precision: str = setting(
@@ -63,7 +63,7 @@ class MAMLPlusPlusOptions:
         one_of("float32", "bfloat16"),
     )
     cuda_graphs: bool = setting(
-        True, "on a GPU, record the work of an architecture that comes several times in a row, and replay it"
+        True, "on a GPU, record and replay the work of an architecture that comes several times in a row"
     )
 
 

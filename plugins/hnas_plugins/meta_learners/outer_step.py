@@ -13,8 +13,8 @@ MOMENTUM = 0.1  # of running statistics, torch's default
 def adam_step(state: State, gradient: Gradient, names: list[str], *, lr: float, n_tasks: int, clamp: float) -> None:
     """Take one Adam step on ``state[names]`` in place with the mean gradient; its moments live in the state.
 
-    A name without a gradient counts as zero: its moments decay and it may still move, as in torch's own optimiser
-    over a super-net of which one part was used.
+    A missing gradient counts as zero: the moments decay and the tensor may still move, as with torch's own optimiser if
+    only a part of a super-net was used.
     """
     gradients = [gradient[n] / n_tasks if n in gradient else torch.zeros_like(state[n]) for n in names]
     if clamp:
@@ -50,9 +50,9 @@ def adam_state(state: State, names: list[str]) -> State:
 
 
 def update_statistics(state: State, gradient: Gradient) -> None:
-    """Move the running statistics towards this meta-batch's, in place, where some task had the channel.
+    """Move the running statistics of channels that some task had towards this meta-batch's, in place.
 
-    ``count/<layer>`` (C,) holds how many had it: architectures of several widths may share a meta-batch.
+    ``count/<layer>`` (C,) counts those tasks: architectures of several widths may share a meta-batch.
     """
     for name in [n for n in gradient if n.startswith("stats/")]:
         count = gradient[name.replace("stats/", "count/").rpartition(".")[0]]

@@ -11,8 +11,8 @@ from hnas_plugins.meta_learners.options import MAMLPlusPlusOptions
 def loss_weights(options: MAMLPlusPlusOptions, epoch: int) -> list[float]:
     """Return the weight of the query loss after each inner step; they sum to 1.
 
-    With N steps each weight starts at 1/N. Every epoch each but the last loses (1/N)/msl_epochs, never going below
-    0.03/N, and the last one takes what they lose; from ``msl_epochs`` on only the last step counts, as in MAML++.
+    With N steps each weight starts at 1/N. Every epoch each but the last loses (1/N)/msl_epochs, down to 0.03/N, and
+    the last one gains as much. From ``msl_epochs`` on only the last step counts, as in MAML++.
     """
     steps = options.inner_steps
     if not options.multi_step_loss or epoch >= options.msl_epochs:
@@ -22,7 +22,7 @@ def loss_weights(options: MAMLPlusPlusOptions, epoch: int) -> list[float]:
 
 
 def is_second_order(options: MAMLPlusPlusOptions, epoch: int) -> bool:
-    """Tell whether the meta-gradient of this epoch goes through the inner loop's gradients."""
+    """Return whether the meta-gradient of this epoch goes through the inner loop's gradients."""
     annealing = options.derivative_order_annealing and epoch < options.first_order_epochs
     return options.second_order and not annealing
 

@@ -1,4 +1,4 @@
-"""Where a data set is read from, and what is there."""
+"""Find the folder of a data set, and list its content."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SPLIT_NAMES: dict[Split, tuple[str, ...]] = {
     "validation": ("val", "validation"),
     "test": ("test",),
 }
-"""What folders and files of a split are called, the usual name first."""
+"""Names of the folders and files of a split, the usual one first."""
 
 
 def root_setting(holds: str, name: str) -> Any:
@@ -26,9 +26,9 @@ def root_setting(holds: str, name: str) -> Any:
 
 
 def data_root(given: str, name: str) -> Path:
-    """Return the folder ``given``, or the one called NAME in it, as where several data sets lie side by side.
+    """Return the folder ``given``, or the one called NAME in it if several data sets lie side by side.
 
-    Where nothing is given it is ``$HNAS_DATA/NAME``, else ``data/NAME`` in hnas's home.
+    If none is given, it is ``$HNAS_DATA/NAME``, else ``data/NAME`` in hnas's home.
     """
     if given:
         folder = Path(given).expanduser()
@@ -45,6 +45,6 @@ def held(root: Path, what: str, hint: str) -> str:
 
 
 def fingerprint(path: Path) -> list[object]:
-    """Return, as JSON, what changes when a file does: where it is, its size and time."""
+    """Return a JSON text that changes with a file: its path, size and time."""
     status = path.stat()
     return [str(path.resolve()), status.st_size, status.st_mtime_ns]

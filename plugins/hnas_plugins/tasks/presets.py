@@ -1,6 +1,6 @@
-"""What the application's presets say for a built-in task source, beside what they say for all tasks.
+"""Settings that the application's presets add for a built-in task source.
 
-Pictures of 84×84 pixels take other budgets than drawings of 28×28.
+Pictures of 84×84 pixels need other budgets than drawings of 28×28.
 """
 
 from typing import Any
@@ -13,14 +13,14 @@ PHOTOGRAPHS: Preset = {
     "meta_train": {"tasks": 2, "n_query": 15},
     "retrain": {"tasks": 2, "n_query": 15},
 }
-"""MAML++'s settings for Mini-ImageNet, where they differ from those for Omniglot, and 5×5 pooling."""
+"""MAML++'s settings for Mini-ImageNet that differ from those for Omniglot, and 5×5 pooling."""
 MINI_IMAGENET: dict[str, Preset] = {
     "quick": {
         "space": {"pool": 3},
         "learner": {"meta_lr": 2e-3, "inner_steps": 3},
         "strategy": {"population": 20, "iterations": 8},
         "meta_train": {"iterations": 12, "tasks": 8},
-        # By the query loss, a super-net that has seen a thousand tasks ranks networks first that hardly adapt.
+        # After a thousand tasks, a super-net's query loss ranks networks first that hardly adapt.
         "search": {"tasks": 8, "final_tasks": 30, "fitness": "support"},
         # Half of the time for one network: it takes some 6,000 tasks to reach 30 %, better in many small steps, and a
         # super-net of as few tasks as fit in is no head start.

@@ -1,4 +1,4 @@
-"""Drawing tasks: which classes, which images, and the tensors that they become."""
+"""Draw tasks: their classes, their images, and the tensors made of these."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def draw_classes(generator: np.random.Generator, n_classes: int, spec: EpisodeSp
 def draw_images(
     generator: np.random.Generator, n_images: int | Indices, spec: EpisodeSpec, what: str
 ) -> tuple[Indices, Indices]:
-    """Draw, for every class of a task, its support and query images out of the ``n_images`` that it has.
+    """Draw support and query images for every class of a task, out of its ``n_images``.
 
     ``n_images`` is one number for all, or (n_way,). Returns (n_way, k_shot) and (n_way, n_query), no image twice for a
     class.
@@ -75,9 +75,9 @@ def draw_images(
 
 
 def random_split(sizes: Mapping[Split, int], split: Split, seed: int) -> list[int]:
-    """Return, sorted, the indices of the classes of a split: all are shuffled, and dealt out in the order of `SPLITS`.
+    """Return the sorted indices of a split's classes: all are shuffled, and dealt out in the order of `SPLITS`.
 
-    So a split depends on the seed and the sizes, and not on the images of the classes.
+    So a split depends on the seed and the sizes, not on the images of the classes.
     """
     order = np.random.default_rng(seed).permutation(sum(sizes.values()))
     start = sum(sizes[s] for s in SPLITS[: SPLITS.index(split)])
@@ -86,7 +86,7 @@ def random_split(sizes: Mapping[Split, int], split: Split, seed: int) -> list[in
 
 @frozen(kw_only=True, eq=False)
 class Drawn:
-    """Which classes and images T tasks show. Images are numbers within their class."""
+    """The classes and images of T tasks. Images are numbers within their class."""
 
     classes: Indices  # (T, n_way)
     support: Indices  # (T, n_way, k_shot)
@@ -97,11 +97,11 @@ class Drawn:
 
     @property
     def images(self) -> Indices:
-        """All images' numbers, as `assemble` wants them: all tasks' support images, then their query images."""
+        """All images' numbers in the order of `assemble`: all tasks' support images, then their query images."""
         return np.concatenate([self.support.ravel(), self.query.ravel()])
 
     def each_image(self, of_class: Indices) -> Indices:
-        """Repeat what is known of each class (T, n_way) for its images, in the order of `images`."""
+        """Repeat the value of each class (T, n_way) for its images, in the order of `images`."""
         return np.concatenate([np.repeat(of_class, drawn.shape[2]) for drawn in (self.support, self.query)])
 
 
@@ -114,7 +114,7 @@ def draw_tasks(
 ) -> Drawn:
     """Draw one task from each generator.
 
-    ``n_images`` is what every class has, or (n_classes,). Raises `DataError` as `draw_classes` and `draw_images` do.
+    ``n_images`` is one number for all, or (n_classes,). Raises `DataError` as `draw_classes` and `draw_images` do.
     """
     drawn = []
     for generator in generators:
@@ -134,7 +134,7 @@ def pixels(images: NDArray[np.uint8]) -> Tensor:
 
 
 def assemble(images: Tensor, n_tasks: int, spec: EpisodeSpec) -> Episodes:
-    """Make episodes, without a copy, of ``images`` (N, C, H, W).
+    """Make episodes of ``images`` (N, C, H, W) without a copy.
 
     All tasks' support images come first, then all their query images; within a task they stand class by class.
     """

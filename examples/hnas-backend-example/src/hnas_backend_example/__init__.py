@@ -1,4 +1,4 @@
-"""The hook by which hnas finds the backend. What it names is imported when it is used."""
+"""The hook by which hnas finds the backend, which is imported when it is used."""
 
 from hnas import Plugin, hookimpl
 

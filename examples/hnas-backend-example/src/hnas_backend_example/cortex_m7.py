@@ -1,6 +1,6 @@
 """A Cortex-M7 microcontroller that runs int8 networks with CMSIS-NN's kernels, as a roofline model.
 
-The defaults are an STM32F746. Where each number comes from, and which are assumptions, stands in the README.
+The defaults are an STM32F746. The README lists the source of each number, and the assumptions.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ COLUMN_BYTES = 2  # CMSIS-NN widens int8 to 16 bit for its dual multiply-accumul
 COLUMNS = 2  # of the image-to-column matrix at a time
 WEIGHTED = ("conv2d", "linear")
 MOVED = (*WEIGHTED, "max_pool", "avg_pool")
-"""What writes another place than it reads from; everything else works in place."""
+"""Operations that do not work in place; all others do."""
 
 
 @frozen(kw_only=True)
 class Options:
-    """What ``--set backend.KEY=VALUE`` and the table ``[backend]`` may set."""
+    """Options for ``--set backend.KEY=VALUE`` and the table ``[backend]``."""
 
     clock_mhz: float = setting(216.0, "clock, MHz", positive)
     macs_per_cycle: float = setting(0.58, "multiply-accumulates in a cycle, as measured over whole networks", positive)
@@ -54,7 +54,7 @@ class CortexM7(HardwareBackend):
                 Metric(name="memory", unit="B", combine="max", help="activations at once; residual blocks: too low"),
                 Metric(name="flash", unit="B", help="weights and biases"),
             ),
-            # What there is of memory changes no measurement, so it is no setting: rows are shared.
+            # The size of the memory changes no measurement, so it is no setting: rows are shared.
             settings={
                 "clock_mhz": o.clock_mhz,
                 "macs_per_cycle": o.macs_per_cycle,
@@ -78,7 +78,7 @@ class CortexM7(HardwareBackend):
         return {**sum_over_layers(self, layers), "memory": peak}
 
     def check_table(self, table: Mapping[str, LayerCosts], layers: Sequence[Layer]) -> Mapping[str, Any]:
-        """Record which layers do not fit on their own, and the limits under which a network does."""
+        """Record the layers that do not fit on their own, and the limits under which a network does."""
         room = {"memory": 1024 * self._options.sram_kib, "flash": 1024 * self._options.flash_kib}
         too_large = [la.key for la in layers if any(table[la.key][name].median > most for name, most in room.items())]
         return {"limits": self._limits, "layers_that_do_not_fit": too_large}
@@ -105,7 +105,7 @@ def peak_memory(layers: Sequence[Layer]) -> int:
     last_read = {value: n for n, values in enumerate(reads) for value in values}
     peak = 0
     for n, (layer, values) in enumerate(zip(layers, reads, strict=True)):
-        # Value n + 1 is what layer n gives. Those read later stay, and those that it reads are still there.
+        # Value n + 1 is the output of layer n. Those read later stay, and those that it reads are still there.
         kept = [v for v in range(n + 1) if last_read.get(v, -1) > n]
         needed = sum(size[v] for v in {*kept, *values})
         in_place = layer.op not in MOVED and values[0] not in kept
@@ -114,7 +114,7 @@ def peak_memory(layers: Sequence[Layer]) -> int:
 
 
 def _memory(layer: Layer) -> int:
-    """Return the bytes that a layer needs while it runs, where nothing else is kept for later."""
+    """Return the bytes that a layer needs while it runs, if nothing else is kept for later."""
     given = _numbers(layer.in_shape) * (2 if layer.op == "add" else 1)
     return given + (_numbers(layer.out_shape) if layer.op in MOVED else 0) + _buffer(layer)
 

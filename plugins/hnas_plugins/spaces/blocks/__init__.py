@@ -1,1 +1,1 @@
-"""What the convolutional spaces are built of: layers, blocks of their super-nets, and the passes through them."""
+"""The parts of the convolutional spaces: layers, blocks of their super-nets, and the passes through them."""

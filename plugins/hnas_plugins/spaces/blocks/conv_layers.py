@@ -1,4 +1,4 @@
-"""What the convolutional spaces have in common: the options of a convolution, and the layers it comes with."""
+"""Common parts of the convolutional spaces: the options of a convolution, and the layers it comes with."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from hnas_plugins.engine.unit import Unit
 
 KERNELS = (1, 3, 5)
 ACTIVATIONS = tuple(activations.ACTIVATIONS)[:6]
-"""The six of Tables 7 and 8, in the order of their genes; another one that is known is for spaces that name it."""
+"""The six of Tables 7 and 8, in the order of their genes; other known ones are for spaces that name them."""
 
 
 @frozen(kw_only=True)
 class ConvBlock:
-    """One convolution with its normalisation and activation: what the genes of one layer decide."""
+    """One convolution with its normalisation and activation, as the genes of one layer set them."""
 
     kernel: int
     width: int
@@ -27,7 +27,7 @@ class ConvBlock:
 
 @frozen(kw_only=True)
 class Convolution(Unit):
-    """A convolution as a pass runs it, and what it takes of the super-net's weights."""
+    """A convolution as a pass runs it, and the part of the super-net's weights that it uses."""
 
     channels: int
     width: int
@@ -81,7 +81,7 @@ def halving_layer(in_shape: Shape) -> Layer:
 def head_layers(in_shape: Shape, pool: int, n_way: int) -> tuple[Layer, Layer]:
     """Return the average pooling to ``pool`` × ``pool`` and the classifier.
 
-    An ``avg_pool`` is adaptive: its shapes say what it does, its kernel and stride are left at 1.
+    An ``avg_pool`` is adaptive: its shapes define it, and its kernel and stride are left at 1.
     """
     channels = in_shape[0]
     return (

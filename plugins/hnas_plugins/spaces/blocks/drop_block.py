@@ -9,14 +9,14 @@ import torch.nn.functional as F
 from torch import Generator, Tensor
 
 SIZE = 5
-"""Side of a dropped square, in pixels, or that of the map where it is smaller; as is usual for ResNet12."""
+"""Side of a dropped square, in pixels, or that of the map if it is smaller; as is usual for ResNet12."""
 
 
 def drop_mask(rate: float, generators: Sequence[Generator], x: Tensor, *, tasks_first: bool) -> Tensor:
-    """Return what to multiply maps of all tasks with: 0 in dropped squares, elsewhere above 1 so that means stay.
+    """Return factors for the maps of all tasks: 0 in dropped squares, elsewhere above 1 so that means stay.
 
-    ``x`` is (T, N, H, W, C) where ``tasks_first``, else (N, T*C, H, W). ``rate`` is the share of the features to drop.
-    A task's mask depends on its generator only, not on the other tasks.
+    ``x`` is (T, N, H, W, C) if ``tasks_first``, else (N, T*C, H, W). ``rate`` is the share of the features to drop. A
+    task's mask depends on its generator only, not on the other tasks.
     """
     if tasks_first:
         _, n, height, width, channels = x.shape
@@ -31,8 +31,8 @@ def drop_mask(rate: float, generators: Sequence[Generator], x: Tensor, *, tasks_
 def _mask(rate: float, shape: tuple[int, int, int, int], generator: Generator) -> Tensor:
     """Return the mask (N, C, H, W) of one task.
 
-    Centres lie where the whole square fits; gamma, their share (Eq. 1 there), makes ``rate`` of all features drop as
-    far as squares do not overlap.
+    Centres lie where the whole square fits. With gamma, their share (Eq. 1 there), ``rate`` of all features is dropped
+    if squares do not overlap.
     """
     n, channels, height, width = shape
     size = min(SIZE, height, width)

@@ -38,7 +38,7 @@ def conv_norm_activation(
     norm: str,
     stats: NormStats | None,
 ) -> Tensor:
-    """Convolve without a bias, normalise, activate and, where ``max_pool``, halve.
+    """Convolve without a bias, normalise, activate and, with ``max_pool``, halve.
 
     Returns (N, O, H', W'); or (N, T*O, H', W') for T tasks, each with its own weights and statistics. A bias would
     cancel in the normalisation. ``norm`` names the layer in ``stats``. ``activation`` may be ``None``.
@@ -51,8 +51,8 @@ def conv_norm_activation(
 def convolve_tasks(x: Tensor, weight: Tensor, stride: int) -> Tensor:
     """Convolve the images (N, T*C, H, W) of T tasks with each one's weight (T, O, C, k, k).
 
-    While a CUDA graph is recorded, `grouped_convolution` does it, whose second derivatives take the GPU a quarter less
-    time. Else torch's own: run from Python, the GPU waits for its kernels to be launched anyway.
+    While a CUDA graph is recorded, `grouped_convolution` does it: its second derivatives take the GPU a quarter less
+    time. Else torch's own does: run from Python, the GPU waits for its kernels to be launched anyway.
     """
     if torch.cuda.is_available() and torch.cuda.is_current_stream_capturing():
         return grouped_convolution(x, weight, stride)
@@ -62,8 +62,8 @@ def convolve_tasks(x: Tensor, weight: Tensor, stride: int) -> Tensor:
 def _convolve(x: Tensor, weight: Tensor, stride: int, groups: int) -> Tensor:
     """Convolve, zero-padded by half the kernel.
 
-    A 1×1 kernel with a stride sees every stride-th pixel only. It is given just those: oneDNN, to which torch hands
-    such a convolution on CPUs, writes past its workspace with few channels (oneDNN issue 6035).
+    A 1×1 kernel with a stride sees every stride-th pixel only. It gets just those: on CPUs torch uses oneDNN, which
+    writes past its workspace with few channels (oneDNN issue 6035).
     """
     if weight.shape[-1] == 1 and stride > 1:
         x, stride = x[..., ::stride, ::stride], 1
@@ -71,8 +71,8 @@ def _convolve(x: Tensor, weight: Tensor, stride: int, groups: int) -> Tensor:
 
 
 def _normalise(x: Tensor, gamma: Tensor, beta: Tensor, norm: str, stats: NormStats | None) -> Tensor:
-    """Normalise each channel of (N, …, H, W); ``gamma`` is (C,), or (T, C) where channels are those of T tasks."""
-    # `flatten` leaves strides where C is 1; torch ignores them on CPUs, for 1×1 or channels-last maps.
+    """Normalise each channel of (N, …, H, W); ``gamma`` is (C,), or (T, C) if channels are those of T tasks."""
+    # `flatten` leaves strides if C is 1; torch ignores them on CPUs, for 1×1 or channels-last maps.
     flat = gamma.flatten().contiguous(), beta.flatten().contiguous()
     if stats is not None and stats.mode == "apply":
         mean, var = stats.mean[norm].flatten().contiguous(), stats.var[norm].flatten().contiguous()

@@ -48,7 +48,7 @@ class ConvSuperNet(SuperNet):
     ) -> None:
         """Take the convolutions that ``space`` gives an architecture and the number of the images' channels.
 
-        ``start`` is the network whose fans `init` and `fan_ratios` go by.
+        `init` and `fan_ratios` use the fans of the network ``start``.
         """
         check_task(space.name, input_shape, n_way)
         engine.prepare()
@@ -69,7 +69,7 @@ class ConvSuperNet(SuperNet):
             self._shapes[f"norm{name}.weight"] = self._shapes[f"norm{name}.bias"] = norm
         self._shapes |= {"fc.weight": (n_way, conv.width, pool**2), "fc.bias": (n_way,)}
         self._fans = self._fans_of(start)
-        """Of each weight in the reference network: fan-in and fan-out."""
+        """Fan-in and fan-out of each weight in the reference network."""
 
     @property
     def roles(self) -> Mapping[str, Role]:
@@ -79,8 +79,8 @@ class ConvSuperNet(SuperNet):
         """Draw as the MAML++ authors' code does: Xavier-uniform weights, biases 0, gamma 1 and beta 0.
 
         Xavier's bound is that of the reference network (3×3, scale 1), whatever the super-net's size. Under batch
-        normalisation the scale of a convolution changes no output, only how far an inner step of a given rate moves
-        it; so the reference network starts where MAML++'s rates were found, and the others lie on both sides of it.
+        normalisation the scale of a convolution changes no output, only how far an inner step of a given rate moves it.
+        So the reference network starts where MAML++'s rates were found, and the others lie on both sides of it.
         """
         params = {}
         for name, shape in self._shapes.items():
@@ -165,7 +165,7 @@ class ConvSuperNet(SuperNet):
         stats: Sequence[NormStats] | None = None,
         gradients: dict[str, Tensor] | None = None,
     ) -> Params:
-        """Go down as the interface says; with the engine, without autograd. Dropped blocks need autograd."""
+        """Run the descent of the interface; with the engine, without autograd. Dropped blocks need autograd."""
         if self._drop is not None or not engine.usable(x, stats[0] if stats else None):
             return super().descend(weights, norms, rates, x, y, arch, stats=stats, gradients=gradients)
         units = self._convolutions(arch)
@@ -175,7 +175,7 @@ class ConvSuperNet(SuperNet):
         self, block_of: Callable[..., Tensor], shared: Params, x: Tensor, arch: Architecture, stats: NormStats | None
     ) -> Tensor:
         """Return the last feature map, by one of the two ``conv_norm_activation``."""
-        given = x  # what a residual block reads
+        given = x  # the input of a residual block
         for name, conv in self._convolutions(arch).items():
             y = block_of(
                 x if conv.joins < 0 else given,

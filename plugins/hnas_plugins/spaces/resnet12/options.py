@@ -11,14 +11,14 @@ from hnas.settings import one_of, positive, setting
 
 @frozen(kw_only=True)
 class ResNet12Options:
-    """Options of the space. Each changes what its networks are, so results are compared under equal options only."""
+    """Options of the space. Each changes its networks, so results are compared under equal options only."""
 
     base_width: int = setting(
         32, "channels of the first block at scale 1; the others have 2, 4 and 8 times as many", positive
     )
     ge: bool = setting(True, "global expansion: search the widths between blocks, too", validators.instance_of(bool))
     anl: bool = setting(
-        False, "adaptive number of layers: search how many blocks there are, 1 to 4", validators.instance_of(bool)
+        False, "adaptive number of layers: search the number of blocks, 1 to 4", validators.instance_of(bool)
     )
     pool: int = setting(1, "n of the n×n average pooling before the classifier; the paper's is 5 for 84×84", positive)
     norms: Literal["shared", "activation"] = setting(

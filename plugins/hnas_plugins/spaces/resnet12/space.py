@@ -34,7 +34,7 @@ WIDENING = (1, 2, 4, 8)
 
 @frozen(kw_only=True)
 class ResidualBlock:
-    """Three convolutions, of which the last one's activation follows the addition of a 1×1 shortcut."""
+    """Three convolutions; the last one's activation follows the addition of a 1×1 shortcut."""
 
     convolutions: tuple[ConvBlock, ...]
 
@@ -94,7 +94,7 @@ class ResNet12(SearchSpace):
         """Return the convolutions of ``arch`` by the name of their weights, for images of ``channels``."""
         found: dict[str, Convolution] = {}
         for b, block in enumerate(self.blocks(arch), 1):
-            before, given = len(found) - 1, channels  # what the block reads: the unit, and its channels
+            before, given = len(found) - 1, channels  # the block's input: the unit, and its channels
             after = block.convolutions[-1].activation
             for i, c in enumerate(block.convolutions, 1):
                 found[f"{b}_{i}"] = Convolution(
@@ -127,13 +127,13 @@ class ResNet12(SearchSpace):
         return tuple(max(1, round(base * scale)) for scale in scales)
 
     def _searches_width(self, convolution: int) -> bool:
-        """Tell whether the width of a convolution, counted from 1, is searched: at a block's edge with GE only."""
+        """Return whether the width of a convolution, counted from 1, is searched: at a block's edge with GE only."""
         return self.settings.ge or convolution < CONVOLUTIONS
 
     def layers(self, arch: Architecture, input_shape: Shape, n_way: int) -> Sequence[Layer]:
         """Return the layers of ``arch``; a block's shortcut stands before its ``add``.
 
-        The shortcut takes the block's input, everything else what the layer before gives. Raises `ConfigError` where a
+        The shortcut reads the block's input, every other layer the output of the one before. Raises `ConfigError` if a
         size is not positive; no input is too small, since padding keeps at least one pixel.
         """
         check_task(self.name, input_shape, n_way)

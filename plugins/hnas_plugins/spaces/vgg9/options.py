@@ -11,7 +11,7 @@ from hnas.settings import one_of, positive, setting
 
 @frozen(kw_only=True)
 class VGG9Options:
-    """Options of the space. Each changes what its networks are, so results are compared under equal options only."""
+    """Options of the space. Each changes its networks, so results are compared under equal options only."""
 
     REMOVED: ClassVar = {"heads": ("depth",), "norms": ("kernel", "width", "sum"), "kernels": ("own",)}
 
@@ -21,7 +21,7 @@ class VGG9Options:
     pool: int = setting(1, "n of the n×n average pooling before the classifier; the paper's is 5 for 84×84", positive)
     downsample: Literal["stride", "pool"] = setting(
         "stride",
-        "what halves the maps: convolutions of stride 2, or 2×2 max-pooling as in MAML++",
+        "how maps are halved: by convolutions of stride 2, or by 2×2 max-pooling as in MAML++",
         one_of("stride", "pool"),
     )
     norms: Literal["shared", "activation"] = setting(
@@ -31,6 +31,6 @@ class VGG9Options:
     )
     kernels: Literal["crop", "transform"] = setting(
         "crop",
-        "small kernels of the super-net: the centre of the large ones, or that through a learned matrix",
+        "small kernels of the super-net: the centre of the large ones, as it is or through a learned matrix",
         one_of("crop", "transform"),
     )

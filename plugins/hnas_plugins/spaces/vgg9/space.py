@@ -85,8 +85,7 @@ class VGG9(SearchSpace):
     def layers(self, arch: Architecture, input_shape: Shape, n_way: int) -> Sequence[Layer]:
         """Return the layers of ``arch``.
 
-        Raises `ConfigError` where a size is not positive; no input is too small, since padding keeps at least one
-        pixel.
+        Raises `ConfigError` if a size is not positive; no input is too small, since padding keeps at least one pixel.
         """
         check_task(self.name, input_shape, n_way)
         layers: list[Layer] = []
@@ -111,10 +110,10 @@ class VGG9(SearchSpace):
         )
 
     def references(self) -> Mapping[str, Architecture]:
-        """Return the networks of MAML and MAML++: four 3×3 layers with ReLU, as the paper compares with.
+        """Return the networks of MAML and MAML++, which the paper compares with: four 3×3 layers with ReLU.
 
         ``maml++`` is the one for Mini-ImageNet (48 filters at base width 64), ``maml++-omniglot`` the one for Omniglot
-        (64 filters). Without GE the width is fixed and there is only ``maml++``.
+        (64 filters). Without GE the width is fixed and ``maml++`` is the only one.
         """
         if not self.settings.ge:
             return {"maml++": self._uniform(kernel=3, activation="relu")}

@@ -1,4 +1,4 @@
-"""Read what the files of CIFAR-100 hold, records or pickles, and refuse what is not CIFAR-100."""
+"""Read the files of CIFAR-100, records or pickles, and refuse all that is not CIFAR-100."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SIDE = 32
 WIDTH = 3 * SIDE * SIDE
 """Bytes of an image."""
 Contents = Mapping[str, Path | bytes]
-"""Files by name: where they are, or what they hold."""
+"""Files by name: their paths, or their content."""
 Part = tuple[Images, Indices]
 """Images (n, 3072) for training or for the test, red, green and blue, each row by row; and their fine labels (n,)."""
 _RECORD = 2 + WIDTH
@@ -63,7 +63,7 @@ def read_pickled(contents: Contents, where: str) -> dict[str, Part]:
 
 
 def _unpickle(content: Path | bytes, what: str) -> dict[str, Any]:
-    """Return a file's dictionary. Its keys are Python 2's strings: bytes, where Python 3 has written it again so."""
+    """Return a file's dictionary. Its keys are Python 2's strings, or bytes if Python 3 has rewritten it so."""
     value = read_pickle(content, what)
     if not isinstance(value, dict):
         refuse(what, f"it holds a {type(value).__name__}, expected a dictionary")
@@ -117,5 +117,5 @@ def _require_names(key: str, names: Sequence[object], what: str) -> None:
 
 
 def refuse(what: str, why: str) -> NoReturn:
-    """Raise the error for a file that holds something else."""
-    raise DataError(f"{what}: {why}", hint="expected are the official files; `hnas data fetch fc100` gets them")
+    """Raise the error for a file with other content."""
+    raise DataError(f"{what}: {why}", hint="use the official files; `hnas data fetch fc100` downloads them")

@@ -19,22 +19,22 @@ from hnas_plugins.tasks.data_root import fingerprint, held
 
 @frozen(kw_only=True)
 class Release:
-    """A form in which the authors published the same images: its folder, the files in it that are read."""
+    """A form in which the authors published the same images: its folder, and the files that are read."""
 
     folder: str
     files: tuple[str, ...]
     algorithm: str
     read: Callable[[Contents, str], dict[str, Part]]
     checksums: dict[str, str]
-    """Of the official files, by ``algorithm``. Lists of names need none: they are compared."""
+    """Checksums of the official files, by ``algorithm``. Lists of names need none: they are compared."""
 
     @property
     def archive(self) -> str:
-        """The file that is downloaded."""
+        """The downloaded file."""
         return f"{self.folder}.tar.gz"
 
     def is_official(self, contents: Contents) -> bool:
-        """Tell whether the files are the official ones, byte by byte."""
+        """Return whether the files are the official ones, byte by byte."""
         return all(_checksum(contents[name], self.algorithm) == known for name, known in self.checksums.items())
 
 
@@ -62,7 +62,7 @@ PICKLED = Release(
 RELEASES = (BINARY, PICKLED)
 """In the order in which they are looked for."""
 MAX_BYTES = 256 << 20
-"""What the files of a release may have, and its archive unpacked. The official ones have 186 MB."""
+"""The most bytes that a release may have, in files or unpacked. The official ones have 186 MB."""
 _MAX_MEMBERS = 64
 """The official archives have 5 or 6."""
 _BLOCK = 1 << 18
@@ -80,17 +80,17 @@ class Unpacked:
 
     @property
     def missing(self) -> list[str]:
-        """The files that are not there."""
+        """The missing files."""
         return [name for name in self.release.files if not (self.path / name).is_file()]
 
     @property
     def fingerprint(self) -> object:
-        """Where the files are, their sizes and times, as JSON."""
+        """The paths of the files, their sizes and times, as JSON."""
         found = [(self.path / name).stat() for name in self.release.files]
         return [str(self.path.resolve()), [[status.st_size, status.st_mtime_ns] for status in found]]
 
     def contents(self) -> Contents:
-        """Return the paths: what reads them can map them."""
+        """Return the paths, so that the reader can map the files."""
         size = sum((self.path / name).stat().st_size for name in self.release.files)
         if size > MAX_BYTES:
             raise DataError(
@@ -108,11 +108,11 @@ class Archive:
 
     @property
     def fingerprint(self) -> object:
-        """Where it is, its size and time, as JSON."""
+        """Its path, size and time, as JSON."""
         return fingerprint(self.path)
 
     def contents(self) -> Contents:
-        """Read the members that are needed; others are passed over. Nothing is unpacked to the disk."""
+        """Read the needed members and skip all others. Nothing is unpacked to the disk."""
         try:
             with _Bounded(self.path) as unpacked:
                 with tarfile.open(fileobj=unpacked, mode="r|", bufsize=_BLOCK) as archive:
@@ -144,7 +144,7 @@ class Archive:
 
 
 class _Bounded(gzip.GzipFile):
-    """A file that ends with an error where it goes on for too long: a few bytes can unpack to any number."""
+    """A file that raises an error if it is too long: a few bytes can unpack to any number."""
 
     def read(self, size: int | None = -1) -> bytes:
         content = super().read(size)
@@ -156,7 +156,7 @@ class _Bounded(gzip.GzipFile):
 def find_files(root: Path) -> Unpacked | Archive:
     """Find a release in ``root``: in its folder, in ``root`` itself, or in its archive, in this order.
 
-    Raises `DataError` that says what is missing.
+    Raises `DataError` if files are missing.
     """
     begun = [
         Unpacked(release, folder)

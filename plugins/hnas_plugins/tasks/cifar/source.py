@@ -48,17 +48,17 @@ class CifarOptions(AugmentationOptions):
 
 @frozen(kw_only=True, eq=False)
 class Cifar100:
-    """All images, by fine label; of a class those of ``train`` first, then those of ``test``, in the files' order."""
+    """All images by fine label; in a class those of ``train`` first, then those of ``test``, in the files' order."""
 
     images: Images  # (N, 32, 32, 3)
-    train_counts: Indices  # (100,): how many images ``train`` has of each class
+    train_counts: Indices  # (100,): the number of images of each class in ``train``
     test_counts: Indices  # (100,)
     official: bool
     """Whether the files are the official ones, byte by byte."""
 
     @property
     def counts(self) -> Indices:
-        """How many images each class has: (100,)."""
+        """The number of images of each class: (100,)."""
         return self.train_counts + self.test_counts
 
     @property
@@ -127,14 +127,14 @@ def fc100(options: CifarOptions | None = None) -> Cifar:
 
 
 def cifar_fs(options: CifarOptions | None = None) -> Cifar:
-    """Return CIFAR-FS (Bertinetto et al., 2019): 64 classes to train with, 16 and 20, of whatever superclass."""
+    """Return CIFAR-FS (Bertinetto et al., 2019): 64 classes to train with, 16 and 20, of any superclass."""
     return Cifar("cifar-fs", options)
 
 
 def read_cifar(root: Path) -> Cifar100:
     """Return the images below ``root``, memory-mapped from the cache as long as the files there stay the same.
 
-    Raises `DataError` where files are missing or damaged, or are not CIFAR-100.
+    Raises `DataError` if files are missing or damaged, or are not CIFAR-100.
     """
     try:
         files = find_files(root)
@@ -161,7 +161,7 @@ def _read(files: Unpacked | Archive) -> tuple[Images, dict[str, Any]]:
 
 
 def _ordered(parts: list[Part]) -> Images:
-    """Copy the images to their places: by label, and else in the order in which they stand."""
+    """Copy the images to their places: by label, then in the order of the file."""
     order = np.argsort(np.concatenate([labels for _, labels in parts]), kind="stable")
     place = np.empty_like(order)
     place[order] = np.arange(len(order))

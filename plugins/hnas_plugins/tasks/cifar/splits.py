@@ -1,4 +1,4 @@
-"""The classes of CIFAR-100 in the order of their labels, and which are for training, validation and test."""
+"""The classes of CIFAR-100 in the order of their labels, and those for training, validation and test."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""A folder of the user's own pictures, divided into tasks: the task source `folder`."""
+"""The task source `folder`: a folder of the user's own pictures, divided into tasks."""

@@ -20,11 +20,11 @@ HINT = (
     "or DIR/train, DIR/val and DIR/test, each with such sub-folders"
 )
 SHARES: dict[Split, float] = {"train": 0.64, "validation": 0.16, "test": 0.20}
-"""Of all classes, as in Mini-ImageNet."""
+"""Shares of all classes, as in Mini-ImageNet."""
 USUAL_WAY = 5
-"""How many classes each split gets before the shares count: as many as the usual task needs."""
+"""The classes that each split gets before the shares count: as many as the usual task needs."""
 FEWEST = 2 * len(SPLITS)
-"""Classes without which a split could not have two of them, the least that a task can tell apart."""
+"""The fewest classes: each split needs two, the fewest that a task can distinguish."""
 
 
 @frozen(kw_only=True)
@@ -45,31 +45,31 @@ class ClassFolder:
 
 @frozen(kw_only=True)
 class Inventory:
-    """All classes that have pictures, and what else is there."""
+    """All classes that have pictures, and the other files and folders."""
 
     root: Path
     classes: tuple[ClassFolder, ...]
-    """In the order of their names; where the folder says the split, first those for training, and test last."""
+    """In the order of their names; if the folder gives the split, those for training first and those for test last."""
     others: int
-    """Files that were passed over: hidden, not named like pictures, or not in the folder of a class."""
+    """Skipped files: hidden, not named like pictures, or not in the folder of a class."""
     bare: tuple[str, ...]
-    """Folders without pictures, and what they hold instead."""
+    """Folders without pictures, and their content."""
 
     @property
     def given(self) -> bool:
-        """Whether the folder says which classes are for what."""
+        """Whether the folder divides the classes into splits."""
         return self.classes[0].split is not None
 
     @property
     def fingerprint(self) -> object:
-        """What changes when a picture does, as JSON."""
+        """A JSON text that changes with any picture."""
         return [str(self.root.resolve()), [[str(c.path.relative_to(self.root)), c.files] for c in self.classes]]
 
 
 def take_inventory(root: Path) -> Inventory:
-    """List the classes below ``root``. Raises `DataError` where it is not laid out as expected.
+    """List the classes below ``root``. Raises `DataError` if it is not laid out as expected.
 
-    Links to folders and files are followed; a folder may be reached by one way only, and must not lead back up.
+    Links to folders and files are followed; a folder may be reached in one way only, and must not lead back up.
     """
     try:
         return _take_inventory(root)
@@ -87,14 +87,14 @@ def class_folders(root: Path, folder: Path) -> tuple[list[ClassFolder], list[str
 
 
 def shown(name: str) -> str:
-    """Return a file's name as it can be printed: bytes that are no text come as escapes."""
+    """Return a file's name for printing: bytes that are no text become escapes."""
     return name.encode("utf-8", "backslashreplace").decode()
 
 
 def split_sizes(n_classes: int) -> dict[Split, int]:
-    """Return how many of ``n_classes``, at least `FEWEST`, each split gets: its share, and at least `USUAL_WAY`.
+    """Divide ``n_classes``, at least `FEWEST`, among the splits: each gets its share, and at least `USUAL_WAY`.
 
-    Where there are too few for that, each gets a third, and training what is left over.
+    If there are too few for that, each gets a third, and training the remainder.
     """
     at_least = min(USUAL_WAY, n_classes // len(SPLITS))
     validation, test = (max(at_least, round(SHARES[s] * n_classes)) for s in SPLITS[1:])
@@ -103,10 +103,10 @@ def split_sizes(n_classes: int) -> dict[Split, int]:
 
 @mutable
 class _Finds:
-    """What a scan has come upon so far."""
+    """The findings of a scan so far."""
 
     real: dict[Path, str] = field(factory=dict)
-    """The folders behind the links, by where they really are."""
+    """The folders behind the links, by their real paths."""
     others: int = 0
     bare: list[str] = field(factory=list)
 
@@ -126,7 +126,7 @@ def _take_inventory(root: Path) -> Inventory:
 
 
 def _split_folders(root: Path) -> list[tuple[Split | None, Path]]:
-    """Return the folder of each split, or ``root`` where it holds classes itself; a class may be called train, too."""
+    """Return the folder of each split, or ``root`` if it holds classes itself; a class may be called train, too."""
     there = {s: [root / n for n in names if (root / n).is_dir()] for s, names in SPLIT_NAMES.items()}
     present = {split: paths[0] for split, paths in there.items() if paths}
     if len(there["validation"]) > 1:
@@ -167,7 +167,7 @@ def _scan(root: Path, folder: Path, split: Split | None, finds: _Finds) -> Itera
 
 
 def _files(path: Path) -> tuple[list[tuple[str, int, int]], int, int]:
-    """Return the pictures directly in a folder, and how many other files and folders it has."""
+    """Return the pictures directly in a folder, and the numbers of other files and folders."""
     files, others, folders = [], 0, 0
     with os.scandir(path) as entries:
         for entry in entries:

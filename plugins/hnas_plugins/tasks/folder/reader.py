@@ -17,7 +17,7 @@ from hnas_plugins.tasks.images.decoding import Damaged, decode_into, read_file
 from hnas_plugins.tasks.sampling import Indices
 
 MAX_DAMAGED = 0.01
-"""The share of pictures that may be damaged: more, and something else is wrong."""
+"""The share of pictures that may be damaged; if it is higher, something else is wrong."""
 FORMAT = 1
 """Counts up when pictures are decoded differently."""
 
@@ -31,13 +31,13 @@ class Decoded:
     counts: Indices
     """Images of each class that could be decoded; between two classes there may be a gap."""
     damaged: list[str]
-    """The pictures that could not, with the reason."""
+    """The pictures that could not be decoded, with the reason."""
 
 
 def read_folder(inventory: Inventory, side: int, channels: int) -> Decoded:
     """Return all images, mapped from the cache as long as files and options stay the same.
 
-    Damaged pictures are left out with a warning. Raises `DataError` where they are more than `MAX_DAMAGED`.
+    Damaged pictures are left out with a warning. Raises `DataError` if more than `MAX_DAMAGED` are damaged.
     """
     from PIL import __version__ as pillow
 
@@ -75,7 +75,7 @@ def _report(inventory: Inventory, damaged: list[Damaged], total: int) -> None:
 
 
 def _close_gaps(array: Images, inventory: Inventory, damaged: set[int]) -> None:
-    """Move the whole images of each class together, to its beginning."""
+    """Move the undamaged images of each class together, to its beginning."""
     for start, count in zip(*(places.tolist() for places in _places(inventory)), strict=True):
         whole = [i for i in range(start, start + count) if i not in damaged]
         if len(whole) < count:
@@ -83,7 +83,7 @@ def _close_gaps(array: Images, inventory: Inventory, damaged: set[int]) -> None:
 
 
 def _places(inventory: Inventory) -> tuple[Indices, Indices]:
-    """Return where the files of each class begin, and how many there are."""
+    """Return the index of each class's first file, and the number of its files."""
     counts = np.array([len(c.files) for c in inventory.classes], np.int64)
     return np.cumsum(counts) - counts, counts
 

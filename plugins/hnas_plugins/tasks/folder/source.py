@@ -31,16 +31,16 @@ class FolderOptions(AugmentationOptions):
     side: int = setting(84, "height and width of an image, pixels", positive)
     grey: bool = setting(False, "one grey channel instead of three of colour", validators.instance_of(bool))
     split_seed: int = setting(
-        0, "divides the classes into 64 % for training, 16 % and 20 %, where the folder does not", at_least_0
+        0, "divides the classes into 64 % for training, 16 % and 20 %, if the folder does not", at_least_0
     )
 
 
 class Folder(TaskSource):
-    """A folder of pictures, each class in a sub-folder that has its name.
+    """A folder of pictures, each class in a sub-folder of its name.
 
-    Where the folder holds ``train``, ``val`` (or ``validation``) and ``test``, each with sub-folders for its classes,
-    that is the split; else classes are divided by a seed. Only pictures directly in a class's folder count. They are
-    set upright, then scaled (Lanczos) so that the shorter side fits, and cut to a square in the middle. Classes and
+    If the folder holds ``train``, ``val`` (or ``validation``) and ``test``, each with sub-folders for its classes, that
+    is the split; else classes are divided by a seed. Only pictures directly in a class's folder count. They are set
+    upright, then scaled (Lanczos) so that the shorter side fits, and cut to a square in the middle. Classes and
     pictures stand in the order of their names. All are decoded at the first use, and then mapped from hnas's home until
     a file changes. Augmentation is for training tasks only.
     """
@@ -50,7 +50,7 @@ class Folder(TaskSource):
 
     @property
     def root(self) -> Path:
-        """The folder that the pictures are read from. Raises `DataError` where none was named."""
+        """The folder that the pictures are read from. Raises `DataError` if none was named."""
         if not self._options.root:
             raise DataError("folder: no folder of pictures was named", hint=f"name it by --data-root DIR; {HINT}")
         return Path(self._options.root).expanduser()

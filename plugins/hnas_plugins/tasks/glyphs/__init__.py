@@ -1,1 +1,1 @@
-"""Characters rendered from fonts: the task source `glyphs`."""
+"""The task source `glyphs`: characters rendered from fonts."""

@@ -47,7 +47,7 @@ def font_files() -> list[Path]:
 
 
 def provenance() -> dict[str, Any]:
-    """Return everything that renderings depend on, apart from options: the cache is keyed by it."""
+    """Return everything that renderings depend on, apart from options; it is part of the cache's key."""
     from PIL import features
 
     return {
@@ -60,14 +60,14 @@ def provenance() -> dict[str, Any]:
 
 
 def render(min_renderings: int, min_distance: float) -> tuple[Image, dict[str, list[int]]]:
-    """Draw every character that has ``min_renderings`` renderings of which any two differ.
+    """Draw every character that has ``min_renderings`` pairwise different renderings.
 
-    Two renderings differ where their grey values (0–255) are at least ``min_distance`` apart in the mean over pixels.
-    Characters that share a bitmap in some font (Latin A, Greek Alpha, Cyrillic A) cannot be told apart, so together
+    Two renderings differ if their grey values (0–255) are at least ``min_distance`` apart in the mean over pixels.
+    Characters that share a bitmap in some font (Latin A, Greek Alpha, Cyrillic A) cannot be distinguished. Together
     they are one class, under the lowest of their code points.
 
     Returns all renderings, (N, SIDE, SIDE) with ink = 255, and a record: the ``code_points``, ascending, and the
-    ``counts`` of the renderings that each has.
+    ``counts`` of the renderings of each.
     """
     drawn: dict[int, dict[bytes, None]] = defaultdict(dict)  # in the fonts' order, without exact repeats
     for code_point, bitmap in _draw_all(min_renderings):
@@ -111,7 +111,7 @@ def _wanted(code_point: int, font: str) -> bool:
 
 
 def _draw(font: Any, character: str) -> Image | None:
-    """Draw one character, its ink scaled and centred, or return ``None`` where it has no ink."""
+    """Draw one character, its ink scaled and centred, or return ``None`` if it has no ink."""
     from PIL import Image as Pillow
 
     mask = font.getmask(character, mode="L")

@@ -117,7 +117,7 @@ class Glyphs(TaskSource):
 
     @cached_property
     def _classes(self) -> dict[Split, Indices]:
-        """The classes of each split. A character's split depends on itself alone, whatever other fonts may add."""
+        """The classes of each split. A character's split depends on no other character, nor on other fonts."""
         places = np.array([_place(c, self._options.split_seed) for c in self._data.code_points.tolist()])
         split = np.searchsorted(_SHARES, places, side="right")
         return {name: np.flatnonzero(split == i) for i, name in enumerate(SPLITS)}

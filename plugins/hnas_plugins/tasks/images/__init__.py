@@ -1,1 +1,1 @@
-"""What sources of images share: decoding, the cache of decoded arrays, drawing, augmentation."""
+"""Common parts of image sources: decoding, the cache of decoded arrays, drawing, augmentation."""

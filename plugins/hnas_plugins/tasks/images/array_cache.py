@@ -1,6 +1,6 @@
 """An array made once and kept: ``KEY.npy`` beside ``KEY.json``, in a folder of hnas's home.
 
-`cached` is for arrays that fit into memory, `prepared` for those that need not.
+`cached` is for arrays that fit into memory, `prepared` for larger ones, too.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ def digest(value: Any) -> str:
 
 
 def cached(folder: str, key: str, make: Callable[[], tuple[Images, dict[str, Any]]]) -> tuple[Images, dict[str, Any]]:
-    """Return the array and the record of ``key``, memory-mapped; ``make`` them where they are missing or damaged.
+    """Return the array and the record of ``key``, memory-mapped; ``make`` them if they are missing or damaged.
 
     The record is written last and holds the array's checksum, and each file appears whole or not at all. Processes that
-    start at once may both make the array: ``make`` is deterministic, so whichever file is there last is right. Where
-    nothing can be written the array is used from memory, with a warning.
+    start at once may both make the array: ``make`` is deterministic, so the last file written is right. If nothing can
+    be written, the array is used from memory, with a warning.
     """
     path = home() / folder / f"{key}.npy"
     if found := _open(path, whole=True):
@@ -68,22 +68,22 @@ def _checksum(path: Path) -> str:
 def release(images: Images) -> None:
     """Let this process forget the pages of an array of `prepared`; they stay in the system's cache.
 
-    Else all that was ever looked at counts as the process's memory until something else needs it.
+    Else every page that was read counts as the process's memory until something else needs it.
     """
     owner: Any = images
     while owner is not None and not isinstance(owner, mmap.mmap):
         owner = owner.obj if isinstance(owner, memoryview) else getattr(owner, "base", None)
     if owner is not None and hasattr(mmap, "MADV_DONTNEED"):
-        owner.madvise(mmap.MADV_DONTNEED)  # the map is shared: what was written to it is in the file
+        owner.madvise(mmap.MADV_DONTNEED)  # the map is shared: data written to it are in the file
 
 
 Allocate = Callable[[tuple[int, ...]], Images]
-"""Gives a writable array of zeros of a shape, in a file. May be called once."""
+"""Returns a writable array of zeros of a shape, in a file. May be called once."""
 
 
 @frozen(kw_only=True, eq=False)
 class Prepared:
-    """An array in a file, mapped: a page is read when it is looked at, and dropped when memory is short."""
+    """A memory-mapped array in a file: a page is read when it is used, and dropped when memory is short."""
 
     images: Images
     record: dict[str, Any]
@@ -91,25 +91,25 @@ class Prepared:
     path: Path
 
     def verify(self) -> None:
-        """Read the whole file. Raises `DataError` where it is not what was written; it is made anew at the next use."""
+        """Read the whole file. Raises `DataError` if it has changed since it was written; the next use remakes it."""
         seen = _checksum(self.path)
         if seen != self.checksum:
             self.path.with_suffix(".json").unlink(missing_ok=True)
             raise DataError(
                 f"{self.path} is damaged: it has the checksum {seen[:12]}…, expected {self.checksum[:12]}…",
-                hint="run the command again: the file is made anew; where it happens again, check the disk",
+                hint="run the command again: the file is made anew; if it happens again, check the disk",
             )
 
 
 def prepared(folder: str, key: str, fill: Callable[[Allocate], dict[str, Any]], *, what: str) -> Prepared:
-    """Return the array of ``key``, which may be larger than memory; where it is missing, ``fill`` makes it.
+    """Return the array of ``key``, which may be larger than memory; if it is missing, ``fill`` makes it.
 
     ``fill`` asks for the array when it knows the shape, fills it and returns the record. The array is made in a file of
-    its own, which gets its name when it is whole; only then the record is written, with size and checksum. A start
-    compares size, shape and type alone, since reading all would take as long as some trainings' first steps; use
-    `Prepared.verify` for the rest. One process makes the array, others wait for it; ``what`` is what they are told.
+    its own, which gets its name when it is whole. Only then the record is written, with size and checksum. A start
+    compares only size, shape and type, since reading all would take as long as some trainings' first steps;
+    `Prepared.verify` checks the rest. One process makes the array, others wait and print ``what``.
 
-    Raises `DataError` where nothing can be written or the disk is full: such an array does not belong in memory.
+    Raises `DataError` if nothing can be written or the disk is full: such an array does not belong in memory.
     """
     path = home() / folder / f"{key}.npy"
     if found := _open(path):
@@ -135,7 +135,7 @@ def prepared(folder: str, key: str, fill: Callable[[Allocate], dict[str, Any]], 
 
 
 def _open(path: Path, *, whole: bool = False) -> Prepared | None:
-    """Return an array that is kept as it was written: by its size and shape, or by its checksum if ``whole``."""
+    """Return a kept array if it is intact: judged by its size and shape, or by its checksum if ``whole``."""
     try:
         stored = json.loads(path.with_suffix(".json").read_bytes())
         kept = stored["checksum"] == _checksum(path) if whole else stored["size"] == path.stat().st_size
@@ -186,5 +186,5 @@ def _make(path: Path, fill: Callable[[Allocate], dict[str, Any]], alone: bool) -
         part.unlink(missing_ok=True)
     found = _open(path)
     if found is None:
-        raise OSError(errno.EIO, "what was just written cannot be read")
+        raise OSError(errno.EIO, "the data just written cannot be read")
     return found

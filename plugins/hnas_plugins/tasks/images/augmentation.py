@@ -37,7 +37,7 @@ class AugmentationOptions:
 def augment(images: Tensor, options: AugmentationOptions, generator: np.random.Generator) -> Tensor:
     """Change each of ``images`` (N, C, H, W), float32 in 0…1, on its own; returns the same shape and range.
 
-    What a shift or a turn brings in from outside repeats the pixels at the edge.
+    Pixels that a shift or a turn brings in from outside repeat those at the edge.
     """
     if options.flip or options.crop or options.rotation:
         images = _warp(images, options, generator)

@@ -1,4 +1,4 @@
-"""Classes of equally large images, and tasks drawn from them: what every source of photographs is made of."""
+"""Classes of equally large images, and tasks drawn from them: the base of every source of photographs."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from hnas_plugins.tasks.sampling import Indices, assemble, draw_tasks, pixels
 
 @frozen(kw_only=True, eq=False)
 class ImageClasses:
-    """The classes of one split. Of ``images``, which may be memory-mapped, only what a task shows is read."""
+    """The classes of one split. ``images`` may be memory-mapped: only those of a task are read."""
 
     images: Images  # (N, H, W, C), C = 1 or 3; the images of a class stand together
-    starts: Indices  # (classes,): where each class begins
-    counts: Indices  # (classes,): how many images it has
+    starts: Indices  # (classes,): the first image of each class
+    counts: Indices  # (classes,): the number of its images
 
     def tasks(
         self,
@@ -31,7 +31,7 @@ class ImageClasses:
     ) -> Episodes:
         """Draw one task from each generator, pixels in 0…1.
 
-        ``what`` names the split in the `DataError` if it has too little for them.
+        ``what`` names the split in the `DataError` for too few classes or images.
         """
         if augmentation is not None and not augmentation.augments:
             augmentation = None

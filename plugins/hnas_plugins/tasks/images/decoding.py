@@ -1,4 +1,4 @@
-"""Decode many pictures into one array of equally large images, on all cores, and say how far it is."""
+"""Decode many pictures into one array of equally large images, on all cores, and print the progress."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
     from PIL import Image as Pillow
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".ppm", ".tif", ".tiff", ".webp")
-"""How names of files that are decoded end, in any case. Pillow knows more kinds; some of them start programs."""
+"""Suffixes of decoded files, in upper or lower case. Pillow knows more kinds; some of them start programs."""
 MAX_BYTES = 64 << 20
-"""What a file of one picture may have."""
+"""The most bytes that a file of one picture may have."""
 MAX_PIXELS = 1 << 26
-"""What a picture may have, 8192×8192: a few bytes can claim any number, and each takes memory."""
+"""The most pixels that a picture may have, 8192×8192: a few bytes can claim any number, and each takes memory."""
 _FORMATS = ("JPEG", "PNG", "BMP", "GIF", "PPM", "TIFF", "WEBP")
 _BATCH = 32
 """Pictures that a thread decodes between two looks at the clock."""
@@ -49,9 +49,9 @@ def decode_into(
 ) -> list[Damaged]:
     """Decode ``pictures`` into ``array`` (N, H, W, C), C = 1 for grey or 3 for colour; return those that are damaged.
 
-    A picture is a name, and what reads its file in a thread when it is its turn. See `decode_picture` for how each
-    becomes an image. A few at a time are in memory, however many there are: taken from ``pictures``, in order, when a
-    thread is free. ``what`` is for the progress that is told.
+    A picture is a name, and a function that reads its file in a thread when it is its turn. `decode_picture` describes
+    how each becomes an image. Only a few at a time are in memory: they are taken from ``pictures``, in order, when a
+    thread is free. ``what`` names the work in the progress.
     """
     from PIL import Image
 
@@ -86,9 +86,9 @@ def decode_into(
 def decode_picture(content: bytes, *, height: int, width: int, channels: int, crop: bool = False) -> Images:
     """Return a picture as an image (height, width, channels), grey for one channel and RGB for three.
 
-    It is turned as its EXIF data say, and what is transparent becomes white. One of another size is resized (Lanczos),
-    whatever its proportions; with ``crop`` it keeps them, and what is too long is cut off on both sides. Pillow raises
-    all kinds of exceptions where ``content`` is damaged or no picture.
+    It is turned as its EXIF data say, and transparent parts become white. One of another size is resized (Lanczos),
+    whatever its proportions; with ``crop`` it keeps them, and the longer side is cut at both ends. Pillow raises all
+    kinds of exceptions if ``content`` is damaged or no picture.
     """
     from PIL import Image, ImageOps
 
@@ -105,12 +105,12 @@ def decode_picture(content: bytes, *, height: int, width: int, channels: int, cr
 
 
 def is_picture(name: str, suffixes: tuple[str, ...] = SUFFIXES) -> bool:
-    """Tell whether a file is one by its name. Names with a dot in front are what file managers leave."""
+    """Return whether a file's name is that of a picture. File managers leave files whose names begin with a dot."""
     return name.lower().endswith(suffixes) and not name.startswith(".")
 
 
 def read_file(path: Path | str) -> bytes:
-    """Return a file's content, and no more of it than `decode_picture` needs to refuse it."""
+    """Return a file's content, cut to the length that lets `decode_picture` refuse it."""
     with open(path, "rb") as file:
         return file.read(MAX_BYTES + 1)
 
@@ -122,9 +122,9 @@ def named(damaged: list[Damaged]) -> str:
 
 @mutable(kw_only=True)
 class Progress:
-    """Tells how far something is, on stderr: one line on a terminal, every quarter elsewhere, nothing within a second.
+    """Prints progress to stderr: one line on a terminal, every quarter elsewhere, nothing within a second.
 
-    Only the main process speaks: workers that prepare the same data would all say the same.
+    Only the main process prints: workers that prepare the same data would all print the same.
     """
 
     what: str
@@ -134,7 +134,7 @@ class Progress:
     _began: float = field(factory=lambda: time.monotonic())
 
     def add(self, count: int) -> None:
-        """Say that so much more is done."""
+        """Add to the work that is done."""
         self._done += count
         percent, terminal = 100 * self._done // max(self.total, 1), sys.stderr.isatty()
         if time.monotonic() - self._began < 1 or multiprocessing.parent_process() is not None:
@@ -157,7 +157,7 @@ def _decode_batch(array: Images, batch: list[tuple[int, tuple[str, Callable[[], 
     for index, (name, read) in batch:
         try:
             image = decode_picture(read(), height=height, width=width, channels=channels, crop=crop)
-        except Exception as cause:  # Pillow's readers raise whatever a damaged file leads them to
+        except Exception as cause:  # Pillow's readers raise any exception on damaged files
             told = " ".join(str(cause).split())[:200] or type(cause).__name__
             if "cannot identify image file" in told:  # it goes on with an address in memory
                 told = f"not a picture, or not one of {', '.join(_FORMATS)}"

@@ -1,1 +1,1 @@
-"""Mini-ImageNet from whichever of its four layouts is there."""
+"""Mini-ImageNet from any of its four layouts."""

@@ -1,4 +1,4 @@
-"""Mini-ImageNet as arrays that others decoded: the cache pickles of many repositories, and torchmeta's HDF5."""
+"""Mini-ImageNet as decoded arrays: the cache pickles of many repositories, and torchmeta's HDF5."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ _CHUNK = 128
 def fill_from_pickle(split: Split, path: Path, allocate: Allocate) -> dict[str, Any]:
     """Copy the images of ``mini-imagenet-cache-<split>.pkl``, class by class.
 
-    It holds ``{"image_data": (N, 84, 84, 3), "class_dict": {wnid: indices}}``. Raises `DataError` where they are not as
-    expected. The file is mapped, so memory does not grow with it, except for one that Python 3 wrote in protocol 2.
+    It holds ``{"image_data": (N, 84, 84, 3), "class_dict": {wnid: indices}}``. Raises `DataError` if they are not as
+    expected. The file is mapped, so memory does not grow with it, unless Python 3 wrote it in protocol 2.
     """
     content = read_pickle(path, f"mini-imagenet: {path}")
     images, members = (content.get(k) if isinstance(content, dict) else None for k in ("image_data", "class_dict"))
@@ -63,8 +63,8 @@ def _integers(listed: object) -> bool:
 def fill_from_hdf5(split: Split, path: Path, allocate: Allocate) -> dict[str, Any]:
     """Copy the images of torchmeta's ``<split>_data.hdf5``, class by class.
 
-    It has a data set (n, 84, 84, 3) for each class, and ``<split>_labels.json`` beside it. Raises `DataError` where
-    they are not as expected, or h5py is missing.
+    It has a data set (n, 84, 84, 3) for each class, and ``<split>_labels.json`` beside it. Raises `DataError` if they
+    are not as expected, or h5py is missing.
     """
     try:
         h5py = importlib.import_module("h5py")
@@ -99,7 +99,7 @@ def fill_from_hdf5(split: Split, path: Path, allocate: Allocate) -> dict[str, An
 
 
 def _labels(path: Path) -> list[str]:
-    """Return the classes that the list beside the file names."""
+    """Return the classes named in the list beside the file."""
     path = path.with_name(path.name.replace("_data.hdf5", "_labels.json"))
     try:
         listed = json.loads(path.read_bytes())
@@ -121,7 +121,7 @@ def _require_images(path: Path, name: str, images: Any, count: str) -> None:
 def _copy(
     split: Split, counts: Mapping[str, int], read: Callable[[str, int, int], Images], allocate: Allocate
 ) -> dict[str, Any]:
-    """Copy the images, the classes sorted, those of a class in the order that ``read(class, start, end)`` has."""
+    """Copy the images with the classes sorted; those of a class are in the order of ``read(class, start, end)``."""
     ordered = [counts[name] for name in classes(split)]
     array, at = allocate((sum(ordered), SIDE, SIDE, 3)), 0
     progress = Progress(what=f"mini-imagenet: copying {len(array)} images of the {split} split, once", total=len(array))

@@ -25,7 +25,7 @@ _BLOCK = 1 << 18
 
 
 def scan_folders(split: Split, path: Path) -> Files:
-    """List ``<split>/<wnid>/*.jpg``, which a start can afford.
+    """List ``<split>/<wnid>/*.jpg``; this is fast enough for every start.
 
     Raises `DataError` unless the classes are those of the split.
     """
@@ -40,7 +40,7 @@ def scan_folders(split: Split, path: Path) -> Files:
 
 
 def fill_from_folders(split: Split, path: Path, found: Files, allocate: Allocate) -> dict[str, Any]:
-    """Decode all pictures. Raises `DataError` where one is damaged."""
+    """Decode all pictures. Raises `DataError` if one is damaged."""
     contents = {
         wnid: {name: partial(read_file, path / wnid / name) for name, _, _ in files} for wnid, files in found.items()
     }
@@ -50,10 +50,10 @@ def fill_from_folders(split: Split, path: Path, found: Files, allocate: Allocate
 def fill_from_tar(split: Split, path: Path, allocate: Allocate) -> dict[str, Any]:
     """Decode all pictures of ``mini-imagenet-<split>.tar.xz``, whose members are ``<split>/<wnid>/*.jpg``.
 
-    Raises `DataError` where the file or a picture is damaged, or a class amiss.
+    Raises `DataError` if the file or a picture is damaged, or a class is missing or unexpected.
 
-    The archive is read once, front to back. How many pictures there are is known at its end, so their files wait
-    one behind the other in a nameless file: nothing is unpacked, and memory does not grow with the archive.
+    The archive is read once, front to back. The number of pictures is known only at its end, so their files wait one
+    behind the other in a nameless file. Nothing is unpacked, and memory does not grow with the archive.
     """
     with tempfile.TemporaryFile(dir=home() / "mini-imagenet") as store:
         contents: dict[str, dict[str, Callable[[], bytes]]] = {}
@@ -74,7 +74,7 @@ def _members(path: Path) -> Iterator[tuple[str, str, bytes]]:
     try:
         with (
             open(path, "rb") as file,
-            lzma.open(file) as unpacked,  # tarfile's own "r|xz" takes a file that is cut short for its end
+            lzma.open(file) as unpacked,  # tarfile's own "r|xz" takes a truncated file for a complete one
             tarfile.open(fileobj=unpacked, mode="r|", bufsize=_BLOCK) as archive,
         ):
             for member in archive:
@@ -115,6 +115,6 @@ def _decode(
     if damaged:
         raise DataError(
             f"mini-imagenet: {len(damaged)} of {len(ordered)} pictures in {path} are damaged: {named(damaged)}",
-            hint="copy or download them again; one that is left out makes results incomparable",
+            hint="copy or download them again; results with one left out cannot be compared",
         )
     return {"counts": [len(contents[wnid]) for wnid in classes(split)]}

@@ -25,14 +25,14 @@ from hnas_plugins.tasks.mini_imagenet.splits import HINT, HOW, LICENCE, PICTURES
 FORMAT = 1
 """Counts up when pictures are decoded differently."""
 Fill = Callable[[Allocate], dict[str, Any]]
-"""Writes all images of a split into an array and returns how many each class has, in order, as ``counts``."""
+"""Writes all images of a split into an array and returns the number in each class, in order, as ``counts``."""
 _FILES: tuple[tuple[str, Callable[[Split, Path, Allocate], dict[str, Any]]], ...] = (
     ("mini-imagenet-{}.tar.xz", fill_from_tar),
     ("mini-imagenet-cache-{}.pkl", fill_from_pickle),
     ("{}_data.hdf5", fill_from_hdf5),
     ("miniimagenet/{}_data.hdf5", fill_from_hdf5),
 )
-"""What the file of a split may be called, in the order in which they are looked for, and what reads it."""
+"""Possible names of the file of a split, in the order in which they are tried, and the reader of each."""
 
 
 @frozen(kw_only=True)
@@ -114,8 +114,8 @@ class MiniImageNet(TaskSource):
 def find_layout(root: Path, split: Split) -> tuple[object, Fill]:
     """Find a split below ``root``: as folders, tar.xz, pickle or HDF5, in this order.
 
-    Returns what changes when the content does, as JSON, and what reads it. Raises `DataError` where none is there, or
-    the folders are not those of the split.
+    Returns a JSON text that changes with the content, and its reader. Raises `DataError` if none is there, or the
+    folders are not those of the split.
     """
     names = SPLIT_NAMES[split]
     for path in (root / n for n in names):

@@ -1,4 +1,4 @@
-"""The classes of Mini-ImageNet by split, and whether a layout has exactly those."""
+"""The classes of Mini-ImageNet by split, and a check that a layout has exactly those."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SIDE = 84
 PICTURES = 600
 """Pictures of each class in the official set."""
 MAX_PICTURES = 1300
-"""What ImageNet has of a class at most; more must be a mistake."""
+"""The most pictures that ImageNet has of a class; more must be a mistake."""
 LICENCE = "ImageNet's terms: non-commercial research and education only"
 HOW = "get it yourself, since these terms allow no download by hnas, and name its folder with --data-root"
 AGAIN = "copy or download the file again"

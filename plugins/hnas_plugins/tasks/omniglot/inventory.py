@@ -1,4 +1,4 @@
-"""Find the drawings of Omniglot below a folder, in its zips or unpacked, and say which are missing."""
+"""Find the drawings of Omniglot below a folder, in its zips or unpacked, and report those missing."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class FolderPart:
                             yield name, (status.st_size, status.st_mtime_ns)
 
     def read(self, name: str) -> bytes:
-        """Return the content of a file. Raises `OSError` or an error of `zipfile` where it cannot be read."""
+        """Return the content of a file. Raises `OSError` or an error of `zipfile` if it cannot be read."""
         with open(self.path / name, "rb") as file:
             return file.read(MAX_DRAWING_BYTES + 1)
 
@@ -90,11 +90,11 @@ class Inventory:
     drawings: dict[Character, list[str]]
     """Names in the character's part, in the order of their numbers 01 … 20."""
     fingerprint: list[list[object]]
-    """What changes when any drawing does, as JSON: names, sizes, and checksums or times."""
+    """A JSON text that changes with any drawing: names, sizes, and checksums or times."""
 
 
 def take_inventory(root: Path) -> Inventory:
-    """List the drawings below ``root``. Raises `DataError` that says what is missing."""
+    """List the drawings below ``root``. Raises `DataError` that names the missing ones."""
     parts = {folder: _open(root, folder) for folder in FOLDERS}
     found: dict[Character, dict[int, str]] = defaultdict(dict)
     fingerprint: list[list[object]] = []
@@ -126,7 +126,7 @@ def _open(root: Path, folder: str) -> Part:
 
 
 def _require_all(parts: dict[str, Part], found: dict[Character, dict[int, str]]) -> None:
-    """Raise `DataError` unless every character has all its drawings; name the first of those that have not."""
+    """Raise `DataError` unless every character has all its drawings; it names the first incomplete ones."""
     faults: list[str] = []
     counts: list[str] = []
     for folder, part in parts.items():

@@ -136,7 +136,7 @@ def _read_images(root: Path) -> tuple[Images, bool]:
     """Return all drawings (1623, 20, 28, 28), ink = 255, and whether they are the official ones.
 
     Decoded once (some seconds), then memory-mapped from the cache as long as the files below ``root`` stay the same.
-    Raises `DataError` where drawings are missing or damaged.
+    Raises `DataError` if drawings are missing or damaged.
     """
     from PIL import __version__ as pillow
 

@@ -1,4 +1,4 @@
-"""The characters of Omniglot, and which of them are for training, validation and test."""
+"""The characters of Omniglot, and those for training, validation and test."""
 
 from __future__ import annotations
 

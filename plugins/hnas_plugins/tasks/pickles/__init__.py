@@ -1,1 +1,1 @@
-"""Pickles read without running what they call."""
+"""Read pickles without running the functions that they call."""

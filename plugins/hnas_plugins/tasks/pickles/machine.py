@@ -1,4 +1,4 @@
-"""The machine that a pickle is a program for; it builds plain values and arrays of numbers, and calls nothing."""
+"""A stack machine that runs pickles; it builds plain values and arrays of numbers, and calls nothing."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _NUMBERS = re.compile(r"b1|[iu][1248]|f[248]")
 
 
 class Refused(Exception):
-    """A pickle asks for something that is not built."""
+    """A pickle asks for an object that is not built."""
 
 
 @frozen
@@ -42,7 +42,7 @@ class _LongText:
 
 @mutable
 class _Unbuilt:
-    """An array or a data type whose state comes later, and where the memo keeps it."""
+    """An array or a data type whose state comes later, and its place in the memo."""
 
     kind: str
     code: str = ""
@@ -51,7 +51,7 @@ class _Unbuilt:
 
 @mutable
 class Machine:
-    """The stack machine that a pickle is a program for: its content, a stack with marks, and a memo."""
+    """The stack machine that runs a pickle: its content, a stack with marks, and a memo."""
 
     content: memoryview
     at: int = 0
@@ -68,7 +68,7 @@ class Machine:
         return self.content[self.at - count : self.at]
 
     def result(self) -> Any:
-        """Return the one value that is left when the program ends."""
+        """Return the only value left at the end of the program."""
         (value,) = self.stack
         return _plain(value)
 
@@ -86,7 +86,7 @@ class Machine:
         self.stack.append(value)
 
     def push_bytes(self, layout: str, encoding: str = "") -> None:
-        """Push bytes whose number stands first, or Python 2's str, which may be text or bytes."""
+        """Push bytes after their count, or Python 2's str, which may be text or bytes."""
         view = self.take(self.number(layout))
         if len(view) < _LONG:
             self.push(str(view, encoding) if encoding else bytes(view))
@@ -105,7 +105,7 @@ class Machine:
 
     def push_tuple(self, count: int) -> None:
         if count > len(self.stack):
-            raise ValueError("a tuple of more values than there are")
+            raise ValueError("a tuple of more values than the stack has")
         self.stack[len(self.stack) - count :] = [tuple(self.stack[len(self.stack) - count :])]
 
     def mark(self) -> None:

@@ -1,7 +1,7 @@
 """Read pickles of protocols 2 to 5 that hold plain values and arrays of numbers; nothing else can come out of them.
 
-Python's own unpickler calls whatever a file names. This one is an interpreter of its own: it knows the opcodes that
-plain values and arrays are written with, under Python 2 and 3 and numpy 1 and 2, and refuses every other.
+Python's own unpickler calls whatever a file names. This one is a separate interpreter. It knows the opcodes of plain
+values and arrays, as Python 2 and 3 and numpy 1 and 2 write them, and refuses every other.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from hnas_plugins.tasks.pickles.machine import Machine, Refused
 
 
 def read_pickle(source: Path | bytes, name: str = "") -> Any:
-    """Return what a pickle holds: a file, mapped rather than read, or its bytes. ``name`` is what errors call it.
+    """Return the value in a pickle: a file, which is mapped rather than read, or its bytes. Errors use ``name``.
 
     Values are ``None``, bool, int, float, str, bytes, list, tuple, dict (keys: str, bytes or numbers) and arrays of
     numbers. Strings of Python 2 come as str, by Latin-1. Arrays are views of the file and read-only; bytes of a MiB or
-    more come as a memoryview. Raises `DataError` for anything else, and for files that are damaged or cannot be read.
+    more come as a memoryview. Raises `DataError` for anything else, and for files that are damaged or unreadable.
     """
     name = name or (str(source) if isinstance(source, Path) else "pickle")
     try:
@@ -103,4 +103,4 @@ _STEPS: dict[int, Callable[[Machine], None]] = {
         b"b": lambda m: m.build(),
     }.items()
 }
-"""What each opcode does; Python's ``pickletools`` describes them."""
+"""The action of each opcode; Python's ``pickletools`` describes them."""

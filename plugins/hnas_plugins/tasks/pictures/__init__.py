@@ -1,1 +1,1 @@
-"""A folder of the user's own pictures that is one task: the task source `pictures`."""
+"""The task source `pictures`: a folder of the user's own pictures as one task."""

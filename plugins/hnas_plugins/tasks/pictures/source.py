@@ -129,9 +129,9 @@ class Pictures(TaskSource):
 
 
 def _read_task_folder(root: Path) -> tuple[list[ClassFolder], dict[str, ClassFolder]]:
-    """List the classes of a task, in the order of their names, and those with query pictures, by name.
+    """List the classes of a task in the order of their names, and those with query pictures by name.
 
-    Raises `DataError` that says what is needed and what was found.
+    Raises `DataError` with the layout that is needed and the one that was found.
     """
     if not root.is_dir():
         raise _refuse(f"{root} is a file, not a folder" if root.exists() else f"there is no folder {root}")

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Maker = Callable[[EpisodeSpec], MetaDataset]
-"""Makes the data set whose tasks have a size."""
+"""Makes the data set for a size of tasks."""
 DATASETS = ("omniglot", "miniimagenet", "tieredimagenet", "cifar_fs", "fc100", "cub", "doublemnist", "triplemnist")
 """The functions of `torchmeta.datasets.helpers` that make tasks of classification."""
 _SMALLEST = EpisodeSpec(n_way=2, k_shot=1, n_query=1)
@@ -38,7 +38,7 @@ class TorchmetaOptions:
 
     dataset: str = setting("omniglot", "which of torchmeta's data sets", one_of(*DATASETS))
     root: str = root_setting("torchmeta's, such as omniglot/ with data.hdf5", "torchmeta")
-    download: bool = setting(False, "let torchmeta download what is missing; it unpickles some of what it gets")
+    download: bool = setting(False, "let torchmeta download missing files; it unpickles some of them")
 
 
 def open_torchmeta(options: TorchmetaOptions) -> MetaDatasetTasks:
@@ -71,8 +71,8 @@ def _make(options: TorchmetaOptions, split: Split, spec: EpisodeSpec) -> MetaDat
 class MetaDatasetTasks(TaskSource):
     """The tasks of three `MetaDataset`s that have a splitter, or of three functions of a spec that make them.
 
-    A function is asked for each size of tasks that is needed. A data set has one size: its tasks must have ``n_way``
-    classes, and at least as many images as needed, of which the first ones of each class are taken.
+    A function is called for each size of tasks that is needed. A data set has one size: its tasks must have ``n_way``
+    classes, and at least as many images as needed; the first ones of each class are taken.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class MetaDatasetTasks(TaskSource):
                 _checked(given, split)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Have torchmeta imported, where it is here, before its objects are unpickled in a worker."""
+        """Let workers import torchmeta before they unpickle its objects, if this process has imported it."""
         return _blank, (type(self), "torchmeta" in sys.modules), self.__getstate__()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -135,7 +135,7 @@ class MetaDatasetTasks(TaskSource):
         return draw_task(self._dataset(split, spec), seed, self._what(split, spec))
 
     def _fitting(self, split: Split, spec: EpisodeSpec, seed: int) -> tuple[Tensor, Tensor]:
-        """Draw a task and cut it to ``spec``, or say how it differs."""
+        """Draw a task and cut it to ``spec``. Raises `DataError` if it does not fit."""
         support, query = self._draw(split, spec, seed)
         (n_way, k_shot), n_query = support.shape[:2], query.shape[1]
         if n_way != spec.n_way or k_shot < spec.k_shot or n_query < spec.n_query:
@@ -156,7 +156,7 @@ class MetaDatasetTasks(TaskSource):
             )
 
     def _what(self, split: Split, spec: EpisodeSpec | None = None) -> str:
-        """Name a split for an error, with the size of the tasks where that is how its data set was made."""
+        """Name a split for an error, with the size of the tasks if its data set was made for that size."""
         given = self._given[split]
         size = f" of {spec.n_way} classes of {spec.k_shot}+{spec.n_query} images" if spec and callable(given) else ""
         name = self._name or (type(self) if callable(given) else type(given)).__name__

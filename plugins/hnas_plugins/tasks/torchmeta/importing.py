@@ -1,4 +1,4 @@
-"""Import torchmeta 1.8.0, which is of 2021, beside a current PyTorch."""
+"""Import torchmeta 1.8.0, released in 2021, with a current PyTorch."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ INSTALL = (
     "pip install h5py tqdm requests ordered-set",
     "pip install --no-deps torchmeta==1.8.0 torchvision==0.16.2",
 )
-"""What makes it importable where hnas is installed. Its own pins, torch below 1.10 among them, are left aside, and this
-torchvision does without its C library where that does not fit torch; one that is made for another torch does not."""
+"""Commands that make it importable beside hnas. They ignore its own pins, such as torch below 1.10. This torchvision
+works without its C library if that does not fit torch; one that is made for another torch does not."""
 PYTHON = (3, 11)
 """The newest Python that this torchvision has wheels for."""
 _GONE = ("_get_confirm_token", "_save_response_content")
-"""What torchmeta imports from `torchvision.datasets.utils`, and is no longer there."""
+"""Names that torchmeta imports from `torchvision.datasets.utils` and that are no longer there."""
 
 
 def import_torchmeta() -> Any:
-    """Import torchmeta, mend what keeps it from working, and return the package. Raises `PluginError`.
+    """Import torchmeta, mend its incompatibilities, and return the package. Raises `PluginError`.
 
     Call it before any ``import torchmeta``. Afterwards torchvision is as it was, and torchmeta's modules can be
     imported as usual.
@@ -61,12 +61,12 @@ def _lent_names() -> Iterator[None]:
 def _google_drive(*_: object) -> NoReturn:
     """Stand for the lent names: only torchmeta's downloads from Google Drive call them."""
     raise DataError(
-        "torchmeta's way of downloading from Google Drive is of 2021 and works no longer",
+        "torchmeta's downloads from Google Drive date from 2021 and no longer work",
         hint="get the data by other means, in torchmeta's layout, and name their folder with --data-root",
     )
 
 
 def _mend(subset_task: Any) -> None:
-    """Add the method without which the `Subset` of torch 2.11 and newer refuses torchmeta's sub-class."""
+    """Add the method that the `Subset` of torch 2.11 and newer requires of torchmeta's sub-class."""
     if "__getitems__" not in vars(subset_task):
         subset_task.__getitems__ = lambda self, indices: [self[i] for i in indices]

@@ -1,4 +1,4 @@
-"""One task of a torchmeta `MetaDataset`: drawn by a seed, put into hnas's order, and held to what hnas expects."""
+"""One task of a torchmeta `MetaDataset`: drawn by a seed, put into hnas's order, and checked."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _IMAGE_HINT = "give the dataset a transform that makes them, such as Compose([Re
 
 
 class MetaDataset(Protocol):
-    """What is used of torchmeta's class of that name.
+    """The part of torchmeta's class of that name that is used.
 
-    Its iterator is not: that of `CombinationMetaDataset` fails.
+    Its iterator is not used: that of `CombinationMetaDataset` fails.
     """
 
     def seed(self, seed: int) -> Any:
@@ -38,8 +38,8 @@ def draw_task(dataset: MetaDataset, seed: int, what: str) -> tuple[Tensor, Tenso
 
     Returns its support and its query images, class by class: (n_way, images a class, C, H, W), float32.
 
-    The order of labels comes from torch's global generator, which `MetaDataset.seed` leaves alone, and transforms use
-    any of the global ones. So these are seeded too, and put back afterwards.
+    The order of labels comes from torch's global generator, which `MetaDataset.seed` does not set; transforms use any
+    of the global ones. So these are seeded too, and put back afterwards.
     """
     try:
         with _seeded(seed):
@@ -127,5 +127,5 @@ def _image(image: Any, what: str) -> Tensor:
 
 
 def size(shape: Iterable[int]) -> str:
-    """Return a shape as it is told."""
+    """Return a shape as text."""
     return "x".join(map(str, shape))

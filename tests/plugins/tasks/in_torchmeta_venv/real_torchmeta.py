@@ -301,7 +301,7 @@ def test_too_many_classes_or_images_are_told_in_torchmetas_words(source: MetaDat
 
 
 def test_a_download_from_google_drive_is_refused_with_what_to_do():
-    with pytest.raises(DataError, match="Google Drive is of 2021"):
+    with pytest.raises(DataError, match="Google Drive date from 2021"):
         import_torchmeta().datasets.utils._get_confirm_token(None)
 
 

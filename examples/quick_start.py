@@ -10,7 +10,6 @@ import argparse
 from typing import Any
 
 import hnas
-from hnas_app.report import networks as report
 
 TINY: dict[str, Any] = {
     "space.base_width": 8,
@@ -60,10 +59,10 @@ def main() -> None:
         on_event=show,
     )
 
-    head, rows = report.table(run.results)
-    for row in [head, *rows]:
-        print("  ".join(f"{cell:20}" for cell in row))
-    print(f"found: {report.architecture(run.found)}\nrun directory: {run.path}")
+    for network in run.results.networks:
+        latency_ms, params = network.cost["latency"], network.cost["params"]
+        print(f"{network.name}: {latency_ms:.4g} ms, {params:,.0f} parameters, re-trained {network.retrained}")
+    print(f"found: {dict(run.found.options)}\nrun directory: {run.path}")
 
     # The super-net serves another limit without being trained again.
     smaller = run.branch(constraints="params<=10K")

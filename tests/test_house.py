@@ -104,6 +104,14 @@ def test_imports_go_one_way(package):
     assert wrong == []
 
 
+def test_examples_import_what_users_may_import():
+    """Readers copy them: what is not public in an example is relied on by everyone."""
+    paths = sorted((ROOT / "examples").rglob("*.py"))
+    wrong = [f"{where(p)}: {m}" for p in paths for m, _ in imports(p) if m.partition(".")[0] in set(ROOTS) - {"hnas"}]
+    assert paths
+    assert wrong == []
+
+
 def test_the_doors_lead_to_the_application_only():
     led = {module.partition(".")[0] for name in DOORS for module in edges(ROOT / name)}
     assert led & set(ROOTS) == {"hnas", "hnas_app"}

@@ -10,7 +10,7 @@ from typing import Any, Literal, get_type_hints
 import attrs
 from attrs import frozen
 
-from hnas.discovery.descriptors import KINDS, Kind, Registered
+from hnas.discovery.descriptors import KINDS, Kind, Registered, interface
 from hnas.discovery.loading import BUILT_IN, cause_text, construct, normalised, options_of
 from hnas.errors import HnasError, PluginError
 from hnas_app.plugin_tools.import_cost import SLOW_S, import_cost
@@ -165,7 +165,9 @@ def _factory(registered: Registered, options: Any, made: list[Any]) -> Iterator[
 def _interface(registered: Registered, made: Any) -> Iterator[tuple[Level, str]]:
     try:
         check = CHECKS.get(registered.kind)
-        yield from check(made) if check else ()
+        yield from (
+            check(made) if check else [("ok", f"a hnas.{interface(registered.kind).__name__}; `hnas.testing` tests it")]
+        )
         if registered.kind == "space" and registered.module and made.name != registered.plugin.name:
             yield "warning", f"its space calls itself {made.name!r}, not {registered.plugin.name!r}"
     except PluginError:

@@ -43,7 +43,7 @@ def from_json(value: Any, kind: type[T], where: str, *, hint: str = AGAIN) -> T:
     known = fields["schema"].default if "schema" in fields else None
     if known is not None and isinstance(value, Mapping) and value.get("schema", known) != known:
         raise DataError(
-            f"{where} has schema {value['schema']!r}; this hnas reads {known}",
+            f"{where} has schema {short(value['schema'])}; this hnas reads {known}",
             hint=f"use the version of hnas that wrote it, or {hint}",
         )
     try:

@@ -9,7 +9,7 @@ from typing import Any
 from attrs import Attribute, field, frozen
 
 from hnas.cost import DeviceInfo, LayerCosts, Measurement, check_costs
-from hnas.errors import DataError, DeviceError
+from hnas.errors import DataError, DeviceError, short
 from hnas.toolkit import codec
 from hnas.toolkit.files import read_json
 
@@ -23,7 +23,7 @@ RoundCosts = dict[str, dict[int, dict[str, Measurement]]]
 
 def _is_ours(file: TableFile, attribute: Attribute[str], value: str) -> None:
     if value != FORMAT:
-        raise ValueError(f"it holds no measurements of hnas: its format is {value!r}, expected {FORMAT!r}")
+        raise ValueError(f"it holds no measurements of hnas: its format is {short(value)}, expected {FORMAT!r}")
 
 
 @frozen(kw_only=True)

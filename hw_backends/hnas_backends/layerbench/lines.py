@@ -15,7 +15,7 @@ from typing import Any
 from attrs import frozen
 
 from hnas import DeviceError, Layer
-from hnas.errors import close_matches
+from hnas.errors import close_matches, short
 from hnas.toolkit.activations import ACTIVATIONS
 from hnas.toolkit.dataflow import dataflow
 
@@ -197,13 +197,13 @@ def _garbage(line: str, why: str) -> DeviceError:
 
 def _whole(value: Any, least: int = 0) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise ValueError(f"{value!r}, expected a whole number of at least {least}")
+        raise ValueError(f"{short(value)}, expected a whole number of at least {least}")
     return value
 
 
 def _finite(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise ValueError(f"{value!r}, expected a finite number")
+        raise ValueError(f"{short(value)}, expected a finite number")
     return float(value)
 
 

@@ -506,9 +506,9 @@ def test_hdf5_files_of_anything_else_are_refused(drawn: dict[Split, Pictures], t
         sample(source(tmp_path), "validation")
 
 
-@pytest.mark.parametrize("how", ["a link", "a link in the file", "external", "virtual", "the group"])
+@pytest.mark.parametrize("how", ["a link", "a link in the file", "external", "virtual", "large", "the group"])
 def test_hdf5_files_that_lead_to_others_are_refused(how: str, drawn: dict[Split, Pictures], tmp_path: Path):
-    """They could lead to any file of the user's, whose bytes would become images."""
+    """They could lead to any file of the user's, whose bytes would become images, or unpack to 4 GB."""
     h5py = pytest.importorskip("h5py")
     path, secret = write_hdf5(tmp_path, "validation", drawn["validation"]), tmp_path / "secret"
     shape = (3, 84, 84, 3)
@@ -527,10 +527,14 @@ def test_hdf5_files_that_lead_to_others_are_refused(how: str, drawn: dict[Split,
             layout = h5py.VirtualLayout(shape, np.uint8)
             layout[:] = h5py.VirtualSource(str(tmp_path / "other.hdf5"), f"/datasets/{FIRST}", shape)
             group.create_virtual_dataset(FIRST, layout)
+        elif how == "large":
+            group.create_dataset(
+                FIRST, shape, np.uint8, maxshape=(None, *shape[1:]), chunks=(190_000, *shape[1:]), compression="gzip"
+            )
         else:
             file.pop("datasets")
             file["datasets"] = h5py.ExternalLink(str(tmp_path / "other.hdf5"), "/datasets")
-    told = "datasets is a link" if how == "the group" else f"{FIRST} (is a link|are in other files, which are not read)"
+    told = "datasets is a link" if how == "the group" else f"{FIRST} (is a link|are in other files|are in parts of)"
     with pytest.raises(DataError, match=told):
         sample(source(tmp_path), "validation")
 

@@ -193,7 +193,7 @@ def _decode_batch(array: Images, batch: list[tuple[int, tuple[str, Callable[[], 
 
 def _unidentified(content: bytes) -> str:
     if content[4:8] == b"ftyp":
-        return "HEIC, AVIF and videos are not read: save it as JPEG or PNG"
+        return "HEIC, AVIF and videos are not read: save it as JPEG or PNG, such as by `magick photo.heic photo.jpg`"
     if content[:2] in (b"II", b"MM"):
         return "TIFF of a kind that is not read, or damaged: save it with 8 bits, or copy it again"
     return f"not a picture, or not one of {', '.join(_FORMATS)}"

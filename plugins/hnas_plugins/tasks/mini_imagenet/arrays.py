@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 from collections.abc import Callable, Mapping
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from hnas_plugins.tasks.images.decoding import Progress
 from hnas_plugins.tasks.mini_imagenet.splits import AGAIN, SIDE, classes, refuse, require_classes
 from hnas_plugins.tasks.pickles.reader import read_pickle
 
+_MAX_CHUNK = 64 << 20
+"""The most values of a part of a data set, which HDF5 unpacks at once: a few bytes can claim 4 GB."""
 _CHUNK = 128
 """Images that are copied at once: 2.7 MB."""
 
@@ -95,6 +98,8 @@ def fill_from_hdf5(split: Split, path: Path, allocate: Allocate) -> dict[str, An
                 raise refuse(path, f"{name[:80]} is no data set")
             if images.external or images.is_virtual:
                 raise refuse(path, f"the images of {name[:80]} are in other files, which are not read")
+            if images.chunks and prod(images.chunks) > _MAX_CHUNK:
+                raise refuse(path, f"the images of {name[:80]} are in parts of {images.chunks}, which are too large")
             _require_images(path, name[:80], images, "n")
             counts[name] = int(images.shape[0])
         require_classes(split, counts, path)

@@ -15,6 +15,7 @@ from typing import Literal
 
 from attrs import frozen
 
+from hnas.toolkit import child_process
 from hnas.toolkit.home import home
 
 TUNINGS = (("-march=native",), ("-mcpu=native",), ())
@@ -50,10 +51,11 @@ def compiler() -> Compiler:
     if path is None:
         raise CompileError("missing", "no C compiler was found")
     try:
-        done = subprocess.run([path, "--version"], capture_output=True, text=True, check=True, timeout=60)
+        done = child_process.run([path, "--version"], timeout_s=60)
+        done.check_returncode()
     except (OSError, subprocess.SubprocessError) as cause:
         raise CompileError("broken", str(cause), path) from cause
-    return Compiler(path, done.stdout)
+    return Compiler(path, done.stdout.decode(errors="replace"))
 
 
 def build(
@@ -102,11 +104,12 @@ def compile_in(
 
     def run(*arguments: str) -> None:
         try:
-            done = subprocess.run([*command, *arguments], cwd=folder, capture_output=True, text=True, timeout=timeout_s)
-        except (OSError, subprocess.TimeoutExpired) as cause:
-            raise CompileError("broken" if isinstance(cause, OSError) else "slow", str(cause), command[0]) from cause
+            done = child_process.run([*command, *arguments], cwd=folder, timeout_s=timeout_s)
+        except (OSError, subprocess.SubprocessError) as cause:
+            slow = isinstance(cause, subprocess.TimeoutExpired)
+            raise CompileError("slow" if slow else "broken", str(cause), command[0]) from cause
         if done.returncode:
-            raise CompileError("failed", done.stderr.strip(), command[0])
+            raise CompileError("failed", done.stderr.decode(errors="replace").strip(), command[0])
 
     code = [name for name in sources if name.endswith(".c")]
     if kind == "shared":

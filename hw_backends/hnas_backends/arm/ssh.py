@@ -19,7 +19,9 @@ from pathlib import Path
 from attrs import frozen
 
 from hnas import ConfigError, DeviceError
-from hnas.toolkit.devices import Device
+from hnas.errors import short
+from hnas.toolkit import child_process
+from hnas.toolkit.devices import Device, DeviceBook
 from hnas.toolkit.home import config_home
 from hnas_backends.arm.link_error import cause_of, link_error
 
@@ -68,7 +70,7 @@ class Target:
             name=device.name,
             address=check_address(str(held.get("address", ""))),
             ssh_config=str(held.get("ssh_config", "")),
-            port=int(held.get("port", 0)),
+            port=_port(device),
             identity=str(held.get("identity", "")),
         )
 
@@ -86,6 +88,17 @@ def check_address(address: str) -> str:
             hint="a port is given by --port, a key by --identity",
         )
     return address
+
+
+def _port(device: Device) -> int:
+    port = device.settings.get("port", 0)
+    if type(port) is not int or not 0 <= port <= 65535:
+        raise ConfigError(
+            f"the port of the device {device.name!r} is {short(port)}: expected a whole number up to "
+            "65535, or 0 for the usual one",
+            hint=f"mend it in {DeviceBook().path}, or add the device anew: hnas devices remove {device.name}",
+        )
+    return port
 
 
 def known_hosts() -> Path:
@@ -187,17 +200,16 @@ class Ssh:
 def call(argv: Sequence[str], name: str, *, stdin: bytes = b"", timeout_s: float) -> Answer:
     """Run ssh without a terminal, so that it can ask nothing."""
     environment = {**os.environ, "SSH_ASKPASS_REQUIRE": "never", "LC_ALL": "C"}
-    # In a file, since the shared connection of some versions keeps its standard error open.
-    with tempfile.TemporaryFile() as words:
-        try:
-            done = subprocess.run(
-                argv, input=stdin, stdout=subprocess.PIPE, stderr=words, timeout=timeout_s, env=environment,
-                start_new_session=True,
-            )  # fmt: skip
-        except subprocess.TimeoutExpired:
-            raise DeviceError(
-                f"{name} did not answer within {timeout_s:g} s",
-                hint="check that the device is up and not overloaded, then run the command again",
-            ) from None
-        words.seek(0)
-        return Answer(done.returncode, done.stdout.decode(errors="replace"), words.read().decode(errors="replace"))
+    try:
+        done = child_process.run(argv, stdin=stdin, timeout_s=timeout_s, env=environment)
+    except child_process.TooMuchOutput as cause:
+        raise DeviceError(
+            f"{name} answered without end: {cause}",
+            hint="what runs there is no board that can be measured, or a login script of it prints something",
+        ) from None
+    except subprocess.TimeoutExpired:
+        raise DeviceError(
+            f"{name} did not answer within {timeout_s:g} s",
+            hint="check that the device is up and not overloaded, then run the command again",
+        ) from None
+    return Answer(done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace"))

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
 from attrs import Attribute, field, frozen
 
 from hnas.cost import DeviceInfo, LayerCosts, Measurement, check_costs
-from hnas.errors import DataError, DeviceError
+from hnas.errors import DataError, DeviceError, short
 from hnas.toolkit import codec
 from hnas.toolkit.files import read_json
 
@@ -26,6 +27,11 @@ def _is_ours(file: TableFile, attribute: Attribute[str], value: str) -> None:
         raise ValueError(f"it holds no measurements of hnas: its format is {value!r}, expected {FORMAT!r}")
 
 
+def _is_finite(file: TableFile, attribute: Attribute[Any], value: Mapping[str, Mapping[str, Sequence[float]]]) -> None:
+    if not all(isfinite(number) for lines in value.values() for line in lines.values() for number in line):
+        raise ValueError(f"a calibration is not finite: {short(value)}")
+
+
 @frozen(kw_only=True)
 class TableFile:
     """The contents of one device's store: every round of every layer and network measured, and its calibrations."""
@@ -34,7 +40,7 @@ class TableFile:
     schema: int = SCHEMA
     info: DeviceInfo
     rows: RoundCosts
-    calibration: Mapping[str, Any]
+    calibration: Mapping[str, Mapping[str, tuple[float, float]]] = field(validator=_is_finite)
 
     @property
     def n_rows(self) -> int:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 
 import pytest
 
 from hnas import ConfigError, DeviceError
-from hnas.toolkit.devices import Device
+from hnas.toolkit.devices import DeviceBook
 from hnas_backends.arm.preflight import parse
 from hnas_backends.arm.probe import probe
 from hnas_backends.arm.ssh import Ssh, Target
@@ -139,9 +140,23 @@ def test_bits_of_another_length_are_not_read():
     assert parse("throttled=0x٣") is None
 
 
-@pytest.mark.parametrize("port", ["lots", -1, 1e999, True, 70_000, "٣", 22.5])
-def test_a_port_that_is_none_names_file_device_and_key(port, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        *(("port", v) for v in ("lots", -1, 1e999, float("nan"), True, 70_000, "٣", 22.5)),
+        *(("address", v) for v in (5, True, "a\0b")),
+        ("identity", 1.5),
+        ("identity", "a\0b"),
+        ("ssh_config", False),
+    ],
+)
+def test_a_setting_of_another_shape_names_file_device_and_key(key, value, tmp_path, monkeypatch):
+    """Edited by hand; it was an unexpected ValueError."""
     monkeypatch.setenv("HNAS_HOME", str(tmp_path))
-    with pytest.raises(ConfigError, match="the port of the device 'pi4' is") as caught:
-        Target.of(Device(name="pi4", backend="arm", settings={"address": "pi@board", "port": port}))
+    content = {"backend": "arm", "settings": {"address": "pi@board", key: value}}
+    (tmp_path / "devices.json").write_text(json.dumps({"schema": 1, "devices": {"pi4": content}}))
+    with pytest.raises(
+        ConfigError, match=f"the {key} of the device 'pi4' is .*expected (text|a whole number)"
+    ) as caught:
+        Target.of(DeviceBook().get("pi4"))
     assert str(tmp_path / "devices.json") in str(caught.value.hint)

@@ -15,6 +15,7 @@ import subprocess
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from attrs import frozen
 
@@ -47,6 +48,8 @@ OPTIONS = (
     "UpdateHostKeys=no",
     "VerifyHostKeyDNS=no",
 )
+_SETTINGS = {"address": "", "ssh_config": "", "port": 0, "identity": ""}
+"""The settings of a device that are kept, and their defaults."""
 _ADDRESS = re.compile(r"(?:[\w.+-]+@)?[\w.:%\[\]][\w.:%\[\]-]*")
 
 
@@ -65,14 +68,8 @@ class Target:
     @classmethod
     def of(cls, device: Device) -> Target:
         """Return the target of a named device."""
-        held = device.settings
-        return cls(
-            name=device.name,
-            address=check_address(str(held.get("address", ""))),
-            ssh_config=str(held.get("ssh_config", "")),
-            port=_port(device),
-            identity=str(held.get("identity", "")),
-        )
+        held = {key: _held(device, key, default) for key, default in _SETTINGS.items()}
+        return cls(name=device.name, **{**held, "address": check_address(held["address"])})
 
     @property
     def alias(self) -> str:
@@ -90,15 +87,17 @@ def check_address(address: str) -> str:
     return address
 
 
-def _port(device: Device) -> int:
-    port = device.settings.get("port", 0)
-    if type(port) is not int or not 0 <= port <= 65535:
+def _held(device: Device, key: str, default: Any) -> Any:
+    """Return a setting of a device, which a user may have edited."""
+    value = device.settings.get(key, default)
+    port = key == "port"
+    if type(value) is not type(default) or (not 0 <= value <= 65535 if port else "\0" in value):
+        expected = "a whole number up to 65535, or 0 for the usual one" if port else "text"
         raise ConfigError(
-            f"the port of the device {device.name!r} is {short(port)}: expected a whole number up to "
-            "65535, or 0 for the usual one",
+            f"the {key} of the device {device.name!r} is {short(value)}: expected {expected}",
             hint=f"mend it in {DeviceBook().path}, or add the device anew: hnas devices remove {device.name}",
         )
-    return port
+    return value
 
 
 def known_hosts() -> Path:

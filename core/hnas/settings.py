@@ -31,8 +31,5 @@ def one_of(*options: Any) -> Any:
 
 
 def setting(default: Any, help: str, *checks: Any, most: float = MOST) -> Any:
-    """Make a field of an options class. ``checks`` are attrs validators; a type is checked when it is read.
-
-    Numbers are finite and at most ``most``; `math.inf` there admits infinity.
-    """
+    """Make a field of an options class, with attrs validators. Numbers are finite, unless ``most`` is `math.inf`."""
     return field(default=default, metadata={"help": help, "most": most}, validator=[at_most(most), *checks])

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from math import isfinite
+from pathlib import Path
 from typing import Any
 
 import attrs
 
 from hnas.cost import MACS, PARAMS, DeviceInfo, Metric, Rounds
-from hnas.errors import PluginError, short
+from hnas.errors import DataError, PluginError, short
 
 _ROUNDS = {
     "count": (1, 10**6),
@@ -56,6 +58,19 @@ def as_json(value: Any, where: str) -> dict[str, Any]:
         except (TypeError, ValueError, RecursionError) as cause:
             raise PluginError(f"{where}[{key!r}] = {short(held)}; expected what JSON can hold: {cause}") from cause
     return found
+
+
+def check_calibration(found: Any, file: Path) -> None:
+    """Raise `DataError` unless the calibration of a table file has two finite numbers for each scope and metric."""
+    scopes = found.values() if isinstance(found, Mapping) else [None]
+    lines = [line for held in scopes for line in (held.values() if isinstance(held, Mapping) else [held])]
+    for line in lines:
+        numbers: list[Any] = line if isinstance(line, list) and len(line) == 2 else [None]
+        if not all(type(n) in (int, float) and isfinite(n) for n in numbers):
+            raise DataError(
+                f"{file} is damaged or was edited: its calibration has {short(line)}; expected two finite numbers",
+                hint="make it again with `hnas profile export`",
+            )
 
 
 def _plain(value: Any) -> Any:

@@ -119,9 +119,9 @@ def _floats(values: Iterable[Any]) -> tuple[float, ...]:
 
 
 def _whole(value: Any) -> int:
-    if not (number := _float(value)).is_integer():
+    if not _float(value).is_integer():
         raise TypeError(f"expected a whole number, got {short(value)}")
-    return int(number)
+    return int(value)
 
 
 @frozen(kw_only=True)

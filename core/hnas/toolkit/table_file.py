@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from math import isfinite
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from attrs import Attribute, field, frozen
 
 from hnas.cost import DeviceInfo, LayerCosts, Measurement, check_costs
-from hnas.errors import DataError, DeviceError, short
+from hnas.errors import DataError, DeviceError
 from hnas.toolkit import codec
 from hnas.toolkit.files import read_json
 
@@ -27,11 +26,6 @@ def _is_ours(file: TableFile, attribute: Attribute[str], value: str) -> None:
         raise ValueError(f"it holds no measurements of hnas: its format is {value!r}, expected {FORMAT!r}")
 
 
-def _is_finite(file: TableFile, attribute: Attribute[Any], value: Mapping[str, Mapping[str, Sequence[float]]]) -> None:
-    if not all(isfinite(number) for lines in value.values() for line in lines.values() for number in line):
-        raise ValueError(f"a calibration is not finite: {short(value)}")
-
-
 @frozen(kw_only=True)
 class TableFile:
     """The contents of one device's store: every round of every layer and network measured, and its calibrations."""
@@ -40,12 +34,7 @@ class TableFile:
     schema: int = SCHEMA
     info: DeviceInfo
     rows: RoundCosts
-    calibration: Mapping[str, Mapping[str, tuple[float, float]]] = field(validator=_is_finite)
-
-    @property
-    def n_rows(self) -> int:
-        """The number of rounds of all layers."""
-        return sum(map(len, self.rows.values()))
+    calibration: Mapping[str, Any]
 
 
 def combine(rounds: Mapping[int, LayerCosts]) -> dict[str, Measurement]:
@@ -64,15 +53,8 @@ def combine(rounds: Mapping[int, LayerCosts]) -> dict[str, Measurement]:
     return found
 
 
-def write(path: Path, file: TableFile) -> None:
-    """Write a new file. Raises `DataError` if it exists already or cannot be written."""
-    if path.exists():
-        raise DataError(f"{path} exists already, and is left alone", hint="give another name, or move it away")
-    codec.save(path, file)
-
-
 def read(path: Path) -> TableFile:
-    """Read a file that `write` wrote. Raises `DataError` for anything else."""
+    """Read a file that `hnas profile export` wrote. Raises `DataError` for anything else."""
     content = read_json(path)
     file = codec.from_json(content, TableFile, str(path), hint=_HINT)
     try:

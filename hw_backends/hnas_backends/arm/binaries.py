@@ -20,10 +20,10 @@ from attrs import frozen
 
 from hnas import DataError, DeviceError
 from hnas.toolkit.ccompile import CompileError, cache_key, cached, compile_in
-from hnas.toolkit.child_process import run
 from hnas.toolkit.files import write_bytes
 from hnas.toolkit.home import home
 from hnas_backends.arm.options import Arch
+from hnas_backends.child_process import run
 from hnas_backends.layerbench.program import CACHE, FLAGS, digest, sources
 
 SCHEMA = 1

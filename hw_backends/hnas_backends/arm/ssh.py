@@ -21,9 +21,9 @@ from attrs import frozen
 
 from hnas import ConfigError, DeviceError
 from hnas.errors import short
-from hnas.toolkit import child_process
 from hnas.toolkit.devices import Device, DeviceBook
 from hnas.toolkit.home import config_home
+from hnas_backends import child_process
 from hnas_backends.arm.link_error import cause_of, link_error
 
 CONNECT_S = 10

@@ -11,7 +11,7 @@ from typing import Any
 from attrs import field, frozen
 
 from hnas.errors import short
-from hnas.toolkit.child_process import run
+from hnas_backends.child_process import run
 
 FIELDS = {
     "clocks.sm": "sm_mhz",

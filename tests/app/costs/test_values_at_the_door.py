@@ -24,8 +24,9 @@ from hnas import (
 from hnas.cost import check_costs
 from hnas.layer import Layer
 from hnas.toolkit import table_file
-from hnas.toolkit.codec import to_json
+from hnas.toolkit.codec import save, to_json
 from hnas.toolkit.table_file import TableFile
+from hnas_app.costs.checked_info import check_calibration
 from hnas_app.costs.description import described
 from hnas_app.costs.profile import profile
 from hnas_app.costs.store import CostStore
@@ -173,22 +174,20 @@ def test_a_wrong_check_of_a_table_names_the_backend(check, tiny_space):
 
 @pytest.mark.parametrize(
     "calibration",
-    [{"x": {"latency": [NAN, 0]}}, {"x": {"latency": ["٣", 0]}}, {"x": {"latency": [1]}}, {"x": 5}],
+    [{"x": {"latency": v}} for v in ([NAN, 0], ["٣", 0], [1], 5, [1, True], {"a": 1})] + [{"x": 5}, 5, [1]],
     ids=str,
 )
 def test_a_wrong_calibration_of_a_file_is_refused(calibration, tmp_path):
-    table_file.write(tmp_path / "t.json", TableFile(info=INFO, rows={}, calibration={"x": {"latency": (1.5, 0.0)}}))
-    assert table_file.read(tmp_path / "t.json").calibration == {"x": {"latency": (1.5, 0.0)}}
-    content = json.loads((tmp_path / "t.json").read_text())
-    (tmp_path / "t.json").write_text(json.dumps({**content, "calibration": calibration}).replace("NaN", '"nan"'))
-    with pytest.raises(DataError, match=r"t\.json"):
-        table_file.read(tmp_path / "t.json")
+    right = TableFile(info=INFO, rows={}, calibration={"x": {"latency": [1.5, 0.0]}})
+    check_calibration(right.calibration, tmp_path)
+    with pytest.raises(DataError, match=r"t\.json is damaged or was edited: its calibration has"):
+        check_calibration(calibration, tmp_path / "t.json")
 
 
 @pytest.mark.parametrize("round", ["٣", "²", "-1", "1.0", "x"])
 def test_rounds_in_a_file_are_digits(round, tmp_path):
     costs = {"latency": Measurement(median=1.0, unit="ms")}
-    table_file.write(tmp_path / "t.json", TableFile(info=INFO, rows={LAYER.key: {0: costs}}, calibration={}))
+    save(tmp_path / "t.json", TableFile(info=INFO, rows={LAYER.key: {0: costs}}, calibration={}))
     content = json.loads((tmp_path / "t.json").read_text())
     content["rows"][LAYER.key] = {round: content["rows"][LAYER.key]["0"]}
     (tmp_path / "t.json").write_text(json.dumps(content))

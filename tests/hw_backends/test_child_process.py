@@ -7,8 +7,7 @@ import time
 
 import pytest
 
-from hnas.toolkit.ccompile import CompileError, compile_in, compiler
-from hnas.toolkit.child_process import MOST_BYTES, TooMuchOutput, run
+from hnas_backends.child_process import MOST_BYTES, TooMuchOutput, run
 
 
 def sh(script: str, **options):
@@ -47,15 +46,3 @@ def test_a_process_left_behind_does_not_hold_the_caller():
     begun = time.monotonic()
     assert sh("sleep 60 >/dev/null & echo $!; echo words >&2").stderr == b"words\n"
     assert time.monotonic() - begun < 15
-
-
-def test_a_compiler_that_writes_without_end_is_told(tmp_path, monkeypatch):
-    cc = tmp_path / "cc"
-    cc.write_text("#!/bin/sh\nexec cat /dev/zero >&2\n")
-    cc.chmod(0o755)
-    monkeypatch.setenv("CC", str(cc))
-    with pytest.raises(CompileError, match="more than 1 MiB") as caught:
-        compiler()
-    assert caught.value.reason == "broken"
-    with pytest.raises(CompileError, match="more than 1 MiB"):
-        compile_in(tmp_path, [str(cc)], {"a.c": b""})

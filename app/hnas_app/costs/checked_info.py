@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from math import isfinite
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,9 @@ def checked(info: DeviceInfo, backend: str) -> DeviceInfo:
     metrics = tuple(info.metrics) if isinstance(info.metrics, list | tuple) else ()
     names = [m.name if isinstance(m, Metric) and isinstance(m.name, str) else None for m in metrics]
     if not names or None in names or len({*names, PARAMS.name, MACS.name}) < len(names) + 2:
-        raise _wrong(backend, "metrics", info.metrics, "hnas.Metric objects with names of their own")
+        raise _wrong(
+            backend, "metrics", info.metrics, "what a limit needs: hnas.Metric objects with names of their own"
+        )
     if info.ops is not None and not (
         isinstance(info.ops, frozenset | set) and all(isinstance(o, str) for o in info.ops)
     ):
@@ -56,7 +58,9 @@ def as_json(value: Any, where: str) -> dict[str, Any]:
             found[key] = _plain(held)
             json.dumps({key: found[key]}, allow_nan=False, sort_keys=True)
         except (TypeError, ValueError, RecursionError) as cause:
-            raise PluginError(f"{where}[{key!r}] = {short(held)}; expected what JSON can hold: {cause}") from cause
+            raise PluginError(
+                f"{where}[{key!r}] = {short(held)}; expected what JSON can hold: {type(cause).__name__}: {cause}"
+            ) from cause
     return found
 
 
@@ -66,7 +70,7 @@ def check_calibration(found: Any, file: Path) -> None:
     lines = [line for held in scopes for line in (held.values() if isinstance(held, Mapping) else [held])]
     for line in lines:
         numbers: list[Any] = line if isinstance(line, list) and len(line) == 2 else [None]
-        if not all(type(n) in (int, float) and isfinite(n) for n in numbers):
+        if not all(type(n) in (int, float) and abs(n) < inf for n in numbers):
             raise DataError(
                 f"{file} is damaged or was edited: its calibration has {short(line)}; expected two finite numbers",
                 hint="make it again with `hnas profile export`",

@@ -119,7 +119,7 @@ def _number(value: Any, _: Any) -> float:
 def _whole(value: Any, _: Any) -> int:
     if type(value) is int or (type(value) is float and value.is_integer()):
         return int(value)
-    if isinstance(value, str) and value.isdecimal():  # as the keys of an object are
+    if isinstance(value, str) and value.isascii() and value.isdecimal():  # as the keys of an object are
         return int(value)
     raise _wrong("a whole number", value)
 

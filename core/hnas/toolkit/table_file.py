@@ -36,11 +36,6 @@ class TableFile:
     rows: RoundCosts
     calibration: Mapping[str, Any]
 
-    @property
-    def n_rows(self) -> int:
-        """The number of rounds of all layers."""
-        return sum(map(len, self.rows.values()))
-
 
 def combine(rounds: Mapping[int, LayerCosts]) -> dict[str, Measurement]:
     """Return each metric's median over the rounds' medians.
@@ -58,15 +53,8 @@ def combine(rounds: Mapping[int, LayerCosts]) -> dict[str, Measurement]:
     return found
 
 
-def write(path: Path, file: TableFile) -> None:
-    """Write a new file. Raises `DataError` if it exists already or cannot be written."""
-    if path.exists():
-        raise DataError(f"{path} exists already, and is left alone", hint="give another name, or move it away")
-    codec.save(path, file)
-
-
 def read(path: Path) -> TableFile:
-    """Read a file that `write` wrote. Raises `DataError` for anything else."""
+    """Read a file that `hnas profile export` wrote. Raises `DataError` for anything else."""
     content = read_json(path)
     file = codec.from_json(content, TableFile, str(path), hint=_HINT)
     try:

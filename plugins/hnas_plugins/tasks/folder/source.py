@@ -36,10 +36,13 @@ class FolderOptions(AugmentationOptions):
     root: str = setting(
         "", "folder that holds a sub-folder of pictures for each class, or train, val and test with such; required"
     )
-    side: int = setting(84, "height and width of an image, pixels", positive)
+    side: int = setting(84, "height and width of an image, pixels", positive, most=4096)
     grey: bool = setting(False, "one grey channel instead of three of colour", validators.instance_of(bool))
     split_seed: int = setting(
-        0, "divides the classes into 64 % for training, 16 % and 20 %, if the folder does not", at_least_0
+        0,
+        "divides the classes into 64 % for training, 16 % and 20 %, if the folder does not",
+        at_least_0,
+        most=2**63 - 1,
     )
 
 

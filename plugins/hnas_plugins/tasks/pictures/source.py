@@ -36,8 +36,8 @@ class PicturesOptions:
 
     root: str = setting("", "folder that holds a sub-folder of labelled pictures for each class; required")
     channels: int = setting(3, "1 for grey, 3 for colour", one_of(1, 3))
-    height: int = setting(84, "height of an image, pixels", positive)
-    width: int = setting(84, "width of an image, pixels", positive)
+    height: int = setting(84, "height of an image, pixels", positive, most=4096)
+    width: int = setting(84, "width of an image, pixels", positive, most=4096)
     invert: bool = setting(False, "dark becomes bright: for drawings in dark ink", validators.instance_of(bool))
 
 

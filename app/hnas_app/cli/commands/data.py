@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -11,7 +10,7 @@ import typer
 
 from hnas_app.cli.invocation import invocation
 from hnas_app.cli.options import JsonOption
-from hnas_app.cli.output import say_next
+from hnas_app.cli.output import print_json, say_next
 
 app = typer.Typer(help="List, fetch and check the data sets that tasks are drawn from.", no_args_is_help=True)
 
@@ -26,7 +25,7 @@ def list_command(context: typer.Context, as_json: JsonOption = False) -> None:
 
     rows = sources(invocation(context).registry)
     if as_json:
-        return print(json.dumps(rows, indent=2))
+        return print_json(rows)
     for row in rows:
         print(f"{row['name']}: {row['summary']}")
         if row["error"]:
@@ -59,7 +58,7 @@ def check(context: typer.Context, name: Name, data_root: Root = None, as_json: J
     found = read(invocation(context).registry, name, data_root)
     classes = found["classes"]
     if as_json:
-        return print(json.dumps(found))
+        return print_json(found)
     print(f"{name}: {found['content']}.")
     print("classes: " + ", ".join(f"{count} {split}" for split, count in classes.items()))
     ways = min(classes.values())
@@ -80,4 +79,5 @@ class _Meter:
             return
         self._said = share
         text = f"  {done / 1e6:.1f} MB" + (f" of {total / 1e6:.1f} MB" if total else "")
-        print(f"\r{text}" if terminal else text, end="\n" if not terminal or done == total else "", file=sys.stderr)
+        stream = getattr(sys.stderr, "unescaped", sys.stderr)
+        print(f"\r{text}" if terminal else text, end="\n" if not terminal or done == total else "", file=stream)

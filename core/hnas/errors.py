@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+import shlex
 from collections.abc import Iterable
 
 
@@ -84,6 +85,11 @@ _HIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\
 def shown(text: str, keep: str = "") -> str:
     """Return text of others as it can be printed: what would steer a terminal becomes an escape, as in ``\\x1b``."""
     return _HIDDEN.sub(lambda c: c[0] if c[0] in keep else c[0].encode("unicode_escape").decode(), text)
+
+
+def quoted(path: object) -> str:
+    """Return a path as it stands in a command for a shell."""
+    return shlex.quote(str(path))
 
 
 def short(value: object) -> str:

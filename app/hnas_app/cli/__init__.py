@@ -95,14 +95,14 @@ def _run(argv: Sequence[str], invocation: Invocation) -> int:
             traceback.print_exc()
         return _tell(str(error), error.hint, error.exit_code)
     except BrokenPipeError:
-        # The reader of our output left, as `head` does; nothing more can be printed there.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        return 1
+        return _reader_left()
     except _UsageError as error:
         return _usage(error)
     except Exception as error:
         return _unexpected(error, invocation)
     except BaseException as error:
+        if isinstance(error.__context__, BrokenPipeError):  # typer ends the program then
+            return _reader_left()
         # Such as SystemExit: nothing of ours raises it, so a plugin or a library tried to end the program.
         if invocation.debug:
             traceback.print_exc()
@@ -113,6 +113,12 @@ def _run(argv: Sequence[str], invocation: Invocation) -> int:
 def _tell(message: str, hint: str | None, code: int) -> int:
     print(f"error: {message}" + (f"\nhint: {hint}" if hint else ""), file=sys.stderr)
     return code
+
+
+def _reader_left() -> int:
+    """End after the reader of our output left, as `head` does; nothing more can be printed there."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    return 1
 
 
 def _unexpected(error: BaseException, invocation: Invocation) -> int:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import shlex
 import sys
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Any
 
 from hnas.errors import shown
@@ -23,11 +21,6 @@ def print_table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     widths = [max(map(len, column)) for column in zip(head, *cells, strict=True)]
     for row in [list(head), *cells]:
         print("  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip())
-
-
-def quoted(path: Path | str) -> str:
-    """Return a path as it stands in a command for a shell."""
-    return shlex.quote(str(path))
 
 
 def note(text: str) -> None:

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import typer
 
+from hnas.errors import quoted
 from hnas_app.cli.invocation import Invocation
-from hnas_app.cli.output import note, quoted
+from hnas_app.cli.output import note
 from hnas_app.usecases.arguments import Caller, WrongArgument
 
 FLAGS = {"backends": "--backend", "constraints": "--constraint", "device": "--device", "picture": "--out"}

@@ -10,7 +10,7 @@ from typing import Any
 
 import attrs
 
-from hnas.errors import ConfigError
+from hnas.errors import ConfigError, shown
 from hnas_app.config.schema import Config, PluginChoice
 
 _NAME: attrs.Attribute[str] = attrs.fields(PluginChoice).name
@@ -37,7 +37,7 @@ def dump_toml(config: Config, comments: Mapping[str, str] | None = None) -> str:
             section = head
         if value is None:
             continue
-        comment = f"  # {comments[key]}" if comments and comments.get(key) else ""
+        comment = f"  # {shown(comments[key])}" if comments and comments.get(key) else ""
         lines.append(f"{name} = {toml_value(value, key)}{comment}")
     return "\n".join(top + tables) + "\n"
 

@@ -37,7 +37,9 @@ class JsonLines:
         Raises `DataError` with the free space when the disk is full.
         """
         separators = (",", ":") if self.compact else None
-        line = json.dumps(value, ensure_ascii=False, separators=separators).encode() + b"\n"
+        # A byte of a file name that is no text becomes an escape of JSON's.
+        text = json.dumps(value, ensure_ascii=False, separators=separators)
+        line = text.encode("utf-8", "backslashreplace") + b"\n"
         try:
             handle = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o666)
             try:

@@ -8,18 +8,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from hnas.discovery.descriptors import Failure, Kind, Registered
-from hnas.discovery.loading import (
-    BUILT_IN,
-    FAULTS,
-    GROUP,
-    cause_text,
-    construct,
-    normalised,
-    options_of,
-    origin,
-    read,
-    refusal,
-)
+from hnas.discovery.loading import BUILT_IN, GROUP, cause_text, construct, normalised, options_of, origin, read, refusal
 from hnas.discovery.user_code import USER_CODE, is_object, object_plugin, user_plugin
 from hnas.errors import PluginError, close_matches
 
@@ -143,10 +132,10 @@ class Registry:
             self._take(self._waiting.pop(0))
 
     def _take(self, point: EntryPoint) -> None:
-        """Register the plugins of an entry point, or leave out one that fails."""
+        """Register the plugins of an entry point. One that calls ``exit`` is treated like one that raises."""
         try:
             found = read(point)
-        except FAULTS as cause:
+        except (Exception, SystemExit) as cause:
             self._leave_out(point, f"failed to load: {cause_text(cause)}", cause)
             return
         for registered in found:

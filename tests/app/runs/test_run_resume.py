@@ -120,7 +120,7 @@ def test_a_run_killed_in_any_phase_ends_as_if_it_had_not_been(
 def test_an_interrupted_run_has_saved_all_it_did(sent: int, workers: tuple[str, ...], tmp_path: Path) -> None:
     """It says how to go on, and no process of it is left, though all got the signal, and more than once."""
     run = tmp_path / "a run"
-    process = start(run, PROGRAM.replace("t.CHECKPOINT_SECONDS = ", ""), *workers)
+    process = start(run, PROGRAM.replace("= t.REPORT_SECONDS = 0", "= 1e9; t.REPORT_SECONDS = 0"), *workers)
     wait_for(run, "meta-train", "step", process, 4)
     assert hnas.load_run(run).phases["meta-train"] == "running"
     for _ in range(3):

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from hnas.errors import quoted
 from hnas_app.cli.invocation import invocation
 from hnas_app.cli.options import JsonOption
 from hnas_app.cli.output import print_json, say_next
@@ -45,7 +46,7 @@ def fetch(context: typer.Context, name: Name, data_root: Root = None) -> None:
     from hnas_app.usecases.data import fetch as bring
 
     by_hand = bring(invocation(context).registry, name, data_root, say=print, progress=_Meter)
-    root = f" --data-root {data_root}" if data_root else " --data-root DIR" if by_hand else ""
+    root = f" --data-root {quoted(data_root)}" if data_root else " --data-root DIR" if by_hand else ""
     say_next(f"hnas data check {name}{root}")
 
 
@@ -63,7 +64,7 @@ def check(context: typer.Context, name: Name, data_root: Root = None, as_json: J
     print("classes: " + ", ".join(f"{count} {split}" for split, count in classes.items()))
     ways = min(classes.values())
     fewer = f" --set task.n_way={ways}" if ways < TaskConfig().n_way else ""
-    say_next(f"hnas run --tasks {name}{f' --data-root {data_root}' if data_root else ''}{fewer}")
+    say_next(f"hnas run --tasks {name}{f' --data-root {quoted(data_root)}' if data_root else ''}{fewer}")
 
 
 class _Meter:

@@ -10,11 +10,11 @@ import numpy as np
 from attrs import frozen, validators
 
 from hnas.episode import Episodes, EpisodeSpec
-from hnas.errors import DataError, first_few
+from hnas.errors import DataError, first_few, shown
 from hnas.layer import Shape
 from hnas.settings import at_least_0, positive, setting
 from hnas.task_source import SPLITS, Origin, Split, TaskSource
-from hnas_plugins.tasks.folder.inventory import HINT, USUAL_WAY, Inventory, shown, split_sizes, take_inventory
+from hnas_plugins.tasks.folder.inventory import HINT, USUAL_WAY, Inventory, split_sizes, take_inventory
 from hnas_plugins.tasks.folder.reader import Decoded, read_folder
 from hnas_plugins.tasks.images.augmentation import AugmentationOptions
 from hnas_plugins.tasks.images.classes import ImageClasses

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import signal
 import subprocess
 import sys
@@ -45,11 +46,14 @@ main()
 """
 
 
+QUIET = PROGRAM.replace("= t.REPORT_SECONDS = 0", "= 1e9; t.REPORT_SECONDS = 0")  # no checkpoint is due
+SETTINGS = [part for key, value in TINY.items() for part in ("--set", f"{key}={value}")]
+
+
 def start(run: Path, program: str = PROGRAM, *workers: str) -> subprocess.Popen[str]:
-    settings = [part for key, value in TINY.items() for part in ("--set", f"{key}={value}")]
     command = [sys.executable, "-c", program, "run", "--preset", "none", "--run-dir", str(run)]
     return subprocess.Popen(
-        [*command, *(workers or ("--workers", "1")), *settings],
+        [*command, *(workers or ("--workers", "1")), *SETTINGS],
         text=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -120,7 +124,7 @@ def test_a_run_killed_in_any_phase_ends_as_if_it_had_not_been(
 def test_an_interrupted_run_has_saved_all_it_did(sent: int, workers: tuple[str, ...], tmp_path: Path) -> None:
     """It says how to go on, and no process of it is left, though all got the signal, and more than once."""
     run = tmp_path / "a run"
-    process = start(run, PROGRAM.replace("= t.REPORT_SECONDS = 0", "= 1e9; t.REPORT_SECONDS = 0"), *workers)
+    process = start(run, QUIET, *workers)
     wait_for(run, "meta-train", "step", process, 4)
     assert hnas.load_run(run).phases["meta-train"] == "running"
     for _ in range(3):
@@ -134,6 +138,35 @@ def test_an_interrupted_run_has_saved_all_it_did(sent: int, workers: tuple[str, 
     assert "Traceback" not in errors
     assert "died" not in errors
     wait_for_none(process.pid)
+
+
+@pytest.mark.slow
+def test_a_run_whose_terminal_is_closed_has_saved_all_it_did(tmp_path: Path) -> None:
+    """Nothing can be printed any more, which must not be what it ends with."""
+    run = tmp_path / "run"
+    command = [
+        sys.executable,
+        "-c",
+        QUIET,
+        "run",
+        "--preset",
+        "none",
+        "--workers",
+        "1",
+        "--run-dir",
+        str(run),
+        *SETTINGS,
+    ]
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execv(sys.executable, command)
+    deadline, told = time.monotonic() + 120, b""
+    while told.count(b"loss") < 8 and time.monotonic() < deadline:
+        told += os.read(terminal, 1 << 16)
+    os.close(terminal)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 130
+    assert hnas.load_run(run).phases["meta-train"] == "stopped"
+    assert list((run / "checkpoints" / "meta-train").glob("state-*.json"))
 
 
 @pytest.mark.slow

@@ -52,8 +52,9 @@ def toml_value(value: Any, key: str = "value") -> str:
         case int() | float():
             return repr(value)
         case str() | PurePath():
-            # A JSON string is a TOML string, except for the one control character that JSON leaves alone.
-            return json.dumps(str(value), ensure_ascii=False).replace("\x7f", "\\u007f")
+            # A JSON string is a TOML string, except for control characters that JSON leaves alone.
+            text = json.dumps(str(value), ensure_ascii=False)
+            return "".join(c if c.isprintable() else f"\\U{ord(c):08x}" for c in text)
         case list() | tuple():
             return "[" + ", ".join(toml_value(v, key) for v in value) + "]"
         case dict():

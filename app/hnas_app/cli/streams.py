@@ -57,6 +57,8 @@ class Shown:
 
 
 class _Unescaped(Shown):
+    """A stream that only its encoding limits."""
+
     def write(self, text: str) -> int:
         self._put(text)
         return len(text)

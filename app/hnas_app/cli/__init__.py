@@ -17,7 +17,7 @@ from hnas.errors import HnasError, close_matches
 from hnas_app.cli.invocation import Invocation
 from hnas_app.cli.lazy_commands import LazyGroup
 from hnas_app.cli.streams import fit_streams
-from hnas_app.executors.interruption import interruptible
+from hnas_app.executors.interruption import ignore, interruptible
 from hnas_app.executors.plugin_exit import ended_by_plugin
 from hnas_app.executors.this_rank import end, under_torchrun
 
@@ -64,6 +64,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         code = run(sys.argv[1:] if argv is None else argv)
         if code == INTERRUPTED or under_torchrun():
             end(code)
+    ignore()  # the command is done, and Python shuts down
     sys.exit(code)
 
 

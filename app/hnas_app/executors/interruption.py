@@ -94,7 +94,7 @@ def unheard() -> Iterator[None]:
 
 
 def ignore() -> None:
-    """Ignore these signals, in a process that was started `unheard`; those of its own are as usual."""
+    """Ignore these signals from now on, also in a process that was started `unheard`."""
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)

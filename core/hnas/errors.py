@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import re
 import reprlib
+import shlex
 from collections.abc import Iterable
 
 
@@ -75,6 +77,20 @@ def first_few(names: Iterable[str], *, most: int = 4, separator: str = ", ") -> 
     shown = separator.join(told[:most])
     between = " " if separator == ", " else separator
     return f"{shown}{between}and {len(told) - most} more" if len(told) > most else shown
+
+
+_HIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
+"""Control characters, what turns the direction of text, and bytes of file names that are no text."""
+
+
+def shown(text: str, keep: str = "") -> str:
+    """Return text of others as it can be printed: what would steer a terminal becomes an escape, as in ``\\x1b``."""
+    return _HIDDEN.sub(lambda c: c[0] if c[0] in keep else c[0].encode("unicode_escape").decode(), text)
+
+
+def quoted(path: object) -> str:
+    """Return a path as it stands in a command for a shell."""
+    return shlex.quote(str(path))
 
 
 def short(value: object) -> str:

@@ -138,3 +138,13 @@ def test_json_is_readable_text(tmp_path):
     write_json(tmp_path / "a.json", {"name": "Größe"})
     assert "Größe" in (tmp_path / "a.json").read_text(encoding="utf-8")
     assert json.loads((tmp_path / "a.json").read_text(encoding="utf-8")) == {"name": "Größe"}
+
+
+def test_a_file_name_that_is_no_text_comes_back(tmp_path: Path) -> None:
+    """A lone surrogate ended a run in an encoder; the mark that Windows writes is no damage."""
+    value = {"text": "\udcff\x1b é"}
+    JsonLines(tmp_path / "lines").append(value)
+    assert list(JsonLines(tmp_path / "lines").read()) == [value]
+    write_json(tmp_path / "file", value)
+    (tmp_path / "file").write_bytes(b"\xef\xbb\xbf" + (tmp_path / "file").read_bytes())
+    assert read_json(tmp_path / "file") == value

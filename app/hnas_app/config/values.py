@@ -16,12 +16,18 @@ import cattrs
 from hnas.errors import HnasError, close_matches
 from hnas.settings import MOST, at_most
 
+_NO_TEXT = re.compile("[\ud800-\udfff]")
+"""Bytes of a file name that are not UTF-8."""
+
 
 def read(value: Any, expected: Any) -> Any:
     """Return ``value`` as the type ``expected``. Only int to float, list to tuple, str to path are converted.
 
     Raises `ValueError` with a sentence: ``expected int, got str '100'``.
     """
+    texts = value if isinstance(value, list | tuple) else [value]
+    if any(isinstance(text, str) and _NO_TEXT.search(text) for text in texts):
+        raise ValueError(f"expected text, which a run's config.toml can hold, got {value!r}: rename the file or folder")
     try:
         return _converter.structure(value, expected)
     except Exception as cause:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from hnas.cost import DeviceInfo, LayerCosts, Measurement
-from hnas.errors import DataError, DeviceError
+from hnas.errors import DataError, DeviceError, quoted
 from hnas.layer import Shape
 from hnas.space import SearchSpace
 from hnas.toolkit.codec import to_json
@@ -166,8 +166,8 @@ class CostStore:
             if not isinstance(cause, sqlite3.OperationalError) or cause.sqlite_errorcode == sqlite3.SQLITE_ERROR:
                 raise DataError(
                     f"the cost store {self.path} is damaged, or not a cost store: {cause}",
-                    hint=f"move it away (mv {self.path} {self.path}.damaged) and run again; layers are then measured "
-                    "anew",
+                    hint=f"move it away (mv {quoted(self.path)} {quoted(f'{self.path}.damaged')}) and run again; "
+                    "layers are then measured anew",
                 ) from cause
             raise DataError(  # locked, full, read-only, cannot be opened: the file may be whole
                 f"cannot use the cost store {self.path}: {cause}",
@@ -186,7 +186,7 @@ def from_store(store: CostStore, info: DeviceInfo) -> TableFile:
     if not rows:
         raise DeviceError(
             f"no rows are stored for {info.device} ({info.backend}, {info.runtime}), so there is nothing to export",
-            hint=f"measure it first: hnas profile --backend {info.backend}",
+            hint=f"measure it first: hnas profile --backend {quoted(info.backend)}",
         )
     return TableFile(info=info, rows=rows, calibration=store.load_calibration(info))
 

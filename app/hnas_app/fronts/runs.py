@@ -11,7 +11,7 @@ from attrs import frozen
 
 from hnas.architecture import Architecture
 from hnas.cost import CostTable, Metric
-from hnas.errors import ConfigError, DataError
+from hnas.errors import ConfigError, DataError, quoted
 from hnas.toolkit.codec import load
 from hnas.toolkit.files import read_json
 from hnas_app.costs.limits import metric_named
@@ -76,10 +76,11 @@ def read_run(path: Path) -> FinishedRun:
     missing = [phase for phase in ("meta-train", "profile", "adapt") if not run.is_done(phase)]
     if missing:
         raise DataError(
-            f"{path} has no finished search: {', '.join(missing)} is still to do", hint=f"run `hnas adapt {path}` first"
+            f"{path} has no finished search: {', '.join(missing)} is still to do",
+            hint=f"run `hnas adapt {quoted(path)}` first",
         )
     try:
-        config = tomllib.loads(run.config_path.read_text(encoding="utf-8"))
+        config = tomllib.loads(run.config_path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError) as cause:
         raise DataError(f"{run.config_path} is missing or damaged: {cause}") from cause
     return FinishedRun(

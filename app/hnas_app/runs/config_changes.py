@@ -54,7 +54,7 @@ def removed_values(path: Path, config: Config) -> dict[str, Any]:
 
 def _recorded(path: Path) -> dict[str, Any]:
     try:
-        return _flat(tomllib.loads(path.read_text(encoding="utf-8")))
+        return _flat(tomllib.loads(path.read_text(encoding="utf-8-sig")))
     except (OSError, ValueError) as cause:
         raise DataError(f"{path} is missing or damaged: {cause}") from cause
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import closing, nullcontext
+from contextlib import nullcontext
 from functools import cached_property
 from typing import Any, TypeVar
 
@@ -18,6 +18,7 @@ from hnas.learner import State
 from hnas.strategy import SearchProblem, SearchStrategy
 from hnas.toolkit.codec import load, save, to_json
 from hnas_app.config.schema import Config
+from hnas_app.costs.closing import given_back
 from hnas_app.costs.description import described
 from hnas_app.costs.limits import Constraint, Limit, check_named, default_constraint, resolve
 from hnas_app.costs.profile import profile
@@ -153,7 +154,10 @@ class Pipeline:
         return (default_constraint(metrics),)
 
     def _profile(self) -> CostTable:
-        with closing(self.open_backend()) as backend, CostStore() as store:
+        def tell(text: str) -> None:
+            self.emit(Event(phase="profile", kind="note", text=text))
+
+        with given_back(self.open_backend(), tell) as backend, CostStore() as store:
             metrics = described(backend).metrics
             check_named(self._constraints(metrics), metrics, has_reference=self.reference is not None)
             table = profile(

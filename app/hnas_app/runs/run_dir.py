@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from attrs import frozen
 
 from hnas._version import __version__
-from hnas.errors import DataError
+from hnas.errors import DataError, quoted
 from hnas.toolkit.files import read_json, write_json, write_text
 from hnas.toolkit.lock import folder_lock, is_locked
 from hnas_app.runs.environment import changes, environment
@@ -104,7 +104,7 @@ class RunDir:
         if not self.is_done("meta-train"):
             raise DataError(
                 f"the super-net of {self.path} is not trained to its end, so no other run can start from it",
-                hint=f"finish it first: hnas meta-train --run-dir {self.path}",
+                hint=f"finish it first: hnas meta-train --run-dir {quoted(self.path)}",
             )
         beside = self.path.parent
         root = beside.parent if is_sweep(beside) else beside  # a sweep's folder holds its own pairs only

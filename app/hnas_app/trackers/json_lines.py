@@ -37,7 +37,7 @@ class JsonLines:
         Raises `DataError` with the free space when the disk is full.
         """
         separators = (",", ":") if self.compact else None
-        line = json.dumps(value, ensure_ascii=False, separators=separators).encode() + b"\n"
+        line = json.dumps(value, separators=separators).encode() + b"\n"
         try:
             handle = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o666)
             try:

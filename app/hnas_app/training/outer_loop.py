@@ -18,6 +18,7 @@ from hnas.learner import Progress, State
 from hnas.task_source import Split
 from hnas_app.config.schema import MetaTrainConfig, RetrainConfig
 from hnas_app.executors.interface import Executor
+from hnas_app.executors.interruption import held
 from hnas_app.training.checkpoint import load_latest, save_checkpoint
 from hnas_app.training.meta_batch import Part, cut, meta_gradient
 from hnas_app.training.sampling.attention import Attention
@@ -89,40 +90,61 @@ def train(
     tell("start", first)
     setup.send(executor)
 
+    on_disk, whole = first, True
+    """Iterations whose state is on disk, and whether the one in memory is that between two iterations."""
+
+    def keep(done: int) -> None:
+        nonlocal on_disk
+        _refuse_diverged(state, phase, done, folder)
+        more = {"attention": attention.memory} if attention else {}
+        with held():
+            save_checkpoint(folder, f"state-{done:08d}", state, {"iteration": done, **more})
+            on_disk = done
+
     saved = reported = time.monotonic()
     window: list[tuple[float, float]] = []
-    for iteration in range(first, total):
-        progress = Progress(
-            iteration=iteration, iterations_per_epoch=plan.iterations, epochs=plan.epochs, rate_factor=plan.rate_factor
-        )
-        parts = cut(sampler(progress), plan.tasks, executor.size, setup.work)
-        gradient, scores = meta_gradient(executor, state, parts, plan.n_query, progress, phase)
-        for part, (loss, _) in zip(parts, scores, strict=True):
-            if not math.isfinite(loss):
-                raise DivergenceError(
-                    f"{phase}: the meta-loss is {loss} at iteration {iteration}, with architecture "
-                    f"{setup.space.options(part.arch)}",
-                    hint=_anew(folder),
-                )
-        setup.learner.update(state, gradient, plan.tasks, progress)
-        if attention:
-            for arch, accuracy in _accuracies(parts, scores).items():
-                attention.learn(arch, accuracy)
-        window.append(_mean(parts, scores))
-        done, now = iteration + 1, time.monotonic()
-        if done % (plan.iterations * plan.validate_every) == 0 and done < total:
-            scored = validate(setup, executor, state, arch=sampler(progress)[0], plan=plan, phase=phase)
-            tell("step", done, {"epoch": progress.epoch + 1, **scored})
-        if executor.leads and (now - saved >= CHECKPOINT_SECONDS or done == total):
-            _refuse_diverged(state, phase, done, folder)
-            more = {"attention": attention.memory} if attention else {}
-            save_checkpoint(folder, f"state-{done:08d}", state, {"iteration": done, **more})
-            saved = now
-        if now - reported >= REPORT_SECONDS or done == total:
-            losses, accuracies = zip(*window, strict=True)
-            mean_loss, mean_accuracy = sum(losses) / len(window), sum(accuracies) / len(window)
-            tell("step", done, {"epoch": progress.epoch + 1, "loss": mean_loss, "accuracy": mean_accuracy})
-            window, reported = [], now
+    done = first
+    try:
+        for iteration in range(first, total):
+            progress = Progress(
+                iteration=iteration,
+                iterations_per_epoch=plan.iterations,
+                epochs=plan.epochs,
+                rate_factor=plan.rate_factor,
+            )
+            parts = cut(sampler(progress), plan.tasks, executor.size, setup.work)
+            gradient, scores = meta_gradient(executor, state, parts, plan.n_query, progress, phase)
+            for part, (loss, _) in zip(parts, scores, strict=True):
+                if not math.isfinite(loss):
+                    raise DivergenceError(
+                        f"{phase}: the meta-loss is {loss} at iteration {iteration}, with architecture "
+                        f"{setup.space.options(part.arch)}",
+                        hint=_anew(folder),
+                    )
+            with held():
+                whole = False
+                setup.learner.update(state, gradient, plan.tasks, progress)
+                if attention:
+                    for arch, accuracy in _accuracies(parts, scores).items():
+                        attention.learn(arch, accuracy)
+                done, whole = iteration + 1, True
+            window.append(_mean(parts, scores))
+            now = time.monotonic()
+            if done % (plan.iterations * plan.validate_every) == 0 and done < total:
+                scored = validate(setup, executor, state, arch=sampler(progress)[0], plan=plan, phase=phase)
+                tell("step", done, {"epoch": progress.epoch + 1, **scored})
+            if executor.leads and (now - saved >= CHECKPOINT_SECONDS or done == total):
+                keep(done)
+                saved = now
+            if now - reported >= REPORT_SECONDS or done == total:
+                losses, accuracies = zip(*window, strict=True)
+                mean_loss, mean_accuracy = sum(losses) / len(window), sum(accuracies) / len(window)
+                tell("step", done, {"epoch": progress.epoch + 1, "loss": mean_loss, "accuracy": mean_accuracy})
+                window, reported = [], now
+    except KeyboardInterrupt:
+        if executor.leads and whole and done > on_disk:
+            keep(done)
+        raise
     tell("end", total)
     return state
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
-from hnas.errors import DataError
+from hnas.errors import DataError, quoted
 from hnas_app.runs.run_dir import RunDir
 from hnas_app.usecases.arguments import Caller, Given
 from hnas_app.usecases.opening import asked
@@ -59,7 +59,7 @@ def export(
 
     require_onnx()
     if not RunDir.open(path).is_done("adapt"):
-        raise DataError(f"{path} has found no network yet", hint=f"search for one: hnas adapt {path}")
+        raise DataError(f"{path} has found no network yet", hint=f"search for one: hnas adapt {quoted(path)}")
     asking = asked(caller, "export", path, given, only_read=True)
     if pictures is None and (recorded := recorded_pictures(path)):
         pictures, invert = recorded[0], recorded[1] if invert is None else invert

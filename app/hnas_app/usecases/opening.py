@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Unpack
 
 from attrs import define
 
-from hnas.errors import DataError
+from hnas.errors import DataError, quoted
 from hnas_app.runs.run_dir import RunDir, is_sweep
 from hnas_app.usecases.arguments import Caller, Given, Sources
 from hnas_app.usecases.ranks import joined, refuse_ranks
@@ -121,7 +121,7 @@ def asked(
     if is_sweep(path.parent) and not run.is_done("adapt"):
         raise DataError(
             f"{path} belongs to a sweep that is not finished: the searches of its pairs go on together",
-            hint=f"finish the sweep first: hnas adapt {path.parent}",
+            hint=f"finish the sweep first: hnas adapt {quoted(path.parent)}",
         )
     unchanged = own or given.same_results
     changed = given != unchanged

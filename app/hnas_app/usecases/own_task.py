@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 from attrs import frozen
 
-from hnas.errors import ConfigError
+from hnas.errors import ConfigError, quoted
 from hnas.toolkit.codec import save, to_json
 from hnas.toolkit.files import read_json, write_bytes, write_json
 from hnas.toolkit.pictures import PictureSource, Preparation
@@ -150,7 +150,7 @@ def read_task(
     if task.n_way > n_way:
         raise ConfigError(
             f"{pictures} has {task.n_way} classes; the super-net of {run.path} serves {n_way} at most",
-            hint=f"take classes out, or train one for as many: hnas meta-train --config {run.config_path} "
+            hint=f"take classes out, or train one for as many: hnas meta-train --config {quoted(run.config_path)} "
             f"--set task.n_way={task.n_way}",
         )
     if trained_on.inverted and task.edge > HALF:

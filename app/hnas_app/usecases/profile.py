@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -149,8 +149,9 @@ def import_table(file: Path) -> tuple[TableFile, int]:
 @contextmanager
 def _opened(caller: Caller, loaded: LoadedConfig) -> Iterator[tuple[HardwareBackend, CostStore]]:
     """Yield the device and the store, and give both back."""
+    from hnas_app.costs.closing import given_back
     from hnas_app.costs.store import CostStore
     from hnas_app.runs.session import chosen
 
-    with closing(chosen("backend", loaded.config, caller.registry)) as board, CostStore() as store:
+    with given_back(chosen("backend", loaded.config, caller.registry), caller.note) as board, CostStore() as store:
         yield board, store

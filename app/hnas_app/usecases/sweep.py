@@ -10,7 +10,7 @@ import attrs
 from attrs import frozen
 
 from hnas.discovery.user_code import is_object
-from hnas.errors import ConfigError, InfeasibleError
+from hnas.errors import ConfigError, InfeasibleError, quoted
 from hnas.toolkit.codec import save
 from hnas_app.runs.run_dir import SWEEP, RunDir, is_sweep, slug
 from hnas_app.usecases.arguments import Caller, Given, WrongArgument
@@ -57,7 +57,7 @@ def sweep(caller: Caller, path: Path, pairs: Pairs, given: Given, *, own: Given 
     elif pairs != Pairs() or given != own:
         raise ConfigError(
             f"{path} is a sweep's folder: its pairs and settings are chosen already",
-            hint=f"`hnas adapt {path}` goes on with it; name a run to sweep anew with its super-net",
+            hint=f"`hnas adapt {quoted(path)}` goes on with it; name a run to sweep anew with its super-net",
         )
     else:
         folder, configs = path, {}

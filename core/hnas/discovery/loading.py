@@ -25,6 +25,8 @@ GROUP = "hnas"
 BUILT_IN = "hnas"
 """The distribution whose plugins are built in."""
 
+FAULTS = (Exception, SystemExit, GeneratorExit)
+"""What a plugin may raise: one that tries to end the program is treated like one that fails."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 
 
@@ -124,7 +126,7 @@ def resolve(target: Any, registered: Registered) -> Any:
         return reduce(getattr, name.split("."), importlib.import_module(module))
     except HnasError:
         raise
-    except Exception as cause:
+    except FAULTS as cause:
         needs = shlex.join(registered.plugin.requires)
         raise PluginError(
             f"{registered.title}: cannot import {target!r}: {cause_text(cause)}",
@@ -147,7 +149,7 @@ def construct(registered: Registered, options: Any = None) -> Any:
         made = factory(cls() if options is None else options)
     except HnasError:
         raise
-    except Exception as cause:
+    except FAULTS as cause:
         raise PluginError(f"{registered.title} cannot be constructed: {cause_text(cause)}") from cause
     expected = interface(registered.kind)
     if not isinstance(made, expected):

@@ -14,6 +14,7 @@ from typing import Any
 import attrs
 
 from hnas.discovery.descriptors import KINDS, Kind, Plugin, Registered, interface
+from hnas.discovery.loading import FAULTS
 from hnas.errors import PluginError, close_matches
 
 USER_CODE = "user code"
@@ -91,7 +92,7 @@ def _import(name: str, folder: Path, reference: str) -> ModuleType:
         sys.path.append(str(folder))
     try:
         return importlib.import_module(name)
-    except Exception as cause:
+    except FAULTS as cause:
         raise PluginError(
             f"{reference!r}: cannot import {name!r}: {type(cause).__name__}: {cause}",
             hint="give package.module:Class, importable from the working folder, or ./file.py:Class",

@@ -32,8 +32,8 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Replace ``path`` by ``text`` in UTF-8, as `write_bytes` does."""
-    write_bytes(path, text.encode())
+    """Replace ``path`` by ``text`` in UTF-8, as `write_bytes` does; lone surrogates, of file names, are escaped."""
+    write_bytes(path, text.encode("utf-8", "backslashreplace"))
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -44,7 +44,7 @@ def write_json(path: Path, value: Any) -> None:
 def read_json(path: Path) -> Any:
     """Read a JSON file. Raises `DataError` if it is missing or damaged."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_bytes())  # as bytes, it may begin with the mark that Windows writes
     except OSError as cause:
         raise DataError(f"cannot read {path}: {cause.strerror}") from cause
     except ValueError as cause:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 import subprocess
 import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -64,12 +66,10 @@ def adapted(super_net: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[s
     """What ``hnas adapt --pictures`` printed for three classes of two pictures, and where its model is."""
     folder = tmp_path_factory.mktemp("task")
     pictures, model = draw(folder / "bars", 3, 2, query=2), folder / "model.onnx"
-    with pytest.MonkeyPatch.context() as patch:
-        printed: list[str] = []
-        patch.setattr("builtins.print", lambda *a, file=None, **k: printed.append(str(a[0])) if file is None else None)
-        words = ["adapt", super_net, "--pictures", pictures, "--export", model, "--json", "--workers", "1"]
+    words = ["adapt", super_net, "--pictures", pictures, "--export", model, "--json", "--workers", "1"]
+    with redirect_stdout(io.StringIO()) as printed:
         assert run([str(w) for w in words]) == 0
-    return {**json.loads(printed[-1]), "pictures": pictures, "file": model}
+    return {**json.loads(printed.getvalue()), "pictures": pictures, "file": model}
 
 
 def test_it_makes_a_run_of_its_own_with_all_that_is_needed(adapted: dict[str, Any], super_net: Path) -> None:

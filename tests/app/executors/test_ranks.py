@@ -61,10 +61,10 @@ def torchrun(*command: str, n: int = 2, **environment: str) -> subprocess.Popen[
     )
 
 
-def meta_train(run: Path, pids: Path, *options: str, restarts: int = 0) -> subprocess.Popen[str]:
+def meta_train(run: Path, pids: Path, *options: str, restarts: int = 0, text: str = PROGRAM) -> subprocess.Popen[str]:
     pids.mkdir()
     program = pids / "program.py"
-    program.write_text(PROGRAM)
+    program.write_text(text)
     settings = [part for key, value in TINY.items() for part in ("--set", f"{key}={value}")]
     command = ["meta-train", "--preset", "none", "--run-dir", str(run), *settings, *options]
     # looked at often, or a restart would be noticed after a quarter of the training only
@@ -145,6 +145,30 @@ def test_a_rank_that_is_killed_changes_nothing(tmp_path: Path) -> None:
         assert all(torch.equal(state[name], expected[name]) for name in expected)
         record = json.loads((run / "run.json").read_text())
         assert record["phases"]["meta-train"]["state"] == "done"
+
+
+@pytest.mark.slow
+def test_ranks_that_are_told_to_end_save_what_they_did(tmp_path: Path) -> None:
+    """torchrun passes SIGTERM on to all of them; no checkpoint was due."""
+    process = meta_train(
+        tmp_path / "run",
+        tmp_path / "pids",
+        text=PROGRAM.replace("= t.REPORT_SECONDS = 0", "= 1e9; t.REPORT_SECONDS = 0"),
+    )
+    wait_for_steps(tmp_path / "run", 4, process)
+    told = steps(tmp_path / "run")
+    process.terminate()
+    _, errors = process.communicate(timeout=60)
+    assert "to go on: hnas meta-train --run-dir" in errors
+    (saved,) = (tmp_path / "run" / "checkpoints" / "meta-train").glob("state-*.json")
+    assert 4 <= told <= int(saved.stem.split("-")[1]) < 24
+    pids = [int(file.read_text()) for file in (tmp_path / "pids").glob("*.0")]
+    assert len(pids) == 2
+    assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
+    again = meta_train(tmp_path / "run", tmp_path / "again")
+    _, errors = again.communicate(timeout=300)
+    assert again.returncode == 0, errors
+    assert f"going on from {int(saved.stem.split('-')[1])}" in errors
 
 
 @pytest.mark.slow

@@ -72,7 +72,11 @@ def die_of(values: Values, item: str) -> str:
     if item == "signal":
         os.kill(os.getpid(), signal.SIGKILL)
     if item == "exit":
-        sys.exit(3)
+        os._exit(3)
+    if item == "sys.exit":
+        sys.exit(0)
+    if item == "end of file":
+        raise EOFError("of the file that the item reads")
     return item
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import signal
 import subprocess
 import sys
@@ -45,11 +46,19 @@ main()
 """
 
 
-def start(run: Path) -> subprocess.Popen[str]:
-    settings = [part for key, value in TINY.items() for part in ("--set", f"{key}={value}")]
-    command = [sys.executable, "-c", PROGRAM, "run", "--preset", "none", "--workers", "1", "--run-dir", str(run)]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    return subprocess.Popen([*command, *settings], text=True, **pipes)  # type: ignore[call-overload, no-any-return]
+QUIET = PROGRAM.replace("= t.REPORT_SECONDS = 0", "= 1e9; t.REPORT_SECONDS = 0")  # no checkpoint is due
+SETTINGS = [part for key, value in TINY.items() for part in ("--set", f"{key}={value}")]
+
+
+def start(run: Path, program: str = PROGRAM, *workers: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", program, "run", "--preset", "none", "--run-dir", str(run)]
+    return subprocess.Popen(
+        [*command, *(workers or ("--workers", "1")), *SETTINGS],
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
 
 
 def finish(run: Path) -> dict[str, Any]:
@@ -102,14 +111,86 @@ def test_a_run_killed_in_any_phase_ends_as_if_it_had_not_been(
     assert finish(tmp_path / "run") == untouched
 
 
-@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_run_says_how_to_go_on(sent: int, tmp_path: Path) -> None:
-    """A user who stops a run must not have to find out how to continue it; nor a batch system's log reader."""
-    process = start(tmp_path / "run")
-    wait_for(tmp_path / "run", "meta-train", "step", process, 2)
-    assert hnas.load_run(tmp_path / "run").phases["meta-train"] == "running"
-    os.kill(process.pid, sent)
+@pytest.mark.parametrize(
+    ("sent", "workers"),
+    [
+        (signal.SIGTERM, ("--workers", "1")),
+        pytest.param(signal.SIGINT, ("--workers", "2"), marks=pytest.mark.slow),
+        pytest.param(signal.SIGTERM, ("--workers", "2"), marks=pytest.mark.slow),
+        pytest.param(signal.SIGHUP, ("--workers", "2"), marks=pytest.mark.slow),
+        pytest.param(signal.SIGUSR1, ("--workers", "2", "--executor", "threads"), marks=pytest.mark.slow),
+    ],
+)
+def test_an_interrupted_run_has_saved_all_it_did(sent: int, workers: tuple[str, ...], tmp_path: Path) -> None:
+    """It says how to go on, and no process of it is left, though all got the signal, and more than once."""
+    run = tmp_path / "a run"
+    process = start(run, QUIET, *workers)
+    wait_for(run, "meta-train", "step", process, 4)
+    assert hnas.load_run(run).phases["meta-train"] == "running"
+    for _ in range(3):
+        os.killpg(process.pid, sent)
     _, errors = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert f"to go on: hnas run --run-dir {tmp_path / 'run'}" in errors
+    assert process.returncode == 130, errors
+    told = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    (saved,) = (run / "checkpoints" / "meta-train").glob("state-*.json")
+    assert int(saved.stem.split("-")[1]) >= max(t["done"] for t in told if t["phase"] == "meta-train")
+    assert errors.endswith(f"interrupted\nto go on: hnas run --run-dir '{run}'\n")
     assert "Traceback" not in errors
+    assert "died" not in errors
+    wait_for_none(process.pid)
+
+
+@pytest.mark.slow
+def test_a_run_whose_terminal_is_closed_has_saved_all_it_did(tmp_path: Path) -> None:
+    """Nothing can be printed any more, which must not be what it ends with."""
+    run = tmp_path / "run"
+    command = [
+        sys.executable,
+        "-c",
+        QUIET,
+        "run",
+        "--preset",
+        "none",
+        "--workers",
+        "1",
+        "--run-dir",
+        str(run),
+        *SETTINGS,
+    ]
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execv(sys.executable, command)
+    deadline, told = time.monotonic() + 120, b""
+    while told.count(b"loss") < 8 and time.monotonic() < deadline:
+        told += os.read(terminal, 1 << 16)
+    os.close(terminal)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 130
+    assert hnas.load_run(run).phases["meta-train"] == "stopped"
+    assert list((run / "checkpoints" / "meta-train").glob("state-*.json"))
+
+
+@pytest.mark.slow
+def test_nohup_keeps_a_run_alive(tmp_path: Path) -> None:
+    """It ignores SIGHUP before the command starts."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        process = start(tmp_path / "run")
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    wait_for(tmp_path / "run", "profile", "start", process, 1)
+    process.send_signal(signal.SIGHUP)
+    wait_for(tmp_path / "run", "meta-train", "step", process, 2)
+    process.kill()
+    process.communicate()
+
+
+def wait_for_none(group: int) -> None:
+    """Wait until no process of a group is left."""
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        try:
+            os.killpg(group, 0)
+        except ProcessLookupError:
+            return
+        time.sleep(0.02)
+    raise AssertionError("a process is left")

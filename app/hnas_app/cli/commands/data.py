@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -10,9 +9,10 @@ from typing import Annotated
 import attrs
 import typer
 
+from hnas.errors import quoted
 from hnas_app.cli.invocation import invocation
 from hnas_app.cli.options import JsonOption, load, takes
-from hnas_app.cli.output import say_next
+from hnas_app.cli.output import print_json, say_next
 from hnas_app.usecases.arguments import Given
 
 app = typer.Typer(help="List, fetch and check the data sets that tasks are drawn from.", no_args_is_help=True)
@@ -30,7 +30,7 @@ def list_command(context: typer.Context, as_json: JsonOption = False) -> None:
 
     rows = sources(invocation(context).registry)
     if as_json:
-        return print(json.dumps(rows, indent=2))
+        return print_json(rows)
     for row in rows:
         print(f"{row['name']}: {row['summary']}")
         if row["error"]:
@@ -50,7 +50,7 @@ def fetch(context: typer.Context, name: Name, data_root: Root = None) -> None:
     from hnas_app.usecases.data import fetch as bring
 
     by_hand = bring(invocation(context).registry, name, data_root, say=print, progress=_Meter)
-    root = f" --data-root {data_root}" if data_root else " --data-root DIR" if by_hand else ""
+    root = f" --data-root {quoted(data_root)}" if data_root else " --data-root DIR" if by_hand else ""
     say_next(f"hnas data check {name}{root}")
 
 
@@ -65,12 +65,12 @@ def check(context: typer.Context, given: Given, name: Name, as_json: JsonOption 
     found = read(call.registry, config)
     classes = found["classes"]
     if as_json:
-        return print(json.dumps(found))
+        return print_json(found)
     print(f"{name}: {found['content']}.")
     print("classes: " + ", ".join(f"{count} {split}" for split, count in classes.items()))
     ways = min(classes.values())
-    same = [f"--{key.replace('_', '-')} {value}" for key in _REPEATED if (value := getattr(given, key))]
-    sets = [f"--set {key}={value}" for key, value in given.sets]
+    same = [f"--{key.replace('_', '-')} {quoted(value)}" for key in _REPEATED if (value := getattr(given, key))]
+    sets = [f"--set {quoted(f'{key}={value}')}" for key, value in given.sets]
     fewer = [f"--set task.n_way={ways}"] if ways < config.task.n_way else []
     say_next(" ".join([f"hnas run --tasks {name}", *same, *sets, *fewer]))
 
@@ -88,4 +88,5 @@ class _Meter:
             return
         self._said = share
         text = f"  {done / 1e6:.1f} MB" + (f" of {total / 1e6:.1f} MB" if total else "")
-        print(f"\r{text}" if terminal else text, end="\n" if not terminal or done == total else "", file=sys.stderr)
+        stream = getattr(sys.stderr, "unescaped", sys.stderr)
+        print(f"\r{text}" if terminal else text, end="\n" if not terminal or done == total else "", file=stream)

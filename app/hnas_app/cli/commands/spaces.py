@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import attrs
 import typer
 
-from hnas.errors import ConfigError
+from hnas.errors import ConfigError, quoted
 from hnas.toolkit.codec import from_json, to_json
 from hnas_app.cli import options
 from hnas_app.cli.invocation import Invocation, invocation
@@ -54,9 +54,9 @@ def show(
         return print_json(record)
     _print(record)
     if network is None and space.references():
-        say_next(f"hnas spaces show {name} --arch {next(iter(space.references()))}")
+        say_next(f"hnas spaces show {quoted(name)} --arch {quoted(next(iter(space.references())))}")
     else:
-        say_next(f"hnas profile --space {name} --backend eyeriss --input {'x'.join(map(str, shape))} --json")
+        say_next(f"hnas profile --space {quoted(name)} --backend eyeriss --input {'x'.join(map(str, shape))} --json")
 
 
 def _space(

@@ -78,7 +78,7 @@ class Prefetcher:
                 return False
             try:
                 self._ahead |= _singly(likely, self._draw(self._now.following, likely))
-            except Exception:
+            except BaseException:
                 self._now = None  # the error is raised when these tasks are asked for
             return True
 

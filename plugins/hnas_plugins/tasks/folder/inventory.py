@@ -10,7 +10,7 @@ from pathlib import Path
 
 from attrs import field, frozen, mutable
 
-from hnas.errors import DataError, first_few
+from hnas.errors import DataError, first_few, shown
 from hnas.task_source import SPLITS, Split
 from hnas_plugins.tasks.data_root import SPLIT_NAMES
 from hnas_plugins.tasks.images.decoding import ENDINGS, UNREAD, is_picture
@@ -98,11 +98,6 @@ def class_folders(root: Path, folder: Path) -> tuple[list[ClassFolder], list[str
     """
     finds = _Finds()
     return list(_scan(root, folder, None, finds)), finds.bare, finds.unread
-
-
-def shown(name: str) -> str:
-    """Return a file's name for printing: bytes that are no text become escapes."""
-    return name.encode("utf-8", "backslashreplace").decode()
 
 
 def split_sizes(n_classes: int) -> dict[Split, int]:

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from attrs import frozen
 
-from hnas.errors import DataError, first_few
-from hnas_plugins.tasks.folder.inventory import Inventory, shown
+from hnas.errors import DataError, first_few, shown
+from hnas_plugins.tasks.folder.inventory import Inventory
 from hnas_plugins.tasks.images.array_cache import Allocate, Images, Prepared, digest, prepared
 from hnas_plugins.tasks.images.decoding import Damaged, decode_into, one_colour, read_file
 from hnas_plugins.tasks.sampling import Indices

@@ -10,7 +10,7 @@ import numpy as np
 from attrs import frozen, validators
 
 from hnas.episode import Episodes, EpisodeSpec
-from hnas.errors import DataError, first_few
+from hnas.errors import DataError, first_few, shown
 from hnas.layer import Shape
 from hnas.settings import at_least_0, positive, setting
 from hnas.task_source import SPLITS, Origin, Split, TaskSource
@@ -19,7 +19,6 @@ from hnas_plugins.tasks.folder.inventory import (
     USUAL_WAY,
     Inventory,
     is_tiny_imagenet,
-    shown,
     split_sizes,
     take_inventory,
 )

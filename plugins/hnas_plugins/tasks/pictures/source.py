@@ -13,12 +13,12 @@ from attrs import frozen, validators
 from numpy.typing import NDArray
 
 from hnas.episode import Episodes, EpisodeSpec
-from hnas.errors import DataError, close_matches, first_few
+from hnas.errors import DataError, close_matches, first_few, shown
 from hnas.layer import Shape
 from hnas.settings import one_of, positive, setting
 from hnas.task_source import Origin, Split, TaskSource
 from hnas.toolkit.pictures import PictureTask
-from hnas_plugins.tasks.folder.inventory import ClassFolder, class_folders, shown
+from hnas_plugins.tasks.folder.inventory import ClassFolder, class_folders
 from hnas_plugins.tasks.images.decoding import ENDINGS, Damaged, decode_into, named, one_colour, read_file
 from hnas_plugins.tasks.sampling import assemble, draw_tasks
 

@@ -153,7 +153,10 @@ class Pipeline:
         return (default_constraint(metrics),)
 
     def _profile(self) -> CostTable:
-        with closing(self.open_backend()) as backend, CostStore() as store:
+        def note(text: str) -> None:
+            self.emit(Event(phase="profile", kind="note", text=text))
+
+        with closing(self.open_backend()) as backend, CostStore(notify=note) as store:
             metrics = described(backend).metrics
             check_named(self._constraints(metrics), metrics, has_reference=self.reference is not None)
             table = profile(

@@ -99,7 +99,7 @@ def profile_several(
     tables = profile_devices(
         {name: chosen("backend", each.config, caller.registry) for name, each in loaded.items()},
         *first.layers,
-        open_store=CostStore,
+        open_store=lambda: CostStore(notify=caller.note),
         emit=caller.emit,
         verify=verify,
         fresh=fresh,
@@ -114,7 +114,7 @@ def calibrate(caller: Caller, what: Subject, *, networks: int) -> tuple[DeviceIn
     from hnas_app.costs.store import CostStore
 
     table = profile(caller, what, verify=networks)
-    with CostStore() as store:
+    with CostStore(notify=caller.note) as store:
         return table.info, calibrate_table(store, table, what.space, what.input_shape)
 
 
@@ -147,5 +147,5 @@ def _opened(caller: Caller, loaded: LoadedConfig) -> Iterator[tuple[HardwareBack
     from hnas_app.costs.store import CostStore
     from hnas_app.runs.session import chosen
 
-    with closing(chosen("backend", loaded.config, caller.registry)) as board, CostStore() as store:
+    with closing(chosen("backend", loaded.config, caller.registry)) as board, CostStore(notify=caller.note) as store:
         yield board, store

@@ -50,7 +50,7 @@ class CostTable:
     turn the sum over a network's layers into the cost of the whole network.
     """
 
-    schema: int = SCHEMA
+    schema: int = field(default=SCHEMA, metadata={"unsealed": 1})
     info: DeviceInfo
     rows: Mapping[str, LayerCosts]
     check: Mapping[str, Any] = field(factory=dict)

@@ -226,7 +226,7 @@ def test_a_store_of_a_newer_hnas_is_refused(tmp_path):
     CostStore(path).close()
     with sqlite3.connect(path) as newer:
         newer.execute("PRAGMA user_version = 7")
-    with pytest.raises(DataError, match=r"schema 7, written by a newer hnas; this one knows 2"):
+    with pytest.raises(DataError, match=r"schema 7, written by a newer hnas; this one knows 3"):
         CostStore(path)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from attrs import frozen
 from hnas.discovery import KINDS
 from hnas.errors import ConfigError, close_matches
 from hnas_app.config.schema import SECTIONS, Config
+from hnas_app.config.toml import parse_toml
 
 Keys = tuple[str, ...]
 """``("seed",)`` or ``("search", "tasks")``."""
@@ -56,8 +56,8 @@ def from_file(path: Path) -> list[Entry]:
     except UnicodeDecodeError as cause:
         raise ConfigError(f"the configuration {path} is not UTF-8 text: {cause}") from cause
     try:
-        tree = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as cause:
+        tree = parse_toml(text)
+    except ValueError as cause:
         raise ConfigError(f"the configuration {path} is not TOML: {cause}") from cause
     lines, recorded = KeyLines(text), path.name == "config.toml" and path.with_name("run.json").is_file()
     entries = []

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import tomllib
 import types
 import typing
 from contextlib import suppress
@@ -14,6 +13,7 @@ import attrs
 import cattrs
 
 from hnas.errors import HnasError, close_matches
+from hnas_app.config.toml import parse_toml
 
 
 def read(value: Any, expected: Any) -> Any:
@@ -51,8 +51,8 @@ def read_text(text: str, expected: Any) -> Any:
 def parse_text(text: str) -> Any:
     """Return ``text`` as a TOML value, or unchanged if it is none."""
     try:
-        parsed = tomllib.loads(f"value = {text}")
-    except tomllib.TOMLDecodeError:
+        parsed = parse_toml(f"value = {text}")
+    except ValueError:
         return text
     return parsed["value"] if list(parsed) == ["value"] else text
 

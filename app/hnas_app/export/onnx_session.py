@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import define
 
 from hnas.errors import ConfigError, DataError
-from hnas_app.export.metadata import ModelMetadata
+from hnas_app.export.metadata import ModelMetadata, check_model
 
 if TYPE_CHECKING:
     import numpy as np
@@ -47,7 +47,9 @@ class OnnxModel:
     @cached_property
     def metadata(self) -> ModelMetadata:
         """The model's metadata. Raises `DataError` if hnas did not make it."""
-        found = ModelMetadata.from_texts(self.session.get_modelmeta().custom_metadata_map, self.path)
+        texts = self.session.get_modelmeta().custom_metadata_map
+        found = ModelMetadata.from_texts(texts, self.path)
+        check_model(self.path, texts)
         (taken,), (given,) = self.session.get_inputs(), self.session.get_outputs()
         wanted, n_classes = list(found.preparation.shape), len(found.classes)
         if list(taken.shape[1:]) != wanted or list(given.shape[1:]) != [n_classes]:

@@ -70,8 +70,8 @@ class SearchTrace:
 
     def _read(self, value: object, iteration: int) -> tuple[list[Scored], int | None]:
         try:
-            older = isinstance(value, Mapping) and value.get("schema") == UNSEALED
-            check_seal(value, "the line", needed=not older)
+            current = isinstance(value, Mapping) and value.get("schema", SCHEMA) == SCHEMA
+            check_seal(value, "the line", needed=current)
             line = from_json(value, _Line, "the line")
             if line.iteration != iteration:
                 raise ValueError(f"iteration {line.iteration}")

@@ -62,9 +62,9 @@ def save(path: Path, value: Any) -> None:
 
 def load(path: Path, kind: type[T], *, hint: str = AGAIN) -> T:
     """Read a file that `save` wrote. Raises `DataError` if it is missing, damaged or of another schema."""
-    value, unsealed = read_json(path), _schemas(kind)[1]
-    needed = unsealed is not None and not (isinstance(value, Mapping) and value.get("schema") == unsealed)
-    check_seal(value, str(path), needed=needed, hint=hint)
+    value, (known, unsealed) = read_json(path), _schemas(kind)
+    current = isinstance(value, Mapping) and value.get("schema", known) == known
+    check_seal(value, str(path), needed=current and unsealed is not None, hint=hint)
     return from_json(value, kind, str(path), hint=hint)
 
 

@@ -54,7 +54,7 @@ def read_json(path: Path) -> Any:
 
 
 def parse_json(text: str | bytes) -> Any:
-    """Parse JSON of others. Raises `ValueError` if it is none, or nested over 100 levels, which `repr` may not survive."""
+    """Parse JSON of others. Raises `ValueError` if it is none, or nested over 100 levels: `repr` may fail at more."""
     try:
         level = [value := json.loads(text)]
         for _ in range(101):
@@ -79,9 +79,9 @@ def sealed(value: Mapping[str, Any]) -> dict[str, Any]:
 
 def check_seal(value: Any, where: str, *, needed: bool, hint: str | None = None) -> None:
     """Raise `DataError` if the checksum of an object does not hold, or is missing though it is ``needed``."""
-    if isinstance(value, dict) and (needed or "checksum" in value):
-        if value.get("checksum") != checksum({k: v for k, v in value.items() if k != "checksum"}):
-            raise DataError(f"{where} is damaged or was edited: its checksum does not hold, or is missing", hint=hint)
+    rest = {k: v for k, v in value.items() if k != "checksum"} if isinstance(value, dict) else {}
+    if rest and (needed or "checksum" in value) and value.get("checksum") != checksum(rest):
+        raise DataError(f"{where} is damaged or was edited: its checksum does not hold, or is missing", hint=hint)
 
 
 def write_error(path: Path, cause: OSError) -> DataError:

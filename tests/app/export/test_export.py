@@ -14,7 +14,7 @@ from hnas.errors import ConfigError, DataError, HnasError
 from hnas.toolkit.pictures import Preparation
 from hnas_app.export import onnx_file, onnx_session
 from hnas_app.export.classifier import Classifier, classifier
-from hnas_app.export.metadata import ModelMetadata
+from hnas_app.export.metadata import CHECKSUM, ModelMetadata, with_checksum
 from hnas_app.export.onnx_file import OPSET, write_onnx
 from hnas_app.export.onnx_session import OnnxModel
 
@@ -80,7 +80,8 @@ def test_metadata_that_do_not_fit_the_model_are_refused(exported: tuple[Path, Cl
         for entry in model.metadata_props:
             if entry.key == f"hnas.{field}":
                 entry.value = value if isinstance(value, str) else '{"channels":3,"height":8,"width":8,"invert":true}'
-        onnx.save(model, tmp_path / "edited.onnx")
+        assert model.metadata_props.pop().key == CHECKSUM
+        (tmp_path / "edited.onnx").write_bytes(with_checksum(model.SerializeToString()))
         with pytest.raises(DataError, match="its metadata do not fit it"):
             _ = OnnxModel.open(tmp_path / "edited.onnx").metadata
 
@@ -90,7 +91,7 @@ def test_metadata_that_do_not_fit_the_model_are_refused(exported: tuple[Path, Cl
     [
         ("hnas.classes", '["one"]', "expected the names of its classes"),
         ("hnas.classes", "not JSON", "its metadata are damaged"),
-        ("hnas.schema", "2", "this hnas reads 1"),
+        ("hnas.schema", "3", "this hnas reads 2"),
         ("hnas.preparation", '{"channels": 2, "height": 8, "width": 8, "invert": true}', "not how hnas prepares"),
         ("hnas.preparation", '{"channels": 1}', "not how hnas prepares"),
     ],

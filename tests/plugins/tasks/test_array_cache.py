@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 from hnas import DataError
+from hnas.toolkit.files import sealed
 from hnas_plugins.tasks.images.array_cache import Allocate, Images, Prepared, cached, digest, prepared, release
 
 IMAGES = np.arange(5000, dtype=np.uint8).reshape(5, 10, 100)
@@ -109,8 +110,9 @@ def test_a_pickle_in_its_place_is_not_loaded(folder: Path):
     cached("things", "key", make)
     np.save(folder / "key.npy", np.array([{"an": "object"}]), allow_pickle=True)
     record = json.loads((folder / "key.json").read_text())
-    record["checksum"] = hashlib.sha256((folder / "key.npy").read_bytes()).hexdigest()
-    (folder / "key.json").write_text(json.dumps(record))
+    record["sha256"] = hashlib.sha256((folder / "key.npy").read_bytes()).hexdigest()
+    del record["checksum"]
+    (folder / "key.json").write_text(json.dumps(sealed(record)))
     assert (cached("things", "key", make)[0] == IMAGES).all()
     assert make.made == 2
 
@@ -206,8 +208,8 @@ def test_a_start_does_not_read_the_array(folder: Path):
     path = folder / "key.npy"
     folder.mkdir()
     np.lib.format.open_memmap(path, "w+", np.uint8, fill.shape)
-    record = {"size": path.stat().st_size, "shape": list(fill.shape), "checksum": "unknown", "record": {}}
-    path.with_suffix(".json").write_text(json.dumps(record))
+    record = {"size": path.stat().st_size, "shape": list(fill.shape), "sha256": "unknown", "record": {}}
+    path.with_suffix(".json").write_text(json.dumps(sealed(record)))
     start = time.perf_counter()
     assert prepare(fill).images.shape == fill.shape
     assert time.perf_counter() - start < 0.5  # seconds; reading these 1.8 GB and their checksum takes more than 1

@@ -12,7 +12,7 @@ from typing import Any, Literal, Union
 import attrs
 import cattrs
 
-from hnas.errors import HnasError, close_matches
+from hnas.errors import HnasError, close_matches, short
 from hnas_app.config.toml import parse_toml
 
 
@@ -100,7 +100,7 @@ def describe(expected: Any) -> str:
 
 def _shown(value: Any) -> str:
     names: dict[type, str] = {dict: "table", tuple: "list"}
-    return f"{names.get(type(value), type(value).__name__)} {value!r}"
+    return f"{names.get(type(value), type(value).__name__)} {short(value)}"
 
 
 def _arrow(word: Any, known: list[str]) -> str:

@@ -11,6 +11,7 @@ SQLite finds damaged pages, not damaged values, so every row has a checksum. A r
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -19,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from hnas.cost import DeviceInfo, LayerCosts, Measurement
-from hnas.errors import DataError, DeviceError, HnasError, first_few
+from hnas.errors import DataError, DeviceError, HnasError, first_few, short
 from hnas.layer import Shape
 from hnas.space import SearchSpace
 from hnas.toolkit.codec import to_json
@@ -81,7 +82,7 @@ class CostStore:
 
     def __init__(self, path: Path | None = None, *, notify: Callable[[str], None] = _on_stderr) -> None:
         self.path = home() / "costs.sqlite3" if path is None else path
-        self.read_only = False
+        self.read_only = self.path.exists() and not all(os.access(p, os.W_OK) for p in (self.path, self.path.parent))
         self._notify = notify
         with self._explained():
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -90,12 +91,13 @@ class CostStore:
             with self._explained():
                 self._db.execute("PRAGMA journal_mode = DELETE")
                 self._db.execute("PRAGMA synchronous = FULL")
-            try:
-                self._make_schema()
-            except DataError as cause:
-                if getattr(cause.__cause__, "sqlite_errorcode", 0) & 0xFF != sqlite3.SQLITE_READONLY:
-                    raise
-                self._read_only()
+                if self.read_only:  # what cannot be written is read from a copy, which may be given the current schema
+                    copy = _connected(":memory:")
+                    self._db.backup(copy)
+                    self._db.close()
+                    self._db = copy
+            self._make_schema()
+            self._db.execute(f"PRAGMA query_only = {self.read_only}")
         except BaseException:
             self._db.close()
             raise
@@ -115,8 +117,8 @@ class CostStore:
                     damaged.append(row)
         if damaged:
             self._notify(
-                f"{len(damaged)} rows of the cost store {self.path} are damaged, and not used: "
-                f"{first_few(str(row[2]) for row in damaged)}"
+                f"{len(damaged)} rows of the cost store {self.path} are damaged, so their layers are measured again: "
+                f"{first_few(short(row[2]) for row in damaged)}"
             )
             if not self.read_only:
                 with self._transaction():
@@ -204,16 +206,6 @@ class CostStore:
         if rows:
             left_out = f"; {len(rows) - len(kept)} of them make no sense, and are left out" * (len(kept) < len(rows))
             self._notify(f"{len(rows)} rows of {self.path} are of an older hnas, and had no checksums{left_out}")
-
-    def _read_only(self) -> None:
-        """Go on with a copy in memory, which may need the current schema; it cannot be changed."""
-        with self._explained():
-            copy = _connected(":memory:")
-            self._db.backup(copy)
-            self._db.close()
-            self._db, self.read_only = copy, True
-        self._make_schema()
-        self._db.execute("PRAGMA query_only = ON")
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:

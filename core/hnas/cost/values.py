@@ -13,7 +13,6 @@ from attrs import Attribute, Factory, field, frozen
 from hnas.cost.units import meant
 from hnas.errors import DeviceError, PluginError, close_matches, short
 
-SCHEMA = 2
 COMBINE = ("sum", "max")
 
 

@@ -11,7 +11,7 @@ from attrs import Attribute, field, frozen
 from hnas.cost import DeviceInfo, LayerCosts, Measurement, check_costs
 from hnas.errors import DataError, DeviceError
 from hnas.toolkit import codec
-from hnas.toolkit.files import read_json
+from hnas.toolkit.files import check_seal, read_json, sealed, write_json
 
 SCHEMA = 1
 FORMAT = "hnas measurements"
@@ -62,12 +62,13 @@ def write(path: Path, file: TableFile) -> None:
     """Write a new file. Raises `DataError` if it exists already or cannot be written."""
     if path.exists():
         raise DataError(f"{path} exists already, and is left alone", hint="give another name, or move it away")
-    codec.save(path, file)
+    write_json(path, sealed(codec.to_json(file)))
 
 
 def read(path: Path) -> TableFile:
-    """Read a file that `write` wrote. Raises `DataError` for anything else."""
+    """Read a file that `write` wrote; one written by hand needs no checksum. Raises `DataError` for anything else."""
     content = read_json(path)
+    check_seal(content, str(path), needed=False, hint=f"{_HINT}; if you edited it yourself, delete its checksum")
     file = codec.from_json(content, TableFile, str(path), hint=_HINT)
     try:
         if content["info"].get("fingerprint") != file.info.fingerprint:

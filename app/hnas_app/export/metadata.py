@@ -67,11 +67,10 @@ def with_checksum(model: bytes) -> bytes:
     return model + _entry(hashlib.sha256(model).hexdigest())
 
 
-def check_model(path: Path, texts: Mapping[str, str]) -> None:
-    """Raise `DataError` if the checksum of the model with these metadata does not hold."""
-    content = path.read_bytes()
-    model = content[: -len(_entry("0" * 64))]
-    if (CHECKSUM in texts or texts["hnas.schema"] == str(SCHEMA)) and with_checksum(model) != content:
+def check_model(path: Path, *, needed: bool) -> None:
+    """Raise `DataError` if the checksum of a model does not hold, or is missing though it is ``needed``."""
+    content, length = path.read_bytes(), len(_entry("0" * 64))
+    if (needed or CHECKSUM.encode() in content[-length:]) and with_checksum(content[:-length]) != content:
         raise DataError(f"{path} is damaged or was edited: its checksum does not hold, or is missing", hint=AGAIN)
 
 

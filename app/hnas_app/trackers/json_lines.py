@@ -67,7 +67,10 @@ class JsonLines:
                 values.append(parse_json(line))
             except ValueError as cause:
                 if number == len(lines):  # a power cut can leave a whole line of zeros
-                    os.truncate(self.path, start)
+                    try:
+                        os.truncate(self.path, start)
+                    except OSError as refused:
+                        raise write_error(self.path, refused) from refused
                     break
                 if not line.endswith(_TORN.rstrip(b"\n")):
                     raise DataError(f"{self.path}, line {number}: not JSON: {cause}") from cause

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 
 import attrs
@@ -84,6 +85,32 @@ def test_metadata_that_do_not_fit_the_model_are_refused(exported: tuple[Path, Cl
         (tmp_path / "edited.onnx").write_bytes(with_checksum(model.SerializeToString()))
         with pytest.raises(DataError, match="its metadata do not fit it"):
             _ = OnnxModel.open(tmp_path / "edited.onnx").metadata
+
+
+@pytest.mark.parametrize("flips", [40, pytest.param(1000, marks=pytest.mark.slow)])
+def test_a_flipped_bit_of_a_model_is_told(flips: int, exported: tuple[Path, Classifier], tmp_path: Path) -> None:
+    """One of a weight or of a class's name gave other predictions without a word."""
+    generator, content = random.Random(0), exported[0].read_bytes()
+    tail = 8 * (len(content) - 100)
+    for nth in range(flips):
+        bit = generator.randrange(tail * (nth % 2), 8 * len(content))
+        damaged = bytearray(content)
+        damaged[bit // 8] ^= 1 << bit % 8
+        (tmp_path / "damaged.onnx").write_bytes(damaged)
+        with pytest.raises(DataError, match=r"damaged\.onnx"):
+            _ = OnnxModel.open(tmp_path / "damaged.onnx").metadata
+
+
+def test_a_model_of_the_older_schema_is_read(exported: tuple[Path, Classifier], tmp_path: Path) -> None:
+    import onnx
+
+    model = onnx.load(exported[0])
+    assert model.metadata_props.pop().key == CHECKSUM
+    for entry in model.metadata_props:
+        if entry.key == "hnas.schema":
+            entry.value = "1"
+    onnx.save(model, tmp_path / "older.onnx")
+    assert OnnxModel.open(tmp_path / "older.onnx").metadata == METADATA
 
 
 @pytest.mark.parametrize(

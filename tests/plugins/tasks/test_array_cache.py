@@ -333,3 +333,25 @@ def test_released_pages_leave_the_process_and_keep_what_was_written(folder: Path
     assert mapped() < before + 8
     assert images[:, -1].tolist() == list(range(64))
     release(np.zeros(3, np.uint8))  # one that is not mapped stays as it is
+
+
+def test_a_flipped_bit_of_a_record_makes_the_array_again(folder: Path):
+    """The record holds the classes' names and counts: with another digit, tasks are of other classes."""
+    make = Maker()
+    cached("things", "key", make)
+    content = (folder / "key.json").read_bytes()
+    for bit in range(0, 8 * len(content), 37):
+        damaged = bytearray(content)
+        damaged[bit // 8] ^= 1 << bit % 8
+        (folder / "key.json").write_bytes(damaged)
+        assert cached("things", "key", make)[1] == {"counts": [1, 2]}
+
+
+def test_old_temporary_files_go(folder: Path):
+    folder.mkdir(parents=True)
+    old, new = folder / ".other.npy.1.tmp", folder / ".other.npy.2.tmp"
+    for path in (old, new):
+        path.write_text("cut")
+    os.utime(old, (0, 0))
+    cached("things", "key", Maker())
+    assert (old.exists(), new.exists()) == (False, True)

@@ -13,8 +13,10 @@ import mmap
 import os
 import shutil
 import sys
+import time
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,9 @@ from hnas.toolkit.home import home
 from hnas.toolkit.lock import file_lock
 
 Images = NDArray[np.uint8]
+
+LEFT_S = 3600.0
+"""The age from which a temporary file is nobody's: writing takes seconds, and clocks may differ by minutes."""
 
 
 def digest(value: Any) -> str:
@@ -51,6 +56,9 @@ def cached(folder: str, key: str, make: Callable[[], tuple[Images, dict[str, Any
     checksum = hashlib.sha256(content.getbuffer()).hexdigest()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        for left in path.parent.glob(".*.tmp"):  # by a process that was killed, here or where the disk is shared
+            if time.time() - left.stat().st_mtime > LEFT_S:
+                left.unlink(missing_ok=True)
         write_bytes(path, content.getvalue())
         write_json(path.with_suffix(".json"), sealed({"sha256": checksum, "record": record}))
     except (OSError, DataError) as cause:
@@ -94,7 +102,8 @@ class Prepared:
         """Read the whole file. Raises `DataError` if it has changed since it was written; the next use remakes it."""
         seen = _checksum(self.path)
         if seen != self.checksum:
-            self.path.with_suffix(".json").unlink(missing_ok=True)
+            with suppress(OSError):  # such as on read-only media
+                self.path.with_suffix(".json").unlink(missing_ok=True)
             raise DataError(
                 f"{self.path} is damaged: it has the checksum {seen[:12]}…, expected {self.checksum[:12]}…",
                 hint="run the command again: the file is made anew; if it happens again, check the disk",

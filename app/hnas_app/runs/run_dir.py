@@ -114,6 +114,10 @@ class RunDir:
                 f"the super-net of {self.path} is not trained to its end, so no other run can start from it",
                 hint=f"finish it first: hnas meta-train --run-dir {self.path}",
             )
+        if not any((self.checkpoints / "meta-train").glob("*.safetensors")):
+            from hnas_app.training.meta_train import super_net_gone
+
+            raise super_net_gone(self.checkpoints / "meta-train")
         beside = self.path.parent
         root = beside.parent if is_sweep(beside) else beside  # a sweep's folder holds its own pairs only
         new = self.create(config, root=root, path=path)

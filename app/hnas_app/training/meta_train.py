@@ -17,6 +17,15 @@ from hnas_app.training.setup.setup import Setup
 PHASE = "meta-train"
 
 
+def super_net_gone(folder: Path) -> DataError:
+    """Return the error for a finished super-net whose checkpoints are missing or damaged."""
+    return DataError(
+        f"the super-net is trained, but {folder} holds no whole checkpoint of it any more",
+        hint="restore state-*.json and state-*.safetensors from a copy or from a run that started from it; "
+        f"to train it again, start another run: hnas meta-train --config {folder.parents[1] / 'config.toml'}",
+    )
+
+
 def meta_train(
     setup: Setup, config: MetaTrainConfig, executor: Executor, *, folder: Path, emit: Listener, finished: bool = False
 ) -> State:
@@ -28,11 +37,7 @@ def meta_train(
 
     def start() -> State:
         if finished:
-            raise DataError(
-                f"the super-net is trained, but {folder} holds no whole checkpoint of it any more",
-                hint="restore state-*.json and state-*.safetensors from a copy or from a run that started from it; "
-                f"to train it again, start another run: hnas meta-train --config {folder.parents[1] / 'config.toml'}",
-            )
+            raise super_net_gone(folder)
         return setup.learner.init(setup.supernet, setup.seeds.torch("meta-train-init"))
 
     attention = Attention(setup.space, config.temperature) if config.sampling == "attentive" else None

@@ -123,11 +123,13 @@ def test_deep_nesting_in_settings_is_a_mistake(text: str, tmp_path: Path, capsys
 def test_a_super_net_that_is_gone_is_not_trained_again_unasked(finished: Path, capsys: Any) -> None:
     """Hours of training began again, and the run's numbers were of another super-net than its record said."""
     shutil.rmtree(finished / "checkpoints" / "meta-train")
-    assert command_line(["evaluate", str(finished)]) == 3
-    told = capsys.readouterr().err
-    assert f"{finished / 'checkpoints' / 'meta-train'} holds no whole checkpoint of it any more" in told
-    assert f"hnas meta-train --config {finished / 'config.toml'}" in told
+    for command in (["evaluate"], ["adapt", "--constraint", "latency<=0.9ref"]):
+        assert command_line([command[0], str(finished), *command[1:]]) == 3
+        told = capsys.readouterr().err
+        assert f"{finished / 'checkpoints' / 'meta-train'} holds no whole checkpoint of it any more" in told
+        assert f"hnas meta-train --config {finished / 'config.toml'}" in told
     assert not (finished / "checkpoints" / "meta-train").exists()
+    assert {p.name for p in finished.parent.iterdir()} == {"run", "home"}
 
 
 def test_a_network_that_is_gone_is_trained_again_with_a_word(finished: Path, capsys: Any) -> None:
@@ -136,6 +138,20 @@ def test_a_network_that_is_gone_is_trained_again_with_a_word(finished: Path, cap
     assert command_line(["evaluate", str(finished)]) == 0
     assert "so it is trained again from iteration 0" in capsys.readouterr().err
     assert (finished / "evaluate.json").read_bytes() == before
+
+
+def test_a_damaged_network_is_not_exchanged_for_another_in_an_export(
+    finished: Path, tmp_path: Path, capsys: Any
+) -> None:
+    """The super-net's weights were exported in its place."""
+    path = finished / "checkpoints" / "retrain-found" / "state-00000002.safetensors"
+    path.write_bytes(path.read_bytes()[:-1])
+    assert command_line(["export", str(finished), "--out", str(tmp_path / "out")]) == 3
+    told = capsys.readouterr().err
+    assert f"{path} is damaged" in told
+    assert f"hnas retrain {finished}" in told
+    assert command_line(["retrain", str(finished)]) == 0
+    assert command_line(["export", str(finished), "--out", str(tmp_path / "out")]) == 0
 
 
 def test_temporary_files_of_killed_processes_go_at_the_next_start(finished: Path) -> None:

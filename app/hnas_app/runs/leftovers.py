@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -17,7 +18,8 @@ def remove_leftovers(folder: Path) -> None:
         for path in place.glob(".*.tmp"):
             writer = re.fullmatch(r"\..+\.(\d+)\.tmp", path.name)
             if writer and not _exists(int(writer[1])):
-                path.unlink(missing_ok=True)
+                with suppress(OSError):  # such as on read-only media
+                    path.unlink()
 
 
 def _exists(process: int) -> bool:

@@ -31,8 +31,6 @@ PHASES = ("meta-train", "profile", "adapt", "retrain", "evaluate")
 PhaseState = Literal["running", "stopped", "done"]
 SWEEP = "sweep.json"
 """The file that marks a folder as a sweep's: the folder holds a run directory for each pair of device and limits."""
-
-
 _ANEW = "restore the file from a copy, or start a new run"
 
 

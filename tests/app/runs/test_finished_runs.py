@@ -210,6 +210,7 @@ def test_a_finished_run_on_read_only_media_is_read(finished: Path, tmp_path: Pat
     """A run on a CD, a snapshot or a colleague's disk: `.lock` could not be made, so nothing could be read."""
     numbers = json.loads((finished / "evaluate.json").read_text())["networks"][0]["retrained"]["mean"]
     base = finished.parent
+    (finished / ".run.json.999999999.tmp").write_text("left by a kill")
     for words in (["runs", str(base)], ["evaluate", str(finished)], ["adapt", str(finished)]):
         done = read_only(base, *words)
         assert done.returncode == 0, done.stderr

@@ -223,7 +223,7 @@ class CostStore:
         """Turn the errors of SQLite and of the file system into a `DataError` with a hint."""
         try:
             yield
-        except sqlite3.Error as cause:
+        except (sqlite3.Error, UnicodeDecodeError) as cause:  # its messages may quote damaged text
             known = getattr(cause, "sqlite_errorcode", sqlite3.SQLITE_ERROR)  # errors of the module itself have none
             if not isinstance(cause, sqlite3.OperationalError) or known == sqlite3.SQLITE_ERROR:
                 raise DataError(

@@ -48,7 +48,10 @@ class OnnxModel:
     @cached_property
     def metadata(self) -> ModelMetadata:
         """The model's metadata. Raises `DataError` if hnas did not make it."""
-        texts = self.session.get_modelmeta().custom_metadata_map
+        try:
+            texts = self.session.get_modelmeta().custom_metadata_map
+        except UnicodeDecodeError as cause:
+            raise DataError(f"{self.path}: its metadata are damaged: {cause}") from cause
         found = ModelMetadata.from_texts(texts, self.path)
         check_model(self.path, needed=texts["hnas.schema"] == str(found.schema))
         (taken,), (given,) = self.session.get_inputs(), self.session.get_outputs()

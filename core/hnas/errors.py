@@ -64,6 +64,8 @@ class UnsteadyError(DeviceError):
 class DivergenceError(HnasError):
     """Meta-training produced a loss that is not a number."""
 
+    exit_code = 7
+
 
 def close_matches(word: str, known: Iterable[str]) -> str:
     """Return which of ``known`` the user may have meant: ``" Did you mean 'vgg9'?"``, or empty if none is close."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import codecs
 import re
-import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from attrs import frozen
 from hnas.discovery import KINDS
 from hnas.errors import ConfigError, close_matches
 from hnas_app.config.schema import SECTIONS, Config
+from hnas_app.config.toml import parse_toml
 
 Keys = tuple[str, ...]
 """``("seed",)`` or ``("search", "tasks")``."""
@@ -60,7 +60,7 @@ def from_file(path: Path) -> list[Entry]:
         why = "it is UTF-16, as PowerShell writes" if utf_16 else str(cause)
         raise ConfigError(f"the configuration {path} is not UTF-8 text: {why}", hint="save it as UTF-8") from cause
     try:
-        tree = tomllib.loads(text)
+        tree = parse_toml(text)
     except ValueError as cause:  # a number of too many digits is no `TOMLDecodeError`
         raise ConfigError(f"the configuration {path} is not TOML: {cause}") from cause
     lines, recorded = KeyLines(text), path.name == "config.toml" and path.with_name("run.json").is_file()

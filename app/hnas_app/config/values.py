@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import tomllib
 import types
 import typing
 from contextlib import suppress
@@ -13,8 +12,9 @@ from typing import Any, Literal, Union
 import attrs
 import cattrs
 
-from hnas.errors import HnasError, close_matches
+from hnas.errors import HnasError, close_matches, short
 from hnas.settings import MOST, at_most
+from hnas_app.config.toml import parse_toml
 
 _NO_TEXT = re.compile("[\ud800-\udfff]")
 """Bytes of a file name that are not UTF-8."""
@@ -58,8 +58,8 @@ def read_text(text: str, expected: Any) -> Any:
 def parse_text(text: str) -> Any:
     """Return ``text`` as a TOML value, or unchanged if it is none."""
     try:
-        parsed = tomllib.loads(f"value = {text}")
-    except (ValueError, RecursionError):  # too many digits or brackets are no `TOMLDecodeError`
+        parsed = parse_toml(f"value = {text}")
+    except ValueError:  # too many digits or brackets are no `TOMLDecodeError`
         return text
     return parsed["value"] if list(parsed) == ["value"] else text
 
@@ -109,7 +109,7 @@ def describe(expected: Any) -> str:
 
 def _shown(value: Any) -> str:
     names: dict[type, str] = {dict: "table", tuple: "list"}
-    return f"{names.get(type(value), type(value).__name__)} {value!r}"
+    return f"{names.get(type(value), type(value).__name__)} {short(value)}"
 
 
 def _arrow(word: Any, known: list[str]) -> str:

@@ -103,11 +103,12 @@ def profile(
     """
     todo = plan(backend, space, input_shape, n_way, store=store, verify=verify, fresh=fresh, seeds=seeds)
     info, found = todo.info, {key: dict(rounds) for key, rounds in todo.known.items()}
+    missing = todo.missing
     if store is not None:
         if fresh:  # before the first measurement: else a profile that is interrupted leaves old rows among new ones
             _forget(store, info, todo.items, scope(space, input_shape))
-        store.save_device(info, to_json(info))
-    missing = todo.missing
+        if any(missing.values()) or not store.read_only:  # known rows can be read from a store that is read only
+            store.save_device(info, to_json(info))
     total = sum(map(len, missing.values())) + sum(map(len, found.values()))
     lacking = {key for keys in missing.values() for key in keys}
     counts = {"layers": len(todo.layers), "reused": len(todo.items) - len(lacking), "measured": len(lacking)}

@@ -2,18 +2,45 @@
 
 from __future__ import annotations
 
-import tomllib
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from hnas.errors import ConfigError, DataError
+from hnas.toolkit.files import checksum
 from hnas_app.config.dump import at_default, dump_toml
 from hnas_app.config.removed import removed_in
 from hnas_app.config.schema import Config
+from hnas_app.config.toml import parse_toml
 
 NOT_RESULTS = frozenset({"workers", "executor", "accelerator", "tasks.root"})
 """Keys that a resumed run may change, because results do not depend on them."""
+
+
+_CHECKSUM = re.compile(r"^# checksum ([0-9a-f]{32})\b", re.MULTILINE)
+
+
+def with_checksum(text: str) -> str:
+    """Return the text of a run's configuration with a last line that holds the checksum of its values."""
+    told = "of the values that results depend on; with other values, start another run"
+    return f"{text}\n# checksum {_checksum(parse_toml(text))} {told}\n"
+
+
+def check_file(path: Path, *, needed: bool) -> None:
+    """Raise `DataError` if a run's file does not hold the values that the run was made with.
+
+    ``needed`` is false for runs of an older hnas, which wrote no checksum. Values that a resumed run may change, and
+    comments, may be edited.
+    """
+    tree = _tree(path)
+    told = _CHECKSUM.search(path.read_text(encoding="utf-8"))
+    if (told or needed) and (told is None or told[1] != _checksum(tree)):
+        raise DataError(
+            f"{path} is damaged or was edited: its checksum does not hold, or is missing",
+            hint=f"undo the edit; for other settings start another run, such as `hnas run --config {path}` or "
+            f"`hnas adapt {path.parent} --set KEY=VALUE`",
+        )
 
 
 def config_changes(path: Path, config: Config, *, only_read: bool = False) -> list[str]:
@@ -24,7 +51,7 @@ def config_changes(path: Path, config: Config, *, only_read: bool = False) -> li
     `load_config`.
     """
     before, removed = _recorded(path), removed_values(path, config)
-    now = _flat(tomllib.loads(dump_toml(config)))
+    now = _flat(parse_toml(dump_toml(config)))
     passed = {k for k in removed_in(config) if (only_read if k in removed else k not in now)}
     keys = [k for k in dict.fromkeys([*before, *now]) if k not in passed]
     differs = {k: (before.get(k), now.get(k)) for k in keys if before.get(k) != now.get(k)}
@@ -53,8 +80,16 @@ def removed_values(path: Path, config: Config) -> dict[str, Any]:
 
 
 def _recorded(path: Path) -> dict[str, Any]:
+    return _flat(_tree(path))
+
+
+def _checksum(tree: Mapping[str, Any]) -> str:
+    return checksum({key: repr(value) for key, value in _flat(tree).items() if key not in NOT_RESULTS})
+
+
+def _tree(path: Path) -> dict[str, Any]:
     try:
-        return _flat(tomllib.loads(path.read_text(encoding="utf-8-sig")))
+        return parse_toml(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError) as cause:
         raise DataError(f"{path} is missing or damaged: {cause}") from cause
 

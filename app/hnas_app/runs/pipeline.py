@@ -60,11 +60,10 @@ class Pipeline:
 
     def meta_train(self) -> State:
         """Phase 1: return the super-net's learnt state."""
+        config, folder, finished = self.config.meta_train, self.run.checkpoints / PHASE, self.run.is_done(PHASE)
         return self._once(
             PHASE,
-            lambda: meta_train(
-                self.setup, self.config.meta_train, self.executor, folder=self.run.checkpoints / PHASE, emit=self.emit
-            ),
+            lambda: meta_train(self.setup, config, self.executor, folder=folder, emit=self.emit, finished=finished),
         )
 
     def profile(self) -> CostTable:
@@ -157,7 +156,7 @@ class Pipeline:
         def tell(text: str) -> None:
             self.emit(Event(phase="profile", kind="note", text=text))
 
-        with given_back(self.open_backend(), tell) as backend, CostStore() as store:
+        with given_back(self.open_backend(), tell) as backend, CostStore(notify=tell) as store:
             metrics = described(backend).metrics
             check_named(self._constraints(metrics), metrics, has_reference=self.reference is not None)
             table = profile(
@@ -182,6 +181,7 @@ class Pipeline:
             phase="retrain" if name == "found" else f"retrain {name}",
             folder=self.run.checkpoints / f"retrain-{name}",
             emit=self.emit,
+            finished=self.run.is_done("retrain"),
         )
 
     def _evaluate(self) -> Results:

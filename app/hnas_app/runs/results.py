@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from attrs import frozen
+from attrs import field, frozen
 
 from hnas.architecture import Architecture, Option
 from hnas.cost import Cost, Metric
@@ -35,7 +35,7 @@ class Results:
     limits: tuple[str, ...]
     protocol: str
     """How the accuracies were measured."""
-    schema: int = 1
+    schema: int = field(default=2, metadata={"unsealed": 1})
 
 
 def protocol(config: Config) -> str:

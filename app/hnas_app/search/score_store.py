@@ -17,6 +17,7 @@ from hnas.architecture import Architecture
 from hnas.errors import PluginError
 from hnas.learner import State
 from hnas.toolkit.codec import from_json, to_json
+from hnas.toolkit.files import check_seal, sealed
 from hnas_app.config.schema import SearchConfig
 from hnas_app.executors.interface import Executor
 from hnas_app.search.truncation import Scoring, TaskScore
@@ -26,6 +27,8 @@ from hnas_app.training.setup.setup import Setup, from_driver, to_workers
 
 T = TypeVar("T")
 
+SCHEMA = 2
+"""Of a line of the log. Those of the schema before have neither a number of it nor a checksum."""
 PURPOSE = "search-tasks"
 """The stream of validation tasks that candidates are scored on."""
 
@@ -133,12 +136,14 @@ class _Line:
 def _line(arch: Architecture, owners: Mapping[int, str], scores: list[TaskScore]) -> dict[str, Any]:
     loss, accuracy = zip(*scores, strict=True)
     columns = {"tasks": list(owners), "for": list(owners.values()), "loss": loss, "accuracy": accuracy}
-    return to_json(arch) | to_json(columns)  # type: ignore[no-any-return]
+    return sealed({"schema": SCHEMA} | to_json(arch) | to_json(columns))
 
 
 def _read(value: Any, log: JsonLines) -> _Line:
     renamed = {**value, "owners": value.get("for")} if isinstance(value, dict) else value
-    return from_json(renamed, _Line, str(log.path), hint="move the file away; its scores are then computed again")
+    hint = "move the file away; its scores are then computed again"
+    check_seal(value, str(log.path), needed=isinstance(value, dict) and "schema" in value, hint=hint)
+    return from_json(renamed, _Line, str(log.path), hint=hint)
 
 
 def _score(values: Mapping[str, Any], item: Any) -> list[TaskScore]:

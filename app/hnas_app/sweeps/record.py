@@ -54,7 +54,7 @@ class SweepRecord:
     pairs: tuple[SweepPair, ...]
     evaluations: int | None = None
     """Of all pairs together, once the sweep is done; each (architecture, task) counts once."""
-    schema: int = 1
+    schema: int = field(default=2, metadata={"unsealed": 1})
 
     @property
     def is_done(self) -> bool:

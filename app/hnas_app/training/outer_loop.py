@@ -65,13 +65,15 @@ def train(
     emit: Listener,
     start: Callable[[], State],
     attention: Attention | None = None,
+    finished: bool = False,
 ) -> State:
     """Meta-train until the plan is done, and return the learnt state.
 
     Continues from the last good checkpoint in ``folder`` if there is one; else from ``start()``. The result is the same
     either way, and does not depend on the number of workers beyond the order of float additions. ``attention`` learns
     each architecture's accuracy, and is kept in the checkpoints. If several ranks train together, the one that
-    `Executor.leads` reads and writes them. Raises `DivergenceError` when the meta-loss is no longer a number.
+    `Executor.leads` reads and writes them. If the training is known to be ``finished``, its last checkpoint should be
+    there, and a note reports if it is not. Raises `DivergenceError` when the meta-loss is no longer a number.
     """
     total = plan.epochs * plan.iterations
     found = None
@@ -83,6 +85,9 @@ def train(
         attention.memory = saved_with["attention"]
     if first >= total:
         return state
+    if finished:
+        text = f"the last checkpoint of {phase} is not in {folder}, so it is trained again from iteration {first}"
+        emit(Event(phase=phase, kind="note", text=text))
 
     def tell(kind: str, done: int, values: Mapping[str, float] | None = None) -> None:
         emit(Event(phase=phase, kind=kind, done=done, total=total, values=values or {}))

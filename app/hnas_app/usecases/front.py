@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from attrs import frozen
 
 from hnas_app.fronts.scoring import By, Front, front_of, score_all
+from hnas_app.runs.run_dir import RunDir
 from hnas_app.usecases.arguments import Caller, Given, WrongArgument
-from hnas_app.usecases.opening import continued
+from hnas_app.usecases.opening import continued, note_unchecked
 
 
 @frozen(kw_only=True)
@@ -44,6 +46,8 @@ def front(
 
     picture = _writable(picture or runs[0] / "front.png")
     finished = [read_run(path) for path in find_runs(runs)]
+    for run in finished[1:]:  # `continued` does it for the first
+        note_unchecked(caller, RunDir(run.path))
     check_one_supernet(finished)
     groups = by_device(finished, metric)
     with continued(caller, "front", finished[0].path, given) as phases:
@@ -70,4 +74,6 @@ def _writable(path: Path) -> Path:
         raise WrongArgument("picture", f"{path} is neither .png nor .svg")
     if not path.parent.is_dir():
         raise WrongArgument("picture", f"{path.parent} is not a folder")
+    if not os.access(path.parent, os.W_OK):
+        raise WrongArgument("picture", f"{path.parent} cannot be written; name another place")
     return path

@@ -32,9 +32,16 @@ def at_work(caller: Caller, run: RunDir, config: Config, workers: Executor | Non
     from hnas_app.runs.session import pipeline_of, setup_of, workers_of
 
     caller.began(run.path)
+    note_unchecked(caller, run)
     setup = setup_of(config, caller.registry)
     with run.lock(), workers or workers_of(config, caller.note) as started:
         yield pipeline_of(run, config, caller.registry, setup, started, caller.emit)
+
+
+def note_unchecked(caller: Caller, run: RunDir) -> None:
+    """Tell the caller if the records of a run have no checksums."""
+    if run.is_unchecked:
+        caller.note(f"{run.path} was made by an older hnas: its records have no checksums, and are read unchecked")
 
 
 def resolved(caller: Caller, given: Given, *, quiet: bool = False, **sources: Unpack[Sources]) -> Config:

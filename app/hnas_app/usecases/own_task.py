@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import attrs
 from attrs import frozen
 
-from hnas.errors import ConfigError, quoted
+from hnas.errors import ConfigError, DataError, quoted
 from hnas.toolkit.codec import save, to_json
-from hnas.toolkit.files import read_json, write_bytes, write_json
+from hnas.toolkit.files import check_seal, read_json, sealed, write_bytes, write_json
 from hnas.toolkit.pictures import PictureSource, Preparation
 from hnas_app.runs.run_dir import RunDir
 from hnas_app.usecases.arguments import Caller, Given
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from hnas_app.export.onnx_file import OnnxFile
     from hnas_app.own_task.result import PictureResult
 
+SCHEMA, UNSEALED = 2, 1
+"""The schema of the record of the pictures, and the last without checksums."""
 RECORD, RESULT = "pictures.json", "task.json"
 SOURCE = "pictures"
 """The task source that reads pictures."""
@@ -61,11 +63,21 @@ class AdaptedToPictures:
 
 def recorded_pictures(run: Path) -> tuple[Path, bool] | None:
     """Return the folder that a run was made for and whether its pictures are inverted; ``None`` for other runs."""
-    path = run / RECORD
-    if not path.is_file():
+    if not (run / RECORD).is_file():
         return None
+    match _recorded(run / RECORD):
+        case {"root": str(root), "preparation": {"invert": bool(invert)}}:
+            return Path(root), invert
+    raise DataError(f"{run / RECORD} is damaged: expected an object with 'root' and 'preparation.invert'")
+
+
+def _recorded(path: Path) -> Any:
+    """Read the record of the pictures that a run was made for. Raises `DataError` if it is damaged."""
     record = read_json(path)
-    return Path(record["root"]), bool(record["preparation"]["invert"])
+    older = isinstance(record, dict) and record.get("schema") == UNSEALED
+    hint = "move it away and name the pictures again: a new run is made for them"
+    check_seal(record, str(path), needed=not older, hint=hint)
+    return {k: v for k, v in record.items() if k not in ("schema", "checksum")} if isinstance(record, dict) else record
 
 
 def adapt_to(caller: Caller, path: Path, task: OwnTask, given: Given, *, own: Given | None = None) -> AdaptedToPictures:
@@ -91,7 +103,6 @@ def adapt_to(caller: Caller, path: Path, task: OwnTask, given: Given, *, own: Gi
     size = attrs.evolve(asking.wanted.task, n_way=found.n_way, k_shot=found.k_shot)
     config = attrs.evolve(asking.wanted, task=size)
     record = {
-        "schema": 1,
         "root": str(pictures.resolve()),
         "classes": list(found.classes),
         "preparation": to_json(preparation),
@@ -100,7 +111,7 @@ def adapt_to(caller: Caller, path: Path, task: OwnTask, given: Given, *, own: Gi
     run = asking.run
     if config != asking.own or not _is_of(run, record):
         run = _branch(caller, run, asking.own, config)
-        write_json(run.path / RECORD, record)
+        write_json(run.path / RECORD, sealed({"schema": SCHEMA, **record}))
     else:
         run.check_config(config)
     with at_work(caller, run, config) as phases:
@@ -164,7 +175,7 @@ def read_task(
 def _is_of(run: RunDir, record: Mapping[str, Any]) -> bool:
     """Return whether a run was made for exactly these pictures."""
     path = run.path / RECORD
-    return path.is_file() and {**read_json(path), "root": record["root"]} == record
+    return recorded_pictures(run.path) is not None and {**_recorded(path), "root": record["root"]} == record
 
 
 def _branch(caller: Caller, run: RunDir, own: Config, config: Config) -> RunDir:

@@ -100,7 +100,7 @@ def profile_several(
     tables = profile_devices(
         {name: chosen("backend", each.config, caller.registry) for name, each in loaded.items()},
         *first.layers,
-        open_store=CostStore,
+        open_store=lambda: CostStore(notify=caller.note),
         emit=caller.emit,
         verify=verify,
         fresh=fresh,
@@ -115,13 +115,14 @@ def calibrate(caller: Caller, what: Subject, *, networks: int) -> tuple[DeviceIn
     from hnas_app.costs.store import CostStore
 
     table = profile(caller, what, verify=networks)
-    with CostStore() as store:
+    with CostStore(notify=caller.note) as store:
         return table.info, calibrate_table(store, table, what.space, what.input_shape)
 
 
 def export_table(caller: Caller, given: Given, file: Path) -> tuple[TableFile, LoadedConfig]:
     """Write everything known about a device into a file."""
-    from hnas.toolkit.codec import save
+    from hnas.toolkit.codec import to_json
+    from hnas.toolkit.files import sealed, write_json
     from hnas_app.costs.description import described
     from hnas_app.costs.store import from_store
 
@@ -130,7 +131,7 @@ def export_table(caller: Caller, given: Given, file: Path) -> tuple[TableFile, L
         found = from_store(store, described(board))
     if file.exists():
         raise DataError(f"{file} exists already, and is left alone", hint="give another name, or move it away")
-    save(file, found)
+    write_json(file, sealed(to_json(found)))
     return found, loaded
 
 
@@ -153,5 +154,6 @@ def _opened(caller: Caller, loaded: LoadedConfig) -> Iterator[tuple[HardwareBack
     from hnas_app.costs.store import CostStore
     from hnas_app.runs.session import chosen
 
-    with given_back(chosen("backend", loaded.config, caller.registry), caller.note) as board, CostStore() as store:
+    backend = chosen("backend", loaded.config, caller.registry)
+    with given_back(backend, caller.note) as board, CostStore(notify=caller.note) as store:
         yield board, store

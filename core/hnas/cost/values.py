@@ -12,7 +12,6 @@ from attrs import Attribute, Factory, field, frozen
 from hnas.cost.units import meant
 from hnas.errors import DeviceError, PluginError, close_matches, short
 
-SCHEMA = 1
 COMBINE = ("sum", "max")
 MOST = 1e18
 """The largest value of a measurement in any unit: 30 years in ns."""

@@ -9,7 +9,7 @@ import errno
 import fcntl
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from hnas.errors import DataError
@@ -36,27 +36,37 @@ def lock(handle: int, *, wait: bool) -> bool:
 def file_lock(path: Path, held: Callable[[str], None] = lambda owner: None, mode: int = 0o666) -> Iterator[bool]:
     """Hold the lock file ``path`` until the context ends, and yield whether its file system has locks.
 
-    If another process holds it, ``held`` is called with that one's id; it may raise, else this process waits.
+    If another process holds it, ``held`` is called with that one's id; it may raise, else this process waits. A folder
+    that cannot be written, and has no lock file, counts as one without locks: all that one can do there is read.
     """
-    handle = os.open(path, os.O_RDWR | os.O_CREAT, mode)
+    try:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT, mode)
+    except OSError as cause:
+        if cause.errno not in (errno.EROFS, errno.EACCES):
+            raise
+        if not path.exists():
+            yield False
+            return
+        handle = os.open(path, os.O_RDONLY)
     try:
         try:
             locked = lock(handle, wait=False)
         except BlockingIOError:
             held(os.pread(handle, 32, 0).decode(errors="replace").strip() or "unknown")
             locked = lock(handle, wait=True)
-        os.ftruncate(handle, 0)
-        os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
+        with suppress(OSError):  # one that cannot be written
+            os.ftruncate(handle, 0)
+            os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
         yield locked
     finally:
         os.close(handle)
 
 
 @contextmanager
-def folder_lock(folder: Path, what: str) -> Iterator[None]:
+def folder_lock(folder: Path, what: str) -> Iterator[bool]:
     """Keep other processes out of ``folder``, which messages call ``what``, until the context ends or this one dies.
 
-    Raises `DataError` with the id of the process that holds it.
+    Yields whether its file system has locks. Raises `DataError` with the id of the process that holds it.
     """
 
     def refuse(owner: str) -> None:
@@ -65,8 +75,8 @@ def folder_lock(folder: Path, what: str) -> Iterator[None]:
             hint=f"wait for it to end, or stop it with `kill -INT {owner}` and run the command again",
         )
 
-    with file_lock(folder / _NAME, refuse):
-        yield
+    with file_lock(folder / _NAME, refuse) as locked:
+        yield locked
 
 
 def is_locked(folder: Path) -> bool:

@@ -11,7 +11,7 @@ from attrs import Attribute, field, frozen
 from hnas.cost import DeviceInfo, LayerCosts, Measurement, check_costs
 from hnas.errors import DataError, DeviceError, short
 from hnas.toolkit import codec
-from hnas.toolkit.files import read_json
+from hnas.toolkit.files import check_seal, read_json
 
 SCHEMA = 1
 FORMAT = "hnas measurements"
@@ -54,8 +54,12 @@ def combine(rounds: Mapping[int, LayerCosts]) -> dict[str, Measurement]:
 
 
 def read(path: Path) -> TableFile:
-    """Read a file that `hnas profile export` wrote. Raises `DataError` for anything else."""
+    """Read a file that `hnas profile export` wrote; one written by hand needs no checksum.
+
+    Raises `DataError` for anything else.
+    """
     content = read_json(path)
+    check_seal(content, str(path), needed=False, hint=f"{_HINT}; if you edited it yourself, delete its checksum")
     file = codec.from_json(content, TableFile, str(path), hint=_HINT)
     try:
         if content["info"].get("fingerprint") != file.info.fingerprint:

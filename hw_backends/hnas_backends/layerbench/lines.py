@@ -6,7 +6,6 @@ it is the program's input as well as the table's row.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from hnas import DeviceError, Layer
 from hnas.errors import close_matches, short
 from hnas.toolkit.activations import ACTIVATIONS
 from hnas.toolkit.dataflow import dataflow
+from hnas.toolkit.files import parse_json
 from hnas_backends.geometry import check_layer
 
 OPS = ("conv2d", "linear", "norm", "max_pool", "avg_pool", "add", *ACTIVATIONS)
@@ -168,8 +168,8 @@ class Hello:
 def _reading(line: str) -> Iterator[dict[str, Any]]:
     """Give the object of a line. Turn mistakes in the line, or in a field that is read then, into an error."""
     try:
-        data = json.loads(line[:MAX_LINE])
-    except (ValueError, RecursionError) as cause:
+        data = parse_json(line[:MAX_LINE])
+    except ValueError as cause:
         raise _garbage(line, "no JSON") from cause
     if not isinstance(data, dict):
         raise _garbage(line, "no JSON object")

@@ -15,7 +15,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from hnas.errors import DataError
 from hnas_app.cli import run
+from hnas_app.usecases.own_task import recorded_pictures
 
 TINY = {
     "space.base_width": 8,
@@ -246,3 +248,18 @@ def test_a_run_without_pictures_exports_an_example_or_what_it_is_given(
     given = OnnxModel.open(tmp_path / "out" / "model.onnx").metadata
     assert (given.classes, given.preparation.invert) == (("bar 0", "bar 1"), True)
     assert given.architecture == adapted["options"]
+
+
+def test_the_record_of_the_pictures_is_checked(adapted: dict[str, Any], tmp_path: Path) -> None:
+    """Another digit of it, and the pictures would be prepared otherwise than the network has learnt."""
+    record = json.loads((Path(adapted["run"]) / "pictures.json").read_text())
+    path = tmp_path / "pictures.json"
+    for change in ({"root": "elsewhere"}, {"checksum": None}, {"preparation": {}}):
+        path.write_text(json.dumps({**record, **change}))
+        with pytest.raises(DataError, match=r"pictures\.json is damaged or was edited"):
+            recorded_pictures(tmp_path)
+    path.write_text(json.dumps({"schema": 1, "root": 3}))
+    with pytest.raises(DataError, match=r"expected an object with 'root' and 'preparation\.invert'"):
+        recorded_pictures(tmp_path)
+    path.write_text(json.dumps({k: v for k, v in record.items() if k != "checksum"} | {"schema": 1}))
+    assert recorded_pictures(tmp_path) == (adapted["pictures"].resolve(), record["preparation"]["invert"])

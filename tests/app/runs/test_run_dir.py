@@ -13,6 +13,7 @@ import attrs
 import pytest
 
 from hnas.errors import ConfigError, DataError, DeviceError, DivergenceError, PluginError
+from hnas.toolkit.files import sealed
 from hnas_app.config.load import load_config
 from hnas_app.config.schema import Config, PluginChoice
 from hnas_app.runs.environment import changes
@@ -126,7 +127,8 @@ def test_a_version_that_changed_is_told(config, tmp_path):
     path = run.path / "environment.json"
     before = json.loads(path.read_text())
     before["packages"]["torch"] = "1.0"
-    path.write_text(json.dumps(before))
+    del before["checksum"]
+    path.write_text(json.dumps(sealed(before)))
     _, notes = RunDir.resume_or_create(run.path, config)
     assert len(notes) == 1
     assert "torch 1.0 -> " in notes[0]

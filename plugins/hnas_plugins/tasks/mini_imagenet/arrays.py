@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import json
 from collections.abc import Callable, Mapping
 from math import prod
 from pathlib import Path
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 
 from hnas.errors import DataError
 from hnas.task_source import Split
+from hnas.toolkit.files import parse_json
 from hnas_plugins.tasks.images.array_cache import Allocate, Images, release
 from hnas_plugins.tasks.images.decoding import Progress
 from hnas_plugins.tasks.mini_imagenet.splits import AGAIN, SIDE, classes, refuse, require_classes
@@ -118,7 +118,7 @@ def _labels(path: Path) -> list[str]:
     """Return the classes named in the list beside the file."""
     path = path.with_name(path.name.replace("_data.hdf5", "_labels.json"))
     try:
-        listed = json.loads(path.read_bytes())
+        listed = parse_json(path.read_bytes())
     except FileNotFoundError:
         return []
     except (OSError, ValueError) as cause:

@@ -13,13 +13,14 @@ from attrs import frozen
 from hnas.errors import DataError, first_few
 from hnas_plugins.tasks.folder.inventory import Inventory, shown
 from hnas_plugins.tasks.images.array_cache import Allocate, Images, Prepared, digest, prepared
+from hnas_plugins.tasks.images.content import ReadFiles
 from hnas_plugins.tasks.images.decoding import Damaged, decode_into, read_file
 from hnas_plugins.tasks.sampling import Indices
 
 MAX_DAMAGED = 0.01
 """The share of pictures that may be damaged; if it is higher, something else is wrong."""
-FORMAT = 1
-"""Counts up when pictures are decoded differently."""
+FORMAT = 2
+"""Counts up when pictures are decoded or described differently."""
 
 
 @frozen(kw_only=True, eq=False)
@@ -32,6 +33,8 @@ class Decoded:
     """Images of each class that could be decoded; between two classes there may be a gap."""
     damaged: list[str]
     """The pictures that could not be decoded, with the reason."""
+    digests: list[str]
+    """A digest of the files of each class."""
 
 
 def read_folder(inventory: Inventory, side: int, channels: int) -> Decoded:
@@ -50,18 +53,21 @@ def read_folder(inventory: Inventory, side: int, channels: int) -> Decoded:
     for index, cause in found.record["damaged"]:
         counts[np.searchsorted(starts, index, "right") - 1] -= 1
         damaged.append(f"{pictures[index][0]} ({cause})")
-    return Decoded(prepared=found, starts=starts, counts=counts, damaged=damaged)
+    return Decoded(prepared=found, starts=starts, counts=counts, damaged=damaged, digests=found.record["digests"])
 
 
 def _fill(inventory: Inventory, side: int, channels: int, allocate: Allocate) -> dict[str, Any]:
     pictures = _pictures(inventory)
+    files = ReadFiles(len(pictures))
+    noted = [(name, files.noted(i, read)) for i, (name, read) in enumerate(pictures)]
     array = allocate((len(pictures), side, side, channels))
     what = f"folder: decoding {len(pictures)} pictures of {inventory.root}, once"
-    damaged = decode_into(array, pictures, what=what, crop=True)
+    damaged = decode_into(array, noted, what=what, crop=True)
     if damaged:
         _report(inventory, damaged, len(pictures))
         _close_gaps(array, inventory, {d.index for d in damaged})
-    return {"damaged": [[d.index, shown(d.cause)] for d in damaged]}
+    digests = files.digests(_places(inventory)[1])
+    return {"damaged": [[d.index, shown(d.cause)] for d in damaged], "digests": digests}
 
 
 def _report(inventory: Inventory, damaged: list[Damaged], total: int) -> None:

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 SCHEMA = 1
 PHASES = ("meta-train", "profile", "adapt", "retrain", "evaluate")
 PhaseState = Literal["running", "stopped", "done"]
+SPLITS_FILE = "splits.json"
+"""The classes that the run was trained with, see `hnas_app.runs.tasks_check`."""
 SWEEP = "sweep.json"
 """The file that marks a folder as a sweep's: the folder holds a run directory for each pair of device and limits."""
 
@@ -110,6 +112,8 @@ class RunDir:
         root = beside.parent if is_sweep(beside) else beside  # a sweep's folder holds its own pairs only
         new = self.create(config, root=root, path=path)
         shutil.copytree(self.checkpoints / "meta-train", new.checkpoints / "meta-train", copy_function=_linked)
+        if (self.path / SPLITS_FILE).is_file():
+            shutil.copy2(self.path / SPLITS_FILE, new.path)
         new.set_phase("meta-train", "done", copied_from=str(self.path))
         return new
 

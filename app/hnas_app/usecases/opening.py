@@ -99,10 +99,13 @@ class Asked:
 
         Raises `ConfigError` if it is the environment that differs: no new run was asked for then.
         """
+        from hnas_app.runs.session import check_branch
+
         run, path = self.run, self.run.path
         if self.wanted == self.own:
             run.check_config(self.wanted, only_read=self.only_read)
         else:
+            check_branch(run, self.wanted, self.caller.registry)
             run = run.branch(self.wanted)
             note = f"the settings differ from those of {path}; a new run, {run.path}, starts from its super-net"
             self.caller.note(note)

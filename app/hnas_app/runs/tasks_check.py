@@ -43,7 +43,7 @@ class Splits:
 def recorded_splits(run: RunDir) -> Splits:
     """Return the classes that a run was trained with; none before training, or if an older hnas trained it."""
     path = run.path / SPLITS_FILE
-    if not run.phase(PHASE) or not path.is_file():
+    if not path.is_file() or not run.phase(PHASE):
         return Splits()
     return load(path, Splits, hint="copy it from the run that this one branched from, or start a new run")
 

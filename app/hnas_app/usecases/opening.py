@@ -67,7 +67,7 @@ def started(caller: Caller, command: str, given: Given, run_dir: Path | None) ->
     """Yield the pipeline of a new run, or of the one in ``run_dir``."""
     config = resolved(caller, given, run_dir=run_dir)
     with (
-        joined(config, command, run_dir) as ranks,
+        joined(config, command, run_dir, caller.registry) as ranks,
         at_work(caller, made_or_resumed(caller, config, run_dir), config, ranks) as phases,
     ):
         yield phases

@@ -22,7 +22,7 @@ from hnas_plugins.tasks.data_root import data_root, root_setting
 from hnas_plugins.tasks.images.array_cache import Images, cached, digest
 from hnas_plugins.tasks.images.augmentation import AugmentationOptions
 from hnas_plugins.tasks.images.classes import ImageClasses
-from hnas_plugins.tasks.images.content import content_digest
+from hnas_plugins.tasks.images.content import image_digests
 from hnas_plugins.tasks.sampling import Indices
 
 _URL = f"https://www.cs.toronto.edu/~kriz/{BINARY.archive}"
@@ -166,8 +166,7 @@ def _read(files: Unpacked | Archive) -> tuple[Images, dict[str, Any]]:
         refuse(where, f"{len(bare)} of {len(classes())} classes have no images: {', '.join(bare[:4])}")
     official = files.release.is_official(contents)
     images = _ordered(list(parts.values()))
-    ends = np.cumsum(counts["train"] + counts["test"])[:-1]
-    digests = [content_digest([of_class.data]) for of_class in np.split(images, ends)]
+    digests = image_digests(images, counts["train"] + counts["test"])
     return images, {**{n: c.tolist() for n, c in counts.items()}, "official": official, "digests": digests}
 
 

@@ -1,4 +1,4 @@
-"""Digests of classes: two are equal if the files of a class are the same bytes in the same order."""
+"""Digests of classes, by which a run recognises those that it was trained with."""
 
 from __future__ import annotations
 
@@ -6,12 +6,24 @@ import hashlib
 from collections.abc import Callable, Iterable
 from itertools import islice
 
+from hnas_plugins.tasks.images.array_cache import Images, release
+
 Read = Callable[[], bytes]
 
 
 def content_digest(parts: Iterable[bytes | memoryview]) -> str:
-    """Return a digest of the contents of the files of a class, or of its images, in order."""
+    """Return a digest of the content of a class: of its files or images, in order."""
     return _joined(hashlib.sha256(part).digest() for part in parts)
+
+
+def image_digests(images: Images, counts: Iterable[int]) -> list[str]:
+    """Return the digest of each class of ``images`` (N, H, W, C); ``counts`` are the images of each, in order."""
+    found, start = list[str](), 0
+    for count in counts:
+        found.append(content_digest(image.data for image in images[start : start + count]))
+        start += count
+        release(images)
+    return found
 
 
 class ReadFiles:

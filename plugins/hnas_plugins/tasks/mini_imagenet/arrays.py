@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from hnas.errors import DataError
 from hnas.task_source import Split
 from hnas_plugins.tasks.images.array_cache import Allocate, Images, release
-from hnas_plugins.tasks.images.content import content_digest
+from hnas_plugins.tasks.images.content import image_digests
 from hnas_plugins.tasks.images.decoding import Progress
 from hnas_plugins.tasks.mini_imagenet.splits import AGAIN, SIDE, classes, refuse, require_classes
 from hnas_plugins.tasks.pickles.reader import read_pickle
@@ -124,7 +124,7 @@ def _copy(
 ) -> dict[str, Any]:
     """Copy the images with the classes sorted; those of a class are in the order of ``read(class, start, end)``."""
     ordered = [counts[name] for name in classes(split)]
-    array, at, digests = allocate((sum(ordered), SIDE, SIDE, 3)), 0, list[str]()
+    array, at = allocate((sum(ordered), SIDE, SIDE, 3)), 0
     progress = Progress(what=f"mini-imagenet: copying {len(array)} images of the {split} split, once", total=len(array))
     for name, count in zip(classes(split), ordered, strict=True):
         for start in range(0, count, _CHUNK):
@@ -133,7 +133,5 @@ def _copy(
             at += len(images)
             progress.add(len(images))
             release(array)
-        digests.append(content_digest(image.data for image in array[at - count : at]))
-        release(array)
     progress.end()
-    return {"counts": ordered, "digests": digests}
+    return {"counts": ordered, "digests": image_digests(array, ordered)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import reprlib
 from collections.abc import Iterable
 
 
@@ -78,5 +79,11 @@ def first_few(names: Iterable[str], *, most: int = 4, separator: str = ", ") -> 
 
 def short(value: object) -> str:
     """Write a value as Python does, up to 80 characters of it."""
-    text = repr(value)
+    text = _BOUNDED.repr(value)
     return text if len(text) <= 80 else f"{text[:80]}…"
+
+
+_BOUNDED = reprlib.Repr()
+"""Writes few items and levels: a list may hold another twice, that a third twice, and so on, in a file of 400 bytes."""
+_BOUNDED.maxlevel, _BOUNDED.maxstring, _BOUNDED.maxlong, _BOUNDED.maxother = 3, 200, 200, 200
+_BOUNDED.maxlist = _BOUNDED.maxtuple = _BOUNDED.maxset = _BOUNDED.maxdict = 40

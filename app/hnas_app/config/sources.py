@@ -57,7 +57,7 @@ def from_file(path: Path) -> list[Entry]:
         raise ConfigError(f"the configuration {path} is not UTF-8 text: {cause}") from cause
     try:
         tree = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as cause:
+    except ValueError as cause:  # a number of too many digits is no `TOMLDecodeError`
         raise ConfigError(f"the configuration {path} is not TOML: {cause}") from cause
     lines, recorded = KeyLines(text), path.name == "config.toml" and path.with_name("run.json").is_file()
     entries = []

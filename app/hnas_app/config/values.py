@@ -14,6 +14,7 @@ import attrs
 import cattrs
 
 from hnas.errors import HnasError, close_matches
+from hnas.settings import MOST, at_most
 
 
 def read(value: Any, expected: Any) -> Any:
@@ -52,16 +53,18 @@ def parse_text(text: str) -> Any:
     """Return ``text`` as a TOML value, or unchanged if it is none."""
     try:
         parsed = tomllib.loads(f"value = {text}")
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):  # too many digits or brackets are no `TOMLDecodeError`
         return text
     return parsed["value"] if list(parsed) == ["value"] else text
 
 
 def validate(field: attrs.Attribute[Any], value: Any) -> None:
     """Run a field's validators. Raises `ValueError` with a sentence: ``must be > 0, got -1``."""
-    if not field.validator:  # attrs keeps an empty list of validators as it is
-        return
     try:
+        if "most" not in field.metadata:  # a field that `hnas.settings.setting` did not make
+            at_most(MOST)(None, field, value)
+        if not field.validator:  # attrs keeps an empty list of validators as it is
+            return
         # Built-in validators do not look at the instance; one that does is run when the options are made.
         field.validator(None, field, value)
     except (ValueError, TypeError, HnasError) as cause:

@@ -91,7 +91,7 @@ class Sitting:
         try:
             for key, costs in self._measured(keys):
                 check_costs(self.info, key, costs)
-                rows[key] = costs
+                rows[key] = {metric.name: costs[metric.name] for metric in self.info.metrics}
                 if time.monotonic() - saved_at >= SAVE_EVERY_S:
                     self._flush(nth, rows)
                     saved_at = time.monotonic()

@@ -22,6 +22,7 @@ from hnas.space import SearchSpace
 from hnas.toolkit.codec import to_json
 from hnas.toolkit.table_file import RoundCosts, combine
 from hnas_app.costs.agreement import agreement
+from hnas_app.costs.checked_info import as_json
 from hnas_app.costs.description import described
 from hnas_app.costs.measuring import ONE, Item, Network, Sitting, typical_spread
 from hnas_app.costs.store import CostStore, scope
@@ -139,7 +140,7 @@ def profile(
 
     rows = {layer.key: combine(found[layer.key]) for layer in todo.layers}
     with faults_of(f"the backend {info.backend} failed in check_table()"):
-        check = dict(backend.check_table(rows, todo.layers))
+        check = as_json(backend.check_table(rows, todo.layers), f"check_table() of the backend {info.backend} gave")
     if info.rounds is not None:
         spread = typical_spread((found[layer.key] for layer in todo.layers), info.metrics[0].name)
         check["rounds"] = {

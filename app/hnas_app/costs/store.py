@@ -157,6 +157,11 @@ class CostStore:
         """Turn the errors of SQLite and of the file system into a `DataError` with a hint."""
         try:
             yield
+        except (sqlite3.IntegrityError, sqlite3.InterfaceError, sqlite3.ProgrammingError) as cause:
+            raise DataError(
+                f"the cost store {self.path} cannot hold a value: {cause}",
+                hint="the store is whole; the value is wrong, of the backend or of the file that it came from",
+            ) from cause
         except sqlite3.Error as cause:
             if not isinstance(cause, sqlite3.OperationalError) or cause.sqlite_errorcode == sqlite3.SQLITE_ERROR:
                 raise DataError(

@@ -13,7 +13,7 @@ from typing import Any
 from attrs import Attribute, field, fields_dict, frozen
 
 from hnas.architecture import Option
-from hnas.errors import DataError
+from hnas.errors import DataError, short
 from hnas.toolkit.codec import from_json, to_json
 from hnas.toolkit.pictures import Preparation
 
@@ -22,7 +22,7 @@ SCHEMA = 1
 
 def _classes(metadata: ModelMetadata, attribute: Attribute[tuple[str, ...]], names: tuple[str, ...]) -> None:
     if len(names) < 2:
-        raise ValueError(f"expected the names of its classes, got {names!r}")
+        raise ValueError(f"expected the names of its classes, got {short(names)}")
 
 
 @frozen(kw_only=True)

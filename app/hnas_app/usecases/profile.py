@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 from attrs import frozen
 
+from hnas.errors import DataError
 from hnas.layer import Shape
 from hnas.seeds import Seeds
 from hnas_app.usecases.arguments import Caller, Given, WrongArgument
@@ -120,23 +121,27 @@ def calibrate(caller: Caller, what: Subject, *, networks: int) -> tuple[DeviceIn
 
 def export_table(caller: Caller, given: Given, file: Path) -> tuple[TableFile, LoadedConfig]:
     """Write everything known about a device into a file."""
-    from hnas.toolkit.table_file import write
+    from hnas.toolkit.codec import save
     from hnas_app.costs.description import described
     from hnas_app.costs.store import from_store
 
     loaded = caller.load(given)
     with _opened(caller, loaded) as (board, store):
         found = from_store(store, described(board))
-    write(file, found)
+    if file.exists():
+        raise DataError(f"{file} exists already, and is left alone", hint="give another name, or move it away")
+    save(file, found)
     return found, loaded
 
 
 def import_table(file: Path) -> tuple[TableFile, int]:
     """Take measurements from a file into this machine's cost store; return them, and how many are new."""
     from hnas.toolkit.table_file import read
+    from hnas_app.costs.checked_info import check_calibration
     from hnas_app.costs.store import CostStore, into_store
 
     found = read(file)
+    check_calibration(found.calibration, file)
     with CostStore() as store:
         return found, into_store(store, found)
 

@@ -43,7 +43,7 @@ def from_json(value: Any, kind: type[T], where: str, *, hint: str = AGAIN) -> T:
     known = fields["schema"].default if "schema" in fields else None
     if known is not None and isinstance(value, Mapping) and value.get("schema", known) != known:
         raise DataError(
-            f"{where} has schema {value['schema']!r}; this hnas reads {known}",
+            f"{where} has schema {short(value['schema'])}; this hnas reads {known}",
             hint=f"use the version of hnas that wrote it, or {hint}",
         )
     try:
@@ -119,7 +119,7 @@ def _number(value: Any, _: Any) -> float:
 def _whole(value: Any, _: Any) -> int:
     if type(value) is int or (type(value) is float and value.is_integer()):
         return int(value)
-    if isinstance(value, str) and value.isdecimal():  # as the keys of an object are
+    if isinstance(value, str) and value.isascii() and value.isdecimal():  # as the keys of an object are
         return int(value)
     raise _wrong("a whole number", value)
 

@@ -22,8 +22,9 @@ class Preparation:
     """How a picture becomes an image (channels, height, width) of float32 in 0…1.
 
     It is stored in exported files, so that `hnas predict` repeats it. A picture is rotated by its EXIF data,
-    transparent parts become white, and it becomes grey (one channel) or RGB (three). It is scaled (Lanczos) so that the
-    shorter side fits, and cropped to the centre. Then 0 … 255 becomes 0 … 1; with ``invert``, 1 … 0.
+    transparent parts become white, and it becomes grey (one channel) or RGB (three) of 8 bits, by the range of its
+    format. It is scaled (Lanczos) so that the shorter side fits, and cropped to the centre. Then 0 … 255 becomes
+    0 … 1; with ``invert``, 1 … 0.
     """
 
     channels: int = field(validator=[validators.instance_of(int), validators.in_((1, 3))])

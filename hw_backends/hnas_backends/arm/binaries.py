@@ -9,7 +9,6 @@ import hashlib
 import importlib.util
 import json
 import shutil
-import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -24,6 +23,7 @@ from hnas.toolkit.ccompile import CompileError, cache_key, cached, compile_in
 from hnas.toolkit.files import write_bytes
 from hnas.toolkit.home import home
 from hnas_backends.arm.options import Arch
+from hnas_backends.child_process import run
 from hnas_backends.layerbench.program import CACHE, FLAGS, digest, sources
 
 SCHEMA = 1
@@ -137,4 +137,4 @@ def build(arch: Arch, found: Toolchain) -> bytes:
 
 @cache
 def _said(*command: str) -> str:
-    return subprocess.run(command, capture_output=True, text=True, timeout=60).stdout.strip()
+    return run(command, timeout_s=60).stdout.decode(errors="replace").strip()

@@ -16,9 +16,11 @@ class MAMLPlusPlusOptions:
     REMOVED: ClassVar = {"rates_by_group": (True,)}
 
     inner_steps: int = setting(5, "gradient steps of the inner loop", positive)
-    inner_lr: float = setting(0.1, "learning rate of the inner loop, the initial one with learned rates", positive)
-    meta_lr: float = setting(1e-3, "learning rate of the outer loop (Adam)", positive)
-    meta_lr_end: float = setting(1e-5, "where cosine annealing ends", at_least_0)
+    inner_lr: float = setting(
+        0.1, "learning rate of the inner loop, the initial one with learned rates", positive, most=1000
+    )
+    meta_lr: float = setting(1e-3, "learning rate of the outer loop (Adam)", positive, most=1000)
+    meta_lr_end: float = setting(1e-5, "where cosine annealing ends", at_least_0, most=1000)
     gradient_clamp: float = setting(0.0, "clamp each component of the meta-gradient to this; 0: not at all", at_least_0)
     second_order: bool = setting(True, "differentiate through the inner loop's gradients")
     multi_step_loss: bool = setting(True, "MSL: the query loss after every step counts in the first epochs")
@@ -35,7 +37,10 @@ class MAMLPlusPlusOptions:
         one_of("none", "head", "sqrt", "linear"),
     )
     rates_lr_factor: float = setting(
-        1.0, "outer learning rate of the learned inner rates, as a multiple of meta_lr", positive
+        1.0,
+        "outer learning rate of the learned inner rates, as a multiple of meta_lr",
+        positive,
+        most=1000,
     )
     distillation: float = setting(
         0.0, "share of the query loss that is the cross-entropy with the largest sub-network's answers", fraction

@@ -516,6 +516,26 @@ def test_content_that_is_not_cifar_100_is_told(change: Change, told: str, tmp_pa
     assert caught.value.hint
 
 
+@pytest.mark.parametrize("key", ["fine_label_names", "coarse_label_names"])
+def test_names_that_would_take_for_ever_to_write_are_refused_at_once(key: str, tmp_path: Path):
+    """A list may hold another twice, that a third twice, and so on: 2 to the power of 40 parts in 400 bytes."""
+    content, names = drawn(), list[Any]()
+    for _ in range(40):
+        names = [names, names]
+    content["meta"][key] = names
+    with pytest.raises(DataError, match=f"meta: {key} has 2 names, beginning with ") as caught:
+        read_cifar(write_folder(tmp_path, content, lambda value: pickle.dumps(value, 2)))
+    assert len(str(caught.value)) < 600
+
+
+def test_what_python_3_writes_in_protocol_2_is_not_too_large():
+    """Bytes become text, in which every second one of a photograph takes two: 269 MB for the official 186 MB."""
+    some = np.random.default_rng(0).integers(0, 256, 1 << 20, np.uint8)
+    grown = len(pickle.dumps(some, 2)) / some.size
+    assert grown > 1.4
+    assert grown * 186e6 < files.MAX_BYTES
+
+
 BROKEN_BINARY: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "train.bin": (
         lambda b: b[:-1],

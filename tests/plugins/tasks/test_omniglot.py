@@ -21,6 +21,7 @@ from hnas.testing import TasksConformance
 from hnas.toolkit.remote_file import RemoteFile
 from hnas_app.training.evaluate import nearest_class_mean
 from hnas_plugins.tasks.images.content import content_digest
+from hnas_plugins.tasks.omniglot import inventory
 from hnas_plugins.tasks.omniglot.inventory import FolderPart, ZipPart, take_inventory
 from hnas_plugins.tasks.omniglot.source import Omniglot, OmniglotOptions
 from hnas_plugins.tasks.omniglot.splits import FOLDERS, RANDOM_SHARES, characters, vinyals_split
@@ -106,6 +107,13 @@ def fault(tmp_path_factory: pytest.TempPathFactory, drawn: Path) -> Callable[[Ma
 def sample(source: Omniglot, split: Split = "train", seed: int = 0, n_tasks: int = 20, **size: int):
     generators = [np.random.default_rng((seed, i)) for i in range(n_tasks)]
     return source.sample(split, EpisodeSpec(**size), generators)
+
+
+def test_drawings_that_are_too_large_together_are_refused(drawn: Path, monkeypatch: pytest.MonkeyPatch):
+    """Each of 32,460 files may be small, and unpack to much more than the zip has."""
+    monkeypatch.setattr(inventory, "_MAX_UNPACKED", 1 << 20)
+    with pytest.raises(DataError, match=r"its drawings have \d+ bytes, expected at most 1048576"):
+        take_inventory(drawn)
 
 
 # ---------------------------------------------------------------- splits

@@ -7,15 +7,19 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
+import attrs
 import typer
 
 from hnas_app.cli.invocation import invocation
-from hnas_app.cli.options import JsonOption
+from hnas_app.cli.options import JsonOption, load, takes
 from hnas_app.cli.output import say_next
+from hnas_app.usecases.arguments import Given
 
 app = typer.Typer(help="List, fetch and check the data sets that tasks are drawn from.", no_args_is_help=True)
 
 Root = Annotated[Path | None, typer.Option("--data-root", help="Folder of the data set.")]
+_REPEATED = ("data_root", "preset", "config")
+"""Options of `hnas data check` that the next command needs, too."""
 Name = Annotated[str, typer.Argument(metavar="NAME", help="A task source; `hnas data list` shows them.")]
 
 
@@ -51,20 +55,24 @@ def fetch(context: typer.Context, name: Name, data_root: Root = None) -> None:
 
 
 @app.command()
-def check(context: typer.Context, name: Name, data_root: Root = None, as_json: JsonOption = False) -> None:
-    """Read a data set and print what is there, or what is missing."""
-    from hnas_app.config.schema import TaskConfig
+@takes("data_root", "preset", "config", "set")
+def check(context: typer.Context, given: Given, name: Name, as_json: JsonOption = False) -> None:
+    """Read a data set as a run with these settings will, and print what is there, or what is missing."""
     from hnas_app.usecases.data import check as read
 
-    found = read(invocation(context).registry, name, data_root)
+    call = invocation(context)
+    config = load(call, attrs.evolve(given, tasks=name)).config
+    found = read(call.registry, config)
     classes = found["classes"]
     if as_json:
         return print(json.dumps(found))
     print(f"{name}: {found['content']}.")
     print("classes: " + ", ".join(f"{count} {split}" for split, count in classes.items()))
     ways = min(classes.values())
-    fewer = f" --set task.n_way={ways}" if ways < TaskConfig().n_way else ""
-    say_next(f"hnas run --tasks {name}{f' --data-root {data_root}' if data_root else ''}{fewer}")
+    same = [f"--{key.replace('_', '-')} {value}" for key in _REPEATED if (value := getattr(given, key))]
+    sets = [f"--set {key}={value}" for key, value in given.sets]
+    fewer = [f"--set task.n_way={ways}"] if ways < config.task.n_way else []
+    say_next(" ".join([f"hnas run --tasks {name}", *same, *sets, *fewer]))
 
 
 class _Meter:

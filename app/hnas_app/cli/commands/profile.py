@@ -92,7 +92,8 @@ def export(ctx: typer.Context, file: FileArgument, given: Given) -> None:
 
     with at_terminal(invocation(ctx)) as caller:
         found, loaded = export_table(caller, attrs.evolve(given, preset="none"), file)
-    print(f"{file}: {len(found.rows)} layers and networks of {found.info.device}, {found.n_rows} rows")
+    n_rows = sum(map(len, found.rows.values()))
+    print(f"{file}: {len(found.rows)} layers and networks of {found.info.device}, {n_rows} rows")
     say_next(f"hnas profile --backend table:{file} --space {loaded.config.space.name}, also without the device")
 
 
@@ -102,7 +103,7 @@ def import_(ctx: typer.Context, file: FileArgument) -> None:
     from hnas_app.usecases.profile import import_table
 
     found, new = import_table(file)
-    print(f"{new} of {found.n_rows} rows of {found.info.device} are new, the others were known")
+    print(f"{new} of {sum(map(len, found.rows.values()))} rows of {found.info.device} are new, the others were known")
     say_next(f"hnas profile --backend {found.info.backend}")
 
 

@@ -14,7 +14,15 @@ from hnas.errors import DataError, first_few
 from hnas.layer import Shape
 from hnas.settings import at_least_0, positive, setting
 from hnas.task_source import SPLITS, Origin, Split, TaskSource
-from hnas_plugins.tasks.folder.inventory import HINT, USUAL_WAY, Inventory, shown, split_sizes, take_inventory
+from hnas_plugins.tasks.folder.inventory import (
+    HINT,
+    USUAL_WAY,
+    Inventory,
+    is_tiny_imagenet,
+    shown,
+    split_sizes,
+    take_inventory,
+)
 from hnas_plugins.tasks.folder.reader import Decoded, read_folder
 from hnas_plugins.tasks.images.augmentation import AugmentationOptions
 from hnas_plugins.tasks.images.classes import ImageClasses
@@ -28,10 +36,13 @@ class FolderOptions(AugmentationOptions):
     root: str = setting(
         "", "folder that holds a sub-folder of pictures for each class, or train, val and test with such; required"
     )
-    side: int = setting(84, "height and width of an image, pixels", positive)
+    side: int = setting(84, "height and width of an image, pixels", positive, most=4096)
     grey: bool = setting(False, "one grey channel instead of three of colour", validators.instance_of(bool))
     split_seed: int = setting(
-        0, "divides the classes into 64 % for training, 16 % and 20 %, if the folder does not", at_least_0
+        0,
+        "divides the classes into 64 % for training, 16 % and 20 %, if the folder does not",
+        at_least_0,
+        most=2**63 - 1,
     )
 
 
@@ -39,7 +50,8 @@ class Folder(TaskSource):
     """A folder of pictures, each class in a sub-folder of its name.
 
     If the folder holds ``train``, ``val`` (or ``validation``) and ``test``, each with sub-folders for its classes, that
-    is the split; else classes are divided by a seed. Only pictures directly in a class's folder count. They are set
+    is the split; else classes are divided by a seed. Only pictures directly in a class's folder count, or in ``images``
+    in it if there are none, as in Tiny-ImageNet, of which the training pictures are read. They are set
     upright, then scaled (Lanczos) so that the shorter side fits, and cut to a square in the middle. Classes and
     pictures stand in the order of their names. All are decoded at the first use, and then mapped from hnas's home until
     a file changes. Augmentation is for training tasks only.
@@ -104,15 +116,21 @@ class Folder(TaskSource):
         _, height, width = self.image_shape
         parts.append(f"images of {width}x{height} {'in grey' if self._options.grey else 'in colour'}")
         parts.append("split by the folder" if inventory.given else f"split by seed {self._options.split_seed}")
+        if is_tiny_imagenet(self.root):
+            parts.append("the training pictures of Tiny-ImageNet; its val has the same classes, its test none")
         if few := [s for s in SPLITS if self.n_classes(s) < USUAL_WAY]:
             fewest = min(map(self.n_classes, SPLITS))
             parts.append(f"too few classes for {USUAL_WAY}-way tasks in {', '.join(few)}: set task.n_way={fewest}")
         if inventory.others:
             parts.append(f"{inventory.others} other files passed over")
+        if inventory.unread:
+            parts.append(f"{len(inventory.unread)} of them pictures of kinds not read: {first_few(inventory.unread)}")
         if inventory.bare:
             parts.append(f"{len(inventory.bare)} folders left out: {first_few(list(inventory.bare))}")
         if decoded.damaged:
             parts.append(f"{len(decoded.damaged)} damaged pictures left out: {first_few(decoded.damaged)}")
+        if decoded.one_colour:
+            parts.append(f"{len(decoded.one_colour)} pictures of one colour all over: {first_few(decoded.one_colour)}")
         return "; ".join(parts)
 
     def _require_images(self, split: Split, counts: Indices, spec: EpisodeSpec) -> None:

@@ -54,7 +54,7 @@ class OmniglotOptions:
     split: Literal["vinyals", "random"] = setting(
         "vinyals", "vinyals: 1028/172/423 characters; random: 1150/50/423", one_of("vinyals", "random")
     )
-    split_seed: int = setting(0, "shuffles the characters of the random split", at_least_0)
+    split_seed: int = setting(0, "shuffles the characters of the random split", at_least_0, most=2**63 - 1)
     rotations: bool = setting(
         True, "add each training character turned by 90, 180 and 270 degrees as classes of their own"
     )

@@ -26,6 +26,7 @@ from hnas_app.costs.store import CostStore
 from hnas_app.executors.interface import Executor
 from hnas_app.runs.results import NetworkResult, Results, protocol
 from hnas_app.runs.run_dir import RunDir
+from hnas_app.runs.tasks_check import DRAWING, check_tasks
 from hnas_app.search.adapt import Adaption, adapt
 from hnas_app.search.feasibility import Feasibility
 from hnas_app.search.loop import Search
@@ -58,9 +59,20 @@ class Pipeline:
 
     # ---------------------------------------------------------------- the phases
 
+    def begin(self, phase: str) -> None:
+        """Check the tasks of all unfinished phases, unless ``phase`` is done; the first call does, before any work."""
+        if self.setup.given is None and "begin" not in self._kept and not self.run.is_done(phase):
+            self.check_tasks([p for p in DRAWING if not self.run.is_done(p)])
+            self._kept["begin"] = True
+
+    def check_tasks(self, phases: Sequence[str]) -> None:
+        """Check that the tasks of some phases can be drawn, from the classes that the run was trained with."""
+        self.setup = check_tasks(self.setup, self.run, self.config, phases, self.emit)
+
     def meta_train(self) -> State:
         """Phase 1: return the super-net's learnt state."""
         config, folder, finished = self.config.meta_train, self.run.checkpoints / PHASE, self.run.is_done(PHASE)
+        self.begin(PHASE)
         return self._once(
             PHASE,
             lambda: meta_train(self.setup, config, self.executor, folder=folder, emit=self.emit, finished=finished),
@@ -72,17 +84,20 @@ class Pipeline:
 
     def adapt(self) -> Adaption:
         """Phase 3: search under the constraints; artefacts are ``search.jsonl`` and ``adapt.json``."""
+        self.begin("adapt")
         assert self.limits  # an unreachable limit raises before hours of training
         self.meta_train()
         return self._once("adapt", self._adapt, Adaption)
 
     def retrain(self) -> dict[str, tuple[Setup, State]]:
         """Phase 4: train the chosen architecture, and the reference network with the same budget, each alone."""
+        self.begin("retrain")
         networks = self.networks()
         return self._once("retrain", lambda: {name: self._retrain(name, arch) for name, arch in networks.items()})
 
     def evaluate(self) -> Results:
         """Test every network on the same test tasks; the artefact is ``evaluate.json``, and `RunDir` holds the same."""
+        self.begin("evaluate")
         self.retrain()
         return self._once("evaluate", self._evaluate, Results)
 

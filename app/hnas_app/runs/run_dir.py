@@ -29,6 +29,8 @@ SCHEMA, UNSEALED = 2, 1
 """The schema of a run's record, and the last without checksums."""
 PHASES = ("meta-train", "profile", "adapt", "retrain", "evaluate")
 PhaseState = Literal["running", "stopped", "done"]
+SPLITS_FILE = "splits.json"
+"""The classes that the run was trained with, see `hnas_app.runs.tasks_check`."""
 SWEEP = "sweep.json"
 """The file that marks a folder as a sweep's: the folder holds a run directory for each pair of device and limits."""
 _ANEW = "restore the file from a copy, or start a new run"
@@ -120,6 +122,8 @@ class RunDir:
         root = beside.parent if is_sweep(beside) else beside  # a sweep's folder holds its own pairs only
         new = self.create(config, root=root, path=path)
         shutil.copytree(self.checkpoints / "meta-train", new.checkpoints / "meta-train", copy_function=_linked)
+        if (self.path / SPLITS_FILE).is_file():
+            shutil.copy2(self.path / SPLITS_FILE, new.path)
         new.set_phase("meta-train", "done", copied_from=str(self.path))
         return new
 

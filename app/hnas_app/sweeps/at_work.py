@@ -65,9 +65,10 @@ def run_sweep(folder: Path, record: SweepRecord, pipelines: Mapping[str, Pipelin
     from hnas_app.search.adapt import adapt
     from hnas_app.search.score_store import ScoreStore
 
+    first = next(iter(pipelines.values()))
+    first.begin("adapt")
     profile_once(list(pipelines.values()))
     check_reachable(record.pairs, pipelines)
-    first = next(iter(pipelines.values()))
     with ExitStack() as held:
         searches = []
         for number, (name, phases) in enumerate(pipelines.items()):

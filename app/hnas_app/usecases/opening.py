@@ -74,7 +74,7 @@ def started(caller: Caller, command: str, given: Given, run_dir: Path | None) ->
     """Yield the pipeline of a new run, or of the one in ``run_dir``."""
     config = resolved(caller, given, run_dir=run_dir)
     with (
-        joined(config, command, run_dir) as ranks,
+        joined(config, command, run_dir, caller.registry) as ranks,
         at_work(caller, made_or_resumed(caller, config, run_dir), config, ranks) as phases,
     ):
         yield phases
@@ -106,10 +106,13 @@ class Asked:
 
         Raises `ConfigError` if it is the environment that differs: no new run was asked for then.
         """
+        from hnas_app.runs.session import check_branch
+
         run, path = self.run, self.run.path
         if self.wanted == self.own:
             run.check_config(self.wanted, only_read=self.only_read)
         else:
+            check_branch(run, self.wanted, self.caller.registry)
             run = run.branch(self.wanted)
             note = f"the settings differ from those of {path}; a new run, {run.path}, starts from its super-net"
             self.caller.note(note)

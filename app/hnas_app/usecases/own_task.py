@@ -115,6 +115,8 @@ def adapt_to(caller: Caller, path: Path, task: OwnTask, given: Given, *, own: Gi
     else:
         run.check_config(config)
     with at_work(caller, run, config) as phases:
+        if task.retrain:
+            phases.check_tasks(["retrain"])
         network, result = finish(phases, found, *choose(phases, found), alone=task.retrain)
         setup = phases.setup
     folder = run.path / "export"

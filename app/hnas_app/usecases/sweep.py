@@ -78,6 +78,7 @@ def sweep(caller: Caller, path: Path, pairs: Pairs, given: Given, *, own: Given 
 def _new(caller: Caller, path: Path, pairs: Pairs, given: Given) -> tuple[Path, dict[str, Config]]:
     """Make a sweep's folder, with a run directory for each pair. Raises before that if a pair makes no sense."""
     from hnas_app.costs.limits import split_limits
+    from hnas_app.runs.session import check_branch
     from hnas_app.sweeps.at_work import check_pairs
     from hnas_app.sweeps.record import SweepPair, SweepRecord, new_folder
 
@@ -105,6 +106,7 @@ def _new(caller: Caller, path: Path, pairs: Pairs, given: Given) -> tuple[Path, 
     if mistakes:
         raise ConfigError("\n".join(map(str, mistakes)), hint=mistakes[0].hint)
     check_pairs(planned, configs, caller.registry)
+    check_branch(run, next(iter(configs.values())), caller.registry)
     folder = new_folder(path.parent)
     try:
         for name, config in configs.items():

@@ -14,8 +14,10 @@ from pathlib import Path
 import pytest
 import rank_gradient
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 
+from hnas.discovery import Registry
 from hnas.errors import ConfigError
 from hnas_app import cli
 from hnas_app.config.schema import Config
@@ -191,6 +193,24 @@ def test_ranks_train_what_one_process_trains(tmp_path: Path) -> None:
         torch.testing.assert_close(value, expected[name], rtol=1e-2, atol=2e-3)
 
 
+@pytest.mark.slow
+def test_ranks_with_other_data_are_refused(tmp_path: Path) -> None:
+    """On each machine the data may be in another folder, but must be the same."""
+    for rank in range(2):
+        for label in range(6):
+            folder = tmp_path / str(rank) / f"class {label + rank}"
+            folder.mkdir(parents=True)
+            Image.new("RGB", (8, 8), (40 * label, 0, 0)).save(folder / "0.png")
+    program = tmp_path / "program.py"
+    own = f"sys.argv += ['--data-root', {str(tmp_path)!r} + '/' + os.environ['RANK']]"
+    program.write_text(f"import os, sys; {own}; from hnas_app.cli import main; main()")
+    process = torchrun(str(program), "meta-train", "--tasks", "folder", "--run-dir", str(tmp_path / "run"))
+    _, errors = process.communicate(timeout=600)
+    assert process.returncode != 0
+    assert "have different classes in their data" in errors
+    assert not (tmp_path / "run").exists()
+
+
 def test_ranks_do_not_meet_the_dead_of_an_earlier_start() -> None:
     """torchrun's store outlives them; with gloo alone one restart in two waited for an address of the last start."""
     import torch.distributed as dist
@@ -245,7 +265,10 @@ def test_ranks_need_a_run_directory(
 @pytest.mark.usefixtures("under_torchrun")
 def test_ranks_do_not_each_drive_a_cluster(tmp_path: Path) -> None:
     """They would share out what the others share out as well."""
-    with pytest.raises(ConfigError, match="exclude each other"), joined(Config(executor="ray"), "meta-train", tmp_path):
+    with (
+        pytest.raises(ConfigError, match="exclude each other"),
+        joined(Config(executor="ray"), "meta-train", tmp_path, Registry()),
+    ):
         pass
 
 

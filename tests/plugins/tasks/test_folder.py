@@ -19,6 +19,7 @@ from PIL import Image, features
 from hnas import DataError, EpisodeSpec
 from hnas.episode import Episodes
 from hnas.task_source import SPLITS, Split
+from hnas_app.testing.expectation import sent_to_a_worker
 from hnas_plugins.tasks.folder import reader
 from hnas_plugins.tasks.folder.inventory import split_sizes
 from hnas_plugins.tasks.folder.source import Folder, FolderOptions
@@ -479,6 +480,52 @@ def test_a_second_start_decodes_nothing_and_a_seed_needs_no_new_images(plain: Pa
         sample(source(plain, side=9))
     with pytest.raises(TypeError):
         sample(source(plain, grey=True))
+
+
+def test_classes_are_named_with_the_bytes_of_their_pictures(plain: Path, tmp_path: Path):
+    """Not with where or when they were written, nor with the size that they are decoded at."""
+    known = {split: source(plain).class_digests(split) for split in SPLITS}
+    assert {split: list(members) for split, members in known.items()} == {
+        split: source(plain).class_names(split) for split in SPLITS
+    }
+    shutil.copytree(plain, tmp_path / "elsewhere", copy_function=shutil.copy)
+    for path in (tmp_path / "elsewhere").rglob("*.png"):
+        os.utime(path, (1, 1))
+    found = source(tmp_path / "elsewhere", side=9, grey=True)
+    assert {split: found.class_digests(split) for split in SPLITS} == known
+
+
+def test_an_accented_name_is_one_class_however_it_is_spelled(tmp_path: Path):
+    spellings = [unicodedata.normalize(form, "é") for form in ("NFC", "NFD")]
+    known = [source(write(tmp_path / str(i), [2] * 6, [name, *NAMES[:5]])) for i, name in enumerate(spellings)]
+    assert known[0].class_digests("train").keys() == known[1].class_digests("train").keys()
+
+
+def test_a_folder_restricted_to_some_classes_is_what_it_was_without_the_others(
+    plain: Path, tmp_path: Path, monkeypatch
+):
+    """Nothing is decoded again for it."""
+    few = source(shutil.copytree(plain, tmp_path / "pictures"))
+    expected = {split: sample(few, split) for split in SPLITS}
+    for name in ("class 00b", "another"):
+        write_class(tmp_path / "pictures" / name, 9, 5)
+    more = source(tmp_path / "pictures")
+    monkeypatch.setattr(reader, "decode_into", None)
+    found = more.restricted_to(NAMES)
+    assert found is not None
+    for split in SPLITS:
+        assert found.class_names(split) == few.class_names(split) != more.class_names(split)
+        assert torch.equal(sample(found, split).query_x, expected[split].query_x)
+    there = sent_to_a_worker(found, "folder")
+    assert there.class_digests("test") == few.class_digests("test")
+    assert few.restricted_to(NAMES) is few
+    assert few.restricted_to([*NAMES, "nowhere"]) is None
+
+
+def test_a_class_with_too_few_files_is_refused_before_anything_is_decoded(plain: Path, monkeypatch):
+    monkeypatch.setattr("hnas_plugins.tasks.folder.source.read_folder", None)
+    with pytest.raises(DataError, match=r"classes of the test split .* have too few pictures: .*1 support and 4 query"):
+        sample(source(plain), "test", n_query=4)
 
 
 def test_a_changed_folder_is_decoded_anew(tmp_path: Path):

@@ -218,6 +218,8 @@ def test_all_layouts_of_the_same_pictures_give_the_same_tasks(
         a, b = sample(found, split), sample(expected, split)
         assert torch.equal(a.support_x, b.support_x)
         assert torch.equal(a.query_x, b.query_x)
+        assert found.class_digests(split) == expected.class_digests(split)
+        assert list(found.class_digests(split)) == list(classes(split))
     assert "100 classes of 3 to 3 pictures of 84x84" in found.check()
     assert "NOT 600 each" in found.check()
 
@@ -572,7 +574,10 @@ def test_a_changed_picture_is_seen(drawn: dict[Split, Pictures], tmp_path: Path)
     write_folders(tmp_path, "validation", drawn["validation"])
     before = source(tmp_path)._prepare("validation").images[0, 0, 0].tolist()
     (tmp_path / "val" / FIRST / f"{FIRST}00000000.jpg").write_bytes(jpeg("test", 60, 2))
+    known = source(tmp_path).class_digests("validation")
+    (tmp_path / "val" / FIRST / f"{FIRST}00000000.jpg").write_bytes(jpeg("test", 60, 1))
     assert source(tmp_path)._prepare("validation").images[0, 0, 0].tolist() != before
+    assert [n for n, d in source(tmp_path).class_digests("validation").items() if d != known[n]] == [FIRST]
 
 
 def test_check_reads_all_and_finds_a_flipped_byte(drawn: dict[Split, Pictures], tmp_path: Path):

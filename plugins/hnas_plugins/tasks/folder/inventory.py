@@ -42,6 +42,11 @@ class ClassFolder:
     """Names in order, sizes in bytes, times of the last change."""
 
     @property
+    def label(self) -> str:
+        """The name for printing and for records, the same on systems that spell accented letters differently."""
+        return unicodedata.normalize("NFC", shown(self.name))
+
+    @property
     def paths(self) -> list[Path]:
         return [self.path / name for name, _, _ in self.files]
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from attrs import frozen, validators
+from attrs import evolve, frozen, validators
 
 from hnas.episode import Episodes, EpisodeSpec
 from hnas.errors import DataError, first_few, shown
@@ -56,8 +56,9 @@ class Folder(TaskSource):
     a file changes. Augmentation is for training tasks only.
     """
 
-    def __init__(self, options: FolderOptions | None = None) -> None:
+    def __init__(self, options: FolderOptions | None = None, *, only: Collection[str] | None = None) -> None:
         self._options = options or FolderOptions()
+        self._only = only
 
     @property
     def root(self) -> Path:
@@ -78,7 +79,10 @@ class Folder(TaskSource):
         return [self._inventory.classes[i].name for i in self._members[split]]
 
     def sample(self, split: Split, spec: EpisodeSpec, generators: Sequence[np.random.Generator]) -> Episodes:
-        members, decoded = self._members[split], self._decoded
+        members = self._members[split]
+        if spec.n_way <= len(members) and "_decoded" not in self.__dict__:  # before minutes of decoding
+            self._require_images(split, np.array([len(self._inventory.classes[i].files) for i in members]), spec)
+        decoded = self._decoded
         counts = decoded.counts[members]
         if spec.n_way <= len(members):
             self._require_images(split, counts, spec)
@@ -86,6 +90,15 @@ class Folder(TaskSource):
         what = f"folder: the {split} split of {self.root} (its smallest class is {self._smallest(split)})"
         augmentation = self._options if split == "train" else None
         return classes.tasks(generators, spec, what=what, augmentation=augmentation)
+
+    def class_digests(self, split: Split) -> Mapping[str, str]:
+        return {self._inventory.classes[i].label: self._decoded.digests[i] for i in self._members[split]}
+
+    def restricted_to(self, classes: Collection[str]) -> Folder | None:
+        whole, only = {c.label for c in self._inventory.classes}, frozenset(classes)
+        if whole == only:
+            return self
+        return Folder(self._options, only=only) if only < whole else None
 
     def origin(self) -> Origin:
         path = self.root if self._options.root else None
@@ -141,7 +154,10 @@ class Folder(TaskSource):
 
     @cached_property
     def _inventory(self) -> Inventory:
-        return take_inventory(self.root)
+        whole = take_inventory(self.root)
+        if self._only is None:
+            return whole
+        return evolve(whole, classes=tuple(c for c in whole.classes if c.label in self._only))
 
     @cached_property
     def _members(self) -> dict[Split, list[int]]:

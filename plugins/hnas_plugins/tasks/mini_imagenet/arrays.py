@@ -15,6 +15,7 @@ from hnas.errors import DataError
 from hnas.task_source import Split
 from hnas.toolkit.files import parse_json
 from hnas_plugins.tasks.images.array_cache import Allocate, Images, release
+from hnas_plugins.tasks.images.content import image_digests
 from hnas_plugins.tasks.images.decoding import Progress
 from hnas_plugins.tasks.mini_imagenet.splits import AGAIN, SIDE, classes, refuse, require_classes
 from hnas_plugins.tasks.pickles.reader import read_pickle
@@ -149,4 +150,4 @@ def _copy(
             progress.add(len(images))
             release(array)
     progress.end()
-    return {"counts": ordered}
+    return {"counts": ordered, "digests": image_digests(array, ordered)}

@@ -16,6 +16,7 @@ from hnas.errors import DataError, first_few
 from hnas.task_source import SPLITS, Split
 from hnas.toolkit.home import home
 from hnas_plugins.tasks.images.array_cache import Allocate
+from hnas_plugins.tasks.images.content import image_digests
 from hnas_plugins.tasks.images.decoding import MAX_BYTES, Progress, decode_into, is_picture, named, read_file
 from hnas_plugins.tasks.mini_imagenet.splits import HINT, MAX_PICTURES, SIDE, classes, refuse, require_classes
 
@@ -188,10 +189,12 @@ def _decode(
     require_classes(split, {wnid: len(files) for wnid, files in contents.items()}, path)
     ordered = [(f"{wnid}/{name}", contents[wnid][name]) for wnid in classes(split) for name in sorted(contents[wnid])]
     what = f"mini-imagenet: decoding {len(ordered)} pictures of the {split} split, once"
-    damaged = decode_into(allocate((len(ordered), SIDE, SIDE, 3)), ordered, what=what)
+    array = allocate((len(ordered), SIDE, SIDE, 3))
+    damaged = decode_into(array, ordered, what=what)
     if damaged:
         raise DataError(
             f"mini-imagenet: {len(damaged)} of {len(ordered)} pictures in {path} are damaged: {named(damaged)}",
             hint="copy or download them again; results with one left out cannot be compared",
         )
-    return {"counts": [len(contents[wnid]) for wnid in classes(split)]}
+    counts = [len(contents[wnid]) for wnid in classes(split)]
+    return {"counts": counts, "digests": image_digests(array, counts)}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -28,10 +28,12 @@ from hnas_plugins.tasks.mini_imagenet.pictures import (
 )
 from hnas_plugins.tasks.mini_imagenet.splits import HINT, HOW, LICENCE, PICTURES, SIDE, classes
 
-FORMAT = 1
-"""Counts up when pictures are decoded differently."""
+FORMAT = 2
+"""Counts up when pictures are decoded or described differently."""
 Fill = Callable[[Allocate], dict[str, Any]]
-"""Writes all images of a split into an array and returns the number in each class, in order, as ``counts``."""
+"""Writes all images of a split into an array and returns the number in each class, in order, as ``counts``.
+
+A digest of the content of each class is in ``digests``."""
 _FILES: tuple[tuple[str, Callable[[Split, Path, Allocate], dict[str, Any]]], ...] = (
     ("mini-imagenet-{}.tar.xz", fill_from_tar),
     ("mini-imagenet-cache-{}.pkl", fill_from_pickle),
@@ -79,9 +81,12 @@ class MiniImageNet(TaskSource):
     def sample(self, split: Split, spec: EpisodeSpec, generators: Sequence[np.random.Generator]) -> Episodes:
         found = self._prepare(split)
         counts = np.array(found.record["counts"], np.int64)
-        classes = ImageClasses(images=found.images, starts=np.cumsum(counts) - counts, counts=counts)
-        augmentation = self._options if split == "train" else None
-        return classes.tasks(generators, spec, what=f"mini-imagenet's {split} split", augmentation=augmentation)
+        drawn_from = ImageClasses(images=found.images, starts=np.cumsum(counts) - counts, counts=counts)
+        what, augmentation = f"mini-imagenet's {split} split", self._options if split == "train" else None
+        return drawn_from.tasks(generators, spec, what=what, names=classes(split), augmentation=augmentation)
+
+    def class_digests(self, split: Split) -> Mapping[str, str]:
+        return dict(zip(classes(split), self._prepare(split).record["digests"], strict=True))
 
     def origin(self) -> Origin:
         return Origin(path=self.root, licence=LICENCE, how=HOW)

@@ -37,6 +37,11 @@ class Best:
         return {"iteration": self.iteration, "accuracy": self.accuracy, "waited": self.waited}
 
     @property
+    def told(self) -> dict[str, float]:
+        """The best accuracy so far, to be shown with the progress."""
+        return {} if self.accuracy is None else {"best_validation_accuracy": self.accuracy}
+
+    @property
     def is_over(self) -> bool:
         """Whether the training has waited long enough for a better state."""
         return 0 < self.patience <= self.waited

@@ -140,7 +140,8 @@ def train(
         if now - reported >= REPORT_SECONDS or ends:
             losses, accuracies = zip(*window, strict=True)
             mean_loss, mean_accuracy = sum(losses) / len(window), sum(accuracies) / len(window)
-            tell("step", done, {"epoch": progress.epoch + 1, "loss": mean_loss, "accuracy": mean_accuracy})
+            values = {"epoch": progress.epoch + 1, "loss": mean_loss, "accuracy": mean_accuracy}
+            tell("step", done, values if best is None else values | best.told)
             window, reported = [], now
         if best and ends:
             state, _ = executor.from_leader(state, {})

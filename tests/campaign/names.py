@@ -13,20 +13,53 @@ from tests.campaign.mutate import word
 from tests.campaign.settings import as_argv
 from tests.campaign.verdict import faults
 
-COMMANDS = (
-    "plugins show X", "plugins check X", "spaces show X", "spaces show vgg9 --arch X", "spaces show vgg9 --input X",
-    "evaluate X", "retrain X",
-    "adapt X", "runs X", "export X", "front X", "front X X", "predict X X", "config check X",
-    "config show --config X",
-    "config show --preset X", "config init X", "data check X",
-    "data check folder --data-root X",
-    "data check omniglot --data-root X", "data check fc100 --data-root X", "data check mini-imagenet --data-root X",
-    "profile --backend X --dry-run", "profile --backend table:X --input 1x28x28", "profile import X",
-    "profile export X", "devices check X", "devices remove X", "devices list", "run --run-dir X", "run --backend X", "run --tasks X",
-    "run --space X", "run --config X", "adapt RUN --pictures X", "evaluate RUN --data-root X", "export RUN --out X",
-    "X", "run X", "--X", "config X", "RUN X", "adapt RUN --constraint X", "adapt RUN --backend X",
-    "adapt RUN --strategy X",
-)  # fmt: skip
+COMMANDS = """
+plugins show X
+plugins check X
+spaces show X
+spaces show vgg9 --arch X
+spaces show vgg9 --input X
+evaluate X
+retrain X
+adapt X
+runs X
+export X
+front X
+front X X
+predict X X
+config check X
+config show --config X
+config show --preset X
+config init X
+data check X
+data check folder --data-root X
+data check omniglot --data-root X
+data check fc100 --data-root X
+data check mini-imagenet --data-root X
+profile --backend X --dry-run
+profile --backend table:X --input 1x28x28
+profile import X
+profile export X
+devices check X
+devices remove X
+devices list
+run --run-dir X
+run --backend X
+run --tasks X
+run --space X
+run --config X
+adapt RUN --pictures X
+evaluate RUN --data-root X
+export RUN --out X
+X
+run X
+--X
+config X
+RUN X
+adapt RUN --constraint X
+adapt RUN --backend X
+adapt RUN --strategy X
+""".strip().splitlines()
 """Commands, with X for the word."""
 
 

@@ -1,4 +1,4 @@
-"""A minute of the campaign with a fixed seed, attack by attack; an hour of it is run by hand."""
+"""Two minutes of the campaign with a fixed seed; an hour of it is run by hand."""
 
 from __future__ import annotations
 
@@ -12,11 +12,8 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "attack", ["kills", "writers", "damage", "settings", "names", "data_files", "tables", "boards", "user_code"]
-)
-def test_an_attack_finds_nothing(attack: str) -> None:
-    """The report, with the command that does a failed try again, is the message."""
-    command = [sys.executable, "-m", "tests.campaign", attack, "--minutes", "0.15", "--seed", "0"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=900)
+def test_the_campaign_finds_nothing() -> None:
+    """The report is the message; it has the command that does a failed try again."""
+    command = [sys.executable, "-m", "tests.campaign", "--minutes", "2", "--seed", "0"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=1800)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -22,20 +22,21 @@ BASES = {
         "hnas_strategies",
         "genetic.Genetic",
         "genetic.GeneticOptions",
-        ("start", "ask", "tell", "iterations"),
+        ("start", "ask", "tell"),
     ),
     "tasks": ("hnas_plugins.tasks.glyphs", "source.Glyphs", "source.GlyphsOptions", ("n_classes", "sample")),
 }
 """Each kind: a built-in that the user's class inherits from, its options, and methods to spoil."""
 TRICKS = {
+    "does what it should": "return super().{method}(*words, **named)",
     "raises": 'raise ValueError("\\x1b[31mno\\x07")',
     "raises a bare exception": "raise BaseException('x')",
     "exits with 0": "sys.exit(0)",
     "exits with a text": 'sys.exit("\\x1b[31mbye")',
     "prints": 'print("noise \\x1b[31m"); return super().{method}(*words, **named)',
-    "returns nothing": "return None",
-    "returns a text": 'return "\\x1b[31mtext"',
-    "returns nan": "return float('nan')",
+    "returns nothing": "super().{method}(*words, **named); return None",
+    "returns a text": 'super().{method}(*words, **named); return "\\x1b[31mtext"',
+    "returns nan": "super().{method}(*words, **named); return float('nan')",
     "returns spoilt numbers": "return spoil(super().{method}(*words, **named))",
     "takes a second": "time.sleep(1); return super().{method}(*words, **named)",
     "recurses": "return self.{method}(*words, **named)",
@@ -103,5 +104,7 @@ def attempt(bed: Bed, rng: random.Random, folder: Path) -> Iterator[str]:
     yield from (f"{told}: {f}" for f in faults(done, seconds=120) if not (done.code == allowed and "unexpected" in f))
     if done.code == 0 and (read_json(done) is None or not (run / "evaluate.json").exists()):
         yield f"{told}: exit 0, and no results: {last(done.out + done.err)!r}"
+    if trick == "does what it should" and not imports and done.code != 0:
+        yield f"{told}: exit code {done.code}: {last(done.err)}"
     if left := child.left_over():
         yield f"{told}: processes are left: {left}"

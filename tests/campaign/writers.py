@@ -12,13 +12,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tests.campaign.bed import Bed, Child
-from tests.campaign.essence import differences, essence, rows
+from tests.campaign.data_files import LAYOUTS, data_set
+from tests.campaign.essence import differences, essence, leftovers, rows
 from tests.campaign.verdict import faults, last
 
 
 def attempt(bed: Bed, rng: random.Random, folder: Path) -> Iterator[str]:
     """Start two to four processes within milliseconds on a run directory, a cost store or an empty home."""
-    yield from rng.choice((new_run, new_run, old_run, cost_store, empty_home))(bed, rng, folder)
+    yield from rng.choice((new_run, new_run, old_run, cost_store, empty_home, arrays))(bed, rng, folder)
 
 
 def new_run(bed: Bed, rng: random.Random, folder: Path) -> Iterator[str]:
@@ -104,6 +105,27 @@ def empty_home(bed: Bed, rng: random.Random, folder: Path) -> Iterator[str]:
     made = {folder / f"run{i}" / "evaluate.json" for i in range(killed, len(children))}
     if len({path.read_bytes() for path in made if path.exists()}) != 1:
         yield "runs with the same settings, started at the same time, have other results"
+
+
+def arrays(bed: Bed, rng: random.Random, folder: Path) -> Iterator[str]:
+    """Readers of one data set, who all want to keep it decoded; some die meanwhile."""
+    layout = rng.choice(("cifar binary", "mini folders"))
+    root, home = data_set(bed, layout), folder / "home"
+    words = ["data", "check", LAYOUTS[layout][0], "--data-root", str(root), "--json"]
+    children = [bed.start(words, home=home, cwd=folder) for _ in range(rng.randint(2, 4))]
+    killed = rng.random() < 0.5
+    if killed:
+        time.sleep(rng.random() * 0.5)
+        children[0].send(signal.SIGKILL)
+    told = set()
+    for done in [child.wait() for child in children][killed:]:
+        yield from faults(done, seconds=120)
+        told.add((done.code, done.out))
+    done = bed.call(words, home=home, cwd=folder)
+    if told | {(done.code, done.out)} != {(0, done.out)}:
+        yield f"readers of {layout} at the same time: {sorted(told)}, afterwards {done.code}: {last(done.err)}"
+    if left := leftovers(home):
+        yield f"readers of {layout}: temporary files stay: {left}"
 
 
 def _only_one_works(children: dict[int, Child], run: Path, rng: random.Random, bed: Bed) -> Iterator[str]:

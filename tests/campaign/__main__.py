@@ -47,7 +47,7 @@ def main() -> int:
     if unknown := set(asked.attacks) - set(ATTACKS):
         parser.error(f"unknown attacks: {', '.join(sorted(unknown))}")
     work = Path(tempfile.mkdtemp(prefix="hnas-campaign-", dir=asked.work)).resolve()
-    tallies = [Tally(n, import_module(f"tests.campaign.{n}").attempt) for n in asked.attacks or ATTACKS]
+    tallies = [Tally(n, import_module(f"tests.campaign.attacks.{n}").attempt) for n in asked.attacks or ATTACKS]
     try:
         bed = Bed(work)
         _ = bed.finished  # what is made once is not taken from the attacks' time

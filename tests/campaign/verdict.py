@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.campaign.bed import Outcome
+from tests.campaign.commands import Outcome
 
 COMMANDS = Path(__file__).parents[2] / "docs" / "commands.md"
 DOCUMENTED = {int(code) for code in re.findall(r"^\| (\d+) \|", COMMANDS.read_text(), re.MULTILINE)} - {1}

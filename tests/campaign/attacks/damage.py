@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
-from tests.campaign.bed import Bed, Outcome
+from tests.campaign.bed import Bed
+from tests.campaign.commands import Outcome
 from tests.campaign.essence import timeless
 from tests.campaign.mutate import damaged
 from tests.campaign.verdict import faults, last, read_json

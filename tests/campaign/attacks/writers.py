@@ -11,8 +11,9 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.campaign.bed import Bed, Child
-from tests.campaign.data_files import LAYOUTS, data_set
+from tests.campaign.attacks.data_files import LAYOUTS, data_set
+from tests.campaign.bed import Bed
+from tests.campaign.commands import Child
 from tests.campaign.essence import differences, essence, leftovers, rows
 from tests.campaign.verdict import faults, last
 

@@ -8,9 +8,9 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 
+from tests.campaign.attacks.settings import as_argv
 from tests.campaign.bed import Bed
 from tests.campaign.mutate import word
-from tests.campaign.settings import as_argv
 from tests.campaign.verdict import faults
 
 COMMANDS = """

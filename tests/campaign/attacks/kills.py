@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from attrs import frozen
-from tests.campaign.bed import Bed, Child, Outcome, report_often, save_often
+from tests.campaign.bed import Bed, report_often, save_often
+from tests.campaign.commands import Child, Outcome
 from tests.campaign.essence import differences, essence, leftovers, rows
 from tests.campaign.verdict import last
 

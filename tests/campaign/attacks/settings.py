@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
-from tests.campaign.bed import Bed, Outcome, report_often
-from tests.campaign.kills import metrics
+from tests.campaign.attacks.kills import metrics
+from tests.campaign.bed import Bed, report_often
+from tests.campaign.commands import Outcome
 from tests.campaign.mutate import WORDS, word
 from tests.campaign.verdict import faults, last
 

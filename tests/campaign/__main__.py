@@ -83,6 +83,8 @@ def _try(bed: Bed, tally: Tally, seed: int, number: int) -> None:
     except Exception:  # an attack that a fault has surprised: the others go on
         tally.findings.append(traceback.format_exc(limit=-4))
         print(f"\n{tally.name}, try {number}: the attack itself failed:\n{tally.findings[-1]}", flush=True)
+    finally:
+        bed.end_all()
     if len(tally.findings) > before:
         print(f"  again: python -m tests.campaign {tally.name} --seed {seed} --only {number}", flush=True)
     tally.tries, tally.seconds = tally.tries + 1, tally.seconds + time.monotonic() - began

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
-from attrs import define
+from attrs import define, field
 from tests.campaign.commands import Child, Outcome, start, text_of
 
 from hnas.toolkit.home import home
@@ -59,6 +59,7 @@ class Bed:
     """Starts commands, below one folder; see the module."""
 
     root: Path
+    _started: list[Child] = field(factory=list, init=False)
 
     def __attrs_post_init__(self) -> None:
         own = home()
@@ -85,7 +86,17 @@ class Bed:
         before: Callable[[], None] = lambda: None,
     ) -> Child:
         """Start ``hnas WORDS`` in a folder; ``before`` is called in the process first."""
-        return start(words, cwd, {**(env or {}), "HNAS_HOME": str(home)}, before)
+        child = start(words, cwd, {**(env or {}), "HNAS_HOME": str(home)}, before)
+        self._started.append(child)
+        return child
+
+    def end_all(self) -> None:
+        """Kill what still runs: an attack may have failed in the middle."""
+        for child in self._started:
+            if child.poll() is None:
+                child.kill()
+                child.wait()
+        self._started.clear()
 
     def call(self, words: Sequence[str | bytes], *, seconds: float = 120.0, **how: object) -> Outcome:
         """Run ``hnas WORDS`` to its end; see `start`."""

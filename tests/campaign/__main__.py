@@ -65,10 +65,8 @@ def main() -> int:
 
 
 def _attack(bed: Bed, tallies: list[Tally], seed: int, seconds: float) -> None:
-    """Give the next try to the attack that had the least time, until the time is over; each has one at least."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end or not all(t.tries for t in tallies):
-        tally = min(tallies, key=lambda t: t.seconds)
+    """Give the next try to the attack that had the least time, until each has had its share of the seconds."""
+    while (tally := min(tallies, key=lambda t: t.seconds)).seconds < seconds / len(tallies):
         _try(bed, tally, seed, tally.tries)
 
 

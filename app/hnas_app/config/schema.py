@@ -45,6 +45,10 @@ class TaskConfig:
     k_shot: int = setting(1, "labelled images per class", positive)
 
 
+_KEEP_BEST = "keep the weights of the best validation, not the last ones"
+_PATIENCE = "validations in a row without a better accuracy that end the training early (0: none); the best is kept"
+
+
 @frozen(kw_only=True)
 class MetaTrainConfig:
     """``[meta_train]``: phase 1. The defaults are the paper's for Omniglot."""
@@ -67,6 +71,8 @@ class MetaTrainConfig:
     shrink_decay: float = setting(5.0, "Eq. 4, a: how fast the probability falls", positive)
     validate_every: int = setting(5, "epochs between validations", positive)
     validate_tasks: int = setting(100, "validation tasks each time", positive)
+    keep_best: bool = setting(False, _KEEP_BEST)
+    patience: int = setting(0, _PATIENCE, at_least_0)
 
 
 @frozen(kw_only=True)
@@ -109,6 +115,10 @@ class RetrainConfig:
     start: Literal["scratch", "supernet"] = setting(
         "scratch", "initial weights: fresh ones, or the super-net's", one_of("scratch", "supernet")
     )
+    validate_every: int = setting(5, "epochs between validations", positive)
+    validate_tasks: int = setting(100, "validation tasks each time", positive)
+    keep_best: bool = setting(False, _KEEP_BEST)
+    patience: int = setting(0, _PATIENCE, at_least_0)
     reference: str = setting(
         "auto",
         "reference network trained with the same budget: a name, 'auto' (the space's for such images) or 'none'",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from functools import cached_property
+from pathlib import Path
 from typing import Any, TypeVar
 
 from attrs import define, field
@@ -17,7 +18,7 @@ from hnas.events import Event, Listener
 from hnas.learner import State
 from hnas.strategy import SearchProblem, SearchStrategy
 from hnas.toolkit.codec import load, save, to_json
-from hnas_app.config.schema import Config
+from hnas_app.config.schema import Config, MetaTrainConfig, RetrainConfig
 from hnas_app.costs.closing import given_back
 from hnas_app.costs.description import described
 from hnas_app.costs.limits import Constraint, Limit, check_named, default_constraint, resolve
@@ -32,6 +33,7 @@ from hnas_app.search.feasibility import Feasibility
 from hnas_app.search.loop import Search
 from hnas_app.search.score_store import ScoreStore
 from hnas_app.search.trace import SearchTrace
+from hnas_app.training.best import kept
 from hnas_app.training.evaluate import evaluate, evaluate_baseline
 from hnas_app.training.meta_train import PHASE, meta_train
 from hnas_app.training.retrain import retrain
@@ -71,12 +73,8 @@ class Pipeline:
 
     def meta_train(self) -> State:
         """Phase 1: return the super-net's learnt state."""
-        config, folder, finished = self.config.meta_train, self.run.checkpoints / PHASE, self.run.is_done(PHASE)
         self.begin(PHASE)
-        return self._once(
-            PHASE,
-            lambda: meta_train(self.setup, config, self.executor, folder=folder, emit=self.emit, finished=finished),
-        )
+        return self._once(PHASE, self._meta_train)
 
     def profile(self) -> CostTable:
         """Phase 2: return the device's cost table; the artefact is ``profile.json``."""
@@ -167,6 +165,12 @@ class Pipeline:
             )
         return (default_constraint(metrics),)
 
+    def _meta_train(self) -> State:
+        folder, config, done = self.run.checkpoints / PHASE, self.config.meta_train, self.run.is_done(PHASE)
+        state = meta_train(self.setup, config, self.executor, folder=folder, emit=self.emit, finished=done)
+        self._note_kept(PHASE, folder, config)
+        return state
+
     def _profile(self) -> CostTable:
         def tell(text: str) -> None:
             self.emit(Event(phase="profile", kind="note", text=text))
@@ -187,17 +191,27 @@ class Pipeline:
         return found
 
     def _retrain(self, name: str, arch: Architecture) -> tuple[Setup, State]:
-        return retrain(
+        phase, done = "retrain" if name == "found" else f"retrain {name}", self.run.is_done("retrain")
+        folder, config = self.run.checkpoints / f"retrain-{name}", self.config.retrain
+        trained = retrain(
             self.setup,
             self.meta_train(),
             arch,
-            self.config.retrain,
+            config,
             self.executor,
-            phase="retrain" if name == "found" else f"retrain {name}",
-            folder=self.run.checkpoints / f"retrain-{name}",
+            phase=phase,
+            folder=folder,
             emit=self.emit,
-            finished=self.run.is_done("retrain"),
+            finished=done,
         )
+        self._note_kept(phase, folder, config)
+        return trained
+
+    def _note_kept(self, phase: str, folder: Path, config: MetaTrainConfig | RetrainConfig) -> None:
+        """Put into ``run.json`` where a training stopped, and what it kept, if it kept its best state."""
+        noted = self.run.record().get("kept", {})
+        if (config.keep_best or config.patience) and (found := kept(folder)) != noted.get(phase):
+            self.run.update(kept={**noted, phase: found})
 
     def _evaluate(self) -> Results:
         config = self.config.evaluate

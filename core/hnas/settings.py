@@ -16,6 +16,10 @@ def one_of(*options: Any) -> Any:
     return validators.in_(options)
 
 
-def setting(default: Any, help: str, *checks: Any) -> Any:
-    """Make a field of an options class. ``checks`` are attrs validators; a type is checked when it is read."""
-    return field(default=default, metadata={"help": help}, validator=list(checks))
+def setting(default: Any, help: str, *checks: Any, after_training: bool = False) -> Any:
+    """Make a field of an options class. ``checks`` are attrs validators; a type is checked when it is read.
+
+    Options of a space or a learner belong to the super-net that was trained with them. With ``after_training`` a run
+    that starts from its weights may have another value: they mean the same with all of them.
+    """
+    return field(default=default, metadata={"help": help, "after_training": after_training}, validator=list(checks))

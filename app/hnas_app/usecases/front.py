@@ -8,7 +8,7 @@ from pathlib import Path
 from attrs import frozen
 
 from hnas_app.fronts.scoring import By, Front, front_of, score_all
-from hnas_app.usecases.arguments import Caller, Given, WrongArgument
+from hnas_app.usecases.arguments import Caller, Given, WrongArgument, check_writable
 from hnas_app.usecases.opening import continued
 
 
@@ -42,7 +42,8 @@ def front(
     from hnas_app.fronts.plot import plot_fronts
     from hnas_app.fronts.runs import by_device, check_one_supernet, find_runs, read_run
 
-    picture = _writable(picture or runs[0] / "front.png")
+    picture = picture or runs[0] / "front.png"
+    check_writable(picture, "picture", (".png", ".svg"))
     finished = [read_run(path) for path in find_runs(runs)]
     check_one_supernet(finished)
     groups = by_device(finished, metric)
@@ -62,12 +63,3 @@ def front(
         "super-net's weights (zero-retrain), one model; mean ± 95 % confidence interval over tasks"
     )
     return Fronts(protocol=protocol, picture=picture, fronts=fronts)
-
-
-def _writable(path: Path) -> Path:
-    """Return the picture's path; raise, before minutes of scoring, if it could not be written."""
-    if path.suffix.lower() not in (".png", ".svg"):
-        raise WrongArgument("picture", f"{path} is neither .png nor .svg")
-    if not path.parent.is_dir():
-        raise WrongArgument("picture", f"{path.parent} is not a folder")
-    return path

@@ -71,7 +71,7 @@ def check_start(
         run = run_dir and RunDir(run_dir)
         if run and is_made(run) and not is_unused(run):
             return
-        _ = setup.image_shape  # opens the data
+        setup.tasks.n_classes("train")  # or raise now if there are no data
         if command != "meta-train":
             check_limits(setup, config, chosen("backend", config, caller.registry))
 

@@ -25,6 +25,7 @@ from hnas_app.usecases.arguments import Caller, Given, Sources, nobody
 from hnas_app.usecases.ranks import joined, refuse_ranks
 
 if TYPE_CHECKING:
+    from hnas.task_source import Split
     from hnas_app.config.schema import Config
     from hnas_app.executors.interface import Executor
     from hnas_app.runs.pipeline import Pipeline
@@ -58,12 +59,14 @@ def at_work(
 
 
 def check_start(
-    caller: Caller, config: Config, run_dir: Path | None = None, *, command: str = "adapt"
+    caller: Caller, config: Config, run_dir: Path | None = None, *, split: Split | None, command: str = "adapt"
 ) -> Callable[[Setup], None]:
-    """Return a check that a command can start: its data are there and, unless it only trains, its device and limits.
+    """Return a check that a command can start: a task is drawn from the ``split`` that it needs first, if any.
 
-    It does nothing for a run in ``run_dir`` that has computed something already.
+    Unless it only trains, its device is asked for its metrics, and its limits are checked. Nothing is checked for a
+    run in ``run_dir`` that has computed something already.
     """
+    from hnas.episode import EpisodeSpec
     from hnas_app.runs.limits import check_limits
     from hnas_app.runs.session import chosen
 
@@ -71,7 +74,9 @@ def check_start(
         run = run_dir and RunDir(run_dir)
         if run and is_made(run) and not is_unused(run):
             return
-        setup.tasks.n_classes("train")  # or raise now if there are no data
+        if split is not None:
+            spec = EpisodeSpec(n_way=setup.n_way, k_shot=setup.k_shot, n_query=1)
+            setup.tasks.sample(split, spec, [setup.seeds.numpy("start")])
         if command != "meta-train":
             check_limits(setup, config, chosen("backend", config, caller.registry))
 
@@ -136,7 +141,7 @@ def _beside(run: RunDir, config: Config) -> Iterator[RunDir]:
 def started(caller: Caller, command: str, given: Given, run_dir: Path | None) -> Iterator[Pipeline]:
     """Yield the pipeline of a new run, or of the one in ``run_dir``."""
     config = resolved(caller, given, run_dir=run_dir)
-    ahead = check_start(caller, config, run_dir, command=command)
+    ahead = check_start(caller, config, run_dir, split="train", command=command)
     with (
         joined(config, command, run_dir) as ranks,
         at_work(caller, config, made_or_resumed(caller, config, run_dir), ranks, ahead=ahead) as phases,
@@ -175,7 +180,7 @@ class Asked:
             self.run.check_config(config, only_read=self.only_read)
             return at_work(caller, config, self.run.locked())
         opened = branched(caller, self.run, config)
-        return at_work(caller, config, self._told(opened), ahead=check_start(caller, config))
+        return at_work(caller, config, self._told(opened), ahead=check_start(caller, config, split="validation"))
 
     @contextmanager
     def _told(self, opened: AbstractContextManager[RunDir]) -> Iterator[RunDir]:

@@ -105,7 +105,8 @@ def adapt_to(caller: Caller, path: Path, task: OwnTask, given: Given, *, own: Gi
         opened = run.locked()
     else:
         copied = branched(caller, run, config, n_way=asking.own.task.n_way)
-        opened, ahead = _for_pictures(caller, run, asking.own, config, copied, record), check_start(caller, config)
+        opened = _for_pictures(caller, run, asking.own, config, copied, record)
+        ahead = check_start(caller, config, split=None)
     with at_work(caller, config, opened, ahead=ahead or nobody) as phases:
         network, result = finish(phases, found, *choose(phases, found), alone=task.retrain)
         setup, run = phases.setup, phases.run

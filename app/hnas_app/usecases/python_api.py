@@ -18,7 +18,7 @@ from hnas.events import Listener
 from hnas.learner import MetaLearner
 from hnas.space import SearchSpace
 from hnas.strategy import SearchStrategy
-from hnas.task_source import TaskSource
+from hnas.task_source import Split, TaskSource
 from hnas_app.runs.run_dir import RunDir
 from hnas_app.usecases.arguments import Given, PathLike, absolute, absolute_if_given, explained, limits
 from hnas_app.usecases.opening import at_work, check_start, made_or_resumed, resolved
@@ -85,7 +85,8 @@ def run(
             with opened as made:
                 path = made.path
         else:
-            ahead = check_start(caller, resolved_config, folder, command=until)
+            split: Split | None = None if until == "profile" else "train"
+            ahead = check_start(caller, resolved_config, folder, split=split, command=until)
             with at_work(caller, resolved_config, opened, ahead=ahead) as phases:
                 getattr(phases, until.replace("-", "_"))()
             path = phases.run.path

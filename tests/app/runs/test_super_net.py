@@ -241,7 +241,7 @@ def check_network(run: RunDir, changed: dict[str, Any], folder: Path, seed: int)
     assert weights == sorted((layer["out_shape"][0], layer["in_shape"][0]) for layer in convolutions)
 
 
-SHARED = {"deadline": None, "suppress_health_check": [HealthCheck.function_scoped_fixture]}
+SHARED = {"deadline": None, "suppress_health_check": [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]}
 
 
 @pytest.mark.parametrize("space", sorted(SPACES))
@@ -253,7 +253,7 @@ def test_random_settings_are_refused_or_give_the_network_that_is_stated(trained,
 
 @pytest.mark.slow
 @pytest.mark.parametrize("space", sorted(SPACES))
-@settings(max_examples=300, **SHARED)  # type: ignore[arg-type]
+@settings(max_examples=100, **SHARED)  # type: ignore[arg-type]
 @given(data=st.data(), seed=st.integers(0, 1000))
 def test_many_random_settings_are_refused_or_give_the_network_that_is_stated(trained, tmp_path, space, data, seed):
     check_network(trained[space], data.draw(changes(space)), tmp_path, seed)

@@ -16,6 +16,8 @@ from hnas_app.cli import run as command_line
 
 TINY: dict[str, Any] = {
     "space.base_width": 4,
+    "space.ge": False,
+    "space.anl": False,
     "learner.inner_steps": 1,
     "task.n_way": 2,
     "strategy.population": 4,

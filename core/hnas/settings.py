@@ -30,6 +30,11 @@ def one_of(*options: Any) -> Any:
     return validators.in_(options)
 
 
-def setting(default: Any, help: str, *checks: Any, most: float = MOST) -> Any:
-    """Make a field of an options class, with attrs validators. Numbers are finite, unless ``most`` is `math.inf`."""
-    return field(default=default, metadata={"help": help, "most": most}, validator=[at_most(most), *checks])
+def setting(default: Any, help: str, *checks: Any, most: float = MOST, after_training: bool = False) -> Any:
+    """Make a field of an options class, with attrs validators. Numbers are finite, unless ``most`` is `math.inf`.
+
+    Options of a space or a learner belong to the super-net that was trained with them. With ``after_training`` a run
+    that starts from its weights may have another value: they mean the same with all of them.
+    """
+    metadata = {"help": help, "most": most, "after_training": after_training}
+    return field(default=default, metadata=metadata, validator=[at_most(most), *checks])

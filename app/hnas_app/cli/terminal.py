@@ -13,7 +13,15 @@ from hnas_app.cli.invocation import Invocation
 from hnas_app.cli.output import note
 from hnas_app.usecases.arguments import Caller, WrongArgument
 
-FLAGS = {"backends": "--backend", "constraints": "--constraint", "device": "--device", "picture": "--out"}
+FLAGS = {
+    "backends": "--backend",
+    "constraints": "--constraint",
+    "device": "--device",
+    "picture": "--out",
+    "folder": "--out",
+    "model": "--export",
+    "file": "FILE",
+}
 """The flags of those arguments of use cases that may be wrong."""
 
 

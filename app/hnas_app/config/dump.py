@@ -79,6 +79,11 @@ def at_default(config: Config) -> set[str]:
     return found
 
 
+def after_training(config: Config) -> set[str]:
+    """Return the dotted keys that may have another value after the super-net was trained; see `setting`."""
+    return {key for key, option, _ in _settings(config) if option.metadata.get("after_training")}
+
+
 def _settings(config: Config) -> Iterator[tuple[str, attrs.Attribute[Any], Any]]:
     """Yield the dotted key, the field and the value of every setting, in order."""
     for f in attrs.fields(Config):

@@ -50,12 +50,7 @@ def config_changes(path: Path, config: Config, *, only_read: bool = False) -> li
     of hnas or of a plugin; its default is taken to be the behaviour from before. Removed options are passed over as by
     `load_config`.
     """
-    before, removed = _recorded(path), removed_values(path, config)
-    now = _flat(parse_toml(dump_toml(config)))
-    passed = {k for k in removed_in(config) if (only_read if k in removed else k not in now)}
-    keys = [k for k in dict.fromkeys([*before, *now]) if k not in passed]
-    differs = {k: (before.get(k), now.get(k)) for k in keys if before.get(k) != now.get(k)}
-    new = {k for k in differs if k not in before} & at_default(config)
+    differs, new, removed = _differences(path, config, only_read=only_read)
     if wrong := {k: v for k, v in differs.items() if k not in NOT_RESULTS and k not in new}:
         listed = "\n".join(
             f"{k}: {old!r} in the run, {'removed since' if k in removed else f'{new!r} now'}"
@@ -71,6 +66,30 @@ def config_changes(path: Path, config: Config, *, only_read: bool = False) -> li
         else f"{k} is {value!r} now, {old!r} when the run began"
         for k, (old, value) in differs.items()
     ]
+
+
+def changed_values(path: Path, config: Config) -> dict[str, tuple[Any, Any]]:
+    """Return the values in a run's file ``path`` and in ``config`` that differ, by dotted key.
+
+    Of a plugin that is another one only the name is returned. Options that are new, as in `config_changes`, and the
+    keys of `NOT_RESULTS` are left out.
+    """
+    differs, new, _ = _differences(path, config)
+    others = {k.removesuffix("name") for k in differs if k.endswith(".name")}
+    kept = [k for k in differs if k not in NOT_RESULTS and k not in new]
+    return {k: differs[k] for k in kept if k.endswith(".name") or f"{k.partition('.')[0]}." not in others}
+
+
+def _differences(
+    path: Path, config: Config, *, only_read: bool = False
+) -> tuple[dict[str, tuple[Any, Any]], set[str], Mapping[str, Any]]:
+    """Return what differs by dotted key, the keys among these that are new options, and the run's removed values."""
+    before, removed = _recorded(path), removed_values(path, config)
+    now = _flat(parse_toml(dump_toml(config)))
+    passed = {k for k in removed_in(config) if (only_read if k in removed else k not in now)}
+    keys = [k for k in dict.fromkeys([*before, *now]) if k not in passed]
+    differs = {k: (before.get(k), now.get(k)) for k in keys if before.get(k) != now.get(k)}
+    return differs, {k for k in differs if k not in before} & at_default(config), removed
 
 
 def removed_values(path: Path, config: Config) -> dict[str, Any]:

@@ -12,8 +12,7 @@ from attrs import define, field
 
 from hnas.architecture import Architecture
 from hnas.backend import HardwareBackend
-from hnas.cost import Cost, CostTable, Metric
-from hnas.errors import ConfigError
+from hnas.cost import Cost, CostTable
 from hnas.events import Event, Listener
 from hnas.learner import State
 from hnas.strategy import SearchProblem, SearchStrategy
@@ -21,10 +20,11 @@ from hnas.toolkit.codec import load, save, to_json
 from hnas_app.config.schema import Config, MetaTrainConfig, RetrainConfig
 from hnas_app.costs.closing import given_back
 from hnas_app.costs.description import described
-from hnas_app.costs.limits import Constraint, Limit, check_named, default_constraint, resolve
+from hnas_app.costs.limits import Constraint, Limit, resolve
 from hnas_app.costs.profile import profile
 from hnas_app.costs.store import CostStore
 from hnas_app.executors.interface import Executor
+from hnas_app.runs.limits import check_names, limits_of, reference_of
 from hnas_app.runs.results import NetworkResult, Results, protocol
 from hnas_app.runs.run_dir import RunDir
 from hnas_app.runs.tasks_check import DRAWING, check_tasks
@@ -104,17 +104,13 @@ class Pipeline:
     @cached_property
     def reference(self) -> tuple[str, Architecture] | None:
         """The network to compare with, and to measure limits by: the configuration's, or the space's own."""
-        name: str | None = self.config.retrain.reference
-        if name in ("auto", "none"):
-            name = self.setup.space.default_reference(self.setup.image_shape)
-        arch = self.setup.space.reference(name) if name else None
-        return (name, arch) if name and arch else None
+        return reference_of(self.setup, self.config)
 
     @cached_property
     def limits(self) -> tuple[Limit, ...]:
         """The constraints in the device's units; checked to be reachable."""
         metrics = self.profile().metrics
-        texts = self._constraints(metrics)
+        texts = limits_of(self.setup, self.config, metrics)
         reference = self.cost(self.reference[1]) if self.reference else None
         limits = resolve(Constraint.parse_all(texts), metrics, reference)
         Feasibility(self.setup.space, limits, self.cost).ensure_reachable()
@@ -155,16 +151,6 @@ class Pipeline:
 
     # ---------------------------------------------------------------- how each is done
 
-    def _constraints(self, metrics: Sequence[Metric]) -> tuple[str, ...]:
-        if self.config.constraints:
-            return self.config.constraints
-        if self.reference is None:
-            raise ConfigError(
-                f"space {self.setup.space.name} has no reference network, so there is no default limit",
-                hint=f"give one, such as --constraint '{metrics[0].name}<=…{metrics[0].unit}'",
-            )
-        return (default_constraint(metrics),)
-
     def _meta_train(self) -> State:
         folder, config, done = self.run.checkpoints / PHASE, self.config.meta_train, self.run.is_done(PHASE)
         state = meta_train(self.setup, config, self.executor, folder=folder, emit=self.emit, finished=done)
@@ -176,8 +162,7 @@ class Pipeline:
             self.emit(Event(phase="profile", kind="note", text=text))
 
         with given_back(self.open_backend(), tell) as backend, CostStore(notify=tell) as store:
-            metrics = described(backend).metrics
-            check_named(self._constraints(metrics), metrics, has_reference=self.reference is not None)
+            check_names(self.setup, self.config, described(backend).metrics)
             table = profile(
                 backend, self.setup.space, self.setup.image_shape, self.setup.n_way, store=store, emit=self.emit
             )

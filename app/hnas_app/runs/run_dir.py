@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import re
 import secrets
-import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -15,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from attrs import frozen
 
 from hnas._version import __version__
-from hnas.errors import DataError, quoted, short
+from hnas.errors import DataError, short
 from hnas.toolkit.files import check_seal, read_json, sealed, write_json, write_text
 from hnas.toolkit.lock import folder_lock, is_locked
 from hnas_app.runs.environment import changes, environment, recorded
@@ -43,25 +41,39 @@ class RunDir:
     path: Path
 
     @classmethod
-    def create(cls, config: Config, *, root: Path = Path("runs"), path: Path | None = None) -> RunDir:
-        """Make a new run directory: ``path``, or ``<root>/<time>-<space>-<backend>-<id>``. Raises `DataError`."""
+    def named(cls, config: Config, root: Path) -> RunDir:
+        """Return a run directory that is still to be made: ``<root>/<time>-<space>-<backend>-<id>``."""
+        parts = (slug(config.space.name), slug(config.backend.name), secrets.token_hex(3))
+        return cls(root / "-".join((time.strftime("%Y%m%d-%H%M%S"), *parts)))
+
+    @classmethod
+    def create(
+        cls,
+        config: Config,
+        *,
+        root: Path = Path("runs"),
+        path: Path | None = None,
+        phases: Mapping[str, Mapping[str, Any]] | None = None,
+    ) -> RunDir:
+        """Make a new run directory: ``path``, or one that is `named` below ``root``. Raises `DataError`.
+
+        ``phases`` are those that are done already. If another process may do the same, the caller locks the folder
+        first, with `hnas_app.runs.making.reserved`.
+        """
         from hnas_app.config.dump import dump_toml
         from hnas_app.runs.config_changes import with_checksum
 
-        run_id = secrets.token_hex(3)
-        if path is None:
-            parts = (time.strftime("%Y%m%d-%H%M%S"), slug(config.space.name), slug(config.backend.name), run_id)
-            path = root / "-".join(parts)
+        run = cls(path) if path else cls.named(config, root)
+        path = run.path
         try:
             (path / "checkpoints").mkdir(parents=True, exist_ok=True)
         except OSError as cause:
             raise DataError(f"cannot make the run directory {path}: {cause.strerror}") from cause
-        run = cls(path)
         write_json(path / "environment.json", sealed(environment()))
         write_text(path / "config.toml", with_checksum(dump_toml(config)))
         record = {
             "schema": SCHEMA,
-            "id": run_id,
+            "id": path.name.rpartition("-")[2],
             "hnas": __version__,
             "created": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
             "space": config.space.name,
@@ -69,7 +81,7 @@ class RunDir:
             "tasks": config.tasks.name,
             "preset": config.preset,
             "seed": config.seed,
-            "phases": {},
+            "phases": phases or {},
         }
         # Written last: a folder without it is not a run yet.
         write_json(run.record_path, sealed(record))
@@ -85,47 +97,6 @@ class RunDir:
         run = cls(path)
         check_file(run.config_path, needed=not run.is_unchecked)
         return run
-
-    @classmethod
-    def resume_or_create(cls, path: Path, config: Config) -> tuple[RunDir, list[str]]:
-        """Open ``path`` if it is a run directory of this configuration, make it if it is missing or empty.
-
-        Returns it with sentences for the user, such as a version that changed since. Raises `ConfigError` that lists
-        what differs, and `DataError` for a folder that holds something else.
-        """
-        if (path / "run.json").is_file():
-            run = cls.open(path)
-            return run, run.check_config(config) + run.environment_changes()
-        # Files that a kill between the first writes left behind are ours.
-        first = {"environment.json", "config.toml", "checkpoints"}
-        is_ours = path.is_dir() and all(p.name in first or p.name.endswith(".tmp") for p in path.iterdir())
-        if path.exists() and not is_ours:
-            raise DataError(f"{path} is neither a run directory nor empty", hint="give --run-dir a new folder")
-        return cls.create(config, path=path), []
-
-    def branch(self, config: Config, *, path: Path | None = None) -> RunDir:
-        """Make a run of other settings beside this one (or at ``path``), which starts from a copy of its super-net.
-
-        So neither run needs the other. If the file system has hard links, the copy takes no space: checkpoints are
-        replaced as a whole and never changed. Raises `DataError` if the super-net is not finished.
-        """
-        if not self.is_done("meta-train"):
-            raise DataError(
-                f"the super-net of {self.path} is not trained to its end, so no other run can start from it",
-                hint=f"finish it first: hnas meta-train --run-dir {quoted(self.path)}",
-            )
-        if not any((self.checkpoints / "meta-train").glob("*.safetensors")):
-            from hnas_app.training.meta_train import super_net_gone
-
-            raise super_net_gone(self.checkpoints / "meta-train")
-        beside = self.path.parent
-        root = beside.parent if is_sweep(beside) else beside  # a sweep's folder holds its own pairs only
-        new = self.create(config, root=root, path=path)
-        shutil.copytree(self.checkpoints / "meta-train", new.checkpoints / "meta-train", copy_function=_linked)
-        if (self.path / SPLITS_FILE).is_file():
-            shutil.copy2(self.path / SPLITS_FILE, new.path)
-        new.set_phase("meta-train", "done", copied_from=str(self.path))
-        return new
 
     # ---------------------------------------------------------------- files
 
@@ -250,6 +221,12 @@ class RunDir:
                 remove_leftovers(self.path)
             yield
 
+    @contextmanager
+    def locked(self) -> Iterator[RunDir]:
+        """Yield this run directory while it is locked."""
+        with self.lock():
+            yield self
+
     def is_locked(self) -> bool:
         """Return whether a process is in the directory now."""
         return is_locked(self.path)
@@ -258,13 +235,6 @@ class RunDir:
 def is_sweep(folder: Path) -> bool:
     """Return whether a folder is a sweep's."""
     return (folder / SWEEP).is_file()
-
-
-def _linked(source: str, target: str) -> None:
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copy2(source, target)
 
 
 def slug(name: str) -> str:

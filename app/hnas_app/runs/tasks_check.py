@@ -80,7 +80,7 @@ def checked(setup: Setup, run: RunDir, config: Config, phases: Collection[str]) 
         more = sum(map(setup.tasks.n_classes, SPLITS)) - sum(map(setup.source.n_classes, SPLITS))
         if more:
             note = f"classes were added to the data since the run began: it goes on without them ({more})"
-    _check_needs(setup, config, phases)  # first: it is quick, and the digests of a large folder are not
+    check_needs(setup, config, phases)  # first: it is quick, and the digests of a large folder are not
     if not setup.recorded and (found := classes_of(setup.tasks)):
         refuse_trained_on(found, splits.sources)
         setup = attrs.evolve(setup, recorded=found)
@@ -117,7 +117,7 @@ def _needs(config: Config, phases: Collection[str]) -> Iterator[_Need]:
                 yield _Need(split, n_query, f"{section}.n_query={n_query}")
 
 
-def _check_needs(setup: Setup, config: Config, phases: Collection[str]) -> None:
+def check_needs(setup: Setup, config: Config, phases: Collection[str]) -> None:
     """Draw a task for each need, apart from the run's streams; raise the mistakes of all in one `DataError`."""
     mistakes: dict[str, list[_Need]] = {}
     hints: dict[str, None] = {}

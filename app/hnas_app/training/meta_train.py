@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from hnas.errors import DataError
+from hnas.errors import DataError, quoted
 from hnas.events import Listener
 from hnas.learner import State
 from hnas_app.config.schema import MetaTrainConfig
@@ -22,7 +22,7 @@ def super_net_gone(folder: Path) -> DataError:
     return DataError(
         f"the super-net is trained, but {folder} holds no whole checkpoint of it any more",
         hint="restore state-*.json and state-*.safetensors from a copy or from a run that started from it; "
-        f"to train it again, start another run: hnas meta-train --config {folder.parents[1] / 'config.toml'}",
+        f"to train it again, start another run: hnas meta-train --config {quoted(folder.parents[1] / 'config.toml')}",
     )
 
 

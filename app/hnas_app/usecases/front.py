@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,7 +9,7 @@ from attrs import frozen
 
 from hnas_app.fronts.scoring import By, Front, front_of, score_all
 from hnas_app.runs.run_dir import RunDir
-from hnas_app.usecases.arguments import Caller, Given, WrongArgument
+from hnas_app.usecases.arguments import Caller, Given, WrongArgument, check_writable
 from hnas_app.usecases.opening import continued, note_unchecked
 
 
@@ -44,7 +43,8 @@ def front(
     from hnas_app.fronts.plot import plot_fronts
     from hnas_app.fronts.runs import by_device, check_one_supernet, find_runs, read_run
 
-    picture = _writable(picture or runs[0] / "front.png")
+    picture = picture or runs[0] / "front.png"
+    check_writable(picture, "picture", (".png", ".svg"))
     finished = [read_run(path) for path in find_runs(runs)]
     for run in finished[1:]:  # `continued` does it for the first
         note_unchecked(caller, RunDir(run.path))
@@ -66,14 +66,3 @@ def front(
         "super-net's weights (zero-retrain), one model; mean ± 95 % confidence interval over tasks"
     )
     return Fronts(protocol=protocol, picture=picture, fronts=fronts)
-
-
-def _writable(path: Path) -> Path:
-    """Return the picture's path; raise, before minutes of scoring, if it could not be written."""
-    if path.suffix.lower() not in (".png", ".svg"):
-        raise WrongArgument("picture", f"{path} is neither .png nor .svg")
-    if not path.parent.is_dir():
-        raise WrongArgument("picture", f"{path.parent} is not a folder")
-    if not os.access(path.parent, os.W_OK):
-        raise WrongArgument("picture", f"{path.parent} cannot be written; name another place")
-    return path

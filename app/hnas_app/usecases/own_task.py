@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +15,8 @@ from hnas.toolkit.codec import save, to_json
 from hnas.toolkit.files import check_seal, read_json, sealed, write_bytes, write_json
 from hnas.toolkit.pictures import PictureSource, Preparation
 from hnas_app.runs.run_dir import RunDir
-from hnas_app.usecases.arguments import Caller, Given
-from hnas_app.usecases.opening import asked, at_work
+from hnas_app.usecases.arguments import Caller, Given, check_writable, nobody
+from hnas_app.usecases.opening import asked, at_work, branched, check_start
 
 if TYPE_CHECKING:
     from hnas.discovery import Registry
@@ -91,8 +92,9 @@ def adapt_to(caller: Caller, path: Path, task: OwnTask, given: Given, *, own: Gi
     from hnas_app.own_task.choose import choose
     from hnas_app.own_task.result import finish
 
-    if task.model is not None:
-        require_onnx()  # before a search, not after it
+    if task.model is not None:  # before a search, not after it
+        check_writable(task.model, "model", (".onnx", ""))
+        require_onnx()
     asking = asked(caller, "adapt", path, given, own=own)
     pictures, invert = task.pictures, task.invert
     if recorded := recorded_pictures(path):
@@ -108,17 +110,19 @@ def adapt_to(caller: Caller, path: Path, task: OwnTask, given: Given, *, own: Gi
         "preparation": to_json(preparation),
         "digest": found.digest,
     }
-    run = asking.run
-    if config != asking.own or not _is_of(run, record):
-        run = _branch(caller, run, asking.own, config)
-        write_json(run.path / RECORD, sealed({"schema": SCHEMA, **record}))
-    else:
+    run, ahead = asking.run, None
+    if config == asking.own and _is_of(run, record):
         run.check_config(config)
-    with at_work(caller, run, config) as phases:
+        opened = run.locked()
+    else:
+        copied = branched(caller, run, config, n_way=asking.own.task.n_way)
+        opened = _for_pictures(caller, run, asking.own, config, copied, record)
+        ahead = check_start(caller, config, origin=run, phases=("retrain",) if task.retrain else ())
+    with at_work(caller, config, opened, ahead=ahead or nobody) as phases:
         if task.retrain:
             phases.check_tasks(["retrain"])
         network, result = finish(phases, found, *choose(phases, found), alone=task.retrain)
-        setup = phases.setup
+        setup, run = phases.setup, phases.run
     folder = run.path / "export"
     subject = Subject(
         classes=found.classes,
@@ -180,15 +184,24 @@ def _is_of(run: RunDir, record: Mapping[str, Any]) -> bool:
     return recorded_pictures(run.path) is not None and {**_recorded(path), "root": record["root"]} == record
 
 
-def _branch(caller: Caller, run: RunDir, own: Config, config: Config) -> RunDir:
-    """Make a run for a task beside ``run``, and cut the copied super-net down to the classes that the task has."""
-    new = run.branch(config)
-    caller.note(f"a new run, {new.path}, starts from the super-net of {run.path}")
-    n_way = config.task.n_way
-    if n_way < own.task.n_way:
-        from hnas_app.own_task.choose import fit_super_net
-        from hnas_app.runs.session import setup_of
+@contextmanager
+def _for_pictures(
+    caller: Caller,
+    run: RunDir,
+    own: Config,
+    config: Config,
+    copied: AbstractContextManager[RunDir],
+    record: Mapping[str, Any],
+) -> Iterator[RunDir]:
+    """Yield the run that ``copied`` makes beside ``run``, its super-net cut down to the classes of the pictures."""
+    with copied as new:
+        caller.note(f"a new run, {new.path}, starts from the super-net of {run.path}")
+        n_way = config.task.n_way
+        if n_way < own.task.n_way:
+            from hnas_app.own_task.choose import fit_super_net
+            from hnas_app.runs.session import setup_of
 
-        fit_super_net(new, setup_of(own, caller.registry), n_way)
-        caller.note(f"of the super-net's {own.task.n_way} outputs the first {n_way} serve")
-    return new
+            fit_super_net(new, setup_of(own, caller.registry), n_way)
+            caller.note(f"of the super-net's {own.task.n_way} outputs the first {n_way} serve")
+        write_json(new.path / RECORD, sealed({"schema": SCHEMA, **record}))
+        yield new

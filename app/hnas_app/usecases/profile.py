@@ -13,7 +13,7 @@ from attrs import frozen
 from hnas.errors import DataError
 from hnas.layer import Shape
 from hnas.seeds import Seeds
-from hnas_app.usecases.arguments import Caller, Given, WrongArgument
+from hnas_app.usecases.arguments import Caller, Given, WrongArgument, check_writable
 
 if TYPE_CHECKING:
     from hnas.backend import HardwareBackend
@@ -126,6 +126,7 @@ def export_table(caller: Caller, given: Given, file: Path) -> tuple[TableFile, L
     from hnas_app.costs.description import described
     from hnas_app.costs.store import from_store
 
+    check_writable(file, "file")
     loaded = caller.load(given)
     with _opened(caller, loaded) as (board, store):
         found = from_store(store, described(board))

@@ -35,9 +35,9 @@ TINY = {
 }
 PROGRAM = """
 import os, signal, sys
+from hnas_app.cli import main
 from hnas_app.trackers.json_lines import JsonLines
 
-name, left = sys.argv.pop(1), [int(sys.argv.pop(1))]
 append = JsonLines.append
 
 def append_and_die(self, value, **options):
@@ -45,9 +45,9 @@ def append_and_die(self, value, **options):
     left[0] -= self.path.name == name
     left[0] or os.kill(os.getpid(), signal.SIGKILL)
 
-JsonLines.append = append_and_die
 if __name__ == "__main__":
-    from hnas_app.cli import main
+    name, left = sys.argv.pop(1), [int(sys.argv.pop(1))]
+    JsonLines.append = append_and_die
     main()
 """
 SWEEP = ("--constraint", "latency<=0.6ref", "--constraint", "params<=1ref")

@@ -92,7 +92,8 @@ def searched(supernet: Path, runs: Path, *words: str, kill: tuple[str, int] | No
     assert run(resumed or ["adapt", str(runs / "supernet"), *words]) == 0
     names = ("search.jsonl", "adapt.json", "sweep.json", "task.json", "architecture.json")
     found = {p for name in names for p in runs.rglob(name)}
-    return {"/".join(p.relative_to(runs).parts[1:]): p.read_bytes() for p in found if p.parent != supernet}
+    here = str(runs).encode()  # sweep.json holds the super-net's folder
+    return {"/".join(p.relative_to(runs).parts[1:]): p.read_bytes().replace(here, b"") for p in found}
 
 
 def check(supernet: Path, tmp_path: Path, *words: str, kill: tuple[str, int]) -> None:

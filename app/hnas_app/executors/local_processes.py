@@ -15,6 +15,7 @@ from attrs import define, field
 
 from hnas_app.executors.bookkeeping import ATTEMPTS, MEMORY_HINT, Turns, Values, given_up
 from hnas_app.executors.environment import environment_of_workers
+from hnas_app.executors.heap import settle_heap
 from hnas_app.executors.interface import Executor, Work
 from hnas_app.executors.interruption import ignore, unheard
 from hnas_app.executors.pipes import pack, portable, receive, receive_parts, send, unpack
@@ -147,6 +148,7 @@ def _serve(pipe: Connection) -> None:
             send(pipe, answer)
         except (BrokenPipeError, ConnectionResetError):
             return
+        settle_heap()
         while not pipe.poll() and any([value.prepare() for value in values.values() if hasattr(value, "prepare")]):
             pass
 

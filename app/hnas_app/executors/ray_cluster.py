@@ -16,6 +16,7 @@ from hnas._version import __version__
 from hnas.errors import ConfigError, HnasError
 from hnas_app.executors.bookkeeping import ATTEMPTS, MEMORY_HINT, Turns, Values, given_up
 from hnas_app.executors.environment import worker_environment
+from hnas_app.executors.heap import settle_heap
 from hnas_app.executors.interface import Executor, Work
 from hnas_app.executors.interruption import handlers_kept
 from hnas_app.executors.pipes import portable
@@ -133,6 +134,8 @@ def _work(
         return False, work({name: _HELD[token, name][1] for name in objects}, item)
     except BaseException as error:
         return True, portable(error)
+    finally:
+        settle_heap()
 
 
 def _versions() -> dict[str, str]:

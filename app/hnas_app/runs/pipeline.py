@@ -31,8 +31,9 @@ from hnas_app.runs.tasks_check import DRAWING, check_tasks
 from hnas_app.search.adapt import Adaption, adapt
 from hnas_app.search.feasibility import Feasibility
 from hnas_app.search.loop import Search
-from hnas_app.search.score_store import ScoreStore
+from hnas_app.search.score_store import SCORES, ScoreStore
 from hnas_app.search.trace import SearchTrace
+from hnas_app.trackers.json_lines import JsonLines
 from hnas_app.training.best import kept
 from hnas_app.training.evaluate import evaluate, evaluate_baseline
 from hnas_app.training.meta_train import PHASE, meta_train
@@ -81,7 +82,7 @@ class Pipeline:
         return self._once("profile", self._profile, CostTable, hint="run `hnas profile` to make it again")
 
     def adapt(self) -> Adaption:
-        """Phase 3: search under the constraints; artefacts are ``search.jsonl`` and ``adapt.json``."""
+        """Phase 3: search under the limits; artefacts are ``search.jsonl``, ``scores.jsonl`` and ``adapt.json``."""
         self.begin("adapt")
         assert self.limits  # an unreachable limit raises before hours of training
         self.meta_train()
@@ -170,7 +171,8 @@ class Pipeline:
         return table
 
     def _adapt(self) -> Adaption:
-        scores = ScoreStore(setup=self.setup, executor=self.executor, config=self.config.search)
+        log = JsonLines(self.run.path / SCORES, compact=True)
+        scores = ScoreStore(setup=self.setup, executor=self.executor, config=self.config.search, log=log)
         (found,) = adapt([self.search()], scores, self.meta_train()).values()
         self.adapted(found)
         return found

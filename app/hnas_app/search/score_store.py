@@ -31,13 +31,16 @@ SCHEMA = 2
 """Of a line of the log. Those of the schema before have neither a number of it nor a checksum."""
 PURPOSE = "search-tasks"
 """The stream of validation tasks that candidates are scored on."""
+SCORES = "scores.jsonl"
+"""The log of every score, in the order they came, in the folder of a run or of a sweep."""
 
 
 @define(kw_only=True, eq=False)
 class ScoreStore:
     """Scores architectures on tasks of the pool with one super-net's weights, each pair of them once.
 
-    ``log`` keeps the scores on disk as they come, so that after a kill nothing is adapted again.
+    ``log`` keeps the scores on disk as they come. After a kill nothing is adapted again, and the scores are the same to
+    the last bit: those computed anew would be rounded as the batch of tasks happens to be.
     """
 
     setup: Setup
@@ -100,11 +103,11 @@ class ScoreStore:
         missing = {a: {t: who for t, who in ts.items() if (a, t) not in self.known} for a, ts in wanted.items()}
         order = sorted((a for a in missing if missing[a]), key=self.setup.work, reverse=True)
         items = [(a, tuple(missing[a]), self.config.n_query, self.config.fitness) for a in order]
-        for i, scores in self.executor.map_unordered(_score, items):
+        for done, (i, scores) in enumerate(self.executor.map_unordered(_score, items), 1):
             arch = order[i]
             self._learn(arch, missing[arch], scores)
-            if self.log is not None:
-                self.log.append(_line(arch, missing[arch], scores))
+            if self.log is not None:  # on disk before an iteration that rests on it is
+                self.log.append(_line(arch, missing[arch], scores), sync=done == len(items))
 
     def _learn(self, arch: Architecture, owners: Mapping[int, str], scores: list[TaskScore]) -> None:
         self.known |= {(arch, t): s for t, s in zip(owners, scores, strict=True)}

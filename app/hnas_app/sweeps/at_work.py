@@ -24,9 +24,6 @@ if TYPE_CHECKING:
     from hnas_app.runs.pipeline import Pipeline
     from hnas_app.search.adapt import Adaption
 
-SCORES = "scores.jsonl"
-"""Every score of the sweep, in the order they came: after a kill nothing is adapted again."""
-
 
 @contextmanager
 def sweep_session(
@@ -59,7 +56,7 @@ def run_sweep(folder: Path, record: SweepRecord, pipelines: Mapping[str, Pipelin
     scored, and what the phases raise.
     """
     from hnas_app.search.adapt import adapt
-    from hnas_app.search.score_store import ScoreStore
+    from hnas_app.search.score_store import SCORES, ScoreStore
 
     first = next(iter(pipelines.values()))
     first.begin("adapt")
@@ -70,7 +67,7 @@ def run_sweep(folder: Path, record: SweepRecord, pipelines: Mapping[str, Pipelin
         for number, (name, phases) in enumerate(pipelines.items()):
             held.enter_context(phases.run.running("adapt"))
             searches.append(phases.search(name, number))
-        log = JsonLines(folder / SCORES)
+        log = JsonLines(folder / SCORES, compact=True)
         scores = ScoreStore(setup=first.setup, executor=first.executor, config=first.config.search, log=log)
         found = adapt(searches, scores, first.meta_train(), emit=emit)
         for name, adaption in found.items():

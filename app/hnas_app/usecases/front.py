@@ -9,6 +9,7 @@ from attrs import frozen
 
 from hnas_app.fronts.scoring import By, Front, front_of, score_all
 from hnas_app.runs.run_dir import RunDir
+from hnas_app.training.accuracy import interval_over
 from hnas_app.usecases.arguments import Caller, Given, WrongArgument, check_writable
 from hnas_app.usecases.opening import continued, note_unchecked
 
@@ -63,6 +64,6 @@ def front(
         raise WrongArgument("picture", f"cannot write {picture}: {cause.strerror}") from cause
     protocol = (
         f"{setup.n_way}-way {setup.k_shot}-shot, {tasks} validation tasks with {n_query} query images per class, the "
-        "super-net's weights (zero-retrain), one model; mean ± 95 % confidence interval over tasks"
+        f"super-net's weights (zero-retrain), one model; {interval_over(tasks)}"
     )
     return Fronts(protocol=protocol, picture=picture, fronts=fronts)

@@ -13,7 +13,7 @@ from hnas import Architecture, Episodes, MetaLearner, Progress, Scores, SuperNet
 from hnas.episode import TENSORS
 from hnas.learner import Gradient, State
 from hnas.supernet import Params
-from hnas_plugins.meta_learners.batching import Batching
+from hnas_plugins.meta_learners.batching import Batching, parts
 from hnas_plugins.meta_learners.cuda_graphs import Replay
 from hnas_plugins.meta_learners.inner_loop import for_tasks, task_accuracies, task_losses, unroll
 from hnas_plugins.meta_learners.leaves import Leaves
@@ -189,7 +189,17 @@ class MAML(MetaLearner):
             x, y = (group.query_x, group.query_y) if on == "query" else (group.support_x, group.support_y)
             with torch.no_grad(), self._arithmetic(group):
                 params = learned.adapted(supernet, group)
-                logits = supernet.forward_tasks(params, x, arch, stats=learned.final_statistics(len(group)))
+                logits = torch.cat(
+                    [
+                        supernet.forward_tasks(
+                            {name: value[part] for name, value in params.items()},
+                            x[part],
+                            arch,
+                            stats=learned.final_statistics(part.stop - part.start),
+                        )
+                        for part in parts(x)
+                    ]
+                )
             losses.append(task_losses(logits, y))
             accuracies.append(task_accuracies(logits, y))
         loss = torch.cat(losses)

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from hnas import DataError
-from hnas.toolkit.lock import file_lock, folder_lock, is_locked
+from hnas.toolkit.lock import file_lock
+from hnas_app.runs.folder_lock import folder_lock, is_locked
 
 
 def _hold(path: Path, pipe: Any) -> None:

@@ -16,9 +16,10 @@ import attrs
 
 from hnas.backend import HardwareBackend
 from hnas.cost import DeviceInfo
-from hnas.discovery.loading import GROUP, faults_of
+from hnas.discovery.loading import GROUP
 from hnas.errors import PluginError
 from hnas_app.costs.checked_info import checked
+from hnas_app.costs.faults import faults_of
 
 SOURCE = "source code"
 """The setting that holds the digest of user code."""

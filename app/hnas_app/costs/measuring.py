@@ -12,10 +12,10 @@ from attrs import define, field
 
 from hnas.backend import HardwareBackend
 from hnas.cost import DeviceInfo, LayerCosts, Rounds, check_costs
-from hnas.discovery.loading import faults_of
 from hnas.errors import DeviceError, UnsteadyError
 from hnas.layer import Layer
 from hnas.seeds import Seeds
+from hnas_app.costs.faults import faults_of
 
 Network = tuple[Layer, ...]
 """The layers of a whole network, measured end to end."""

@@ -13,7 +13,6 @@ from attrs import frozen
 
 from hnas.backend import HardwareBackend
 from hnas.cost import CostTable, DeviceInfo, LayerCosts, check_costs, priced
-from hnas.discovery.loading import faults_of
 from hnas.errors import DeviceError
 from hnas.events import Event, Listener
 from hnas.layer import Layer, Shape
@@ -24,6 +23,7 @@ from hnas.toolkit.table_file import RoundCosts, combine
 from hnas_app.costs.agreement import agreement
 from hnas_app.costs.checked_info import as_json
 from hnas_app.costs.description import described
+from hnas_app.costs.faults import faults_of
 from hnas_app.costs.measuring import ONE, Item, Network, Sitting, typical_spread
 from hnas_app.costs.store import CostStore, scope
 

@@ -11,13 +11,13 @@ from hnas.backend import HardwareBackend
 from hnas.cost import DeviceInfo, LayerCosts, check_costs
 from hnas.cost.units import UNITS
 from hnas.discovery.descriptors import Kind
-from hnas.discovery.loading import faults_of
 from hnas.errors import DeviceError
 from hnas.layer import Layer
 from hnas.space import SearchSpace
 from hnas.strategy import SearchStrategy
 from hnas.task_source import SPLITS, TaskSource
 from hnas_app.costs.description import described
+from hnas_app.costs.faults import faults_of
 
 Seen = Iterator[tuple[Literal["ok", "warning", "failed"], str]]
 IMAGE = (3, 32, 32)

@@ -15,8 +15,8 @@ from attrs import frozen
 from hnas._version import __version__
 from hnas.errors import DataError, short
 from hnas.toolkit.files import check_seal, read_json, sealed, write_json, write_text
-from hnas.toolkit.lock import folder_lock, is_locked
 from hnas_app.runs.environment import changes, environment, recorded
+from hnas_app.runs.folder_lock import folder_lock, is_locked
 from hnas_app.runs.leftovers import remove_leftovers
 from hnas_app.trackers.json_lines import JsonLines
 

@@ -6,8 +6,6 @@ import importlib
 import inspect
 import re
 import shlex
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import reduce
 from typing import TYPE_CHECKING, Any
 
@@ -96,22 +94,6 @@ def cause_text(cause: BaseException) -> str:
     if isinstance(cause, HnasError):
         return str(cause)
     return f"{type(cause).__name__}: {' '.join(str(cause).split())}".removesuffix(": ")
-
-
-@contextmanager
-def faults_of(what: str) -> Iterator[None]:
-    """Turn an exception that was not raised on purpose into a `PluginError` that begins with ``what``.
-
-    Errors of hnas pass unchanged, since their messages say it already; so does an interruption.
-    """
-    try:
-        yield
-    except HnasError:
-        raise
-    except Exception as cause:
-        raise PluginError(
-            f"{what}: {type(cause).__name__}: {cause}", hint="run again with --debug for the traceback"
-        ) from cause
 
 
 def resolve(target: Any, registered: Registered) -> Any:

@@ -12,10 +12,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from hnas.errors import DataError
-
-_NAME = ".lock"
-_HELD = (errno.EWOULDBLOCK, errno.EACCES)
+HELD = (errno.EWOULDBLOCK, errno.EACCES)
+"""The errors of a lock that another process holds."""
 
 
 def lock(handle: int, *, wait: bool) -> bool:
@@ -26,7 +24,7 @@ def lock(handle: int, *, wait: bool) -> bool:
     try:
         fcntl.flock(handle, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as cause:
-        if cause.errno in _HELD:
+        if cause.errno in HELD:
             raise BlockingIOError(cause.errno, cause.strerror) from cause
         return False
     return True
@@ -60,35 +58,3 @@ def file_lock(path: Path, held: Callable[[str], None] = lambda owner: None, mode
         yield locked
     finally:
         os.close(handle)
-
-
-@contextmanager
-def folder_lock(folder: Path, what: str) -> Iterator[bool]:
-    """Keep other processes out of ``folder``, which messages call ``what``, until the context ends or this one dies.
-
-    Yields whether its file system has locks. Raises `DataError` with the id of the process that holds it.
-    """
-
-    def refuse(owner: str) -> None:
-        raise DataError(
-            f"{what} {folder} is in use by process {owner}",
-            hint=f"wait for it to end, or stop it with `kill -INT {owner}` and run the command again",
-        )
-
-    with file_lock(folder / _NAME, refuse) as locked:
-        yield locked
-
-
-def is_locked(folder: Path) -> bool:
-    """Return whether a process holds the lock of ``folder`` now."""
-    try:
-        handle = os.open(folder / _NAME, os.O_RDONLY)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError as cause:
-        return cause.errno in _HELD
-    finally:
-        os.close(handle)
-    return False

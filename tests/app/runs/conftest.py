@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -34,14 +33,14 @@ TINY: dict[str, Any] = {
 
 
 @pytest.fixture(scope="session")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a finished run, and the home that it was made with."""
-    base = tmp_path_factory.mktemp("whole")
+    base, engine = tmp_path_factory.mktemp("whole"), Path(os.environ["HNAS_HOME"]) / "engine"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HNAS_HOME", str(base / "home"))
         (base / "home").mkdir()
-        (base / "home" / "engine").symlink_to(Path(os.environ["HNAS_HOME"]) / "engine")
+        (base / "home" / "engine").symlink_to(engine)
         sets = [word for key, value in TINY.items() for word in ("--set", f"{key}={value}")]
         names = ["--tasks", "tiny_tasks:TinyTasks", "--backend", "tiny_board:TinyBoard", "--workers", "1"]
         assert command_line(["run", "--preset", "none", *names, *sets, "--run-dir", str(base / "run")]) == 0
-        yield base
+    return base

@@ -234,7 +234,7 @@ def test_a_run_of_an_older_hnas_gets_its_record_with_a_note(own: Path, capsys: A
 def test_until_it_trains_a_run_may_get_other_data(own: Path) -> None:
     """A limit that cannot be met ends the first start, after the classes were recorded."""
     with pytest.raises(hnas.InfeasibleError):
-        start(own, run_dir="new", until="adapt", constraints="params<=1")
+        start(own, run_dir="new", until="adapt", constraints="latency<=0.001ns")
     assert (own / "new" / "splits.json").is_file()
     take_out(own)
     hnas.load_run(own / "new").meta_train()
@@ -294,7 +294,7 @@ def test_a_class_with_too_few_pictures_for_the_test_is_refused_before_anything_i
             on_event=lambda e: events.append(e.phase),
         )
     assert events == []
-    assert not RunDir(own / "new").record()["phases"]
+    assert not (own / "new").exists()
 
 
 @pytest.mark.parametrize(
@@ -354,8 +354,8 @@ def test_the_check_changes_no_task_of_the_run(tmp_path: Path, monkeypatch: pytes
         return run.results, source.drawn
 
     results, drawn = whole("checked")
-    monkeypatch.setattr("hnas_app.runs.tasks_check._check_needs", lambda *given: None)
+    monkeypatch.setattr("hnas_app.runs.tasks_check.check_needs", lambda *given: None)
     others, without = whole("unchecked")
     assert results == others
     assert drawn[-len(without) :] == without
-    assert 0 < len(drawn) - len(without) < 8
+    assert len(drawn) - len(without) == 2 * 6  # each need once before the folder is made, and once when the run begins

@@ -18,7 +18,7 @@ from hnas_app.cli.invocation import Invocation
 from hnas_app.cli.lazy_commands import LazyGroup
 from hnas_app.cli.streams import fit_streams
 from hnas_app.executors.interruption import ignore, interruptible
-from hnas_app.executors.plugin_exit import ended_by_plugin
+from hnas_app.executors.plugin_exit import ended_by_plugin, failed_plugin
 from hnas_app.executors.this_rank import end, under_torchrun
 
 # Newer versions of typer hold a click of their own, older ones import it: either way typer exports one of its errors.
@@ -125,6 +125,9 @@ def _reader_left() -> int:
 def _unexpected(error: BaseException, invocation: Invocation) -> int:
     if invocation.debug:
         traceback.print_exception(error)
+    if isinstance(error, Exception) and (failed := failed_plugin(error)):
+        return _tell(str(failed), failed.hint, failed.exit_code)
+    if invocation.debug:
         return 1
     hint = "run again with --debug for the traceback"
     return _tell(f"unexpected {type(error).__name__}: {error}", hint, 1)

@@ -102,13 +102,19 @@ def _run(argv: Sequence[str], invocation: Invocation) -> int:
     except Exception as error:
         return _unexpected(error, invocation)
     except BaseException as error:
-        if isinstance(error.__context__, BrokenPipeError):  # typer ends the program then
+        if isinstance(error.__context__, BrokenPipeError) and _by_typer(error):
             return _reader_left()
         # Such as SystemExit: nothing of ours raises it, so a plugin or a library tried to end the program.
         if invocation.debug:
             traceback.print_exc()
         ended = ended_by_plugin(error)
         return _tell(str(ended), ended.hint, ended.exit_code)
+
+
+def _by_typer(error: BaseException) -> bool:
+    """Whether typer itself ended the program, as it does when the reader of our output left."""
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    return str(frames[-1].f_globals.get("__name__")).startswith(("typer.", "click."))
 
 
 def _tell(message: str, hint: str | None, code: int) -> int:

@@ -21,6 +21,7 @@ from hnas_app.executors.in_process import InProcess
 from hnas_app.training.fixed_norm import FixedNorm
 from hnas_app.training.meta_batch import Part, meta_gradient
 from hnas_app.training.outer_loop import score_tasks
+from hnas_app.training.setup.classes import classes_of
 from hnas_app.training.setup.returned import image_shape, n_classes, sampled, super_net
 from hnas_plugins.meta_learners.maml import MAML
 from hnas_plugins.meta_learners.options import MAMLPlusPlusOptions
@@ -65,7 +66,7 @@ def with_nan(x: torch.Tensor) -> torch.Tensor:
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        *((c, "expected hnas.Episodes") for c in ANYTHING),
+        *((c, "expected Episodes") for c in ANYTHING),
         (changed("support_x", lambda x: None), "expected a tensor as support_x"),
         (changed("query_x", lambda x: x.numpy()), "expected a tensor as query_x"),
         (changed("query_x", lambda x: x[:, :-1]), "query_x of "),
@@ -105,6 +106,11 @@ def test_image_shapes(change: Change) -> None:
 @pytest.mark.parametrize("change", [*ANYTHING, lambda _: -1, lambda _: 2.5])
 def test_numbers_of_classes(change: Change) -> None:
     refused(lambda: n_classes(spoilt(TinyTasks, "n_classes", change, 0.1, 1.0), "train"), "tasks", "n_classes")
+
+
+@pytest.mark.parametrize("change", [*ANYTHING, lambda _: {"a": 1}, lambda _: {1: "a"}])
+def test_digests_of_classes(change: Change) -> None:
+    refused(lambda: classes_of(spoilt(TinyTasks, "class_digests", change, 0.1, 1.0)), "tasks", "class_digests")
 
 
 # ---------------------------------------------------------------- spaces
@@ -228,7 +234,7 @@ class Spoilt(Glyphs):
 @pytest.mark.parametrize(
     ("method", "end", "told"),
     [
-        ("sample", "return None", "in sample(), returned None; expected hnas.Episodes"),
+        ("sample", "return None", "in sample(), returned None; expected Episodes"),
         ("sample", "raise ValueError('no')", "in sample(), failed: ValueError: no"),
         ("n_classes", "sys.exit('bye')", "in n_classes(), tried to end the program: SystemExit: bye"),
         ("sample", "sys.exit('bye')", "in sample(), tried to end the program: SystemExit: bye"),

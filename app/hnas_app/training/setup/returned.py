@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from hnas.episode import TENSORS, Episodes, EpisodeSpec
@@ -42,6 +42,14 @@ def n_classes(source: TaskSource, split: Split) -> int:
     if number < 0:
         raise wrong(source, "n_classes", short(found), "at least 0")
     return number
+
+
+def class_digests(source: TaskSource, split: Split) -> dict[str, str]:
+    """Return the digests of a split's classes. Raises `PluginError` unless they are texts by name."""
+    found = _of_type(Mapping, source.class_digests(split), source, "class_digests")
+    if wrong_ones := {k: v for k, v in found.items() if not isinstance(k, str) or not isinstance(v, str)}:
+        raise wrong(source, "class_digests", short(wrong_ones), "digests by the names of classes")
+    return dict(found)
 
 
 def sampled(
@@ -118,7 +126,7 @@ def checked_scores(learner: MetaLearner, found: Any, n_tasks: int, method: str =
 
 def _of_type(cls: Any, value: Any, plugin: object, method: str) -> Any:
     if not isinstance(value, cls):
-        raise wrong(plugin, method, short(value), f"hnas.{cls.__name__}")
+        raise wrong(plugin, method, short(value), cls.__name__)
     return value
 
 

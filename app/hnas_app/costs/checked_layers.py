@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from numbers import Integral
 from typing import Any
 
+from hnas.architecture import Architecture
 from hnas.errors import short
 from hnas.layer import Layer, Shape
 from hnas.space import SearchSpace
@@ -14,7 +15,10 @@ from hnas_app.executors.plugin_exit import wrong
 
 def distinct_layers(space: SearchSpace, input_shape: Shape, n_way: int) -> list[Layer]:
     """Return every layer that some architecture of a space has. Raises `PluginError` for what is no possible layer."""
-    for arch in (space.smallest(), space.largest()):  # first: of layers that equal nothing, all networks are visited
+    for method in ("smallest", "largest"):  # first: of layers that equal nothing, all networks are visited
+        arch = getattr(space, method)()
+        if not isinstance(arch, Architecture):
+            raise wrong(space, method, short(arch), "an Architecture")
         _check(space, space.layers(arch, input_shape, n_way))
     found = space.distinct_layers(input_shape, n_way)
     _check(space, found)

@@ -22,7 +22,7 @@ from hnas_app.training.fixed_norm import FixedNorm
 from hnas_app.training.meta_batch import Part, meta_gradient
 from hnas_app.training.outer_loop import score_tasks
 from hnas_app.training.setup.classes import classes_of
-from hnas_app.training.setup.returned import image_shape, n_classes, sampled, super_net
+from hnas_app.training.setup.returned import image_shape, n_classes, sampled, super_net, tasks_at_once
 from hnas_plugins.meta_learners.maml import MAML
 from hnas_plugins.meta_learners.options import MAMLPlusPlusOptions
 from hnas_plugins.spaces.vgg9 import VGG9, VGG9Options
@@ -144,6 +144,11 @@ def test_layers(change: Change) -> None:
     refused(lambda: distinct_layers(space, (1, 8, 8), 3), "space", "layers")
 
 
+@pytest.mark.parametrize("change", ANYTHING)
+def test_largest_networks(change: Change) -> None:
+    refused(lambda: distinct_layers(spoilt(TinySpace, "largest", change), (1, 8, 8), 3), "space", "largest")
+
+
 def test_right_layers_pass() -> None:
     assert all(isinstance(layer, Layer) for layer in distinct_layers(TinySpace(), (1, 8, 8), 3))
 
@@ -207,6 +212,16 @@ def test_adapted_weights(change: Change) -> None:
     state = setup.fresh_state("a")
     tasks, arch = setup.episodes("test", "a", [0, 1], 2), setup.space.smallest()
     refused(lambda: FixedNorm(spoilt_one).score(setup.supernet, state, tasks, arch), "learner", "adapt")
+
+
+@pytest.mark.parametrize("change", [*ANYTHING, lambda _: 0, lambda _: 1.5])
+def test_tasks_at_once(change: Change) -> None:
+    setup = tiny_setup()
+    refused(
+        lambda: tasks_at_once(learner("tasks_at_once", change), setup.supernet, setup.space.smallest(), 3),
+        "learner",
+        "tasks_at_once",
+    )
 
 
 def test_scores_that_are_not_finite_pass() -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Mapping, Sequence
+from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
+from hnas.architecture import Architecture
 from hnas.episode import TENSORS, Episodes, EpisodeSpec
 from hnas.errors import short
 from hnas.layer import Shape
@@ -122,6 +124,14 @@ def checked_scores(learner: MetaLearner, found: Any, n_tasks: int, method: str =
     if ((checked.accuracy < 0) | (checked.accuracy > 1)).any():
         raise wrong(learner, method, f"accuracies of {checked.accuracy.tolist()}", "0 to 1")
     return checked
+
+
+def tasks_at_once(learner: MetaLearner, supernet: SuperNet, arch: Architecture, n_support: int) -> int:
+    """Return the best number of tasks for one `score`. Raises `PluginError` unless it is a whole number from 1 up."""
+    found = learner.tasks_at_once(supernet, arch, n_support)
+    if not isinstance(found, Integral) or int(found) < 1:
+        raise wrong(learner, "tasks_at_once", short(found), "a whole number of at least 1")
+    return int(found)
 
 
 def _of_type(cls: Any, value: Any, plugin: object, method: str) -> Any:

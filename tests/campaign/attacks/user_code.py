@@ -55,7 +55,7 @@ TRICKS = {
     "returns a half": "return half(super().{method}(*words, **named))",
     "returns nan": "super().{method}(*words, **named); return float('nan')",
     "returns spoilt numbers": "return spoil(super().{method}(*words, **named))",
-    "takes a second": "time.sleep('layers' != '{method}'); return super().{method}(*words, **named)",
+    "takes a while": "time.sleep(0.1 * ('layers' != '{method}')); return super().{method}(*words, **named)",
     "recurses": "return self.{method}(*words, **named)",
     "fails to close": "return super().{method}(*words, **named)",
 }

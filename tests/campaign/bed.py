@@ -114,9 +114,18 @@ class Bed:
     @cached_property
     def finished(self) -> Path:
         """A folder with a finished run and its home."""
-        folder = self.root / "finished"
+        return self._finish("finished", workers=1)
+
+    @cached_property
+    def finished_by_two(self) -> Path:
+        """The same with two workers, which add up gradients in another order."""
+        return self._finish("finished-by-two", workers=2)
+
+    def _finish(self, name: str, workers: int) -> Path:
+        folder = self.root / name
         shutil.copytree(self.root / "caches", folder / "home")
-        done = self.call(self.run_words(folder / "run"), home=folder / "home", cwd=folder, seconds=600)
+        words = self.run_words(folder / "run", workers=workers)
+        done = self.call(words, home=folder / "home", cwd=folder, seconds=600)
         assert done.code == 0, done.err
         return folder
 

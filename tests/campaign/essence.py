@@ -19,7 +19,7 @@ def essence(run: Path) -> dict[str, str]:
     for folder in sorted((run / "checkpoints").iterdir()):
         found[f"weights of {folder.name}"] = digest(max(folder.glob("state-*.safetensors")))
     record = timeless(json.loads((run / "run.json").read_text()))
-    record.pop("sha256", None)  # of a record with its times
+    record.pop("checksum", None)  # of a record with its times
     found["run.json"] = json.dumps(record, sort_keys=True)
     return found
 

@@ -18,7 +18,7 @@ from hnas_app.cli.invocation import Invocation
 from hnas_app.cli.lazy_commands import LazyGroup
 from hnas_app.cli.streams import fit_streams
 from hnas_app.executors.interruption import ignore, interruptible
-from hnas_app.executors.plugin_exit import ended_by_plugin
+from hnas_app.executors.plugin_exit import ended_by_plugin, failed_plugin
 from hnas_app.executors.this_rank import end, under_torchrun
 
 # Newer versions of typer hold a click of their own, older ones import it: either way typer exports one of its errors.
@@ -102,13 +102,19 @@ def _run(argv: Sequence[str], invocation: Invocation) -> int:
     except Exception as error:
         return _unexpected(error, invocation)
     except BaseException as error:
-        if isinstance(error.__context__, BrokenPipeError):  # typer ends the program then
+        if isinstance(error.__context__, BrokenPipeError) and _by_typer(error):
             return _reader_left()
         # Such as SystemExit: nothing of ours raises it, so a plugin or a library tried to end the program.
         if invocation.debug:
             traceback.print_exc()
         ended = ended_by_plugin(error)
         return _tell(str(ended), ended.hint, ended.exit_code)
+
+
+def _by_typer(error: BaseException) -> bool:
+    """Whether typer itself ended the program, as it does when the reader of our output left."""
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    return str(frames[-1].f_globals.get("__name__")).startswith(("typer.", "click."))
 
 
 def _tell(message: str, hint: str | None, code: int) -> int:
@@ -125,6 +131,9 @@ def _reader_left() -> int:
 def _unexpected(error: BaseException, invocation: Invocation) -> int:
     if invocation.debug:
         traceback.print_exception(error)
+    if isinstance(error, Exception) and (failed := failed_plugin(error)):
+        return _tell(str(failed), failed.hint, failed.exit_code)
+    if invocation.debug:
         return 1
     hint = "run again with --debug for the traceback"
     return _tell(f"unexpected {type(error).__name__}: {error}", hint, 1)

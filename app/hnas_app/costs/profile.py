@@ -22,6 +22,7 @@ from hnas.toolkit.codec import to_json
 from hnas.toolkit.table_file import RoundCosts, combine
 from hnas_app.costs.agreement import agreement
 from hnas_app.costs.checked_info import as_json
+from hnas_app.costs.checked_layers import distinct_layers
 from hnas_app.costs.description import described
 from hnas_app.costs.faults import faults_of
 from hnas_app.costs.measuring import ONE, Item, Network, Sitting, typical_spread
@@ -71,7 +72,7 @@ def plan(
 ) -> ProfilePlan:
     """Plan a profile from the device's description and the stored rows; measure and change nothing. See `profile`."""
     info = described(backend)
-    layers = tuple(layer for layer in space.distinct_layers(input_shape, n_way) if priced(info, layer))
+    layers = tuple(layer for layer in distinct_layers(space, input_shape, n_way) if priced(info, layer))
     networks = random_networks(space, input_shape, n_way, verify, seeds) if verify else {}
     stored = store.load(info) if store is not None and not fresh else {}
     wanted = [*(layer.key for layer in layers), *networks]

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+from hnas.errors import shown
 
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 """For every worker, overriding the driver's environment. Set before it imports torch, which then needs no setting."""
@@ -21,6 +25,22 @@ WORKER_ENVIRONMENT = {
 def worker_environment() -> dict[str, str]:
     """Return the variables that a worker's environment needs besides those that it inherits."""
     return {**{name: os.environ.get(name, value) for name, value in WORKER_ENVIRONMENT.items()}, **ONE_THREAD}
+
+
+class Escaped(io.TextIOWrapper):
+    """A stream of a worker: what a plugin prints there steers no terminal, as in the driver."""
+
+    def write(self, text: str) -> int:
+        super().write(shown(text, keep="\n\t"))
+        return len(text)
+
+
+def escape_streams() -> None:
+    """Escape control characters in whatever this process prints from now on."""
+    for name in ("stdout", "stderr"):
+        if stream := getattr(sys, name):
+            given = {"encoding": stream.encoding, "errors": "backslashreplace", "line_buffering": True}
+            setattr(sys, name, Escaped(stream.buffer, **given))
 
 
 @contextmanager

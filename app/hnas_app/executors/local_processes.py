@@ -14,7 +14,7 @@ from typing import Any
 from attrs import define, field
 
 from hnas_app.executors.bookkeeping import ATTEMPTS, MEMORY_HINT, Turns, Values, given_up
-from hnas_app.executors.environment import environment_of_workers
+from hnas_app.executors.environment import environment_of_workers, escape_streams
 from hnas_app.executors.heap import settle_heap
 from hnas_app.executors.interface import Executor, Work
 from hnas_app.executors.interruption import ignore, unheard
@@ -131,6 +131,7 @@ def _start() -> _Worker:
 def _serve(pipe: Connection) -> None:
     """Answer requests until the pipe closes. Runs in the worker."""
     ignore()  # signals to the whole group, such as Ctrl-C
+    escape_streams()
     threading.Thread(target=_end_with_driver, daemon=True).start()
     values: dict[str, Any] = {}
     while True:

@@ -9,7 +9,8 @@ from multiprocessing.connection import Connection
 from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
-from hnas_app.executors.plugin_exit import ended_by_plugin
+from hnas.errors import HnasError
+from hnas_app.executors.plugin_exit import ended_by_plugin, failed_plugin
 
 OUT_OF_BAND_BYTES = 1 << 16
 
@@ -61,6 +62,8 @@ def portable(error: BaseException) -> Exception:
     """Return the error with this process's traceback as a note; if it cannot cross the pipe, its text."""
     if not isinstance(error, Exception):
         error = ended_by_plugin(error)
+    elif not isinstance(error, HnasError):
+        error = failed_plugin(error) or error  # here, since the traceback stays here
     try:
         found: Exception = ForkingPickler.loads(ForkingPickler.dumps(error))
     except Exception:

@@ -11,6 +11,7 @@ from hnas.episode import Episodes
 from hnas.learner import State
 from hnas.supernet import NormStats, Params, SuperNet
 from hnas_app.training.fixed_norm import support_statistics
+from hnas_app.training.setup.returned import adapted_weights
 from hnas_app.training.setup.setup import Setup
 
 if TYPE_CHECKING:
@@ -33,7 +34,8 @@ class Classifier:
 
 def classifier(setup: Setup, state: State, arch: Architecture, task: Episodes) -> Classifier:
     """Adapt ``arch`` to the support images of a task, a batch of one, and fix its statistics to theirs."""
-    adapted = setup.learner.adapt(setup.supernet, state, task.to(setup.accelerator), arch)
+    found = setup.learner.adapt(setup.supernet, state, task.to(setup.accelerator), arch)
+    adapted = adapted_weights(setup.learner, found, len(task))
     stats = support_statistics(setup.supernet, adapted, task.support_x.to(setup.accelerator), arch).of_task(0)
     return Classifier(
         supernet=setup.supernet,

@@ -44,7 +44,7 @@ def _check_removed(phases: Pipeline, setup: Setup, state: State) -> None:
     removed = removed_values(phases.run.config_path, phases.config)
     if not removed:
         return
-    fresh = setup.learner.init(setup.supernet, setup.seeds.torch("removed"))
+    fresh = setup.fresh_state("removed")
     if setup.alone is None or {k: v.shape for k, v in fresh.items()} != {k: v.shape for k, v in state.items()}:
         told = ", ".join(f"{k}={v!r}" for k, v in removed.items())
         raise ConfigError(

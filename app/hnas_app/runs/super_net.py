@@ -11,6 +11,7 @@ from hnas_app.runs.config_changes import changed_values
 from hnas_app.runs.session import chosen, setup_of
 from hnas_app.training.checkpoint import load_latest
 from hnas_app.training.meta_train import PHASE, super_net_gone
+from hnas_app.training.setup.returned import image_shape
 
 if TYPE_CHECKING:
     from hnas.discovery import Registry
@@ -60,11 +61,11 @@ def _other_images(
     run: RunDir, config: Config, registry: Registry, changed: dict[str, tuple[Any, Any]]
 ) -> dict[str, tuple[Any, Any]]:
     """Return the changes of the task source and the shapes of its images, if these differ."""
-    now = chosen("tasks", config, registry).image_shape
+    now = image_shape(chosen("tasks", config, registry))
     try:
         # The file's device is not needed, and may be an object that nobody gave.
         own = load_config(registry, file=run.config_path, env={}, instead=("backend", "strategy"), only_read=True)
-        before = chosen("tasks", own.config, registry).image_shape
+        before = image_shape(chosen("tasks", own.config, registry))
     except HnasError:  # its data are no longer here; the colours are still compared, by the weights
         return {}
     if before == now:
@@ -79,7 +80,7 @@ def _misfit(run: RunDir, config: Config, registry: Registry) -> str:
     if found is None:
         raise super_net_gone(folder)
     setup = setup_of(config, registry)
-    fresh = setup.learner.init(setup.supernet, setup.seeds.torch("fit"))
+    fresh = setup.fresh_state("fit")
     saved, expected = (
         {k: f"{tuple(v.shape)} {v.dtype}" for k, v in state.items() if not k.startswith("outer/")}
         for state in (found[0], fresh)

@@ -21,6 +21,7 @@ from hnas_app.config.schema import Config
 from hnas_app.runs.run_dir import SPLITS_FILE, RunDir
 from hnas_app.training.meta_train import PHASE
 from hnas_app.training.setup.classes import classes_of, refuse_trained_on
+from hnas_app.training.setup.returned import n_classes, sampled
 
 if TYPE_CHECKING:
     from hnas_app.training.setup.setup import Setup
@@ -77,7 +78,7 @@ def checked(setup: Setup, run: RunDir, config: Config, phases: Collection[str]) 
     splits, name, note = recorded_splits(run), config.tasks.name, ""
     setup = attrs.evolve(setup, recorded=splits.sources.get(name))
     if setup.recorded:
-        more = sum(map(setup.tasks.n_classes, SPLITS)) - sum(map(setup.source.n_classes, SPLITS))
+        more = sum(n_classes(setup.tasks, s) - n_classes(setup.source, s) for s in SPLITS)
         if more:
             note = f"classes were added to the data since the run began: it goes on without them ({more})"
     check_needs(setup, config, phases)  # first: it is quick, and the digests of a large folder are not
@@ -124,7 +125,7 @@ def check_needs(setup: Setup, config: Config, phases: Collection[str]) -> None:
     for need in _needs(config, phases):
         spec = EpisodeSpec(n_way=setup.n_way, k_shot=setup.k_shot, n_query=need.n_query)
         try:
-            setup.source.sample(need.split, spec, [np.random.default_rng(0)])
+            sampled(setup.source, need.split, spec, [np.random.default_rng(0)], setup.image_shape)
         except DataError as cause:
             mistakes.setdefault(str(cause), []).append(need)
             if len({n.split for n in mistakes[str(cause)]}) > 1:

@@ -12,7 +12,7 @@ from hnas.learner import State
 from hnas.seeds import Seeds
 from hnas.strategy import Ask, Scored, SearchProblem
 from hnas_app.search.evaluator import Evaluator
-from hnas_app.search.loop import Search, nobody, search
+from hnas_app.search.loop import Search, iterations_of, nobody, search
 from hnas_app.search.place import Place
 from hnas_app.search.score_store import ScoreStore
 
@@ -48,7 +48,7 @@ def adapt(
     that each one caused. Iterations on record are not scored again. Each search's own listener gets its events,
     ``emit`` those of all together.
     """
-    total = max(s.strategy.iterations for s in searches)
+    total = max(iterations_of(s.strategy) for s in searches)
     listeners = (emit, *(s.emit for s in searches))
     for listener in listeners:
         listener(Event(phase="adapt", kind="start", total=total))

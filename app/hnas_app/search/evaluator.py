@@ -18,6 +18,7 @@ from hnas.strategy import Ask, Scored
 from hnas_app.search.place import Place, place_of_first
 from hnas_app.search.score_store import ScoreStore
 from hnas_app.search.truncation import Scoring, TaskScore, truncated
+from hnas_app.training.setup.returned import tasks_at_once
 
 
 @define(kw_only=True, eq=False)
@@ -66,7 +67,7 @@ class Evaluator:
         setup = self.scores.setup
         distinct = list(dict.fromkeys(architectures))
         middle = sorted(distinct, key=setup.work.macs)[len(distinct) // 2]
-        few = setup.learner.tasks_at_once(setup.supernet, middle, setup.n_way * setup.k_shot)
+        few = tasks_at_once(setup.learner, setup.supernet, middle, setup.n_way * setup.k_shot)
         found = yield from truncated(distinct, tasks, keep, few=few)
         return [_summary(a, found[a], self.cost(a), len(tasks)) for a in architectures]
 

@@ -10,13 +10,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from numbers import Integral
 
 from attrs import evolve, frozen
 
 from hnas.architecture import Architecture
-from hnas.errors import ConfigError, PluginError
+from hnas.errors import ConfigError, PluginError, short
 from hnas.events import Event, Listener
 from hnas.strategy import Ask, Scored, SearchProblem, SearchStrategy
+from hnas_app.executors.plugin_exit import wrong
 from hnas_app.search.trace import SearchTrace
 
 Evaluate = Callable[[int, Mapping[str, Ask], Mapping[Architecture, str]], Mapping[str, Sequence[Scored]]]
@@ -56,7 +58,7 @@ def search(searches: Sequence[Search], evaluate: Evaluate, *, emit: Listener = n
         s.strategy.start(s.problem)
     scored: dict[str, list[Scored]] = {}
     evaluated = dict.fromkeys((s.name for s in searches), 0)
-    total = max(s.strategy.iterations for s in searches)
+    total = max(iterations_of(s.strategy) for s in searches)
     going, iteration = list(searches), 0
     while asks := {s.name: ask for s in going if (ask := s.strategy.ask()) is not None}:
         going = [s for s in going if s.name in asks]
@@ -91,6 +93,13 @@ def search(searches: Sequence[Search], evaluate: Evaluate, *, emit: Listener = n
     return scored
 
 
+def iterations_of(strategy: SearchStrategy) -> int:
+    """Return how many batches a strategy will ask for. Raises `PluginError` unless it is a whole number."""
+    if not isinstance(found := strategy.iterations, Integral):
+        raise wrong(strategy, "iterations", short(found), "a whole number")
+    return int(found)
+
+
 def joined(own: Ask, others: Iterable[Ask], feasible: Callable[[Architecture], bool]) -> Ask:
     """Return a search's own architectures, followed by those of the others that are feasible for it."""
     known = set(own.architectures)
@@ -101,6 +110,12 @@ def joined(own: Ask, others: Iterable[Ask], feasible: Callable[[Architecture], b
 def check(strategy: SearchStrategy, problem: SearchProblem, ask: Ask, iteration: int) -> None:
     """Raise `PluginError` unless the strategy asks for what `SearchStrategy.ask` allows."""
     where = f"strategy {_name(strategy)}, iteration {iteration}"
+    if not isinstance(ask, Ask) or not isinstance(ask.architectures, tuple | list):
+        raise wrong(strategy, "ask", short(ask), "an Ask with architectures, or None to end the search")
+    if not all(isinstance(arch, Architecture) for arch in ask.architectures):
+        raise wrong(strategy, "ask", short(ask.architectures), "architectures")
+    if not isinstance(ask.keep, Integral | None):
+        raise wrong(strategy, "ask", f"keep={short(ask.keep)}", "a whole number, or None")
     if not ask.architectures:
         raise PluginError(f"{where}: asked for no architecture, expected at least one (or None to end the search)")
     if ask.keep is not None and ask.keep < 1:

@@ -14,7 +14,6 @@ from typing import Any, TypeVar
 from attrs import define, field, frozen
 
 from hnas.architecture import Architecture
-from hnas.errors import PluginError
 from hnas.learner import State
 from hnas.toolkit.codec import from_json, to_json
 from hnas.toolkit.files import check_seal, sealed
@@ -23,6 +22,7 @@ from hnas_app.executors.interface import Executor
 from hnas_app.search.truncation import Scoring, TaskScore
 from hnas_app.trackers.json_lines import JsonLines
 from hnas_app.training.accelerator import memory_explained
+from hnas_app.training.setup.returned import checked_scores
 from hnas_app.training.setup.setup import Setup, from_driver, to_workers
 
 T = TypeVar("T")
@@ -156,8 +156,7 @@ def _score(values: Mapping[str, Any], item: Any) -> list[TaskScore]:
     episodes = setup.episodes("validation", PURPOSE, tasks, n_query)
     state = from_driver(values["state"], setup)
     with memory_explained(f"the networks of {len(tasks)} tasks", "search.n_query or learner.batch_below_gflop"):
-        scores = setup.learner.score(setup.supernet, state, episodes, arch, on=fitness)
+        found = setup.learner.score(setup.supernet, state, episodes, arch, on=fitness)
+    scores = checked_scores(setup.learner, found, len(episodes))
     pairs = list(zip(scores.loss.tolist(), scores.accuracy.tolist(), strict=True))
-    if any(loss < 0 for loss, _ in pairs):
-        raise PluginError(f"the learner scored a loss of {min(pairs)[0]}, expected none below 0: truncation needs this")
     return [TaskScore(math.inf if math.isnan(loss) else loss, accuracy) for loss, accuracy in pairs]

@@ -13,6 +13,7 @@ from hnas.architecture import Architecture
 from hnas.episode import Episodes
 from hnas.learner import Gradient, MetaLearner, Progress, Scores, State
 from hnas.supernet import NormStats, Params, SuperNet
+from hnas_app.training.setup.returned import adapted_weights
 
 if TYPE_CHECKING:
     import torch
@@ -49,7 +50,7 @@ class FixedNorm(MetaLearner):
         self._learner.update(state, gradient, n_tasks, progress)
 
     def adapt(self, supernet: SuperNet, state: State, episodes: Episodes, arch: Architecture) -> Params:
-        return self._learner.adapt(supernet, state, episodes, arch)
+        return adapted_weights(self._learner, self._learner.adapt(supernet, state, episodes, arch), len(episodes))
 
     def score(
         self,

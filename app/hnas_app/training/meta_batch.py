@@ -13,6 +13,7 @@ from hnas.architecture import Architecture
 from hnas.learner import Gradient, Progress, State
 from hnas_app.executors.interface import Executor
 from hnas_app.training.accelerator import memory_explained
+from hnas_app.training.setup.returned import gradient_and_scores
 from hnas_app.training.setup.setup import Setup, from_driver, to_workers
 
 
@@ -83,6 +84,7 @@ def gradient_part(values: Mapping[str, Any], item: GradientItem) -> tuple[dict[s
         f"the networks of {len(part.tasks)} tasks, {setup.n_way} x ({setup.k_shot} + {n_query}) images each",
         "the phase's tasks or n_query, or learner.batch_below_gflop",
     ):
-        gradient, scores = setup.learner.gradient(setup.supernet, state, episodes, part.arch, progress)
+        found = setup.learner.gradient(setup.supernet, state, episodes, part.arch, progress)
+        gradient, scores = gradient_and_scores(setup.learner, found, len(episodes))
         arrays = {k: v.detach().cpu().numpy() for k, v in gradient.items()}
     return arrays, (scores.loss.mean().item(), scores.accuracy.mean().item())

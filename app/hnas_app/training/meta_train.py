@@ -38,7 +38,7 @@ def meta_train(
     def start() -> State:
         if finished:
             raise super_net_gone(folder)
-        return setup.learner.init(setup.supernet, setup.seeds.torch("meta-train-init"))
+        return setup.fresh_state("meta-train-init")
 
     attention = Attention(setup.space, config.temperature) if config.sampling == "attentive" else None
     return train(

@@ -23,6 +23,7 @@ from hnas_app.training.best import Best, judged
 from hnas_app.training.checkpoint import load_latest, save_checkpoint
 from hnas_app.training.meta_batch import Part, cut, meta_gradient
 from hnas_app.training.sampling.attention import Attention
+from hnas_app.training.setup.returned import checked_scores
 from hnas_app.training.setup.setup import Setup, from_driver, to_workers
 
 CHECKPOINT_SECONDS = 20.0
@@ -239,5 +240,6 @@ def _score_part(values: Mapping[str, Any], item: Any) -> tuple[list[float], list
     setup: Setup = values["setup"]
     arch, split, purpose, tasks, n_query = item
     episodes = setup.episodes(split, purpose, tasks, n_query)
-    scores = setup.learner.score(setup.supernet, from_driver(values["scored"], setup), episodes, arch)
+    found = setup.learner.score(setup.supernet, from_driver(values["scored"], setup), episodes, arch)
+    scores = checked_scores(setup.learner, found, len(episodes))
     return scores.loss.tolist(), scores.accuracy.tolist()

@@ -35,7 +35,7 @@ def retrain(
     alone = attrs.evolve(setup, alone=arch)
 
     def start() -> State:
-        fresh = setup.learner.init(alone.supernet, setup.seeds.torch("retrain-init"))
+        fresh = alone.fresh_state("retrain-init")
         if config.start == "scratch":
             return fresh
         return warm_start(setup.learner, setup.supernet, supernet_state, arch, fresh)

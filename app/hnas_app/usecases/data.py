@@ -58,11 +58,12 @@ def check(registry: Registry, config: Config) -> dict[str, Any]:
     Raises `DataError` that names missing parts.
     """
     from hnas_app.runs.session import chosen
+    from hnas_app.training.setup.returned import image_shape, n_classes
 
     source: TaskSource = chosen("tasks", config, registry)
     content = source.check()
-    classes = {split: source.n_classes(split) for split in SPLITS}
-    return {"name": config.tasks.name, "content": content, "classes": classes, "image_shape": source.image_shape}
+    classes = {split: n_classes(source, split) for split in SPLITS}
+    return {"name": config.tasks.name, "content": content, "classes": classes, "image_shape": image_shape(source)}
 
 
 def _row(registry: Registry, found: Registered) -> dict[str, Any]:

@@ -53,10 +53,11 @@ class Subject:
 def subject(caller: Caller, given: Given, input_shape: Shape | None = None) -> Subject:
     """Resolve the layers to measure; without ``input_shape``, images have the size of the tasks' images."""
     from hnas_app.runs.session import chosen
+    from hnas_app.training.setup.returned import image_shape
 
     loaded = caller.load(given)
     space = chosen("space", loaded.config, caller.registry)
-    shape = input_shape or chosen("tasks", loaded.config, caller.registry).image_shape
+    shape = input_shape or image_shape(chosen("tasks", loaded.config, caller.registry))
     return Subject(loaded=loaded, space=space, input_shape=shape)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -110,3 +111,25 @@ def test_no_plugins_leaves_third_party_ones_out(make_distribution, capsys, tmp_p
     told = capsys.readouterr()
     assert "hnas-backend-broken 1.0 was left out: RuntimeError: no cable" in told.err
     assert "eyeriss" in told.out
+
+
+def test_a_plugin_that_ends_the_program_after_a_broken_pipe_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Typer ends the program so when the reader of our output left; then nothing is said."""
+    file = tmp_path / "ends_after_a_pipe.py"
+    file.write_text(
+        "import sys\n"
+        "from hnas_plugins.tasks.glyphs.source import Glyphs, GlyphsOptions\n"
+        "class Ends(Glyphs):\n"
+        "    Options = GlyphsOptions\n"
+        "    def check(self):\n"
+        "        try:\n"
+        "            raise BrokenPipeError\n"
+        "        except OSError:\n"
+        "            sys.exit('bye')\n"
+    )
+    assert run(["data", "check", f"{file}:Ends"]) == 4
+    assert (
+        "tasks ends_after_a_pipe:Ends, in check(), tried to end the program: SystemExit: bye" in capsys.readouterr().err
+    )

@@ -419,3 +419,12 @@ def test_a_run_without_ray_leaves_nothing_behind(
     assert run(["meta-train", "--executor", "ray", "--run-dir", str(tmp_path / "run")]) == 3
     assert "pip install 'hnas[ray]'" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
+
+
+def test_what_a_worker_prints_steers_no_terminal(capfd: pytest.CaptureFixture[str]) -> None:
+    with LocalProcesses(1) as pool:
+        pool.map(work.prints, [0])
+    told = capfd.readouterr()
+    assert told.out == "\\x1b[31mof a plugin\t±\n"
+    assert "\\x07\n" in told.err
+    assert "\x07" not in told.err

@@ -9,7 +9,8 @@ import pytest
 
 from hnas.errors import PluginError
 from hnas.testing import TinySpace, TinyTasks
-from hnas_app.executors.plugin_exit import ended_by_plugin
+from hnas_app.executors.pipes import portable
+from hnas_app.executors.plugin_exit import ended_by_plugin, failed_plugin
 from hnas_plugins.meta_learners.maml import MAML
 from hnas_plugins.meta_learners.options import MAMLPlusPlusOptions
 from hnas_strategies.random_search import RandomSearch, RandomSearchOptions
@@ -66,3 +67,24 @@ def test_the_plugin_and_its_method_are_named() -> None:
 
 def test_other_code_is_named_by_its_line() -> None:
     assert told(leave).startswith(f"{__name__} ({__file__}, line ")
+
+
+class Broken(TinyTasks):
+    def sample(self, *_: Any) -> Any:
+        return {}["x"]
+
+
+def test_a_plugin_that_raises_is_named_and_a_built_in_one_is_not() -> None:
+    with pytest.raises(KeyError) as caught:
+        Broken(0.1, 1.0).sample()
+    assert str(failed_plugin(caught.value)) == f"tasks {__name__}:Broken, in sample(), failed: KeyError: 'x'"
+    strategy = RandomSearch(RandomSearchOptions())
+    with pytest.raises(AttributeError) as ours:
+        strategy.ask()  # before it was started
+    assert failed_plugin(ours.value) is None
+
+
+def test_a_worker_names_the_plugin_that_raised() -> None:
+    with pytest.raises(KeyError) as caught:
+        Broken(0.1, 1.0).sample()
+    assert str(portable(caught.value)) == f"tasks {__name__}:Broken, in sample(), failed: KeyError: 'x'"

@@ -213,7 +213,7 @@ def test_a_negative_loss_is_refused(make_evaluator: Any, monkeypatch: pytest.Mon
     evaluator = make_evaluator()
     scores = Scores(loss=torch.tensor([1.0, -0.5]), accuracy=torch.ones(2))
     monkeypatch.setattr(type(evaluator.scores.setup.learner), "score", lambda *a, **k: scores)
-    with pytest.raises(PluginError, match=r"loss of -0\.5, expected none below 0"):
+    with pytest.raises(PluginError, match=r"loss of -0\.5; expected none below 0"):
         score(evaluator, candidates(evaluator.scores.setup, 1), [0, 1])
 
 

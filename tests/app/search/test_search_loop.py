@@ -300,3 +300,26 @@ def test_an_evaluator_that_mixes_up_the_order_is_caught(make_problem: Problem) -
     problem = make_problem()
     with pytest.raises(ValueError, match="in order"):
         alone(Walk(), problem, lambda i, a: Evaluator(problem)(i, a)[::-1])
+
+
+@pytest.mark.parametrize(
+    ("ask", "told"),
+    [
+        ("text", "returned 'text'; expected an Ask"),
+        (math.nan, "returned nan; expected an Ask"),
+        (Ask(architectures=None), "expected an Ask with architectures"),  # type: ignore[arg-type]
+        (Ask(architectures=("vgg9",)), "returned ('vgg9',); expected architectures"),  # type: ignore[arg-type]
+        (Ask(architectures=(Architecture("tiny", (0, 0, 0)),), keep="all"), "returned keep='all'"),  # type: ignore[arg-type]
+    ],
+)
+def test_an_ask_of_another_type_is_named_with_its_method(make_problem: Problem, ask: Any, told: str) -> None:
+    with pytest.raises(PluginError) as caught:
+        alone(Fixed(ask), make_problem(), Evaluator(make_problem()))
+    assert str(caught.value).startswith(f"strategy {__name__}:Fixed, in ask(), returned ")
+    assert told in str(caught.value)
+
+
+@pytest.mark.parametrize("count", [None, "four", math.nan])
+def test_a_number_of_iterations_of_another_type_is_named(make_problem: Problem, count: Any) -> None:
+    with pytest.raises(PluginError, match=r"in iterations\(\), returned .*; expected a whole number"):
+        alone(Walk(count), make_problem(), Evaluator(make_problem()))

@@ -250,7 +250,7 @@ def test_a_loss_that_is_not_a_number_stops_the_training(alone: Executor, tmp_pat
     with pytest.raises(Stop):
         run(setup, alone, tmp_path, stop_at=3)
     kept = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
-    wild = tiny_setup(scale=1e38)  # no one's data, but the loss that a rate too high ends in
+    wild = tiny_setup(scale=1e37)  # no one's data, but the loss that a rate too high ends in
     with pytest.raises(DivergenceError) as caught:
         run(wild, alone, tmp_path, arch=setup.space.architecture(depth=2, kernel1=5))
     message = str(caught.value)

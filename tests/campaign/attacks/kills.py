@@ -18,7 +18,7 @@ from tests.campaign.essence import differences, essence, leftovers, rows
 from tests.campaign.verdict import last
 
 PHASES = ("profile", "meta-train", "adapt", "retrain", "evaluate")
-SOFT = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+SOFT = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
 SOON_S = 30.0
 """A soft signal ends a run "within seconds"; other campaigns may share the machine."""
 
@@ -68,15 +68,16 @@ class Acknowledged:
 def attempt(bed: Bed, rng: random.Random, folder: Path) -> Iterator[str]:
     """Interrupt a run one to three times, then let it end, and compare it with one that nobody touched."""
     shutil.copytree(bed.warm_home, folder / "home")
-    expected = essence(bed.finished / "run")
     run, home = folder / "run", folder / "home"
-    words = bed.run_words(run)
+    workers = rng.choice((1, 1, 2))
+    expected = essence((bed.finished if workers == 1 else bed.finished_by_two) / "run")
+    words = bed.run_words(run, workers=workers)
     acknowledged = []
     for _ in range(rng.choice((1, 1, 2, 3))):
         number = rng.choice((signal.SIGKILL, signal.SIGKILL, *SOFT))
         # A soft signal has to save by itself; a kill must not find only the first checkpoint.
         child = bed.start(words, home=home, cwd=folder, before=save_often if number == signal.SIGKILL else report_often)
-        moment = f"{signal.Signals(number).name} {wait_for_moment(rng, child, run)}"
+        moment = f"{workers} workers, {signal.Signals(number).name} {wait_for_moment(rng, child, run)}"
         sent = time.monotonic()
         child.send(number)
         done = child.wait(60)

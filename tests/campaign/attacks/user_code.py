@@ -10,13 +10,23 @@ from tests.campaign.bed import Bed
 from tests.campaign.verdict import faults, last, read_json
 
 BASES = {
-    "backend": ("hnas_backends.eyeriss", "backend.Eyeriss", "options.EyerissOptions", ("describe", "measure", "slot")),
-    "space": ("hnas_plugins.spaces.vgg9", "space.VGG9", "options.VGG9Options", ("layers", "supernet", "reference")),
+    "backend": (
+        "hnas_backends.eyeriss",
+        "backend.Eyeriss",
+        "options.EyerissOptions",
+        ("describe", "measure", "check_table", "slot"),
+    ),
+    "space": (
+        "hnas_plugins.spaces.vgg9",
+        "space.VGG9",
+        "options.VGG9Options",
+        ("layers", "supernet", "references", "default_reference", "largest"),
+    ),
     "learner": (
         "hnas_plugins.meta_learners",
         "maml.MAML",
         "options.MAMLPlusPlusOptions",
-        ("init", "gradient", "update", "adapt", "score"),
+        ("init", "gradient", "update", "adapt", "score", "tasks_at_once"),
     ),
     "strategy": (
         "hnas_strategies",
@@ -24,7 +34,12 @@ BASES = {
         "genetic.GeneticOptions",
         ("start", "ask", "tell"),
     ),
-    "tasks": ("hnas_plugins.tasks.glyphs", "source.Glyphs", "source.GlyphsOptions", ("n_classes", "sample")),
+    "tasks": (
+        "hnas_plugins.tasks.glyphs",
+        "source.Glyphs",
+        "source.GlyphsOptions",
+        ("n_classes", "sample", "class_digests"),
+    ),
 }
 """Each kind: a built-in that the user's class inherits from, its options, and methods to spoil."""
 TRICKS = {
@@ -36,9 +51,11 @@ TRICKS = {
     "prints": 'print("noise \\x1b[31m"); return super().{method}(*words, **named)',
     "returns nothing": "super().{method}(*words, **named); return None",
     "returns a text": 'super().{method}(*words, **named); return "\\x1b[31mtext"',
+    "returns a list": "super().{method}(*words, **named); return [None]",
+    "returns a half": "return half(super().{method}(*words, **named))",
     "returns nan": "super().{method}(*words, **named); return float('nan')",
     "returns spoilt numbers": "return spoil(super().{method}(*words, **named))",
-    "takes a second": "time.sleep(1); return super().{method}(*words, **named)",
+    "takes a while": "time.sleep(0.1 * ('layers' != '{method}')); return super().{method}(*words, **named)",
     "recurses": "return self.{method}(*words, **named)",
     "fails to close": "return super().{method}(*words, **named)",
 }
@@ -70,6 +87,19 @@ def spoil(value):
     return value
 
 
+def half(value):
+    """Leave out a half of what a built-in returned."""
+    import torch
+    if isinstance(value, dict):
+        return dict(list(value.items())[::2])
+    if isinstance(value, (torch.Tensor, tuple, list, str)):
+        return value[: len(value) // 2]
+    if attrs.has(type(value)):
+        held = {{f.name: getattr(value, f.name) for f in attrs.fields(type(value)) if f.init}}
+        return attrs.evolve(value, **{{n: half(v) for n, v in held.items() if isinstance(v, (tuple, torch.Tensor))}})
+    return value
+
+
 class Hostile(Base):
     Options = Given
 
@@ -96,12 +126,19 @@ def attempt(bed: Bed, rng: random.Random, folder: Path) -> Iterator[str]:
     text = MODULE.format(**where, **names, method=method, body=body, close=close, at_import=imports)
     (folder / "hostile.py").write_text(text)
     run = folder / "run"
-    words = [*bed.run_words(run), f"--{kind}", "./hostile.py:Hostile", "--json"]
+    workers = rng.choice((1, 1, 1, 2))
+    words = [*bed.run_words(run, workers=workers), f"--{kind}", "./hostile.py:Hostile", "--json"]
     child = bed.start(words, home=bed.warm_home, cwd=folder)
     done = child.wait(120)
-    told = f"a {kind} whose {method} {trick}" + (f", {imports!r} at import" if imports else "") + f", close: {close}"
-    allowed = 1 if "raise" in body + imports + close or "self." in body else None  # the user's own error
-    yield from (f"{told}: {f}" for f in faults(done, seconds=120) if not (done.code == allowed and "unexpected" in f))
+    told = (
+        f"{workers} workers, a {kind} whose {method} {trick}"
+        + (f", {imports!r} at import" if imports else "")
+        + f", close: {close}"
+    )
+    yield from (f"{told}: {fault}" for fault in faults(done, seconds=120))
+    # A backend is named as it describes itself.
+    if done.code == 4 and not any(name in done.err for name in ("ostile", "backend eyeriss")):
+        yield f"{told}: the error does not name the plugin: {last(done.err)}"
     if done.code == 0 and (read_json(done) is None or not (run / "evaluate.json").exists()):
         yield f"{told}: exit 0, and no results: {last(done.out + done.err)!r}"
     if trick == "does what it should" and not imports and done.code != 0:

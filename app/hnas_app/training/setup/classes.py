@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from hnas.errors import DataError, first_few
 from hnas.task_source import SPLITS, TaskSource
+from hnas_app.training.setup.returned import class_digests
 
 Classes = Mapping[str, Mapping[str, str]]
 """The digest of each class by its name, by split."""
@@ -17,7 +18,7 @@ HINT = (
 
 def classes_of(tasks: TaskSource) -> Classes:
     """Return the classes of a source; empty if it does not know them."""
-    found: Classes = {split: dict(tasks.class_digests(split)) for split in SPLITS}
+    found: Classes = {split: class_digests(tasks, split) for split in SPLITS}
     return found if any(found.values()) else {}
 
 

@@ -8,10 +8,12 @@ from functools import cached_property, partial
 from attrs import define, field
 
 from hnas.episode import Episodes, EpisodeSpec
+from hnas.layer import Shape
 from hnas.seeds import Seeds
 from hnas.task_source import Split, TaskSource
 from hnas_app.training.setup.prefetch import Draw, Prefetcher, Stream
 from hnas_app.training.setup.remembered import Remembered
+from hnas_app.training.setup.returned import image_shape, sampled
 
 
 @define(kw_only=True, eq=False, slots=False)
@@ -65,12 +67,16 @@ class EpisodeStreams:
     def _remembered(self) -> Remembered:
         return Remembered(self._draw)
 
+    @cached_property
+    def _shape(self) -> Shape:
+        return image_shape(self.tasks)
+
     @property
     def _draw(self) -> Draw:
         """A function that does not hold these streams: in a circle their tasks would outlive them."""
-        return partial(_drawn, self.tasks, self.seeds)
+        return partial(_drawn, self.tasks, self._shape, self.seeds)
 
 
-def _drawn(tasks: TaskSource, seeds: Seeds, stream: Stream, indices: Sequence[int]) -> Episodes:
+def _drawn(tasks: TaskSource, shape: Shape, seeds: Seeds, stream: Stream, indices: Sequence[int]) -> Episodes:
     generators = [seeds.numpy(stream.purpose, *stream.counter, i) for i in indices]
-    return tasks.sample(stream.split, stream.spec, generators)
+    return sampled(tasks, stream.split, stream.spec, generators, shape)

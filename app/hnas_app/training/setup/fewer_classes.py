@@ -23,7 +23,7 @@ def with_classes(setup: Setup, state: State, n_way: int) -> tuple[Setup, State]:
             hint=f"train one for as many: hnas meta-train --set task.n_way={n_way}",
         )
     fewer = attrs.evolve(setup, n_way=n_way)
-    fresh = setup.learner.init(fewer.supernet, setup.seeds.torch("fewer-classes"))
+    fresh = fewer.fresh_state("fewer-classes")
     parts = {}
     for name, like in fresh.items():
         known = state.get(name)

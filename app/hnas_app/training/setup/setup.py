@@ -18,6 +18,7 @@ from hnas.task_source import TaskSource
 from hnas_app.executors.interface import Executor
 from hnas_app.training.setup.classes import Classes, kept_to
 from hnas_app.training.setup.episode_streams import EpisodeStreams
+from hnas_app.training.setup.returned import image_shape, initial, super_net
 from hnas_app.training.setup.subnet import subnet
 from hnas_app.training.setup.work import Work
 
@@ -52,7 +53,7 @@ class Setup:
 
     @cached_property
     def image_shape(self) -> Shape:
-        return self.tasks.image_shape
+        return image_shape(self.tasks)
 
     @cached_property
     def source(self) -> TaskSource:
@@ -61,7 +62,7 @@ class Setup:
 
     @cached_property
     def supernet(self) -> SuperNet:
-        whole = self.space.supernet(self.image_shape, self.n_way)
+        whole = super_net(self.space, self.image_shape, self.n_way)
         return whole if self.alone is None else subnet(whole, self.alone)
 
     @cached_property
@@ -79,6 +80,10 @@ class Setup:
     @cached_property
     def work(self) -> Work:
         return Work(space=self.space, image_shape=self.image_shape, n_way=self.n_way)
+
+    def fresh_state(self, purpose: str) -> State:
+        """Return the learner's state before training; equal for equal purposes."""
+        return initial(self.learner, self.supernet, self.seeds.torch(purpose))
 
     def send(self, executor: Executor) -> None:
         """Put this set-up into the workers under the name ``setup``.

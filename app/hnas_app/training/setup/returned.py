@@ -1,0 +1,156 @@
+"""What the plugins of a set-up return, checked where it enters: a wrong value is an error that names its method."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Mapping, Sequence
+from numbers import Integral
+from typing import TYPE_CHECKING, Any
+
+from hnas.architecture import Architecture
+from hnas.episode import TENSORS, Episodes, EpisodeSpec
+from hnas.errors import short
+from hnas.layer import Shape
+from hnas.learner import Gradient, MetaLearner, Scores, State
+from hnas.space import SearchSpace
+from hnas.supernet import Params, SuperNet
+from hnas.task_source import Split, TaskSource
+from hnas_app.executors.plugin_exit import wrong
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
+
+
+def image_shape(source: TaskSource) -> Shape:
+    """Return the shape of a source's images. Raises `PluginError` unless it is channels, height and width."""
+    found = source.image_shape
+    try:
+        channels, height, width = map(operator.index, found)
+    except (TypeError, ValueError) as cause:
+        raise wrong(source, "image_shape", short(found), "channels, height and width") from cause
+    if min(channels, height, width) < 1:
+        raise wrong(source, "image_shape", short(found), "channels, height and width of at least 1")
+    return channels, height, width
+
+
+def n_classes(source: TaskSource, split: Split) -> int:
+    """Return how many classes a split has. Raises `PluginError` unless it is a whole number of at least 0."""
+    found = source.n_classes(split)
+    try:
+        number = operator.index(found)
+    except TypeError as cause:
+        raise wrong(source, "n_classes", short(found), "a whole number") from cause
+    if number < 0:
+        raise wrong(source, "n_classes", short(found), "at least 0")
+    return number
+
+
+def class_digests(source: TaskSource, split: Split) -> dict[str, str]:
+    """Return the digests of a split's classes. Raises `PluginError` unless they are texts by name."""
+    found = _of_type(Mapping, source.class_digests(split), source, "class_digests")
+    if wrong_ones := {k: v for k, v in found.items() if not isinstance(k, str) or not isinstance(v, str)}:
+        raise wrong(source, "class_digests", short(wrong_ones), "digests by the names of classes")
+    return dict(found)
+
+
+def sampled(
+    source: TaskSource, split: Split, spec: EpisodeSpec, generators: Sequence[np.random.Generator], shape: Shape
+) -> Episodes:
+    """Return the tasks that a source draws, of images of ``shape``. Raises `PluginError` unless they are as `Episodes`
+    says: every tensor of its shape and type, labels in order, pixels finite.
+    """
+    import torch
+
+    tasks: Episodes = _of_type(Episodes, source.sample(split, spec, generators), source, "sample")
+    for name in TENSORS:
+        found, images = getattr(tasks, name), name.endswith("x")
+        each = spec.k_shot if name.startswith("support") else spec.n_query
+        size = (len(generators), spec.n_way * each, *(shape if images else ()))
+        dtype = torch.float32 if images else torch.int64
+        if not isinstance(found, torch.Tensor):
+            raise wrong(source, "sample", short(found), f"a tensor as {name}")
+        if found.shape != size or found.dtype != dtype:
+            raise wrong(source, "sample", f"{name} of {_told(found)}", f"{size} {dtype}")
+        # A sum is finite if all are, and takes no memory; of very large pixels it overflows.
+        if images and not found.sum().isfinite() and not found.isfinite().all():
+            raise wrong(source, "sample", f"{name} with pixels that are not finite", "finite ones")
+        if not images and not found.equal(torch.arange(spec.n_way).repeat_interleave(each).expand(size)):
+            raise wrong(source, "sample", f"{name} {found[0].tolist()}", "labels in the order 0,0,…,1,1,…")
+    return tasks
+
+
+def super_net(space: SearchSpace, shape: Shape, n_way: int) -> SuperNet:
+    """Return the super-net of a space. Raises `PluginError` unless it is one."""
+    made: SuperNet = _of_type(SuperNet, space.supernet(shape, n_way), space, "supernet")
+    return made
+
+
+def initial(learner: MetaLearner, supernet: SuperNet, generator: Any) -> State:
+    """Return a learner's fresh state. Raises `PluginError` unless it is tensors by name."""
+    return _tensors(learner, "init", learner.init(supernet, generator))
+
+
+def adapted_weights(learner: MetaLearner, found: Any, n_tasks: int) -> Params:
+    """Return the weights that ``learner.adapt`` found for tasks. Raises `PluginError` unless they are tensors."""
+    tensors = _tensors(learner, "adapt", found)
+    for name, value in tensors.items():
+        if value.shape[:1] != (n_tasks,):
+            raise wrong(learner, "adapt", f"{name} of {_told(value)}", f"{n_tasks} tasks as its first dimension")
+    return tensors
+
+
+def gradient_and_scores(learner: MetaLearner, found: Any, n_tasks: int) -> tuple[Gradient, Scores]:
+    """Return what ``learner.gradient`` found. Raises `PluginError` unless it is tensors by name, and scores."""
+    if not isinstance(found, tuple) or len(found) != 2:
+        raise wrong(learner, "gradient", short(found), "a gradient and Scores")
+    return _tensors(learner, "gradient", found[0]), checked_scores(learner, found[1], n_tasks, "gradient")
+
+
+def checked_scores(learner: MetaLearner, found: Any, n_tasks: int, method: str = "score") -> Scores:
+    """Return a learner's scores. Raises `PluginError` unless they are a loss and an accuracy for each task.
+
+    Numbers that are not finite pass: training says that it diverged, and a search takes them as the worst.
+    """
+    import torch
+
+    checked: Scores = _of_type(Scores, found, learner, method)
+    for name in ("loss", "accuracy"):
+        value = getattr(checked, name)
+        if not isinstance(value, torch.Tensor) or value.shape != (n_tasks,):
+            raise wrong(learner, method, f"{name} of {_told(value)}", f"a tensor of ({n_tasks},)")
+    if (checked.loss < 0).any():
+        raise wrong(learner, method, f"a loss of {checked.loss.min().item()}", "none below 0")
+    if ((checked.accuracy < 0) | (checked.accuracy > 1)).any():
+        raise wrong(learner, method, f"accuracies of {checked.accuracy.tolist()}", "0 to 1")
+    return checked
+
+
+def tasks_at_once(learner: MetaLearner, supernet: SuperNet, arch: Architecture, n_support: int) -> int:
+    """Return the best number of tasks for one `score`. Raises `PluginError` unless it is a whole number from 1 up."""
+    found = learner.tasks_at_once(supernet, arch, n_support)
+    if not isinstance(found, Integral) or int(found) < 1:
+        raise wrong(learner, "tasks_at_once", short(found), "a whole number of at least 1")
+    return int(found)
+
+
+def _of_type(cls: Any, value: Any, plugin: object, method: str) -> Any:
+    if not isinstance(value, cls):
+        raise wrong(plugin, method, short(value), cls.__name__)
+    return value
+
+
+def _tensors(learner: MetaLearner, method: str, found: Any) -> dict[str, Tensor]:
+    import torch
+
+    if not isinstance(found, dict) or not found:
+        raise wrong(learner, method, short(found), "tensors by name")
+    for name, value in found.items():
+        if not isinstance(name, str) or not isinstance(value, torch.Tensor):
+            raise wrong(learner, method, f"{short(value)} as {short(name)}", "tensors by name")
+    return found
+
+
+def _told(value: Any) -> str:
+    shape = getattr(value, "shape", None)
+    return f"{tuple(shape)} {value.dtype}" if shape is not None else str(type(value).__name__)

@@ -100,6 +100,34 @@ class SuperNet(ABC):
             gradients |= {k: torch.stack(v) for k, v in kept.items()}
         return adapted
 
+    def head(self, arch: Architecture) -> tuple[str, str] | None:
+        """Return the names of the final classifier's weight (n_way, …) and bias (n_way,), or ``None`` without one.
+
+        The default is ``None``. With it, `features` works, for learners that compare features.
+        """
+        return None
+
+    def features(self, shared: Params, x: Tensor, arch: Architecture, *, stats: NormStats | None = None) -> Tensor:
+        """Return the classifier's input (T, N, …) for images ``x`` (T, N, C, H, W), with weights (T, …).
+
+        The default passes it through: the identity takes the classifier's place. So it is as fast as `forward_tasks`,
+        and differentiable. Raises `ConfigError` if the super-net names no `head`.
+        """
+        import torch
+
+        names = self.head(arch)
+        if names is None:
+            raise ConfigError(
+                f"{type(self).__name__} does not name its classifier, so there are no features before it",
+                hint="use a learner that does not compare features, or a space whose super-net implements `head`",
+            )
+        weight, bias = names
+        shape = shared[weight].shape[2:]
+        size = shape.numel()
+        identity = torch.eye(size, dtype=x.dtype, device=x.device).view(size, *shape).expand(len(x), size, *shape)
+        passing = shared | {weight: identity, bias: x.new_zeros(len(x), size)}
+        return self.forward_tasks(passing, x, arch, stats=stats).view(*x.shape[:2], *shape)
+
     def with_drop_block(self, rate: float, generators: Sequence[torch.Generator]) -> SuperNet:
         """Return this super-net as it is in training with DropBlock (Ghiasi et al., NeurIPS 2018).
 

@@ -53,6 +53,9 @@ class SubNet(SuperNet):
     ) -> Params:
         return self._supernet.descend(weights, norms, rates, x, y, self._arch, stats=stats, gradients=gradients)
 
+    def head(self, arch: Architecture) -> tuple[str, str] | None:
+        return self._supernet.head(self._arch)
+
     def with_drop_block(self, rate: float, generators: Sequence[torch.Generator]) -> SubNet:
         return SubNet(self._supernet.with_drop_block(rate, generators), self._arch, self._names)
 

@@ -93,6 +93,9 @@ class ConvSuperNet(SuperNet):
                 params[name] = torch.zeros(shape) if name.endswith(".bias") else torch.ones(shape)
         return params
 
+    def head(self, arch: Architecture) -> tuple[str, str]:
+        return "fc.weight", "fc.bias"
+
     def macs(self, arch: Architecture) -> int:
         return sum(layer.macs for layer in self._space.layers(arch, *self._task))
 

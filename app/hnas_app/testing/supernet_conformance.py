@@ -195,12 +195,18 @@ class SuperNetConformance(Conformance[SearchSpace]):
             shared = supernet.share(self._params(supernet), arch)
             norms = {k: v for k, v in shared.items() if supernet.roles.get(k) == "norm"}
             weights = {k: v for k, v in shared.items() if k not in norms}
-            rates = {k: shared[k].new_tensor([0.1, 0.05]) for k in weights}
+            of_tensors = {k: shared[k].new_tensor([0.1, 0.05]) for k in weights}
+            of_elements = {
+                k: torch.linspace(0.02, 0.1, 2 * v.numel()).to(v).view(2, *v.shape) for k, v in weights.items()
+            }
             x, y = self._task_images(), self._labels().expand(TASKS, -1)
-            own = supernet.descend(weights, [norms] * 2, rates, x, y, arch)
-            plain = SuperNet.descend(supernet, weights, [norms] * 2, rates, x, y, arch)
-            wrong = unequal(own, plain, self.tolerance, self.tolerance)
-            expect_none(wrong, "the weights of gradient descent", "correct `descend`, or leave it out")
+            for kind, rates in (("tensor", of_tensors), ("element", of_elements)):
+                then = f"correct `descend` for rates of each {kind}, or call `super().descend` for them"
+                with ending(f"gradient descent with a rate for each {kind}", then):
+                    own = supernet.descend(weights, [norms] * 2, rates, x, y, arch)
+                plain = SuperNet.descend(supernet, weights, [norms] * 2, rates, x, y, arch)
+                wrong = unequal(own, plain, self.tolerance, self.tolerance)
+                expect_none(wrong, f"the weights of gradient descent with a rate for each {kind}", then)
 
     def test_features_are_what_the_classifier_reads(self) -> None:
         """Learners that compare features read them; `head` names the classifier that is left out for that."""

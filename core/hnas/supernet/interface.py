@@ -72,10 +72,10 @@ class SuperNet(ABC):
 
         All tasks start from ``weights``, the sub-network's parameters of role ``weight``. Step ``i`` descends on the
         mean cross-entropy of images ``x`` (T, N, C, H, W) with labels ``y`` (T, N), at the learning rates
-        ``rates[name][i]``. It normalises with the parameters ``norms[i]`` (and the statistics ``stats[i]``, if given).
-        ``gradients`` receives each step's gradient by name, (steps, T, …). Adaption, which needs no meta-gradient, uses
-        this, and so does the inner loop of first-order training. The default is autograd; a faster override must agree
-        with it.
+        ``rates[name][i]``: one for a tensor, or one for each of its elements. It normalises with the parameters
+        ``norms[i]`` (and the statistics ``stats[i]``, if given). ``gradients`` receives each step's gradient by name,
+        (steps, T, …). Adaption, which needs no meta-gradient, uses this, and so does the inner loop of first-order
+        training. The default is autograd; a faster override must agree with it.
         """
         import torch
         from torch.nn import functional as F

@@ -130,7 +130,7 @@ def rows_of(run: Path, n_tasks: int) -> Iterator[dict[str, Any]]:
                     "statistics": kind,
                     "accuracy": round(100 * Accuracy.over(accuracies).mean, 2),
                     "cost_points": round(100 * cost.mean, 2),
-                    "cost_95": round(100 * cost.half_width, 2),
+                    "cost_95": cost.half_width and round(100 * cost.half_width, 2),
                     "tasks": n_tasks,
                 }
 

@@ -101,7 +101,7 @@ def alone(options: argparse.Namespace) -> None:
         for index, (mean, half_width, seconds) in pool.map_unordered(train_alone, items):
             arch = items[index][0]
             row = {"genes": arch.genes, "seed": options.seed, "accuracy": round(mean, 4)}
-            row |= {"half_width": round(half_width, 4), "seconds": round(seconds, 1)}
+            row |= {"half_width": half_width and round(half_width, 4), "seconds": round(seconds, 1)}
             row |= sizes(setup, arch) | {"options": setup.space.options(arch)}
             content["networks"].append(row)
             path.write_text(json.dumps(content, indent=1) + "\n")
@@ -119,7 +119,7 @@ def _recipe(options: argparse.Namespace) -> dict[str, Any]:
     return {"task": task, "width": options.width, "iterations": options.iterations, "tasks": 16, "n_query": N_QUERY}
 
 
-def train_alone(values: Mapping[str, Any], item: Any) -> tuple[float, float, float]:
+def train_alone(values: Mapping[str, Any], item: Any) -> tuple[float, float | None, float]:
     """Run in a worker: test accuracy of one architecture after training it alone, and the seconds that took."""
     arch, iterations, test = item
     setup = attrs.evolve(values["setup"], alone=arch)

@@ -29,7 +29,9 @@ class Reptile(MetaLearner):
 
         inner_steps: int = setting(5, "gradient steps of the inner loop", positive)
         inner_lr: float = setting(0.1, "its learning rate", positive)
-        meta_lr: float = setting(1.0, "share of the way that the outer loop goes; falls to 0", positive)
+        meta_lr: float = setting(
+            1.0, "share of the way that the outer loop goes; falls to 0", positive, after_training=True
+        )
 
     def __init__(self, options: Options) -> None:
         self._options = options

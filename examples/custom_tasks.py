@@ -6,7 +6,8 @@ hnas run --preset quick --tasks ./examples/custom_tasks.py:Arrays --data-root my
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -51,10 +52,11 @@ class Arrays(TaskSource):
                 f"the {split} split of {self._options.root} has {len(classes)} classes, a task needs {spec.n_way}",
                 hint=f"choose task.n_way of at most {len(classes)}, or add classes",
             )
+        members = {c: self._members(c, each) for c in classes}  # all: a class that is too small is told at once
         picked = []  # (n_way, each) image numbers of every task
         for generator in generators:
             drawn = [classes[i] for i in generator.choice(len(classes), spec.n_way, replace=False)]
-            picked.append([generator.permutation(self._members(c, each))[:each] for c in drawn])
+            picked.append([generator.permutation(members[c])[:each] for c in drawn])
         images = self._images[np.array(picked)]  # (task, n_way, each, C, H, W)
         labels = torch.arange(spec.n_way)
 
@@ -65,6 +67,11 @@ class Arrays(TaskSource):
         support_x, support_y = part(slice(spec.k_shot), spec.k_shot)
         query_x, query_y = part(slice(spec.k_shot, each), spec.n_query)
         return Episodes(support_x=support_x, support_y=support_y, query_x=query_x, query_y=query_y)
+
+    def class_digests(self, split: Split) -> Mapping[str, str]:
+        """Return a digest of each class's images, so that no run is tested on classes that it was trained on."""
+        content = {c: self._arrays["images"][self._labels == c].tobytes() for c in self._classes[split]}
+        return {str(c): hashlib.sha256(images).hexdigest() for c, images in content.items()}
 
     def origin(self) -> Origin:
         """Return the path, the licence and how to get the data, for ``hnas data list``."""

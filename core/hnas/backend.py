@@ -58,4 +58,4 @@ class HardwareBackend(ABC):
         return "this machine"
 
     def close(self) -> None:  # noqa: B027 - most backends hold nothing
-        """Release the device. Called once, also after an error."""
+        """Release the device. Called once, also after an error. What it raises is a note: the costs are kept."""

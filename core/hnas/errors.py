@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import re
+import reprlib
+import shlex
 from collections.abc import Iterable
 
 
@@ -61,6 +64,8 @@ class UnsteadyError(DeviceError):
 class DivergenceError(HnasError):
     """Meta-training produced a loss that is not a number."""
 
+    exit_code = 7
+
 
 def close_matches(word: str, known: Iterable[str]) -> str:
     """Return which of ``known`` the user may have meant: ``" Did you mean 'vgg9'?"``, or empty if none is close."""
@@ -76,7 +81,27 @@ def first_few(names: Iterable[str], *, most: int = 4, separator: str = ", ") -> 
     return f"{shown}{between}and {len(told) - most} more" if len(told) > most else shown
 
 
+_HIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
+"""Control characters, what turns the direction of text, and bytes of file names that are no text."""
+
+
+def shown(text: str, keep: str = "") -> str:
+    """Return text of others as it can be printed: what would steer a terminal becomes an escape, as in ``\\x1b``."""
+    return _HIDDEN.sub(lambda c: c[0] if c[0] in keep else c[0].encode("unicode_escape").decode(), text)
+
+
+def quoted(path: object) -> str:
+    """Return a path as it stands in a command for a shell."""
+    return shlex.quote(str(path))
+
+
 def short(value: object) -> str:
     """Write a value as Python does, up to 80 characters of it."""
-    text = repr(value)
+    text = _BOUNDED.repr(value)
     return text if len(text) <= 80 else f"{text[:80]}…"
+
+
+_BOUNDED = reprlib.Repr()
+"""Writes few items and levels: a list may hold another twice, that a third twice, and so on, in a file of 400 bytes."""
+_BOUNDED.maxlevel, _BOUNDED.maxstring, _BOUNDED.maxlong, _BOUNDED.maxother = 3, 200, 200, 200
+_BOUNDED.maxlist = _BOUNDED.maxtuple = _BOUNDED.maxset = _BOUNDED.maxdict = 40

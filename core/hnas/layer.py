@@ -13,7 +13,8 @@ class Layer:
     """One operation with its shapes. Two layers with the same `key` cost the same on any device.
 
     ``op`` is one of ``conv2d``, ``linear``, ``norm`` (batch normalisation), ``max_pool``, ``avg_pool``, ``add`` or an
-    activation's name. Shapes are (channels, height, width) of one image; a linear layer has height and width 1.
+    activation's name. Shapes are (channels, height, width) of one image; a linear layer has height and width 1. An
+    ``avg_pool`` of kernel 1 is adaptive; in larger windows, zeros beyond the edge are counted, as by default in torch.
     """
 
     op: str

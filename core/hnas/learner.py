@@ -87,8 +87,7 @@ class MetaLearner(ABC):
     def adapt(self, supernet: SuperNet, state: State, episodes: Episodes, arch: Architecture) -> Params:
         """Return the sub-network's weights after the inner loop on each support set, with a leading task dimension.
 
-        They are what `SuperNet.forward_tasks` takes: every name that `SuperNet.share` returns. A learner may add names
-        of its own, such as ``prototypes``, which its `logits` reads.
+        They are those that `SuperNet.share` names, and any of the learner's own, such as prototypes, for its `logits`.
         """
 
     def logits(
@@ -96,9 +95,8 @@ class MetaLearner(ABC):
     ) -> Tensor:
         """Return the logits (T, N, n_way) of images ``x`` (T, N, C, H, W), by what `adapt` returned.
 
-        Called wherever a network classifies: scores with fixed statistics, exported models, pictures of the user's. The
-        default is the network's own classifier. A learner that classifies otherwise overrides it, with operations that
-        `torch.export` can trace. ``stats`` are as in `SuperNet.forward`.
+        Called wherever a network classifies, in exported models too. The default is the network's own classifier; an
+        override uses operations that `torch.export` can trace. ``stats`` are as in `SuperNet.forward`.
         """
         return supernet.forward_tasks(adapted, x, arch, stats=stats)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -56,10 +56,25 @@ class TaskSource(ABC):
 
         All randomness of a task (classes, images, augmentation) comes from its generator, so that any worker can draw
         it, together with any others. No class occurs twice in a task, and no image in both support and query. Raises
-        `DataError` if the split has too few classes or images for ``spec``.
+        `DataError` if the split has too few classes for ``spec``, or any class of it too few images, drawn or not.
         """
 
     # ---------------------------------------------------------------- optional
+
+    def class_digests(self, split: Split) -> Mapping[str, str]:
+        """Return a digest of the content of each class by its name; empty if unknown, as by default.
+
+        A run records them before it trains, and refuses others later. Every process calls this in every phase, so
+        digests of much data should be kept. Variants of a class, such as rotations, need no name of their own.
+        """
+        return {}
+
+    def restricted_to(self, classes: Collection[str]) -> TaskSource | None:
+        """Return this source as if it had only the classes of these names, or ``None`` if it cannot leave others out.
+
+        It lets a run go on with its own classes if others were added to the data since.
+        """
+        return None
 
     def remote_files(self) -> Sequence[RemoteFile]:
         """Return the files that `hnas data fetch` downloads, and where they belong. None by default."""

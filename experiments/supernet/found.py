@@ -29,9 +29,8 @@ from ranking import REFERENCE, setup_of, sizes, train_alone
 from hnas import Architecture
 from hnas_app.config.schema import EvaluateConfig
 from hnas_app.executors.choice import executor
+from hnas_app.training.accuracy import t_95
 
-T_95 = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776}
-"""Student's t for a two-sided 95 % interval, by the number of seeds."""
 WIDTH = 16
 
 
@@ -39,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Compare a network that was found with the reference network.")
     parser.add_argument("run", type=Path, help="a run directory with an adapt.json, VGG9 at base width 16")
     parser.add_argument("--data-root", required=True, help="where Omniglot is")
-    parser.add_argument("--seeds", type=int, default=3, choices=sorted(T_95), help="seeds of each network")
+    parser.add_argument("--seeds", type=int, default=3, choices=range(2, 6), help="seeds of each network")
     parser.add_argument("--iterations", type=int, default=400)
     parser.add_argument("--workers", type=int, default=0)
     options = parser.parse_args(arguments)
@@ -64,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def difference(found: Sequence[float], reference: Sequence[float]) -> dict[str, float]:
     """Return the mean over seeds of what was found minus the reference, and half its 95 % interval."""
     gains = [a - b for a, b in zip(found, reference, strict=True)]
-    half = T_95[len(gains)] * statistics.stdev(gains) / len(gains) ** 0.5
+    half = t_95(len(gains)) * statistics.stdev(gains) / len(gains) ** 0.5
     return {"difference": round(statistics.fmean(gains), 2), "half_width": round(half, 2)}
 
 

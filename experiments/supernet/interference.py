@@ -156,7 +156,8 @@ def trained(setup: Setup, plan: TrainPlan, sampler: Sampler, start: State | None
         )  # fmt: skip
         seconds = time.perf_counter() - began
         found = evaluate(setup, state, setup.space.references()[REFERENCE], TEST, here)
-    percent = {"reference": round(100 * found.mean, 2), "half_width": round(100 * found.half_width, 2)}
+    half_width = found.half_width and round(100 * found.half_width, 2)
+    percent = {"reference": round(100 * found.mean, 2), "half_width": half_width}
     return percent | {"seconds": round(seconds)}
 
 

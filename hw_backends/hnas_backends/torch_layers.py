@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from hnas import Layer
 from hnas.toolkit.activations import ACTIVATIONS
 from hnas.toolkit.dataflow import dataflow
-from hnas_backends.layerbench.lines import unknown_op
+from hnas_backends.geometry import check_layer, is_adaptive
+from hnas_backends.layerbench.lines import OPS, unknown_op
 
 
 class Addition(nn.Module):
@@ -60,7 +61,8 @@ def module(layer: Layer) -> nn.Module:
     """Return the layer as a module on the CPU, in evaluation mode and without gradients.
 
     Its parameters are those that `Layer.params` counts, drawn so that maps keep their scale through a deep network,
-    from a generator that depends on the layer alone. Raises `DeviceError` for an operation that is not known here.
+    from a generator that depends on the layer alone. Raises `DeviceError` for an operation that is not known here, and
+    for shapes that the operation cannot have.
     """
     made = _build(layer).eval().requires_grad_(False)
     if layer.op in ("conv2d", "linear"):
@@ -100,6 +102,8 @@ def example(layer: Layer, batch: int, device: torch.device | str, generator: tor
 def _build(layer: Layer) -> nn.Module:
     """Return the module; weights have no memory yet, since torch would fill it from its global generator."""
     made: nn.Module
+    if layer.op in OPS:
+        check_layer(layer, "PyTorch runtime")
     match layer.op:
         case "conv2d":
             made = nn.Conv2d(
@@ -112,8 +116,10 @@ def _build(layer: Layer) -> nn.Module:
             made = nn.BatchNorm2d(layer.out_shape[0])  # draws nothing
         case "max_pool":
             made = nn.MaxPool2d(layer.kernel, layer.stride, layer.padding, ceil_mode=_rounds_up(layer))
-        case "avg_pool":
+        case "avg_pool" if is_adaptive(layer):
             made = nn.AdaptiveAvgPool2d(layer.out_shape[1:])
+        case "avg_pool":
+            made = nn.AvgPool2d(layer.kernel, layer.stride, layer.padding)
         case "add":
             made = Addition()
         case op if op in ACTIVATIONS:

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from hnas.testing import CHAIN, BackendConformance
-from hnas.toolkit.table_file import TableFile, write
+from hnas.toolkit.codec import save
+from hnas.toolkit.table_file import TableFile
 from hnas_backends.cuda import CUDA, CUDAOptions
 from hnas_backends.eyeriss import Eyeriss, EyerissOptions
 from hnas_backends.eyeriss_rs import EyerissRS, EyerissRSOptions
@@ -43,7 +44,7 @@ class TestTable(BackendConformance):
         device = Eyeriss(EyerissOptions())
         layers = self.layers(device.describe())
         rows = {la.key: {0: row} for la, row in zip(layers, device.measure(layers), strict=True)}
-        write(self.path, TableFile(info=device.describe(), rows=rows, calibration={}))
+        save(self.path, TableFile(info=device.describe(), rows=rows, calibration={}))
 
     def make(self) -> Table:
         return Table(TableOptions(device=str(self.path)))

@@ -138,6 +138,32 @@ class IndexError_(Source):
         pass
 
 
+class NamesTheProcess(Source):
+    """Digests that are not of the content."""
+
+    def class_digests(self, split: Split) -> dict[str, str]:
+        return {f"{split} {i}": str(id(self)) for i in range(CLASSES)}
+
+
+class NamesAClassTwice(Source):
+    """In each split, as if its classes were divided anew."""
+
+    def class_digests(self, split: Split) -> dict[str, str]:
+        return {str(i): "same" for i in range(CLASSES)}
+
+
+class RestrictsToOthers(Source):
+    """Other classes than the named ones are left out."""
+
+    def class_digests(self, split: Split) -> dict[str, str]:
+        return {f"{split} {i}": "same" for i in range(CLASSES)}
+
+    def restricted_to(self, classes: Any) -> Source:
+        other = Source()
+        other.first = (1, CLASSES, 2 * CLASSES)
+        return other
+
+
 class HoldsAGenerator(Source):
     """An open file, or any other stream, cannot be sent to a worker."""
 
@@ -155,6 +181,9 @@ BROKEN: dict[Any, str] = {
     DrawsWithReplacement: "test_no_class_is_in_a_task_twice",
     SharesAClass: "test_splits_share_no_image",
     IndexError_: "test_too_few_classes_or_images_are_a_data_error",
+    NamesTheProcess: "test_names_its_classes_for_the_record",
+    NamesAClassTwice: "test_names_its_classes_for_the_record",
+    RestrictsToOthers: "test_names_its_classes_for_the_record",
     HoldsAGenerator: "test_can_be_sent_to_workers",
 }
 SIZE = {"spec": EpisodeSpec(n_way=3, k_shot=1, n_query=2), "images_per_class": IMAGES}

@@ -129,6 +129,20 @@ def test_a_compiler_that_does_not_come_to_an_end_is_stopped(home, tmp_path):
     assert caught.value.reason == "slow"
 
 
+@pytest.mark.parametrize("where", ["", ">&2"])
+def test_a_compiler_that_writes_without_end_is_ended(home, tmp_path, monkeypatch, where):
+    """It filled the memory."""
+    cc = script(tmp_path / "cc", f"exec cat /dev/zero {where}")
+    monkeypatch.setenv("CC", cc)
+    with pytest.raises(CompileError) as caught:
+        compiler()
+    assert caught.value.reason == "broken"
+    with pytest.raises(CompileError) as caught:
+        compile_in(tmp_path, [cc], CODE)
+    assert len(caught.value.detail) <= 1 << 20
+    assert caught.value.reason == "failed"
+
+
 def test_a_cache_that_cannot_be_written_is_a_reason_of_its_own(home, monkeypatch):
     monkeypatch.setenv("HNAS_HOME", "/dev/null/hnas")
     with pytest.raises(CompileError, match="Not a directory") as caught:

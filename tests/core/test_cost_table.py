@@ -134,5 +134,5 @@ def test_a_damaged_table_is_refused(value):
 
 def test_a_table_of_another_schema_is_refused():
     """A future format is read as if it were this one."""
-    with pytest.raises(DataError, match="schema 99; this hnas reads 1"):
+    with pytest.raises(DataError, match="schema 99; this hnas reads 2"):
         read(damaged(schema=99))

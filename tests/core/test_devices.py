@@ -91,6 +91,25 @@ def test_a_damaged_file_or_one_of_a_newer_hnas_is_told_and_left_alone(content, b
     assert book.path.read_text() == content
 
 
+@pytest.mark.parametrize(
+    ("devices", "where"),
+    [
+        ({"pi4": {"backend": 5, "settings": {}}}, r"expected text, got 5 @ \$\.devices\['pi4'\]\.backend"),
+        ({"pi4": {"backend": "arm"}}, r"required field missing @ \$\.devices\['pi4'\]\.settings"),
+        ({"pi4": {"backend": "arm", "settings": []}}, r"expected a mapping @ \$\.devices\['pi4'\]\.settings"),
+        ({"pi4": {"backend": "arm", "settings": {"port": [2]}}}, r"got \[2\] @ .*\['pi4'\]\.settings\['port'\]"),
+        ({"pi4": {"backend": "arm", "settings": {"port": None}}}, r"got None @ .*\['pi4'\]\.settings\['port'\]"),
+        ({"pi4": "arm"}, r"\$\.devices\['pi4'\]"),
+        (["pi4"], r"expected a mapping @ \$\.devices"),
+    ],
+)
+def test_a_wrong_shape_names_file_device_and_key(devices, where, book):
+    book.path.parent.mkdir()
+    book.path.write_text(json.dumps({"schema": 1, "devices": devices}))
+    with pytest.raises(DataError, match=rf"devices\.json is damaged or was edited: .*{where}"):
+        book.all()
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
 def test_a_folder_that_cannot_be_written_is_told(tmp_path):
     tmp_path.chmod(0o500)

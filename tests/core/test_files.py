@@ -11,9 +11,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from hnas.errors import DataError
-from hnas.toolkit.files import read_json, write_json
+from hnas.toolkit.files import check_seal, parse_json, read_json, sealed, write_json
 from hnas_app.trackers.json_lines import JsonLines
 
 
@@ -138,3 +140,48 @@ def test_json_is_readable_text(tmp_path):
     write_json(tmp_path / "a.json", {"name": "Größe"})
     assert "Größe" in (tmp_path / "a.json").read_text(encoding="utf-8")
     assert json.loads((tmp_path / "a.json").read_text(encoding="utf-8")) == {"name": "Größe"}
+
+
+def test_a_file_name_that_is_no_text_comes_back(tmp_path: Path) -> None:
+    """A lone surrogate ended a run in an encoder; the mark that Windows writes is no damage."""
+    value = {"text": "\udcff\x1b é"}
+    JsonLines(tmp_path / "lines").append(value)
+    assert list(JsonLines(tmp_path / "lines").read()) == [value]
+    write_json(tmp_path / "file", value)
+    (tmp_path / "file").write_bytes(b"\xef\xbb\xbf" + (tmp_path / "file").read_bytes())
+    assert read_json(tmp_path / "file") == value
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, '{"a":' * 100_000, "[" * 102 + "]" * 102, "[" * 600 + "]" * 600])
+def test_json_that_is_nested_without_end_is_a_value_error(text):
+    """Python raises a RecursionError, at once or when somebody writes the value into a message."""
+    with pytest.raises(ValueError, match="nested over 100 levels"):
+        parse_json(text)
+    assert parse_json("[" * 100 + "]" * 100)
+
+
+def test_a_seal_holds_over_what_is_read_back_and_over_nothing_else():
+    value = sealed({"tuple": (1, 2), "number": 1 / 3, 4: "ä", "empty": {}})
+    assert list(value)[-1] == "checksum"
+    again = json.loads(json.dumps(value, indent=2, ensure_ascii=False))
+    check_seal(dict(reversed(again.items())), "it", needed=True)
+    for wrong in ({**again, "number": 0.5}, {k: v for k, v in again.items() if k != "checksum"}):
+        with pytest.raises(DataError, match="it is damaged or was edited: its checksum does not hold"):
+            check_seal(wrong, "it", needed=True, hint="again")
+    check_seal({"number": 0.5}, "it", needed=False)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.data())
+def test_no_flipped_bit_of_a_sealed_object_goes_unseen(data):
+    """Whatever becomes of the text: no JSON, damage, or the same value."""
+    value = sealed({"schema": 2, "loss": [1.616, -0.0, 3e-9], "arch": {"space": "vgg9", "genes": [1, 2]}, "of": True})
+    content = bytearray(json.dumps(value).encode())
+    bit = data.draw(st.integers(0, 8 * len(content) - 1))
+    content[bit // 8] ^= 1 << bit % 8
+    try:
+        seen = parse_json(bytes(content))
+        check_seal(seen, "it", needed=True)
+    except (ValueError, DataError):
+        return
+    assert json.dumps(seen) == json.dumps(value)

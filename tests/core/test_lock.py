@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from hnas import DataError
-from hnas.toolkit.lock import file_lock, folder_lock, is_locked
+from hnas.toolkit.lock import file_lock
+from hnas_app.runs.folder_lock import folder_lock, is_locked
 
 
 def _hold(path: Path, pipe: Any) -> None:
@@ -61,3 +62,24 @@ def test_a_file_system_without_locks_is_no_reason_to_refuse(tmp_path: Path, monk
     monkeypatch.setattr("hnas.toolkit.lock.fcntl.flock", no_locks)
     with file_lock(tmp_path / ".lock") as locked, folder_lock(tmp_path, "the folder"):
         assert not locked
+
+
+@pytest.mark.parametrize("code", [errno.EROFS, errno.EACCES])
+@pytest.mark.parametrize("has_file", [False, True])
+def test_a_folder_that_cannot_be_written_needs_no_lock(
+    code: int, has_file: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All that one can do there is read; if there is a lock file, who may write elsewhere may hold it."""
+    real = os.open
+
+    def read_only(path: Any, flags: int, *rest: Any) -> int:
+        if flags & (os.O_CREAT | os.O_RDWR):
+            raise OSError(code, os.strerror(code))
+        return real(path, flags, *rest)
+
+    if has_file:
+        (tmp_path / ".lock").write_text("1\n")
+    monkeypatch.setattr(os, "open", read_only)
+    with folder_lock(tmp_path, "the run directory") as locked:
+        assert locked == has_file
+        assert is_locked(tmp_path) == has_file

@@ -48,9 +48,9 @@ def layers(draw: st.DrawFn, op: str) -> Layer:
     bias = draw(st.booleans())
     if op == "linear":
         return Layer(op=op, in_shape=(c * h * w, 1, 1), out_shape=(draw(st.integers(1, 9)), 1, 1), bias=bias)
-    if op == "avg_pool":
+    if op == "avg_pool" and draw(st.booleans()):
         return Layer(op=op, in_shape=(c, h, w), out_shape=(c, draw(st.integers(1, 6)), draw(st.integers(1, 6))))
-    if op not in ("conv2d", "max_pool"):
+    if op not in ("conv2d", "max_pool", "avg_pool"):
         return Layer(op=op, in_shape=(c, h, w), out_shape=(c, h, w))
     kernel, stride = draw(st.integers(1, 5)), draw(st.integers(1, 3))
     if op == "max_pool":
@@ -61,6 +61,13 @@ def layers(draw: st.DrawFn, op: str) -> Layer:
         return Layer(
             op=op, in_shape=(c, h, w), out_shape=(c, *out), kernel=kernel, stride=stride, padding=padding
         )  # fmt: skip
+    if op == "avg_pool":
+        kernel = min(kernel, h, w)
+        padding = draw(st.integers(0, kernel // 2))
+        out = tuple((n + 2 * padding - kernel) // stride + 1 for n in (h, w))
+        if kernel == 1:  # that would be an adaptive one
+            out = (h, w)
+        return Layer(op=op, in_shape=(c, h, w), out_shape=(c, *out), kernel=kernel, stride=stride, padding=padding)
     padding = draw(st.integers(max(0, -(-(kernel - min(h, w)) // 2)), kernel))
     groups, wide, deep = draw(st.integers(1, 4)), draw(st.integers(1, 3)), draw(st.integers(1, 3))
     out = tuple((n + 2 * padding - kernel) // stride + 1 for n in (h, w))
@@ -225,7 +232,11 @@ def test_the_oracle_means_what_pytorch_means(op):
         elif op == "max_pool":
             right = F.max_pool2d(t, layer.kernel, layer.stride, layer.padding, ceil_mode=True)
         elif op == "avg_pool":
-            right = F.adaptive_avg_pool2d(t, out[1:])
+            right = (
+                F.adaptive_avg_pool2d(t, out[1:])
+                if layer.kernel == 1
+                else F.avg_pool2d(t, layer.kernel, layer.stride, layer.padding)
+            )
         elif op == "add":
             right = t + torch.from_numpy(numbers(t.numel(), 7)).reshape(t.shape)
         else:
@@ -256,6 +267,8 @@ def test_numbers_are_a_hash_of_their_position():
         ("conv2d-4x4x4-4x4x4-k3s1p1g3b0", "groups do not divide"),
         ("conv2d-4x4x4-4x5x5-k3s1p1g1b0", "does not follow"),
         ("conv2d-0x4x4-4x4x4-k3s1p1g1b0", "a size is not"),
+        ("avg_pool-1x5x5-1x4x4-k3s1p0g1b0", "does not follow"),
+        ("avg_pool-1x5x5-1x7x7-k3s1p2g1b0", "more than half"),
         ("conv2d-1048576x1000x1000-1x1000x1000-k1s1p0g1b0", "map too large"),
         ("relu-1x4x4-1x4x4-k1s1p0g1b0 relu-1x5x5-1x5x5-k1s1p0g1b0", "no layer before gives the 1x5x5"),
         ("x" * 100_000, "too long"),
@@ -276,8 +289,9 @@ def test_specs_refuse_what_the_program_cannot_run():
     with pytest.raises(DeviceError, match=r"'conv'.*Did you mean 'conv2d'.*Known: conv2d, linear") as caught:
         spec(Layer(op="conv", **maps))
     assert caught.value.hint
-    with pytest.raises(DeviceError, match="adaptive"):
-        spec(Layer(op="avg_pool", in_shape=(1, 5, 5), out_shape=(1, 3, 3), kernel=3, stride=1))
+    with pytest.raises(DeviceError, match="cannot run avg_pool-1x5x5-1x4x4-k3s1p0g1b0: its output does not follow"):
+        spec(Layer(op="avg_pool", in_shape=(1, 5, 5), out_shape=(1, 4, 4), kernel=3, stride=1))
+    assert spec(Layer(op="avg_pool", in_shape=(1, 5, 5), out_shape=(1, 5, 5), kernel=3, padding=1))
     assert spec(Layer(op="avg_pool", in_shape=(1, 4, 4), out_shape=(1, 2, 2), kernel=2, stride=2))
     with pytest.raises(DeviceError, match=r"layer 2 .*takes 2x4x4: the one before gives 1x4x4"):
         network_spec([Layer(op="relu", **maps), Layer(op="relu", in_shape=(2, 4, 4), out_shape=(2, 4, 4))])

@@ -59,6 +59,13 @@ def test_adaptive_pooling_to_any_size(size, out):
     np.testing.assert_allclose(Call([layer]).result().ravel(), oracle([layer]).ravel(), rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.parametrize("stride", [1, 2])
+def test_average_pooling_of_windows(stride):
+    out = (5, 5) if stride == 1 else (3, 3)
+    layer = Layer(op="avg_pool", in_shape=(3, 5, 5), out_shape=(3, *out), kernel=3, stride=stride, padding=1)
+    np.testing.assert_allclose(Call([layer]).result().ravel(), oracle([layer]).ravel(), rtol=1e-4, atol=1e-6)
+
+
 def test_the_graph_of_a_network_computes_the_network():
     layers = [
         CONV, LAYERS["norm"], LAYERS["relu6"], LAYERS["max_pool"],

@@ -16,11 +16,16 @@ from hnas._version import __version__
 from hnas.errors import HnasError, close_matches
 from hnas_app.cli.invocation import Invocation
 from hnas_app.cli.lazy_commands import LazyGroup
+from hnas_app.cli.streams import fit_streams
+from hnas_app.executors.interruption import ignore, interruptible
+from hnas_app.executors.plugin_exit import ended_by_plugin
 from hnas_app.executors.this_rank import end, under_torchrun
 
 # Newer versions of typer hold a click of their own, older ones import it: either way typer exports one of its errors.
 _UsageError: Any = typer.BadParameter.__mro__[1]
 _GLOBAL = ("--debug", "--no-plugins")
+INTERRUPTED = 130
+"""The exit code after a signal."""
 
 app = typer.Typer(
     name="hnas",
@@ -55,9 +60,11 @@ def _global_options(
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line and exit with its code; the ``hnas`` script and ``python -m hnas`` call it."""
-    code = run(sys.argv[1:] if argv is None else argv)
-    if under_torchrun():
-        end(code)
+    with interruptible():
+        code = run(sys.argv[1:] if argv is None else argv)
+        if code == INTERRUPTED or under_torchrun():
+            end(code)
+    ignore()  # the command is done, and Python shuts down
     sys.exit(code)
 
 
@@ -70,31 +77,38 @@ def run(argv: Sequence[str]) -> int:
     options = argv[: argv.index("--")] if "--" in argv else argv
     first = [a for a in options if a in _GLOBAL]
     rest = [a for a in options if a not in _GLOBAL] + list(argv[len(options) :])
+    with interruptible(), fit_streams(only_json="--json" in options):
+        return _run([*first, *rest], invocation)
+
+
+def _run(argv: Sequence[str], invocation: Invocation) -> int:
     try:
-        code = typer.main.get_command(app).main(
-            args=[*first, *rest], prog_name="hnas", standalone_mode=False, obj=invocation
-        )
-        if code == 130:
+        code = typer.main.get_command(app).main(args=[*argv], prog_name="hnas", standalone_mode=False, obj=invocation)
+        if code == INTERRUPTED:
             return _interrupted(invocation)
         return code if isinstance(code, int) else 0
-    except (KeyboardInterrupt, typer.Abort):
+    except (KeyboardInterrupt, typer.Abort) as abort:
+        if isinstance(abort.__cause__, EOFError):
+            return _unexpected(abort.__cause__, invocation)
         return _interrupted(invocation)
     except HnasError as error:
         if invocation.debug:
             traceback.print_exc()
         return _tell(str(error), error.hint, error.exit_code)
     except BrokenPipeError:
-        # The reader of our output left, as `head` does; nothing more can be printed there.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+        return _reader_left()
     except _UsageError as error:
         return _usage(error)
     except Exception as error:
+        return _unexpected(error, invocation)
+    except BaseException as error:
+        if isinstance(error.__context__, BrokenPipeError):  # typer ends the program then
+            return _reader_left()
+        # Such as SystemExit: nothing of ours raises it, so a plugin or a library tried to end the program.
         if invocation.debug:
             traceback.print_exc()
-            return 1
-        hint = "run again with --debug for the traceback"
-        return _tell(f"unexpected {type(error).__name__}: {error}", hint, 1)
+        ended = ended_by_plugin(error)
+        return _tell(str(ended), ended.hint, ended.exit_code)
 
 
 def _tell(message: str, hint: str | None, code: int) -> int:
@@ -102,10 +116,24 @@ def _tell(message: str, hint: str | None, code: int) -> int:
     return code
 
 
+def _reader_left() -> int:
+    """End after the reader of our output left, as `head` does; nothing more can be printed there."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    return 1
+
+
+def _unexpected(error: BaseException, invocation: Invocation) -> int:
+    if invocation.debug:
+        traceback.print_exception(error)
+        return 1
+    hint = "run again with --debug for the traceback"
+    return _tell(f"unexpected {type(error).__name__}: {error}", hint, 1)
+
+
 def _interrupted(invocation: Invocation) -> int:
     hint = f"\nto go on: {invocation.resume}" if invocation.resume else ""
     print(f"interrupted{hint}", file=sys.stderr)
-    return 130
+    return INTERRUPTED
 
 
 def _usage(error: Any) -> int:

@@ -68,7 +68,7 @@ def _load(name: str) -> Any:
     """Import a command: a function of its module, or the module's own ``app`` of sub-commands."""
     module, _, function = PLACES.get(name, f"{name}:{name}").partition(":")
     found = import_module(f"hnas_app.cli.commands.{module}")
-    outer = typer.Typer(add_completion=False)
+    outer = typer.Typer(add_completion=False, rich_markup_mode=None)  # its help is plain, as that of `hnas` is
     if hasattr(found, "app"):
         outer.add_typer(found.app, name=name)
     else:

@@ -35,12 +35,20 @@ SHARED: dict[str, tuple[Any, str | None, str]] = {
     "config": (Path, "FILE", "TOML file; see `hnas config init`."),
     "set": (list[str], "KEY=VALUE", "Set any key, such as space.downsample=pool; may be repeated."),
     "constraint": (list[str], "LIMITS", LIMITS),
-    "seed": (int, None, "Root of all randomness."),
-    "workers": (int, None, "Workers; 0 takes one per core."),
+    "seed": (int, "INTEGER", "Root of all randomness."),
+    "workers": (int, "INTEGER", "Workers; 0 takes one per core."),
     "executor": (str, "KIND", "Where work runs: local, threads, processes, ray or ray://HOST:PORT."),
     "accelerator": (str, "NAME", "Where networks are computed: cpu, cuda or cuda:N."),
 }
 """The options that make a `Given`: the type, the placeholder of the value in the help, and the help text of each."""
+
+
+def whole(text: str) -> int:
+    """Read a whole number; Python's own reading would take the digits of any alphabet."""
+    if not re.fullmatch(r"[+-]?[0-9]{1,40}", str(text)):
+        raise typer.BadParameter(f"{text!r} is not a valid integer")
+    return int(text)
+
 
 BackendsOption = Annotated[
     list[str] | None,
@@ -98,7 +106,8 @@ def takes(*names: str) -> Callable[[Command], Command]:
 
 def _parameter(name: str) -> inspect.Parameter:
     kind, metavar, help_ = SHARED[name]
-    default = typer.Option(None, f"--{name.replace('_', '-')}", metavar=metavar, help=help_)
+    parser = whole if kind is int else None
+    default = typer.Option(None, f"--{name.replace('_', '-')}", metavar=metavar, help=help_, parser=parser)
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind | None)
 
 
@@ -140,7 +149,7 @@ def input_shape(text: str | None) -> Shape | None:
     """Read ``3x84x84``, if it was given. Raises a usage error on anything else."""
     if text is None:
         return None
-    if match := re.fullmatch(r"([1-9]\d{0,4})x([1-9]\d{0,4})x([1-9]\d{0,4})", text.strip().lower()):
+    if match := re.fullmatch(r"([1-9][0-9]{0,4})x([1-9][0-9]{0,4})x([1-9][0-9]{0,4})", text.strip().lower()):
         channels, height, width = map(int, match.groups())
         return channels, height, width
     raise typer.BadParameter(f"{text!r} is not channels x height x width, as in 3x84x84", param_hint="--input")

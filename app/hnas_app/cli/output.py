@@ -7,15 +7,17 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from hnas.errors import shown
+
 
 def print_json(value: Any) -> None:
-    """Print a value as JSON on standard output."""
-    print(json.dumps(value, indent=2, ensure_ascii=False, default=_plain))
+    """Print a value as JSON on standard output, in ASCII: it fits any encoding, and steers no terminal."""
+    print(json.dumps(value, indent=2, default=_plain), file=getattr(sys.stdout, "results", None), flush=True)
 
 
 def print_table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     """Print rows in columns as wide as they need; the last column is not cut."""
-    cells = [[str(c) for c in row] for row in rows]
+    cells = [[shown(str(c)) for c in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(head, *cells, strict=True)]
     for row in [list(head), *cells]:
         print("  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip())
@@ -23,7 +25,7 @@ def print_table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
 
 def note(text: str) -> None:
     """Print a sentence for the user on standard error."""
-    print(f"note: {text}", file=sys.stderr)
+    print(f"note: {shown(text)}", file=sys.stderr)
 
 
 def say_next(command: str) -> None:

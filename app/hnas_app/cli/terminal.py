@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, nullcontext
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import typer
 
+from hnas.errors import quoted
 from hnas_app.cli.invocation import Invocation
 from hnas_app.cli.output import note
 from hnas_app.usecases.arguments import Caller, WrongArgument
 
-FLAGS = {"backends": "--backend", "constraints": "--constraint", "device": "--device", "picture": "--out"}
+FLAGS = {
+    "backends": "--backend",
+    "constraints": "--constraint",
+    "device": "--device",
+    "picture": "--out",
+    "folder": "--out",
+    "model": "--export",
+    "file": "FILE",
+}
 """The flags of those arguments of use cases that may be wrong."""
 
 
@@ -26,20 +34,10 @@ def at_terminal(call: Invocation, resume: str | None = None) -> Iterator[Caller]
     from hnas_app.trackers.terminal import display
 
     def began(folder: Path) -> None:
-        call.resume = resume and resume.format(folder)
+        call.resume = resume and resume.format(quoted(folder))
 
-    with _terminated_like_interrupted() if resume else nullcontext(), closing(display()) as shown:
+    with closing(display()) as shown:
         try:
             yield Caller(registry=call.registry, emit=shown, note=note, began=began)
         except WrongArgument as wrong:
             raise typer.BadParameter(wrong.problem, param_hint=FLAGS[wrong.argument]) from wrong
-
-
-@contextmanager
-def _terminated_like_interrupted() -> Iterator[None]:
-    """Let a batch system's SIGTERM end a run as Ctrl-C does: it can be resumed, and the command for that is printed."""
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

@@ -10,7 +10,7 @@ from typing import Any
 
 import attrs
 
-from hnas.errors import ConfigError
+from hnas.errors import ConfigError, shown
 from hnas_app.config.schema import Config, PluginChoice
 
 _NAME: attrs.Attribute[str] = attrs.fields(PluginChoice).name
@@ -37,7 +37,7 @@ def dump_toml(config: Config, comments: Mapping[str, str] | None = None) -> str:
             section = head
         if value is None:
             continue
-        comment = f"  # {comments[key]}" if comments and comments.get(key) else ""
+        comment = f"  # {shown(comments[key])}" if comments and comments.get(key) else ""
         lines.append(f"{name} = {toml_value(value, key)}{comment}")
     return "\n".join(top + tables) + "\n"
 
@@ -52,8 +52,9 @@ def toml_value(value: Any, key: str = "value") -> str:
         case int() | float():
             return repr(value)
         case str() | PurePath():
-            # A JSON string is a TOML string, except for the one control character that JSON leaves alone.
-            return json.dumps(str(value), ensure_ascii=False).replace("\x7f", "\\u007f")
+            # A JSON string is a TOML string, except for control characters that JSON leaves alone.
+            text = json.dumps(str(value), ensure_ascii=False)
+            return "".join(c if c.isprintable() else f"\\U{ord(c):08x}" for c in text)
         case list() | tuple():
             return "[" + ", ".join(toml_value(v, key) for v in value) + "]"
         case dict():
@@ -76,6 +77,11 @@ def at_default(config: Config) -> set[str]:
         if "." in key and value == default:
             found.add(key)
     return found
+
+
+def after_training(config: Config) -> set[str]:
+    """Return the dotted keys that may have another value after the super-net was trained; see `setting`."""
+    return {key for key, option, _ in _settings(config) if option.metadata.get("after_training")}
 
 
 def _settings(config: Config) -> Iterator[tuple[str, attrs.Attribute[Any], Any]]:

@@ -17,7 +17,7 @@ from hnas.settings import at_least_0, fraction, one_of, positive, setting
 
 
 def _is_accelerator(instance: object, attribute: object, value: str) -> None:
-    if not re.fullmatch(r"cpu|cuda(:\d+)?", value):
+    if not re.fullmatch(r"cpu|cuda(:[0-9]{1,4})?", value):
         raise ValueError(f"expected cpu, cuda or cuda:N, got {value!r}")
 
 
@@ -25,7 +25,7 @@ _EXECUTORS = "local, threads, processes, ray or ray://HOST:PORT"
 
 
 def _is_executor(instance: object, attribute: object, value: str) -> None:
-    if not re.fullmatch(r"local|threads|processes|ray|ray://[^\s/:]+:\d+", value):
+    if not re.fullmatch(r"local|threads|processes|ray|ray://[^\s/:]+:[0-9]{1,5}", value):
         raise ValueError(f"expected {_EXECUTORS}, got {value!r}")
 
 
@@ -43,6 +43,10 @@ class TaskConfig:
 
     n_way: int = setting(5, "classes in a task", validators.ge(2))
     k_shot: int = setting(1, "labelled images per class", positive)
+
+
+_KEEP_BEST = "keep the weights of the best validation, not the last ones"
+_PATIENCE = "validations in a row without a better accuracy that end the training early (0: none); the best is kept"
 
 
 @frozen(kw_only=True)
@@ -67,6 +71,8 @@ class MetaTrainConfig:
     shrink_decay: float = setting(5.0, "Eq. 4, a: how fast the probability falls", positive)
     validate_every: int = setting(5, "epochs between validations", positive)
     validate_tasks: int = setting(100, "validation tasks each time", positive)
+    keep_best: bool = setting(False, _KEEP_BEST)
+    patience: int = setting(0, _PATIENCE, at_least_0)
 
 
 @frozen(kw_only=True)
@@ -101,11 +107,18 @@ class RetrainConfig:
     tasks: int = setting(8, "tasks in a meta-batch", positive)
     n_query: int = setting(1, "query images per class", positive)
     rate_factor: float = setting(
-        1.0, "factor on the learner's outer learning rates: one network alone tolerates higher ones", positive
+        1.0,
+        "factor on the learner's outer learning rates: one network alone tolerates higher ones",
+        positive,
+        most=1000,
     )
     start: Literal["scratch", "supernet"] = setting(
         "scratch", "initial weights: fresh ones, or the super-net's", one_of("scratch", "supernet")
     )
+    validate_every: int = setting(5, "epochs between validations", positive)
+    validate_tasks: int = setting(100, "validation tasks each time", positive)
+    keep_best: bool = setting(False, _KEEP_BEST)
+    patience: int = setting(0, _PATIENCE, at_least_0)
     reference: str = setting(
         "auto",
         "reference network trained with the same budget: a name, 'auto' (the space's for such images) or 'none'",
@@ -125,7 +138,7 @@ class Config:
     """A whole, resolved configuration."""
 
     preset: str = setting("quick", "the preset that defaults come from")
-    seed: int = setting(0, "root of all randomness", at_least_0)
+    seed: int = setting(0, "root of all randomness", at_least_0, most=2**63 - 1)
     workers: int = setting(0, "workers; 0 takes one per core, on Ray one per CPU of the cluster", at_least_0)
     executor: str = setting("local", f"where work runs: {_EXECUTORS}", _is_executor)
     accelerator: str = setting("cpu", "where networks are computed: cpu, cuda or cuda:N", _is_accelerator)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import codecs
 import re
-import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from attrs import frozen
 from hnas.discovery import KINDS
 from hnas.errors import ConfigError, close_matches
 from hnas_app.config.schema import SECTIONS, Config
+from hnas_app.config.toml import parse_toml
 
 Keys = tuple[str, ...]
 """``("seed",)`` or ``("search", "tasks")``."""
@@ -48,16 +49,19 @@ class Entry:
 def from_file(path: Path) -> list[Entry]:
     """Read a TOML file. Raises `ConfigError` if it cannot be read or is not TOML."""
     try:
-        text = path.read_text(encoding="utf-8")
+        content = path.read_bytes()
+        text = content.decode("utf-8-sig")  # Windows' editors write a mark at the beginning
     except OSError as cause:
         raise ConfigError(
             f"cannot read the configuration {path}: {cause.strerror}", hint="`hnas config init` writes one"
         ) from cause
     except UnicodeDecodeError as cause:
-        raise ConfigError(f"the configuration {path} is not UTF-8 text: {cause}") from cause
+        utf_16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+        why = "it is UTF-16, as PowerShell writes" if utf_16 else str(cause)
+        raise ConfigError(f"the configuration {path} is not UTF-8 text: {why}", hint="save it as UTF-8") from cause
     try:
-        tree = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as cause:
+        tree = parse_toml(text)
+    except ValueError as cause:  # a number of too many digits is no `TOMLDecodeError`
         raise ConfigError(f"the configuration {path} is not TOML: {cause}") from cause
     lines, recorded = KeyLines(text), path.name == "config.toml" and path.with_name("run.json").is_file()
     entries = []

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import tomllib
 import types
 import typing
 from contextlib import suppress
@@ -13,7 +12,12 @@ from typing import Any, Literal, Union
 import attrs
 import cattrs
 
-from hnas.errors import HnasError, close_matches
+from hnas.errors import HnasError, close_matches, short
+from hnas.settings import MOST, at_most
+from hnas_app.config.toml import parse_toml
+
+_NO_TEXT = re.compile("[\ud800-\udfff]")
+"""Bytes of a file name that are not UTF-8."""
 
 
 def read(value: Any, expected: Any) -> Any:
@@ -21,6 +25,9 @@ def read(value: Any, expected: Any) -> Any:
 
     Raises `ValueError` with a sentence: ``expected int, got str '100'``.
     """
+    texts = value if isinstance(value, list | tuple) else [value]
+    if any(isinstance(text, str) and _NO_TEXT.search(text) for text in texts):
+        raise ValueError(f"expected text, which a run's config.toml can hold, got {value!r}: rename the file or folder")
     try:
         return _converter.structure(value, expected)
     except Exception as cause:
@@ -51,17 +58,19 @@ def read_text(text: str, expected: Any) -> Any:
 def parse_text(text: str) -> Any:
     """Return ``text`` as a TOML value, or unchanged if it is none."""
     try:
-        parsed = tomllib.loads(f"value = {text}")
-    except tomllib.TOMLDecodeError:
+        parsed = parse_toml(f"value = {text}")
+    except ValueError:  # too many digits or brackets are no `TOMLDecodeError`
         return text
     return parsed["value"] if list(parsed) == ["value"] else text
 
 
 def validate(field: attrs.Attribute[Any], value: Any) -> None:
     """Run a field's validators. Raises `ValueError` with a sentence: ``must be > 0, got -1``."""
-    if not field.validator:  # attrs keeps an empty list of validators as it is
-        return
     try:
+        if "most" not in field.metadata:  # a field that `hnas.settings.setting` did not make
+            at_most(MOST)(None, field, value)
+        if not field.validator:  # attrs keeps an empty list of validators as it is
+            return
         # Built-in validators do not look at the instance; one that does is run when the options are made.
         field.validator(None, field, value)
     except (ValueError, TypeError, HnasError) as cause:
@@ -100,7 +109,7 @@ def describe(expected: Any) -> str:
 
 def _shown(value: Any) -> str:
     names: dict[type, str] = {dict: "table", tuple: "list"}
-    return f"{names.get(type(value), type(value).__name__)} {value!r}"
+    return f"{names.get(type(value), type(value).__name__)} {short(value)}"
 
 
 def _arrow(word: Any, known: list[str]) -> str:

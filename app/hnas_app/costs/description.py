@@ -16,8 +16,10 @@ import attrs
 
 from hnas.backend import HardwareBackend
 from hnas.cost import DeviceInfo
-from hnas.discovery.loading import GROUP, faults_of
+from hnas.discovery.loading import GROUP
 from hnas.errors import PluginError
+from hnas_app.costs.checked_info import checked
+from hnas_app.costs.faults import faults_of
 
 SOURCE = "source code"
 """The setting that holds the digest of user code."""
@@ -41,6 +43,7 @@ def described(backend: HardwareBackend) -> DeviceInfo:
         info = backend.describe()
     if not isinstance(info, DeviceInfo):
         raise PluginError(f"describe() of the backend {cls.__name__} returned {info!r}, expected a hnas.DeviceInfo")
+    info = checked(info, cls.__name__)
     digest = source_digest(cls)
     return attrs.evolve(info, settings={**info.settings, SOURCE: digest}) if digest else info
 

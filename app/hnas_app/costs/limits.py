@@ -23,7 +23,8 @@ _EXAMPLE = "write METRIC<=NUMBER UNIT, such as 'latency<=3ms', 'params<=70K' or 
 _SHAPE = re.compile(r"\s*([^\s<>=!≤≥]+)\s*([<>=!≤≥]+)\s*(.*?)\s*")
 # Bounded digits: an exact fraction of '1e999999999' would fill the memory.
 _AMOUNT = re.compile(
-    r"(\d{1,18}(?:\.\d{1,18})?(?:[eE][+-]?\d{1,2})?)\s*((?:(?![eE][+-]?\d)[A-Za-z\u00b5\u03bc][A-Za-z0-9/]*)?)"
+    r"([0-9]{1,18}(?:\.[0-9]{1,18})?(?:[eE][+-]?[0-9]{1,2})?)\s*"
+    r"((?:(?![eE][+-]?[0-9])[A-Za-z\u00b5\u03bc][A-Za-z0-9/]*)?)"
 )
 
 
@@ -58,7 +59,8 @@ class Constraint:
             )
         amount = _AMOUNT.fullmatch(right)
         if amount is None:
-            raise ConfigError(f"constraint {text!r}: {right!r} is not a number with a unit", hint=_EXAMPLE)
+            odd = next((f" ({c!r} is not one of the digits 0 to 9)" for c in right if c.isdigit() > c.isascii()), "")
+            raise ConfigError(f"constraint {text!r}: {right!r} is not a number with a unit{odd}", hint=_EXAMPLE)
         number = Fraction(amount[1])
         if number <= 0:
             raise ConfigError(f"constraint {text!r}: the limit is {right}, expected more than zero", hint=_EXAMPLE)

@@ -12,10 +12,10 @@ from attrs import define, field
 
 from hnas.backend import HardwareBackend
 from hnas.cost import DeviceInfo, LayerCosts, Rounds, check_costs
-from hnas.discovery.loading import faults_of
 from hnas.errors import DeviceError, UnsteadyError
 from hnas.layer import Layer
 from hnas.seeds import Seeds
+from hnas_app.costs.faults import faults_of
 
 Network = tuple[Layer, ...]
 """The layers of a whole network, measured end to end."""
@@ -91,7 +91,7 @@ class Sitting:
         try:
             for key, costs in self._measured(keys):
                 check_costs(self.info, key, costs)
-                rows[key] = costs
+                rows[key] = {metric.name: costs[metric.name] for metric in self.info.metrics}
                 if time.monotonic() - saved_at >= SAVE_EVERY_S:
                     self._flush(nth, rows)
                     saved_at = time.monotonic()

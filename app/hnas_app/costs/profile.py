@@ -13,7 +13,6 @@ from attrs import frozen
 
 from hnas.backend import HardwareBackend
 from hnas.cost import CostTable, DeviceInfo, LayerCosts, check_costs, priced
-from hnas.discovery.loading import faults_of
 from hnas.errors import DeviceError
 from hnas.events import Event, Listener
 from hnas.layer import Layer, Shape
@@ -22,7 +21,9 @@ from hnas.space import SearchSpace
 from hnas.toolkit.codec import to_json
 from hnas.toolkit.table_file import RoundCosts, combine
 from hnas_app.costs.agreement import agreement
+from hnas_app.costs.checked_info import as_json
 from hnas_app.costs.description import described
+from hnas_app.costs.faults import faults_of
 from hnas_app.costs.measuring import ONE, Item, Network, Sitting, typical_spread
 from hnas_app.costs.store import CostStore, scope
 
@@ -102,11 +103,12 @@ def profile(
     """
     todo = plan(backend, space, input_shape, n_way, store=store, verify=verify, fresh=fresh, seeds=seeds)
     info, found = todo.info, {key: dict(rounds) for key, rounds in todo.known.items()}
+    missing = todo.missing
     if store is not None:
         if fresh:  # before the first measurement: else a profile that is interrupted leaves old rows among new ones
             _forget(store, info, todo.items, scope(space, input_shape))
-        store.save_device(info, to_json(info))
-    missing = todo.missing
+        if any(missing.values()) or not store.read_only:  # known rows can be read from a store that is read only
+            store.save_device(info, to_json(info))
     total = sum(map(len, missing.values())) + sum(map(len, found.values()))
     lacking = {key for keys in missing.values() for key in keys}
     counts = {"layers": len(todo.layers), "reused": len(todo.items) - len(lacking), "measured": len(lacking)}
@@ -139,7 +141,7 @@ def profile(
 
     rows = {layer.key: combine(found[layer.key]) for layer in todo.layers}
     with faults_of(f"the backend {info.backend} failed in check_table()"):
-        check = dict(backend.check_table(rows, todo.layers))
+        check = as_json(backend.check_table(rows, todo.layers), f"check_table() of the backend {info.backend} gave")
     if info.rounds is not None:
         spread = typical_spread((found[layer.key] for layer in todo.layers), info.metrics[0].name)
         check["rounds"] = {

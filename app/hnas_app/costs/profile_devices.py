@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing, nullcontext
+from contextlib import nullcontext
 from typing import Any
 
 import attrs
@@ -16,6 +16,7 @@ from hnas.events import Event, Listener
 from hnas.layer import Shape
 from hnas.seeds import Seeds
 from hnas.space import SearchSpace
+from hnas_app.costs.closing import given_back
 from hnas_app.costs.profile import profile
 from hnas_app.costs.store import CostStore
 from hnas_app.executors.in_process import InProcess
@@ -56,7 +57,10 @@ def profile_devices(
             tell(attrs.evolve(event, phase=f"{event.phase} {name}"))
 
         try:
-            with closing(backend), open_store() if open_store else nullcontext() as store:
+            with (
+                given_back(backend, lambda text: named(Event(phase="profile", kind="note", text=text))),
+                open_store() if open_store else nullcontext() as store,
+            ):
                 return profile(
                     backend, space, input_shape, n_way, store=store, emit=named, verify=verify, fresh=fresh, seeds=seeds
                 )

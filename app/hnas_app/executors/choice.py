@@ -12,6 +12,10 @@ from hnas_app.executors.local_processes import LocalProcesses
 from hnas_app.executors.ray_cluster import RayCluster, imported
 from hnas_app.executors.threads import Threads
 
+MOST_PER_CORE = 4
+"""Workers on this machine for each core. One keeps a core busy, and a few help when tasks are read from a slow disk;
+each further one only takes memory, some hundred megabytes. Workers on Ray are elsewhere, and have no bound."""
+
 
 def check_executor(kind: str, accelerator: str) -> None:
     """Raise `ConfigError` if a kind of executor is not available here, or not with an accelerator."""
@@ -28,12 +32,18 @@ def executor(workers: int, notify: Callable[[str], None] | None = None, kind: st
     """Return the executor of a kind; with 0 workers it has one per usable core, on Ray one per CPU of the cluster.
 
     ``local`` is this process for one worker, else local processes: they share no interpreter, and one may die.
-    ``threads`` and ``processes`` run on this machine. ``ray`` is the cluster that this machine is part of, and
-    ``ray://HOST:PORT`` another one. ``notify`` gets a sentence when a worker died. Raises `ConfigError` without Ray.
+    ``threads`` and ``processes`` run on this machine, at most `MOST_PER_CORE`. ``ray`` is the cluster that this machine
+    is part of, and ``ray://HOST:PORT`` another one. ``notify`` gets a sentence when fewer are started, or one died.
+    Raises `ConfigError` without Ray.
     """
     if kind.startswith("ray"):
         return RayCluster("auto" if kind == "ray" else kind, workers, notify)
-    count = workers or usable_cores()
+    cores = usable_cores()
+    count = min(workers or cores, MOST_PER_CORE * cores)
+    if count < workers and notify:
+        notify(
+            f"workers is {workers}, but this machine gives {cores} cores: {count} are started, {MOST_PER_CORE} a core"
+        )
     if kind == "threads":
         return Threads(count)
     return InProcess() if kind == "local" and count == 1 else LocalProcesses(count, notify)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from hnas_app.executors.heap import settle_heap
 from hnas_app.executors.interface import Executor, Work
 
 
@@ -26,6 +27,7 @@ class InProcess(Executor):
     def map_unordered(self, work: Work, items: Sequence[Any]) -> Iterator[tuple[int, Any]]:
         for i, item in enumerate(items):
             yield i, work(self._values, item)
+            settle_heap()
 
     def close(self) -> None:
         import torch

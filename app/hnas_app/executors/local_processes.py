@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from multiprocessing import connection, get_context, parent_process
+from multiprocessing import connection, get_context, parent_process, resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from typing import Any
@@ -16,8 +15,10 @@ from attrs import define, field
 
 from hnas_app.executors.bookkeeping import ATTEMPTS, MEMORY_HINT, Turns, Values, given_up
 from hnas_app.executors.environment import environment_of_workers
+from hnas_app.executors.heap import settle_heap
 from hnas_app.executors.interface import Executor, Work
-from hnas_app.executors.pipes import pack, portable, receive, send
+from hnas_app.executors.interruption import ignore, unheard
+from hnas_app.executors.pipes import pack, portable, receive, receive_parts, send, unpack
 
 OWN_HINT = "its own message stands above; a script that starts workers needs `if __name__ == '__main__':`"
 
@@ -105,11 +106,8 @@ class LocalProcesses(Executor):
     @staticmethod
     def _stop(worker: _Worker) -> None:
         worker.pipe.close()
-        worker.process.terminate()
-        worker.process.join(5)
-        if worker.process.is_alive():
-            worker.process.kill()
-            worker.process.join()
+        worker.process.kill()
+        worker.process.join()
 
 
 def _in_order(items: Sequence[Any], workers: int) -> list[int]:
@@ -122,7 +120,9 @@ def _start() -> _Worker:
     context = get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=_serve, args=(theirs,), daemon=True)
-    with environment_of_workers():
+    with unheard():
+        resource_tracker.ensure_running()  # alone, since it lets SIGINT and SIGTERM through again
+    with environment_of_workers(), unheard():
         process.start()
     theirs.close()
     return _Worker(process, ours)
@@ -130,22 +130,25 @@ def _start() -> _Worker:
 
 def _serve(pipe: Connection) -> None:
     """Answer requests until the pipe closes. Runs in the worker."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the driver decides what ends
+    ignore()  # signals to the whole group, such as Ctrl-C
     threading.Thread(target=_end_with_driver, daemon=True).start()
     values: dict[str, Any] = {}
     while True:
         try:
-            fresh, work, item = receive(pipe)
-            values |= fresh
-            answer = pack((False, work(values, item)))
+            parts = receive_parts(pipe)
         except EOFError:
             return
-        except Exception as error:
+        try:
+            fresh, work, item = unpack(parts)
+            values |= fresh
+            answer = pack((False, work(values, item)))
+        except BaseException as error:
             answer = pack((True, portable(error)))
         try:
             send(pipe, answer)
         except (BrokenPipeError, ConnectionResetError):
             return
+        settle_heap()
         while not pipe.poll() and any([value.prepare() for value in values.values() if hasattr(value, "prepare")]):
             pass
 

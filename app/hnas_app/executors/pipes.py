@@ -9,6 +9,8 @@ from multiprocessing.connection import Connection
 from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
+from hnas_app.executors.plugin_exit import ended_by_plugin
+
 OUT_OF_BAND_BYTES = 1 << 16
 
 
@@ -39,14 +41,26 @@ def send(pipe: Connection, parts: Sequence[memoryview]) -> None:
 
 def receive(pipe: Connection) -> Any:
     """Return what the other side packed. Raises `EOFError` if that side has ended."""
+    return unpack(receive_parts(pipe))
+
+
+def receive_parts(pipe: Connection) -> list[bytearray]:
+    """Return the message, for `unpack`. Raises `EOFError` if the other side has ended."""
     parts = [bytearray(size) for size in pipe.recv()]
     for part in parts:
         pipe.recv_bytes_into(part)
+    return parts
+
+
+def unpack(parts: Sequence[bytearray]) -> Any:
+    """Return the packed value. What its classes raise passes: their modules are imported now."""
     return ForkingPickler.loads(parts[0], buffers=parts[1:])
 
 
-def portable(error: Exception) -> Exception:
+def portable(error: BaseException) -> Exception:
     """Return the error with this process's traceback as a note; if it cannot cross the pipe, its text."""
+    if not isinstance(error, Exception):
+        error = ended_by_plugin(error)
     try:
         found: Exception = ForkingPickler.loads(ForkingPickler.dumps(error))
     except Exception:

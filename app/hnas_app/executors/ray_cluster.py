@@ -16,7 +16,9 @@ from hnas._version import __version__
 from hnas.errors import ConfigError, HnasError
 from hnas_app.executors.bookkeeping import ATTEMPTS, MEMORY_HINT, Turns, Values, given_up
 from hnas_app.executors.environment import worker_environment
+from hnas_app.executors.heap import settle_heap
 from hnas_app.executors.interface import Executor, Work
+from hnas_app.executors.interruption import handlers_kept
 from hnas_app.executors.pipes import portable
 
 PASSED_ON = ("HNAS_ENGINE",)
@@ -130,8 +132,10 @@ def _work(
             if _HELD.get((token, name), (0, None))[0] != version:
                 _HELD[token, name] = (version, copy.deepcopy(ray.get(found)))
         return False, work({name: _HELD[token, name][1] for name in objects}, item)
-    except Exception as error:
+    except BaseException as error:
         return True, portable(error)
+    finally:
+        settle_heap()
 
 
 def _versions() -> dict[str, str]:
@@ -143,7 +147,8 @@ def _versions() -> dict[str, str]:
 def imported() -> Any:
     """Return the package ``ray``. Raises `ConfigError` where it is not installed."""
     try:
-        return importlib.import_module("ray")
+        with handlers_kept():
+            return importlib.import_module("ray")
     except ModuleNotFoundError as cause:
         raise ConfigError(f"--executor ray needs Ray: {cause}", hint="pip install 'hnas[ray]'") from cause
 
@@ -156,7 +161,8 @@ def _connect(ray: Any, address: str) -> None:
     if not address.startswith("ray://"):
         given |= {"include_dashboard": False, "logging_level": "warning"}
     try:
-        ray.init(address=address, **given)
+        with handlers_kept():
+            ray.init(address=address, **given)
     except (ConnectionError, RuntimeError, TimeoutError, ValueError) as cause:
         lines = str(cause).strip().splitlines() or [type(cause).__name__]
         text = " ".join(line.strip() for line in lines)

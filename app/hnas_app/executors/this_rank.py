@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 from typing import NoReturn
 
 from hnas.errors import ConfigError
@@ -35,7 +36,8 @@ def own_accelerator(accelerator: str) -> str:
 
 
 def end(code: int) -> NoReturn:
-    """End this rank's process at once: gloo sometimes aborts while Python shuts down."""
-    sys.stdout.flush()
-    sys.stderr.flush()
+    """End this process at once: gloo sometimes aborts while Python shuts down, and a thread may be waited for."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(AttributeError, OSError):  # there is none, or its reader is gone
+            stream.flush()
     os._exit(code)

@@ -9,6 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from typing import Any
 
 from hnas_app.executors.bookkeeping import Turns, Values
+from hnas_app.executors.heap import settle_heap
 from hnas_app.executors.interface import Executor, Work
 
 
@@ -44,6 +45,7 @@ class Threads(Executor):
         running = self._running = {self._pool.submit(self._run, work, item): i for i, item in enumerate(items)}
         for done in as_completed(list(running)):
             yield running.pop(done), done.result()
+            settle_heap()
 
     def close(self) -> None:
         import torch

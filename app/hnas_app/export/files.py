@@ -9,7 +9,7 @@ from attrs import frozen
 
 from hnas._version import __version__
 from hnas.toolkit.codec import to_json
-from hnas.toolkit.files import write_json
+from hnas.toolkit.files import write_error, write_json
 from hnas.toolkit.pictures import Preparation
 from hnas_app.export.classifier import Classifier
 from hnas_app.export.metadata import ModelMetadata
@@ -46,8 +46,11 @@ def write_architecture(folder: Path, setup: Setup, network: Classifier, subject:
         "macs": sum(layer.macs for layer in layers),
         "layers": to_json(layers),
     }
-    folder.mkdir(parents=True, exist_ok=True)
     path = folder / ARCHITECTURE
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as cause:
+        raise write_error(path, cause) from cause
     write_json(path, record)
     return path
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hnas.errors import ConfigError
+from hnas.errors import ConfigError, DataError
 from hnas.learner import State
 from hnas.toolkit.pictures import PictureTask, Preparation
 from hnas_app.export.classifier import Classifier, classifier
@@ -55,7 +55,10 @@ def _check_removed(phases: Pipeline, setup: Setup, state: State) -> None:
 
 
 def is_retrained(phases: Pipeline) -> bool:
-    """Return whether the network that was found has been trained alone to its end."""
-    found = load_latest(phases.run.checkpoints / "retrain-found", "state")
+    """Return whether the network that was found has been trained alone to its end. Raises `DataError` on damage."""
+    damage: list[str] = []
+    found = load_latest(phases.run.checkpoints / "retrain-found", "state", notify=damage.append)
+    if damage:
+        raise DataError(damage[0], hint=f"to train the network again: hnas retrain {phases.run.path}")
     config = phases.config.retrain
     return found is not None and int(found[1]["iteration"]) >= config.epochs * config.iterations

@@ -13,7 +13,7 @@ from attrs import frozen
 from hnas.errors import ConfigError, HnasError
 from hnas.toolkit.files import write_bytes
 from hnas_app.export.classifier import Classifier
-from hnas_app.export.metadata import ModelMetadata
+from hnas_app.export.metadata import ModelMetadata, with_checksum
 from hnas_app.export.onnx_session import INPUT, OUTPUT, OnnxModel
 
 if TYPE_CHECKING:
@@ -97,8 +97,7 @@ def _model(network: Classifier, metadata: ModelMetadata) -> bytes:
     del model.metadata_props[:]
     for key, text in metadata.to_texts().items():
         model.metadata_props.add(key=key, value=text)
-    content: bytes = model.SerializeToString()
-    return content
+    return with_checksum(model.SerializeToString())
 
 
 def _difference(network: Classifier, path: Path, metadata: ModelMetadata) -> float:

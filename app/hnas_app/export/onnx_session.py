@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import define
 
 from hnas.errors import ConfigError, DataError
-from hnas_app.export.metadata import ModelMetadata
+from hnas_app.export.metadata import ModelMetadata, check_model
 
 if TYPE_CHECKING:
     import numpy as np
@@ -32,6 +32,7 @@ class OnnxModel:
         ort = onnxruntime()
         if not path.is_file():
             raise DataError(f"{path} is not a file" if path.exists() else f"there is no file {path}")
+        check_model(path, needed=False)  # before a parser of C++ sees it
         options = ort.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         # The level that the x86 backend measures layers at, so that latencies can be compared.
@@ -47,7 +48,12 @@ class OnnxModel:
     @cached_property
     def metadata(self) -> ModelMetadata:
         """The model's metadata. Raises `DataError` if hnas did not make it."""
-        found = ModelMetadata.from_texts(self.session.get_modelmeta().custom_metadata_map, self.path)
+        try:
+            texts = self.session.get_modelmeta().custom_metadata_map
+        except UnicodeDecodeError as cause:
+            raise DataError(f"{self.path}: its metadata are damaged: {cause}") from cause
+        found = ModelMetadata.from_texts(texts, self.path)
+        check_model(self.path, needed=texts["hnas.schema"] == str(found.schema))
         (taken,), (given,) = self.session.get_inputs(), self.session.get_outputs()
         wanted, n_classes = list(found.preparation.shape), len(found.classes)
         if list(taken.shape[1:]) != wanted or list(given.shape[1:]) != [n_classes]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from hnas.errors import shown
 from hnas_app.fronts.scoring import Front, Network
 
 _MARKERS = "osvDP^"
@@ -21,21 +22,28 @@ def plot_fronts(fronts: Sequence[Front], path: Path) -> None:
         axes = figure.add_subplot(1, len(fronts), column + 1)
         for i, series in enumerate(s for s in front.series if s.front):
             costs, heights = zip(*(_place(n, front) for n in series.front), strict=True)
-            label = f"{series.strategy}, hypervolume {100 * series.share:.1f} %"
+            name = label(f"{series.strategy}, hypervolume {100 * series.share:.1f} %")
             axes.step(
-                costs, heights, where="post", lw=1, marker=_MARKERS[i % len(_MARKERS)], ms=4, color=f"C{i}", label=label
+                costs, heights, where="post", lw=1, marker=_MARKERS[i % len(_MARKERS)], ms=4, color=f"C{i}", label=name
             )
         for i, (name, network) in enumerate(front.references.items()):
             x, y = _place(network, front)
-            axes.scatter(x, y, 90, marker=_STARS[i % len(_STARS)], color="k", zorder=3, label=f"{name}, reference")
-        axes.set_title(front.device, fontsize=9)
-        axes.set_xlabel(front.metric.column.replace("_", " in "))
+            axes.scatter(
+                x, y, 90, marker=_STARS[i % len(_STARS)], color="k", zorder=3, label=label(f"{name}, reference")
+            )
+        axes.set_title(label(front.device), fontsize=9)
+        axes.set_xlabel(label(front.metric.column.replace("_", " in ")))
         axes.set_ylabel("loss, nats" if front.by == "loss" else "accuracy, %")
         axes.legend(fontsize=7)
     with matplotlib.rc_context({"svg.hashsalt": "hnas"}):
         kind = path.suffix.lower()
         metadata = {"Date": None} if kind == ".svg" else {"Software": None} if kind == ".png" else None
         figure.savefig(path, dpi=150, metadata=metadata)
+
+
+def label(text: str) -> str:
+    """Return text of others as matplotlib draws it as it is: with dollars it would be a formula."""
+    return shown(text).replace("$", r"\$")
 
 
 def _place(network: Network, front: Front) -> tuple[float, float]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,13 +10,14 @@ from attrs import frozen
 
 from hnas.architecture import Architecture
 from hnas.cost import CostTable, Metric
-from hnas.errors import ConfigError, DataError
+from hnas.errors import ConfigError, DataError, quoted
 from hnas.toolkit.codec import load
-from hnas.toolkit.files import read_json
+from hnas_app.config.toml import parse_toml
 from hnas_app.costs.limits import metric_named
 from hnas_app.fronts.dominance import nondominated
 from hnas_app.runs.run_dir import RunDir, is_sweep
 from hnas_app.search.adapt import Adaption
+from hnas_app.training.checkpoint import weights_checksum
 
 SHARED = ("space", "learner", "tasks", "task")
 """Sections of a configuration that losses with a super-net's weights depend on."""
@@ -76,11 +76,14 @@ def read_run(path: Path) -> FinishedRun:
     missing = [phase for phase in ("meta-train", "profile", "adapt") if not run.is_done(phase)]
     if missing:
         raise DataError(
-            f"{path} has no finished search: {', '.join(missing)} is still to do", hint=f"run `hnas adapt {path}` first"
+            f"{path} has no finished search: {', '.join(missing)} is still to do",
+            hint=f"run `hnas adapt {quoted(path)}` first",
         )
     try:
-        config = tomllib.loads(run.config_path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as cause:
+        config = parse_toml(run.config_path.read_text(encoding="utf-8-sig"))
+        if not all(isinstance(config.get(name, {}), dict) for name in SHARED) or "name" not in config["strategy"]:
+            raise ValueError(f"expected tables {', '.join(SHARED)}, and strategy.name")
+    except (OSError, ValueError, KeyError, TypeError) as cause:
         raise DataError(f"{run.config_path} is missing or damaged: {cause}") from cause
     return FinishedRun(
         path=path,
@@ -133,7 +136,4 @@ def _weights(run: RunDir) -> str:
     saved = sorted((run.checkpoints / "meta-train").glob("state-*.json"))
     if not saved:
         raise DataError(f"{run.path} holds no super-net: {run.checkpoints / 'meta-train'} has no checkpoint")
-    record = read_json(saved[-1])
-    if not isinstance(record, dict) or not isinstance(record.get("sha256"), str):
-        raise DataError(f"{saved[-1]} is damaged: not a checkpoint's record")
-    return str(record["sha256"])
+    return weights_checksum(saved[-1])

@@ -28,9 +28,11 @@ def fit_super_net(run: RunDir, setup: Setup, n_way: int) -> None:
     ``setup`` is that of the run it was copied from.
     """
     folder = run.checkpoints / PHASE
-    found = load_latest(folder, "state")
-    if found is None:
-        raise DataError(f"{folder} holds no whole checkpoint of the super-net", hint="copy the run directory again")
+    damage: list[str] = []
+    found = load_latest(folder, "state", notify=damage.append)
+    if found is None or damage:
+        told = damage[0] if damage else f"{folder} holds no whole checkpoint of the super-net"
+        raise DataError(told, hint="copy the run directory again")
     _, state = with_classes(setup, found[0], n_way)
     for path in folder.iterdir():
         path.unlink()

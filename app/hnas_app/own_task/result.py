@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from attrs import frozen
+from attrs import field, frozen
 
 from hnas.architecture import Architecture, Option
 from hnas.cost import Cost, Metric
@@ -50,7 +50,7 @@ class PictureResult:
     """Labelled pictures, classified by networks that were adapted to the others; the choice saw them, too."""
     query: Tally | None
     """The pictures in ``query/``."""
-    schema: int = 1
+    schema: int = field(default=2, metadata={"unsealed": 1})
 
 
 def finish(

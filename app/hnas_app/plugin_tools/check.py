@@ -11,7 +11,7 @@ import attrs
 from attrs import frozen
 
 from hnas.discovery.descriptors import KINDS, Kind, Registered, interface
-from hnas.discovery.loading import BUILT_IN, cause_text, construct, normalised, options_of
+from hnas.discovery.loading import BUILT_IN, FAULTS, cause_text, construct, normalised, options_of
 from hnas.errors import HnasError, PluginError
 from hnas_app.plugin_tools.import_cost import SLOW_S, import_cost
 from hnas_app.plugin_tools.interface_checks import CHECKS
@@ -58,7 +58,7 @@ def _guarded(name: str, checks: Iterator[tuple[Level, str]]) -> list[Finding]:
     try:
         for level, told in checks:
             found.append(Finding(level, name, told))
-    except (Exception, SystemExit) as cause:
+    except FAULTS as cause:
         hint = getattr(cause, "hint", None)
         found.append(Finding("failed", name, cause_text(cause) + (f" ({hint})" if hint else "")))
     return found

@@ -12,7 +12,8 @@ import time
 
 from attrs import frozen
 
-from hnas.errors import PluginError
+from hnas.errors import PluginError, short
+from hnas.toolkit.files import parse_json
 
 HEAVY = frozenset(
     {"cv2", "jax", "keras", "matplotlib", "onnx", "onnxruntime", "pandas", "pymoo", "ray", "scalesim", "scipy"}
@@ -42,8 +43,11 @@ def import_cost(module: str) -> ImportCost:
     if done.returncode != 0:
         last = (done.stderr.strip().splitlines() or [f"the process ended with {done.returncode}"])[-1]
         raise PluginError(f"importing {module} in a process of its own: {last}")
-    told = json.loads(done.stdout.splitlines()[-1])
-    return ImportCost(seconds=told["seconds"], heavy=tuple(told["heavy"]), printed=told["printed"])
+    try:
+        told = parse_json(done.stdout.splitlines()[-1])
+        return ImportCost(seconds=told["seconds"], heavy=tuple(told["heavy"]), printed=told["printed"])
+    except (ValueError, LookupError, TypeError) as cause:  # it printed at its end
+        raise PluginError(f"importing {module} gave {short(done.stdout[-200:])}, expected a line of JSON") from cause
 
 
 def main(module: str) -> None:

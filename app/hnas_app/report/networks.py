@@ -9,6 +9,7 @@ from pathlib import Path
 from hnas.architecture import Option
 from hnas.cost import MACS, PARAMS, Cost, Metric
 from hnas_app.fronts.dominance import nondominated
+from hnas_app.fronts.plot import label
 from hnas_app.runs.results import Results
 from hnas_app.search.adapt import Adaption
 
@@ -50,11 +51,11 @@ def plot_population(adaption: Adaption, results: Results, metric: Metric, limit:
     axes.step(*zip(*front, strict=True), where="post", lw=1)
     for network, marker in zip(results.networks, "*DsvP^", strict=False):
         x, name = network.cost[metric.name], network.name
-        axes.scatter(x, 100 * network.zero_retrain.mean, 90, marker=marker, label=f"{name}, zero-retrain")
-        axes.scatter(x, 100 * network.retrained.mean, 90, color="k", marker=marker, label=f"{name}, re-trained")
+        axes.scatter(x, 100 * network.zero_retrain.mean, 90, marker=marker, label=label(f"{name}, zero-retrain"))
+        axes.scatter(x, 100 * network.retrained.mean, 90, color="k", marker=marker, label=label(f"{name}, re-trained"))
     if limit is not None:
         axes.axvline(limit, color="k", lw=0.8, ls=":", label="limit")
-    axes.set_xlabel(metric.column.replace("_", " in "))
+    axes.set_xlabel(label(metric.column.replace("_", " in ")))
     axes.set_ylabel("accuracy, %")
     axes.legend(fontsize=7)
     figure.savefig(path, dpi=150, metadata={"Software": None})

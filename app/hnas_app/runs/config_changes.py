@@ -2,18 +2,45 @@
 
 from __future__ import annotations
 
-import tomllib
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from hnas.errors import ConfigError, DataError
+from hnas.toolkit.files import checksum
 from hnas_app.config.dump import at_default, dump_toml
 from hnas_app.config.removed import removed_in
 from hnas_app.config.schema import Config
+from hnas_app.config.toml import parse_toml
 
 NOT_RESULTS = frozenset({"workers", "executor", "accelerator", "tasks.root"})
 """Keys that a resumed run may change, because results do not depend on them."""
+
+
+_CHECKSUM = re.compile(r"^# checksum ([0-9a-f]{32})\b", re.MULTILINE)
+
+
+def with_checksum(text: str) -> str:
+    """Return the text of a run's configuration with a last line that holds the checksum of its values."""
+    told = "of the values that results depend on; with other values, start another run"
+    return f"{text}\n# checksum {_checksum(parse_toml(text))} {told}\n"
+
+
+def check_file(path: Path, *, needed: bool) -> None:
+    """Raise `DataError` if a run's file does not hold the values that the run was made with.
+
+    ``needed`` is false for runs of an older hnas, which wrote no checksum. Values that a resumed run may change, and
+    comments, may be edited.
+    """
+    tree = _tree(path)
+    told = _CHECKSUM.search(path.read_text(encoding="utf-8"))
+    if (told or needed) and (told is None or told[1] != _checksum(tree)):
+        raise DataError(
+            f"{path} is damaged or was edited: its checksum does not hold, or is missing",
+            hint=f"undo the edit; for other settings start another run, such as `hnas run --config {path}` or "
+            f"`hnas adapt {path.parent} --set KEY=VALUE`",
+        )
 
 
 def config_changes(path: Path, config: Config, *, only_read: bool = False) -> list[str]:
@@ -23,12 +50,7 @@ def config_changes(path: Path, config: Config, *, only_read: bool = False) -> li
     of hnas or of a plugin; its default is taken to be the behaviour from before. Removed options are passed over as by
     `load_config`.
     """
-    before, removed = _recorded(path), removed_values(path, config)
-    now = _flat(tomllib.loads(dump_toml(config)))
-    passed = {k for k in removed_in(config) if (only_read if k in removed else k not in now)}
-    keys = [k for k in dict.fromkeys([*before, *now]) if k not in passed]
-    differs = {k: (before.get(k), now.get(k)) for k in keys if before.get(k) != now.get(k)}
-    new = {k for k in differs if k not in before} & at_default(config)
+    differs, new, removed = _differences(path, config, only_read=only_read)
     if wrong := {k: v for k, v in differs.items() if k not in NOT_RESULTS and k not in new}:
         listed = "\n".join(
             f"{k}: {old!r} in the run, {'removed since' if k in removed else f'{new!r} now'}"
@@ -46,6 +68,30 @@ def config_changes(path: Path, config: Config, *, only_read: bool = False) -> li
     ]
 
 
+def changed_values(path: Path, config: Config) -> dict[str, tuple[Any, Any]]:
+    """Return the values in a run's file ``path`` and in ``config`` that differ, by dotted key.
+
+    Of a plugin that is another one only the name is returned. Options that are new, as in `config_changes`, and the
+    keys of `NOT_RESULTS` are left out.
+    """
+    differs, new, _ = _differences(path, config)
+    others = {k.removesuffix("name") for k in differs if k.endswith(".name")}
+    kept = [k for k in differs if k not in NOT_RESULTS and k not in new]
+    return {k: differs[k] for k in kept if k.endswith(".name") or f"{k.partition('.')[0]}." not in others}
+
+
+def _differences(
+    path: Path, config: Config, *, only_read: bool = False
+) -> tuple[dict[str, tuple[Any, Any]], set[str], Mapping[str, Any]]:
+    """Return what differs by dotted key, the keys among these that are new options, and the run's removed values."""
+    before, removed = _recorded(path), removed_values(path, config)
+    now = _flat(parse_toml(dump_toml(config)))
+    passed = {k for k in removed_in(config) if (only_read if k in removed else k not in now)}
+    keys = [k for k in dict.fromkeys([*before, *now]) if k not in passed]
+    differs = {k: (before.get(k), now.get(k)) for k in keys if before.get(k) != now.get(k)}
+    return differs, {k for k in differs if k not in before} & at_default(config), removed
+
+
 def removed_values(path: Path, config: Config) -> dict[str, Any]:
     """Return the values in a run's file, by dotted key, that the options of the chosen plugins no longer have."""
     before = _recorded(path)
@@ -53,8 +99,16 @@ def removed_values(path: Path, config: Config) -> dict[str, Any]:
 
 
 def _recorded(path: Path) -> dict[str, Any]:
+    return _flat(_tree(path))
+
+
+def _checksum(tree: Mapping[str, Any]) -> str:
+    return checksum({key: repr(value) for key, value in _flat(tree).items() if key not in NOT_RESULTS})
+
+
+def _tree(path: Path) -> dict[str, Any]:
     try:
-        return _flat(tomllib.loads(path.read_text(encoding="utf-8")))
+        return parse_toml(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError) as cause:
         raise DataError(f"{path} is missing or damaged: {cause}") from cause
 

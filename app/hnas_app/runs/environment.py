@@ -12,7 +12,11 @@ from typing import Any
 
 from hnas._version import __version__
 from hnas.discovery import GROUP
+from hnas.errors import DataError, short
+from hnas.toolkit.files import check_seal, read_json
 
+SCHEMA = 2
+"""The first had neither a number nor a checksum."""
 PACKAGES = ("torch", "numpy", "scalesim", "safetensors", "attrs", "cattrs", "pluggy", "matplotlib", "Pillow")
 THREADS = ("OMP_NUM_THREADS", "OMP_WAIT_POLICY", "MKL_NUM_THREADS")
 
@@ -20,6 +24,7 @@ THREADS = ("OMP_NUM_THREADS", "OMP_WAIT_POLICY", "MKL_NUM_THREADS")
 def environment() -> dict[str, Any]:
     """Describe this process's environment, for a run's ``environment.json``."""
     return {
+        "schema": SCHEMA,
         "hnas": __version__,
         "python": platform.python_version(),
         "platform": platform.platform(),
@@ -29,6 +34,20 @@ def environment() -> dict[str, Any]:
         "plugins": {p.dist.name: p.dist.version for p in entry_points(group=GROUP) if p.dist},
         "threads": {name: os.environ[name] for name in THREADS if name in os.environ},
     }
+
+
+def recorded(path: Path) -> dict[str, Any]:
+    """Read an ``environment.json``. Raises `DataError` that names the file and the key if it is damaged."""
+    hint = "delete it; then versions are not compared any more"
+    described = read_json(path)
+    older = isinstance(described, dict) and "schema" not in described
+    check_seal(described, str(path), needed=not older, hint=hint)
+    parts = {"": described, **{k: described.get(k, {}) for k in ("plugins", "packages") if isinstance(described, dict)}}
+    for key, value in parts.items():
+        if not isinstance(value, dict):
+            where = f"as {key!r}" if key else "of versions"
+            raise DataError(f"{path} is damaged: expected an object {where}, got {short(value)}", hint=hint)
+    return dict(described)
 
 
 def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

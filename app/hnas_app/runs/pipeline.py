@@ -3,33 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import closing, nullcontext
+from contextlib import nullcontext
 from functools import cached_property
+from pathlib import Path
 from typing import Any, TypeVar
 
 from attrs import define, field
 
 from hnas.architecture import Architecture
 from hnas.backend import HardwareBackend
-from hnas.cost import Cost, CostTable, Metric
-from hnas.errors import ConfigError
+from hnas.cost import Cost, CostTable
 from hnas.events import Event, Listener
 from hnas.learner import State
 from hnas.strategy import SearchProblem, SearchStrategy
 from hnas.toolkit.codec import load, save, to_json
-from hnas_app.config.schema import Config
+from hnas_app.config.schema import Config, MetaTrainConfig, RetrainConfig
+from hnas_app.costs.closing import given_back
 from hnas_app.costs.description import described
-from hnas_app.costs.limits import Constraint, Limit, check_named, default_constraint, resolve
+from hnas_app.costs.limits import Constraint, Limit, resolve
 from hnas_app.costs.profile import profile
 from hnas_app.costs.store import CostStore
 from hnas_app.executors.interface import Executor
+from hnas_app.runs.limits import check_names, limits_of, reference_of
 from hnas_app.runs.results import NetworkResult, Results, protocol
 from hnas_app.runs.run_dir import RunDir
+from hnas_app.runs.tasks_check import DRAWING, check_tasks
 from hnas_app.search.adapt import Adaption, adapt
 from hnas_app.search.feasibility import Feasibility
 from hnas_app.search.loop import Search
-from hnas_app.search.score_store import ScoreStore
+from hnas_app.search.score_store import SCORES, ScoreStore
 from hnas_app.search.trace import SearchTrace
+from hnas_app.trackers.json_lines import JsonLines
+from hnas_app.training.best import kept
 from hnas_app.training.evaluate import evaluate, evaluate_baseline
 from hnas_app.training.meta_train import PHASE, meta_train
 from hnas_app.training.retrain import retrain
@@ -57,32 +62,41 @@ class Pipeline:
 
     # ---------------------------------------------------------------- the phases
 
+    def begin(self, phase: str) -> None:
+        """Check the tasks of all unfinished phases, unless ``phase`` is done; the first call does, before any work."""
+        if self.setup.given is None and "begin" not in self._kept and not self.run.is_done(phase):
+            self.check_tasks([p for p in DRAWING if not self.run.is_done(p)])
+            self._kept["begin"] = True
+
+    def check_tasks(self, phases: Sequence[str]) -> None:
+        """Check that the tasks of some phases can be drawn, from the classes that the run was trained with."""
+        self.setup = check_tasks(self.setup, self.run, self.config, phases, self.emit)
+
     def meta_train(self) -> State:
         """Phase 1: return the super-net's learnt state."""
-        return self._once(
-            PHASE,
-            lambda: meta_train(
-                self.setup, self.config.meta_train, self.executor, folder=self.run.checkpoints / PHASE, emit=self.emit
-            ),
-        )
+        self.begin(PHASE)
+        return self._once(PHASE, self._meta_train)
 
     def profile(self) -> CostTable:
         """Phase 2: return the device's cost table; the artefact is ``profile.json``."""
         return self._once("profile", self._profile, CostTable, hint="run `hnas profile` to make it again")
 
     def adapt(self) -> Adaption:
-        """Phase 3: search under the constraints; artefacts are ``search.jsonl`` and ``adapt.json``."""
+        """Phase 3: search under the limits; artefacts are ``search.jsonl``, ``scores.jsonl`` and ``adapt.json``."""
+        self.begin("adapt")
         assert self.limits  # an unreachable limit raises before hours of training
         self.meta_train()
         return self._once("adapt", self._adapt, Adaption)
 
     def retrain(self) -> dict[str, tuple[Setup, State]]:
         """Phase 4: train the chosen architecture, and the reference network with the same budget, each alone."""
+        self.begin("retrain")
         networks = self.networks()
         return self._once("retrain", lambda: {name: self._retrain(name, arch) for name, arch in networks.items()})
 
     def evaluate(self) -> Results:
         """Test every network on the same test tasks; the artefact is ``evaluate.json``, and `RunDir` holds the same."""
+        self.begin("evaluate")
         self.retrain()
         return self._once("evaluate", self._evaluate, Results)
 
@@ -91,17 +105,13 @@ class Pipeline:
     @cached_property
     def reference(self) -> tuple[str, Architecture] | None:
         """The network to compare with, and to measure limits by: the configuration's, or the space's own."""
-        name: str | None = self.config.retrain.reference
-        if name in ("auto", "none"):
-            name = self.setup.space.default_reference(self.setup.image_shape)
-        arch = self.setup.space.reference(name) if name else None
-        return (name, arch) if name and arch else None
+        return reference_of(self.setup, self.config)
 
     @cached_property
     def limits(self) -> tuple[Limit, ...]:
         """The constraints in the device's units; checked to be reachable."""
         metrics = self.profile().metrics
-        texts = self._constraints(metrics)
+        texts = limits_of(self.setup, self.config, metrics)
         reference = self.cost(self.reference[1]) if self.reference else None
         limits = resolve(Constraint.parse_all(texts), metrics, reference)
         Feasibility(self.setup.space, limits, self.cost).ensure_reachable()
@@ -142,20 +152,18 @@ class Pipeline:
 
     # ---------------------------------------------------------------- how each is done
 
-    def _constraints(self, metrics: Sequence[Metric]) -> tuple[str, ...]:
-        if self.config.constraints:
-            return self.config.constraints
-        if self.reference is None:
-            raise ConfigError(
-                f"space {self.setup.space.name} has no reference network, so there is no default limit",
-                hint=f"give one, such as --constraint '{metrics[0].name}<=…{metrics[0].unit}'",
-            )
-        return (default_constraint(metrics),)
+    def _meta_train(self) -> State:
+        folder, config, done = self.run.checkpoints / PHASE, self.config.meta_train, self.run.is_done(PHASE)
+        state = meta_train(self.setup, config, self.executor, folder=folder, emit=self.emit, finished=done)
+        self._note_kept(PHASE, folder, config)
+        return state
 
     def _profile(self) -> CostTable:
-        with closing(self.open_backend()) as backend, CostStore() as store:
-            metrics = described(backend).metrics
-            check_named(self._constraints(metrics), metrics, has_reference=self.reference is not None)
+        def tell(text: str) -> None:
+            self.emit(Event(phase="profile", kind="note", text=text))
+
+        with given_back(self.open_backend(), tell) as backend, CostStore(notify=tell) as store:
+            check_names(self.setup, self.config, described(backend).metrics)
             table = profile(
                 backend, self.setup.space, self.setup.image_shape, self.setup.n_way, store=store, emit=self.emit
             )
@@ -163,22 +171,34 @@ class Pipeline:
         return table
 
     def _adapt(self) -> Adaption:
-        scores = ScoreStore(setup=self.setup, executor=self.executor, config=self.config.search)
+        log = JsonLines(self.run.path / SCORES, compact=True)
+        scores = ScoreStore(setup=self.setup, executor=self.executor, config=self.config.search, log=log)
         (found,) = adapt([self.search()], scores, self.meta_train()).values()
         self.adapted(found)
         return found
 
     def _retrain(self, name: str, arch: Architecture) -> tuple[Setup, State]:
-        return retrain(
+        phase, done = "retrain" if name == "found" else f"retrain {name}", self.run.is_done("retrain")
+        folder, config = self.run.checkpoints / f"retrain-{name}", self.config.retrain
+        trained = retrain(
             self.setup,
             self.meta_train(),
             arch,
-            self.config.retrain,
+            config,
             self.executor,
-            phase="retrain" if name == "found" else f"retrain {name}",
-            folder=self.run.checkpoints / f"retrain-{name}",
+            phase=phase,
+            folder=folder,
             emit=self.emit,
+            finished=done,
         )
+        self._note_kept(phase, folder, config)
+        return trained
+
+    def _note_kept(self, phase: str, folder: Path, config: MetaTrainConfig | RetrainConfig) -> None:
+        """Put into ``run.json`` where a training stopped, and what it kept, if it kept its best state."""
+        noted = self.run.record().get("kept", {})
+        if (config.keep_best or config.patience) and (found := kept(folder)) != noted.get(phase):
+            self.run.update(kept={**noted, phase: found})
 
     def _evaluate(self) -> Results:
         config = self.config.evaluate

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from attrs import frozen
+from attrs import field, frozen
 
 from hnas.architecture import Architecture, Option
 from hnas.cost import Cost, Metric
 from hnas_app.config.schema import Config
-from hnas_app.training.accuracy import Accuracy
+from hnas_app.training.accuracy import Accuracy, interval_over
 
 
 @frozen(kw_only=True)
@@ -35,7 +35,7 @@ class Results:
     limits: tuple[str, ...]
     protocol: str
     """How the accuracies were measured."""
-    schema: int = 1
+    schema: int = field(default=2, metadata={"unsealed": 1})
 
 
 def protocol(config: Config) -> str:
@@ -43,5 +43,5 @@ def protocol(config: Config) -> str:
     return (
         f"{config.tasks.name}, {config.task.n_way}-way {config.task.k_shot}-shot, {config.evaluate.tasks} test tasks "
         f"with {config.evaluate.n_query} query images per class, one model (no ensemble), seed {config.seed}; "
-        f"mean ± 95 % confidence interval over tasks"
+        f"{interval_over(config.evaluate.tasks)}"
     )

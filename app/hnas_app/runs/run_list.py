@@ -7,7 +7,7 @@ from pathlib import Path
 
 from attrs import frozen
 
-from hnas.errors import DataError
+from hnas.errors import DataError, short
 from hnas_app.runs.run_dir import SWEEP, RunDir
 
 
@@ -36,10 +36,12 @@ def list_runs(root: Path) -> list[RunSummary]:
         run = RunDir(path)
         try:
             record, states = run.record(), run.states()
+            accuracy = (record.get("results") or {}).get("accuracy")
+            if not isinstance(accuracy, float | None):
+                raise DataError(f"{run.record_path} is damaged: 'results.accuracy' is {short(accuracy)}")
         except DataError as cause:
             found.append(RunSummary(path=path, phases={}, problem=str(cause)))
             continue
-        results = record.get("results") or {}
         text = {k: str(record.get(k, "")) for k in ("created", "space", "backend", "tasks", "preset")}
-        found.append(RunSummary(path=path, phases=states, accuracy=results.get("accuracy"), **text))
+        found.append(RunSummary(path=path, phases=states, accuracy=accuracy, **text))
     return sorted(found, key=lambda r: r.created)

@@ -46,6 +46,13 @@ def setup_of(config: Config, registry: Registry) -> Setup:
     )
 
 
+def check_branch(run: RunDir, config: Config, registry: Registry) -> None:
+    """Raise `DataError` if the tasks of ``config`` do not fit a run that is to branch from ``run``."""
+    from hnas_app.runs.tasks_check import DRAWING, checked
+
+    checked(setup_of(config, registry), run, config, DRAWING[1:])
+
+
 def workers_of(config: Config, notify: Callable[[str], None]) -> Executor:
     """Start the workers that a run asks for; ``notify`` is called with a sentence if one died."""
     from hnas_app.executors.choice import executor
@@ -59,12 +66,13 @@ def pipeline_of(
 ) -> Pipeline:
     """Construct a run's strategy, and its backend when it is needed; events go to ``metrics.jsonl`` as well."""
     from hnas_app.runs.pipeline import Pipeline
+    from hnas_app.runs.tasks_check import with_record
     from hnas_app.trackers.terminal import MetricsListener, fan_out
 
     return Pipeline(
         run=run,
         config=config,
-        setup=setup,
+        setup=with_record(setup, run, config.tasks.name),
         strategy=chosen("strategy", config, registry),
         open_backend=lambda: chosen("backend", config, registry),
         executor=executor,

@@ -32,7 +32,7 @@ class Adaption:
     population: tuple[Scored, ...]
     finalists: tuple[Scored, ...]
     place: Place | None = field(default=None, metadata={"formerly": "rank"})
-    schema: int = 1
+    schema: int = field(default=2, metadata={"unsealed": 1})
 
     @property
     def chosen(self) -> Scored:

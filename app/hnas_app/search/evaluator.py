@@ -48,7 +48,7 @@ class Evaluator:
         tasks = generator.choice(config.pool, min(config.tasks, config.pool), replace=False)
         return sorted(int(t) for t in tasks)
 
-    def finals(self, candidates: Sequence[Scored]) -> Scoring[tuple[list[Scored], Place]]:
+    def finals(self, candidates: Sequence[Scored]) -> Scoring[tuple[list[Scored], Place | None]]:
         """Score the best candidates again on more tasks, best first; return them with the first one's place."""
         config, seeds = self.scores.config, self.scores.setup.seeds
         best = sorted(candidates, key=lambda s: s.loss)[: config.finalists]

@@ -28,15 +28,18 @@ class Place:
         return f"place {span} of {self.of} (95 % interval over {self.tasks} tasks)"
 
 
-def place_of_first(losses: Sequence[Sequence[float]], generator: np.random.Generator) -> Place:
+def place_of_first(losses: Sequence[Sequence[float]], generator: np.random.Generator) -> Place | None:
     """Return the place of the first network by a bootstrap over tasks; ``losses`` are (networks, tasks).
 
-    All networks are compared on the same drawn tasks, as they were chosen. One that has an infinite loss is last.
+    One task has no interval: returns ``None``. All networks are compared on the same drawn tasks, as they were chosen.
+    One that has an infinite loss is last.
     """
     import numpy as np
 
     table = np.asarray(losses, dtype=float)
     n_networks, n_tasks = table.shape
+    if n_tasks < 2:
+        return None
     if not np.isfinite(table[0]).all():
         return Place(low=1, high=n_networks, of=n_networks, tasks=n_tasks)
     finite = table[np.isfinite(table).all(1)]

@@ -17,6 +17,7 @@ from hnas.architecture import Architecture
 from hnas.errors import PluginError
 from hnas.learner import State
 from hnas.toolkit.codec import from_json, to_json
+from hnas.toolkit.files import check_seal, sealed
 from hnas_app.config.schema import SearchConfig
 from hnas_app.executors.interface import Executor
 from hnas_app.search.truncation import Scoring, TaskScore
@@ -26,15 +27,20 @@ from hnas_app.training.setup.setup import Setup, from_driver, to_workers
 
 T = TypeVar("T")
 
+SCHEMA = 2
+"""Of a line of the log. Those of the schema before have neither a number of it nor a checksum."""
 PURPOSE = "search-tasks"
 """The stream of validation tasks that candidates are scored on."""
+SCORES = "scores.jsonl"
+"""The log of every score, in the order they came, in the folder of a run or of a sweep."""
 
 
 @define(kw_only=True, eq=False)
 class ScoreStore:
     """Scores architectures on tasks of the pool with one super-net's weights, each pair of them once.
 
-    ``log`` keeps the scores on disk as they come, so that after a kill nothing is adapted again.
+    ``log`` keeps the scores on disk as they come. After a kill nothing is adapted again, and the scores are the same to
+    the last bit: those computed anew would be rounded as the batch of tasks happens to be.
     """
 
     setup: Setup
@@ -97,11 +103,11 @@ class ScoreStore:
         missing = {a: {t: who for t, who in ts.items() if (a, t) not in self.known} for a, ts in wanted.items()}
         order = sorted((a for a in missing if missing[a]), key=self.setup.work, reverse=True)
         items = [(a, tuple(missing[a]), self.config.n_query, self.config.fitness) for a in order]
-        for i, scores in self.executor.map_unordered(_score, items):
+        for done, (i, scores) in enumerate(self.executor.map_unordered(_score, items), 1):
             arch = order[i]
             self._learn(arch, missing[arch], scores)
-            if self.log is not None:
-                self.log.append(_line(arch, missing[arch], scores))
+            if self.log is not None:  # on disk before an iteration that rests on it is
+                self.log.append(_line(arch, missing[arch], scores), sync=done == len(items))
 
     def _learn(self, arch: Architecture, owners: Mapping[int, str], scores: list[TaskScore]) -> None:
         self.known |= {(arch, t): s for t, s in zip(owners, scores, strict=True)}
@@ -133,12 +139,14 @@ class _Line:
 def _line(arch: Architecture, owners: Mapping[int, str], scores: list[TaskScore]) -> dict[str, Any]:
     loss, accuracy = zip(*scores, strict=True)
     columns = {"tasks": list(owners), "for": list(owners.values()), "loss": loss, "accuracy": accuracy}
-    return to_json(arch) | to_json(columns)  # type: ignore[no-any-return]
+    return sealed({"schema": SCHEMA} | to_json(arch) | to_json(columns))
 
 
 def _read(value: Any, log: JsonLines) -> _Line:
     renamed = {**value, "owners": value.get("for")} if isinstance(value, dict) else value
-    return from_json(renamed, _Line, str(log.path), hint="move the file away; its scores are then computed again")
+    hint = "move the file away; its scores are then computed again"
+    check_seal(value, str(log.path), needed=isinstance(value, dict) and "schema" in value, hint=hint)
+    return from_json(renamed, _Line, str(log.path), hint=hint)
 
 
 def _score(values: Mapping[str, Any], item: Any) -> list[TaskScore]:

@@ -7,16 +7,18 @@ from collections.abc import Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 
-from attrs import frozen
+from attrs import field, frozen
 
 from hnas.architecture import Architecture
 from hnas.cost import Cost
 from hnas.errors import DataError
 from hnas.strategy import Ask, Scored
 from hnas.toolkit.codec import from_json, to_json
+from hnas.toolkit.files import check_seal, sealed
 from hnas_app.trackers.json_lines import JsonLines
 
-SCHEMA = 1
+SCHEMA, UNSEALED = 2, 1
+"""The schema of a line, and the last without checksums."""
 _DAMAGED = "the file is damaged or was edited; move it away to search again from the start"
 
 
@@ -58,7 +60,7 @@ class SearchTrace:
         if iteration != len(self._iterations):
             raise ValueError(f"{self._log.path} holds {len(self._iterations)} iterations; {iteration} is not the next")
         try:
-            self._log.append(to_json(_Line.of(iteration, ask, scored)), sync=True)
+            self._log.append(sealed(to_json(_Line.of(iteration, ask, scored))), sync=True)
         except DataError as cause:
             raise DataError(
                 f"cannot record iteration {iteration}: {cause}",
@@ -68,6 +70,8 @@ class SearchTrace:
 
     def _read(self, value: object, iteration: int) -> tuple[list[Scored], int | None]:
         try:
+            current = isinstance(value, Mapping) and value.get("schema", SCHEMA) == SCHEMA
+            check_seal(value, "the line", needed=current)
             line = from_json(value, _Line, "the line")
             if line.iteration != iteration:
                 raise ValueError(f"iteration {line.iteration}")
@@ -89,7 +93,7 @@ class SearchTrace:
 class _Line:
     """An iteration: the ask, and each architecture's scores and costs, by column."""
 
-    schema: int = SCHEMA
+    schema: int = field(default=SCHEMA, metadata={"unsealed": UNSEALED})
     iteration: int
     keep: int | None
     space: str

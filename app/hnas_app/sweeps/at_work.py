@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 from hnas.errors import ConfigError, HnasError, InfeasibleError
 from hnas.toolkit.codec import save
 from hnas_app.costs.description import described
-from hnas_app.costs.limits import check_named
+from hnas_app.runs.limits import check_counted, check_names
 from hnas_app.runs.run_dir import SWEEP, RunDir
-from hnas_app.runs.session import chosen
+from hnas_app.runs.session import chosen, setup_of
 from hnas_app.sweeps.record import Found, SweepPair, SweepRecord
 from hnas_app.trackers.json_lines import JsonLines
 
@@ -24,32 +24,25 @@ if TYPE_CHECKING:
     from hnas_app.runs.pipeline import Pipeline
     from hnas_app.search.adapt import Adaption
 
-SCORES = "scores.jsonl"
-"""Every score of the sweep, in the order they came: after a kill nothing is adapted again."""
-
 
 @contextmanager
 def sweep_session(
     folder: Path, configs: Mapping[str, Config], registry: Registry, *, emit: Listener, notify: Callable[[str], None]
 ) -> Iterator[dict[str, Pipeline]]:
-    """Yield the pipeline of each pair by name, over one set-up and one set of workers; all stay locked meanwhile.
+    """Yield the pipeline of each pair by name, over one set-up and one set of workers; the caller has locked them.
 
     Events of a pair go to its ``metrics.jsonl``, and to ``emit`` except those of its search. Raises `PluginError` and
     `DataError`, as for a single run.
     """
-    from hnas_app.runs.session import pipeline_of, setup_of, workers_of
+    from hnas_app.runs.session import pipeline_of, workers_of
 
     def tell(event: Event) -> None:
         if event.phase != "adapt":
             emit(event)
 
     first = next(iter(configs.values()))
-    with ExitStack() as held:
-        held.enter_context(RunDir(folder).lock())
-        for name in configs:
-            held.enter_context(RunDir(folder / name).lock())
-        setup = setup_of(first, registry)
-        workers = held.enter_context(workers_of(first, notify))
+    setup = setup_of(first, registry)
+    with workers_of(first, notify) as workers:
         yield {
             name: pipeline_of(RunDir.open(folder / name), config, registry, setup, workers, tell)
             for name, config in configs.items()
@@ -63,17 +56,18 @@ def run_sweep(folder: Path, record: SweepRecord, pipelines: Mapping[str, Pipelin
     scored, and what the phases raise.
     """
     from hnas_app.search.adapt import adapt
-    from hnas_app.search.score_store import ScoreStore
+    from hnas_app.search.score_store import SCORES, ScoreStore
 
+    first = next(iter(pipelines.values()))
+    first.begin("adapt")
     profile_once(list(pipelines.values()))
     check_reachable(record.pairs, pipelines)
-    first = next(iter(pipelines.values()))
     with ExitStack() as held:
         searches = []
         for number, (name, phases) in enumerate(pipelines.items()):
             held.enter_context(phases.run.running("adapt"))
             searches.append(phases.search(name, number))
-        log = JsonLines(folder / SCORES)
+        log = JsonLines(folder / SCORES, compact=True)
         scores = ScoreStore(setup=first.setup, executor=first.executor, config=first.config.search, log=log)
         found = adapt(searches, scores, first.meta_train(), emit=emit)
         for name, adaption in found.items():
@@ -98,19 +92,16 @@ def profile_once(pipelines: Sequence[Pipeline]) -> None:
 def check_pairs(pairs: Sequence[SweepPair], configs: Mapping[str, Config], registry: Registry) -> None:
     """Raise `ConfigError` that lists every pair with a limit that cannot be read, or whose metric or unit is wrong.
 
-    The devices are asked for their metrics; nothing is measured.
+    Raises `InfeasibleError` for limits out of reach if that is known without the device. The devices are asked for
+    their metrics; nothing is measured.
     """
-    asked: dict[str, tuple[Sequence[Metric], bool]] = {}
+    asked: dict[str, Sequence[Metric]] = {}
     for backend, config in {pair.backend: configs[pair.name] for pair in pairs}.items():
         with closing(chosen("backend", config, registry)) as device:
-            metrics = described(device).metrics
-        asked[backend] = metrics, bool(chosen("space", config, registry).references())
-
-    def check(pair: SweepPair) -> None:
-        metrics, has_reference = asked[pair.backend]
-        check_named(pair.constraints, metrics, has_reference=has_reference)
-
-    _check_each(pairs, check)
+            asked[backend] = described(device).metrics
+    setup = setup_of(next(iter(configs.values())), registry)
+    _check_each(pairs, lambda pair: check_names(setup, configs[pair.name], asked[pair.backend]))
+    _check_each(pairs, lambda pair: check_counted(setup, configs[pair.name]))
 
 
 def check_reachable(pairs: Sequence[SweepPair], pipelines: Mapping[str, Pipeline]) -> None:

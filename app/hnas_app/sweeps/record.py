@@ -54,7 +54,7 @@ class SweepRecord:
     pairs: tuple[SweepPair, ...]
     evaluations: int | None = None
     """Of all pairs together, once the sweep is done; each (architecture, task) counts once."""
-    schema: int = 1
+    schema: int = field(default=2, metadata={"unsealed": 1})
 
     @property
     def is_done(self) -> bool:
@@ -75,10 +75,5 @@ def read_sweep(folder: Path) -> SweepRecord:
 
 
 def new_folder(root: Path) -> Path:
-    """Make the folder of a new sweep, ``<root>/<time>-sweep-<id>``. Raises `DataError` if that is not possible."""
-    path = root / f"{time.strftime('%Y%m%d-%H%M%S')}-sweep-{secrets.token_hex(3)}"
-    try:
-        path.mkdir(parents=True)
-    except OSError as cause:
-        raise DataError(f"cannot make the sweep's folder {path}: {cause.strerror}") from cause
-    return path
+    """Return the folder of a sweep that is still to be made: ``<root>/<time>-sweep-<id>``."""
+    return root / f"{time.strftime('%Y%m%d-%H%M%S')}-sweep-{secrets.token_hex(3)}"

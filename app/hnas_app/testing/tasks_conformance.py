@@ -120,6 +120,29 @@ class TasksConformance(Conformance[TaskSource]):
                 expect(not common, f"no image in both {other} and {split}", f"{common} are", then)
             seen[split] = groups.images
 
+    # ---------------------------------------------------------------- its record
+
+    def test_names_its_classes_for_the_record(self) -> None:
+        """A run compares them with those that it was trained with, in every process. For sources that know them."""
+        source = self.make()
+        known = {split: dict(source.class_digests(split)) for split in SPLITS}
+        names = [name for members in known.values() for name in members]
+        then = "give every class one name, in one split, and a digest of its content"
+        expect(len(set(names)) == len(names), "every class in one split", f"{len(names)} names, some again", then)
+        for split, members in known.items():
+            expect(len(members) <= source.n_classes(split), f"{split} classes at most", f"{len(members)} names", then)
+            good = all(isinstance(text, str) and text for pair in members.items() for text in pair)
+            expect(good, "names and digests that are texts", members, then)
+        for other in (self.make(), sent_to_a_worker(source, "task source")) if names else ():
+            then = "let digests depend on the content only, not on the process or on the time"
+            again = {split: dict(other.class_digests(split)) for split in SPLITS}
+            expect(again == known, "the same names and digests each time", "others", then)
+        same = source.restricted_to(names) if names else None
+        if same is not None:
+            then = "leave out the classes that are not named, and change nothing else"
+            equal = all(_equal(self._sample(same, s, 2), self._sample(source, s, 2)) for s in SPLITS)
+            expect(equal, "the same tasks if restricted to all classes", "others", then)
+
     # ---------------------------------------------------------------- errors and workers
 
     def test_too_few_classes_or_images_are_a_data_error(self) -> None:
@@ -130,10 +153,11 @@ class TasksConformance(Conformance[TaskSource]):
             if self.images_per_class is not None:
                 wanted.append(EpisodeSpec(n_way=2, k_shot=1, n_query=self.images_per_class))
             for spec in wanted:
-                then = "compare `spec` with what the split has, and raise hnas.DataError with a hint"
-                with ending(f"DataError for {spec} of the {split} split", then, DataError) as seen:
-                    self._sample(source, split, 1, spec=spec)
-                    seen.append("tasks")
+                then = "compare `spec` with all classes of the split, and raise hnas.DataError with a hint"
+                for seed in range(4):  # whichever classes are drawn
+                    with ending(f"DataError for {spec} of the {split} split", then, DataError) as seen:
+                        self._sample(source, split, 1, spec=spec, seed=seed)
+                        seen.append("tasks")
 
     def test_can_be_sent_to_workers(self) -> None:
         """They are sent the source and open the data themselves, even if it has been used here before."""

@@ -12,7 +12,7 @@ from typing import Any
 from attrs import frozen
 
 from hnas.errors import DataError
-from hnas.toolkit.files import write_error
+from hnas.toolkit.files import parse_json, write_error
 from hnas.toolkit.lock import lock
 
 _TORN = b" <torn>\n"
@@ -37,7 +37,7 @@ class JsonLines:
         Raises `DataError` with the free space when the disk is full.
         """
         separators = (",", ":") if self.compact else None
-        line = json.dumps(value, ensure_ascii=False, separators=separators).encode() + b"\n"
+        line = json.dumps(value, separators=separators).encode() + b"\n"
         try:
             handle = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o666)
             try:
@@ -51,7 +51,7 @@ class JsonLines:
         """Yield the values in order; a torn line is left out, a missing file has none."""
         for _, line in self._lines():
             try:
-                yield json.loads(line)
+                yield parse_json(line)
             except ValueError:
                 continue
 
@@ -64,10 +64,13 @@ class JsonLines:
         lines = list(self._lines())
         for number, (start, line) in enumerate(lines, 1):
             try:
-                values.append(json.loads(line))
+                values.append(parse_json(line))
             except ValueError as cause:
                 if number == len(lines):  # a power cut can leave a whole line of zeros
-                    os.truncate(self.path, start)
+                    try:
+                        os.truncate(self.path, start)
+                    except OSError as refused:
+                        raise write_error(self.path, refused) from refused
                     break
                 if not line.endswith(_TORN.rstrip(b"\n")):
                     raise DataError(f"{self.path}, line {number}: not JSON: {cause}") from cause

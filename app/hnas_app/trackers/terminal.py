@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from attrs import define, field
 
+from hnas.errors import shown
 from hnas.events import Event, Listener
 from hnas_app.trackers.json_lines import JsonLines
 
@@ -132,19 +133,19 @@ class LiveDisplay:
     def __call__(self, event: Event) -> None:
         progress = self._progress or self._start()
         if event.kind == "note":
-            progress.console.print(f"{event.phase}: {event.text}", markup=False, highlight=False)
+            progress.console.print(shown(f"{event.phase}: {event.text}"), markup=False, highlight=False)
             return
         bar = self._bars.get(event.phase)
         if bar is None or event.kind == "start":
             bar = self._bars[event.phase] = progress.add_task(
-                event.phase, total=event.total or None, completed=event.done, detail=event.text
+                shown(event.phase), total=event.total or None, completed=event.done, detail=shown(event.text)
             )
         if event.kind == "step":
             # A step without a total keeps the one that the phase began with.
             progress.update(bar, completed=event.done, total=event.total or None, detail=_values(event.values))
         elif event.kind == "end":
             total = progress.tasks[progress.task_ids.index(bar)].total or 1
-            progress.update(bar, completed=total, total=total, detail=_values(event.values) or event.text)
+            progress.update(bar, completed=total, total=total, detail=_values(event.values) or shown(event.text))
             progress.stop_task(bar)
 
     def close(self) -> None:
@@ -162,7 +163,7 @@ class LiveDisplay:
             MofNCompleteColumn(),
             TimeRemainingColumn(elapsed_when_finished=True),
             TextColumn("{task.fields[detail]}", markup=False),
-            console=Console(file=self.stream),
+            console=Console(file=getattr(self.stream, "unescaped", self.stream)),
         )
         self._progress.start()
         return self._progress
@@ -184,14 +185,14 @@ def _left(event: Event, pace: Pace) -> str:
 
 
 def _listed(event: Event) -> str:
-    shown = _values(event.values) or (event.text if event.kind == "end" else "")
-    return f", {shown}" if shown else ""
+    told = _values(event.values) or (event.text if event.kind == "end" else "")
+    return f", {told}" if told else ""
 
 
 def _values(values: Mapping[str, Any]) -> str:
-    shown = {name: value for name, value in values.items() if isinstance(value, int | float | str)}
-    return ", ".join(f"{name.replace('_', ' ')} {_number(value)}" for name, value in shown.items())
+    told = {name: value for name, value in values.items() if isinstance(value, int | float | str)}
+    return ", ".join(f"{name.replace('_', ' ')} {_number(value)}" for name, value in told.items())
 
 
 def _number(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return f"{value:.4g}" if isinstance(value, float) else shown(str(value))

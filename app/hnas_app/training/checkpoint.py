@@ -72,6 +72,12 @@ def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     return load(content), meta
 
 
+def weights_checksum(path: Path) -> str:
+    """Return the checksum of the tensors whose JSON file is ``path``. Raises what `load_checkpoint` does."""
+    load_checkpoint(path)
+    return str(read_json(path)["sha256"])
+
+
 def load_latest(
     folder: Path, prefix: str, *, notify: Callable[[str], None] | None = None
 ) -> tuple[dict[str, Tensor], dict[str, Any]] | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from hnas.errors import DataError, quoted
 from hnas.events import Listener
 from hnas.learner import State
 from hnas_app.config.schema import MetaTrainConfig
@@ -16,8 +17,29 @@ from hnas_app.training.setup.setup import Setup
 PHASE = "meta-train"
 
 
-def meta_train(setup: Setup, config: MetaTrainConfig, executor: Executor, *, folder: Path, emit: Listener) -> State:
-    """Return the super-net's learnt state; goes on from the last checkpoint in ``folder``."""
+def super_net_gone(folder: Path) -> DataError:
+    """Return the error for a finished super-net whose checkpoints are missing or damaged."""
+    return DataError(
+        f"the super-net is trained, but {folder} holds no whole checkpoint of it any more",
+        hint="restore state-*.json and state-*.safetensors from a copy or from a run that started from it; "
+        f"to train it again, start another run: hnas meta-train --config {quoted(folder.parents[1] / 'config.toml')}",
+    )
+
+
+def meta_train(
+    setup: Setup, config: MetaTrainConfig, executor: Executor, *, folder: Path, emit: Listener, finished: bool = False
+) -> State:
+    """Return the super-net's learnt state; goes on from the last checkpoint in ``folder``.
+
+    Raises `DataError` if the training is known to be ``finished``, and no whole checkpoint is left: hours of work are
+    not repeated unasked.
+    """
+
+    def start() -> State:
+        if finished:
+            raise super_net_gone(folder)
+        return setup.learner.init(setup.supernet, setup.seeds.torch("meta-train-init"))
+
     attention = Attention(setup.space, config.temperature) if config.sampling == "attentive" else None
     return train(
         setup,
@@ -27,6 +49,7 @@ def meta_train(setup: Setup, config: MetaTrainConfig, executor: Executor, *, fol
         phase=PHASE,
         folder=folder,
         emit=emit,
-        start=lambda: setup.learner.init(setup.supernet, setup.seeds.torch("meta-train-init")),
+        start=start,
         attention=attention,
+        finished=finished,
     )

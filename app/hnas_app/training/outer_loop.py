@@ -18,6 +18,8 @@ from hnas.learner import Progress, State
 from hnas.task_source import Split
 from hnas_app.config.schema import MetaTrainConfig, RetrainConfig
 from hnas_app.executors.interface import Executor
+from hnas_app.executors.interruption import held
+from hnas_app.training.best import Best, judged
 from hnas_app.training.checkpoint import load_latest, save_checkpoint
 from hnas_app.training.meta_batch import Part, cut, meta_gradient
 from hnas_app.training.sampling.attention import Attention
@@ -37,6 +39,8 @@ class TrainPlan:
     n_query: int
     validate_every: int = 5
     validate_tasks: int = 100
+    keep_best: bool = False
+    patience: int = 0
     rate_factor: float = 1.0
 
     @classmethod
@@ -64,13 +68,16 @@ def train(
     emit: Listener,
     start: Callable[[], State],
     attention: Attention | None = None,
+    finished: bool = False,
 ) -> State:
     """Meta-train until the plan is done, and return the learnt state.
 
+    With ``keep_best`` or ``patience`` it is the best state by validation, which the last checkpoint then holds, too.
     Continues from the last good checkpoint in ``folder`` if there is one; else from ``start()``. The result is the same
     either way, and does not depend on the number of workers beyond the order of float additions. ``attention`` learns
     each architecture's accuracy, and is kept in the checkpoints. If several ranks train together, the one that
-    `Executor.leads` reads and writes them. Raises `DivergenceError` when the meta-loss is no longer a number.
+    `Executor.leads` reads and writes them. If the training is known to be ``finished``, its last checkpoint should be
+    there, and a note reports if it is not. Raises `DivergenceError` when the meta-loss is no longer a number.
     """
     total = plan.epochs * plan.iterations
     found = None
@@ -80,8 +87,14 @@ def train(
     first = int(saved_with["iteration"])
     if attention and "attention" in saved_with:
         attention.memory = saved_with["attention"]
-    if first >= total:
+    if first >= total or "kept" in saved_with:
         return state
+    if finished:
+        text = f"the last checkpoint of {phase} is not in {folder}, so it is trained again from iteration {first}"
+        emit(Event(phase=phase, kind="note", text=text))
+    best = Best(folder=folder, patience=plan.patience, archs=judged(setup)) if plan.keep_best or plan.patience else None
+    if best and "best" in saved_with:
+        best.go_on(saved_with["best"])
 
     def tell(kind: str, done: int, values: Mapping[str, float] | None = None) -> None:
         emit(Event(phase=phase, kind=kind, done=done, total=total, values=values or {}))
@@ -89,40 +102,79 @@ def train(
     tell("start", first)
     setup.send(executor)
 
+    on_disk, whole = first, True
+    """Iterations whose state is on disk, and whether the one in memory is that between two iterations."""
+
+    def keep(done: int, *, improved: bool = False, ends: bool = False) -> None:
+        nonlocal state, on_disk
+        _refuse_diverged(state, phase, done, folder)
+        more: dict[str, Any] = {"attention": attention.memory} if attention else {}
+        with held():
+            if best:
+                more["best"] = best.record
+                if improved:
+                    best.save(state)
+                if ends:
+                    state, more["kept"] = best.load(), {"stopped": done, **best.record}
+            save_checkpoint(folder, f"state-{done:08d}", state, {"iteration": done, **more})
+            on_disk = done
+
     saved = reported = time.monotonic()
     window: list[tuple[float, float]] = []
-    for iteration in range(first, total):
-        progress = Progress(
-            iteration=iteration, iterations_per_epoch=plan.iterations, epochs=plan.epochs, rate_factor=plan.rate_factor
-        )
-        parts = cut(sampler(progress), plan.tasks, executor.size, setup.work)
-        gradient, scores = meta_gradient(executor, state, parts, plan.n_query, progress, phase)
-        for part, (loss, _) in zip(parts, scores, strict=True):
-            if not math.isfinite(loss):
-                raise DivergenceError(
-                    f"{phase}: the meta-loss is {loss} at iteration {iteration}, with architecture "
-                    f"{setup.space.options(part.arch)}",
-                    hint=_anew(folder),
-                )
-        setup.learner.update(state, gradient, plan.tasks, progress)
-        if attention:
-            for arch, accuracy in _accuracies(parts, scores).items():
-                attention.learn(arch, accuracy)
-        window.append(_mean(parts, scores))
-        done, now = iteration + 1, time.monotonic()
-        if done % (plan.iterations * plan.validate_every) == 0 and done < total:
-            scored = validate(setup, executor, state, arch=sampler(progress)[0], plan=plan, phase=phase)
-            tell("step", done, {"epoch": progress.epoch + 1, **scored})
-        if executor.leads and (now - saved >= CHECKPOINT_SECONDS or done == total):
-            _refuse_diverged(state, phase, done, folder)
-            more = {"attention": attention.memory} if attention else {}
-            save_checkpoint(folder, f"state-{done:08d}", state, {"iteration": done, **more})
-            saved = now
-        if now - reported >= REPORT_SECONDS or done == total:
-            losses, accuracies = zip(*window, strict=True)
-            mean_loss, mean_accuracy = sum(losses) / len(window), sum(accuracies) / len(window)
-            tell("step", done, {"epoch": progress.epoch + 1, "loss": mean_loss, "accuracy": mean_accuracy})
-            window, reported = [], now
+    done = first
+    try:
+        for iteration in range(first, total):
+            progress = Progress(
+                iteration=iteration,
+                iterations_per_epoch=plan.iterations,
+                epochs=plan.epochs,
+                rate_factor=plan.rate_factor,
+            )
+            parts = cut(sampler(progress), plan.tasks, executor.size, setup.work)
+            gradient, scores = meta_gradient(executor, state, parts, plan.n_query, progress, phase)
+            for part, (loss, _) in zip(parts, scores, strict=True):
+                if not math.isfinite(loss):
+                    raise DivergenceError(
+                        f"{phase}: the meta-loss is {loss} at iteration {iteration}, with architecture "
+                        f"{setup.space.options(part.arch)}",
+                        hint=_anew(folder),
+                    )
+            validates = (iteration + 1) % (plan.iterations * plan.validate_every) == 0 and iteration + 1 < total
+            judges = best is not None and (validates or iteration + 1 == total)
+            with held():
+                whole = False
+                setup.learner.update(state, gradient, plan.tasks, progress)
+                if attention:
+                    for arch, accuracy in _accuracies(parts, scores).items():
+                        attention.learn(arch, accuracy)
+                done, whole = iteration + 1, not judges  # a state is kept with its judgement, or not at all
+            window.append(_mean(parts, scores))
+            now, improved = time.monotonic(), False
+            if validates or judges:
+                archs = best.archs if best else sampler(progress)[:1]
+                scored = validate(setup, executor, state, archs=archs, plan=plan, phase=phase)
+                if best:
+                    _, scored = executor.from_leader({}, scored)  # other ranks may have rounded otherwise
+                    improved = best.judge(done, scored["validation_accuracy"])
+                tell("step", done, {"epoch": progress.epoch + 1, **scored})
+            ends = done == total or (best is not None and best.is_over)
+            if executor.leads and (now - saved >= CHECKPOINT_SECONDS or ends or judges):
+                keep(done, improved=improved, ends=ends)
+                saved = now
+            if now - reported >= REPORT_SECONDS or ends:
+                losses, accuracies = zip(*window, strict=True)
+                mean_loss, mean_accuracy = sum(losses) / len(window), sum(accuracies) / len(window)
+                values = {"epoch": progress.epoch + 1, "loss": mean_loss, "accuracy": mean_accuracy}
+                tell("step", done, values if best is None else values | best.told)
+                window, reported = [], now
+            if best and ends:
+                state, _ = executor.from_leader(state, {})
+                tell("end", done, {"kept_iteration": best.iteration, "validation_accuracy": best.accuracy or 0.0})
+                return state
+    except KeyboardInterrupt:
+        if executor.leads and whole and done > on_disk:
+            keep(done)
+        raise
     tell("end", total)
     return state
 
@@ -161,12 +213,12 @@ def _anew(folder: Path) -> str:
 
 
 def validate(
-    setup: Setup, executor: Executor, state: State, *, arch: Architecture, plan: TrainPlan, phase: str
-) -> dict[str, float]:
-    """Return loss and accuracy of ``arch`` on the validation tasks."""
-    losses, accuracies = score_tasks(
-        executor, state, arch, "validation", f"{phase}-validation", plan.validate_tasks, plan.n_query
-    )
+    setup: Setup, executor: Executor, state: State, *, archs: Sequence[Architecture], plan: TrainPlan, phase: str
+) -> Mapping[str, float]:
+    """Return the mean loss and accuracy of ``archs`` on the validation tasks, which are the same each time."""
+    stream = f"{phase}-validation"
+    scored = [score_tasks(executor, state, a, "validation", stream, plan.validate_tasks, plan.n_query) for a in archs]
+    losses, accuracies = ([x for scores in scored for x in scores[i]] for i in (0, 1))
     n = len(losses)
     return {"validation_loss": sum(losses) / n, "validation_accuracy": sum(accuracies) / n}
 

@@ -26,8 +26,12 @@ def retrain(
     phase: str,
     folder: Path,
     emit: Listener,
+    finished: bool = False,
 ) -> tuple[Setup, State]:
-    """Return a set-up for ``arch`` alone and its learnt state; goes on from the last checkpoint in ``folder``."""
+    """Return a set-up for ``arch`` alone and its learnt state; goes on from the last checkpoint in ``folder``.
+
+    See `train` for ``finished``.
+    """
     alone = attrs.evolve(setup, alone=arch)
 
     def start() -> State:
@@ -37,4 +41,14 @@ def retrain(
         return warm_start(setup.learner, setup.supernet, supernet_state, arch, fresh)
 
     plan = TrainPlan.of(config)
-    return alone, train(alone, plan, lambda _: (arch,), executor, phase=phase, folder=folder, emit=emit, start=start)
+    return alone, train(
+        alone,
+        plan,
+        lambda _: (arch,),
+        executor,
+        phase=phase,
+        folder=folder,
+        emit=emit,
+        start=start,
+        finished=finished,
+    )

@@ -169,14 +169,38 @@ def absolute_if_given(path: PathLike | None) -> Path | None:
     return None if path is None else absolute(path)
 
 
+def check_writable(path: Path, argument: str, endings: Collection[str] = ()) -> None:
+    """Raise `WrongArgument` if a file could not be written later: called before minutes or hours of work."""
+    if endings and path.suffix.lower() not in endings:
+        raise WrongArgument(argument, f"{path} is neither {' nor '.join(filter(None, endings))}")
+    if path.is_dir():
+        raise WrongArgument(argument, f"{path} is a folder, expected a file")
+    if not path.parent.is_dir():
+        raise WrongArgument(argument, f"{path.parent} is not a folder")
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise WrongArgument(argument, f"no file can be written in {path.parent}: permission denied")
+
+
+def check_folder(path: Path, argument: str) -> None:
+    """Raise `WrongArgument` if a folder could not be made later, or no file be written in it; see `check_writable`."""
+    there = next(p for p in (path, *path.absolute().parents) if p.exists())
+    if not there.is_dir():
+        raise WrongArgument(argument, f"{there} is not a folder")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise WrongArgument(argument, f"nothing can be written in {there}: permission denied")
+
+
 @contextmanager
-def explained(path: Path | None = None) -> Iterator[None]:
-    """Add to an error, as notes, the hint that the command line prints: a traceback shows no hint."""
+def explained(begun: Sequence[Path] = ()) -> Iterator[None]:
+    """Add to an error, as notes, the hint that the command line prints: a traceback shows no hint.
+
+    ``begun`` holds the folder to go on with, if there is one by then; see `Caller.began`.
+    """
     try:
         yield
     except BaseException as error:
         if isinstance(error, HnasError) and error.hint:
             error.add_note(f"hint: {error.hint}")
-        if path is not None:
-            error.add_note(f"to go on: hnas.load_run({str(path)!r})")
+        if begun and begun[0].is_dir():
+            error.add_note(f"to go on: hnas.load_run({str(begun[0])!r})")
         raise

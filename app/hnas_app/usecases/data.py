@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
@@ -13,6 +13,9 @@ from hnas.errors import ConfigError, DataError, HnasError
 from hnas.task_source import SPLITS, TaskSource
 from hnas.toolkit.remote_file import RemoteFile
 from hnas_app.usecases.download import Progress, download
+
+if TYPE_CHECKING:
+    from hnas_app.config.schema import Config
 
 
 def sources(registry: Registry) -> list[dict[str, Any]]:
@@ -49,12 +52,17 @@ def fetch(
     return not files and origin is not None and origin.path is not None
 
 
-def check(registry: Registry, name: str, data_root: Path | None) -> dict[str, Any]:
-    """Read a data set, and describe it as JSON. Raises `DataError` that names missing parts."""
-    source = _source(registry, name, data_root)
+def check(registry: Registry, config: Config) -> dict[str, Any]:
+    """Read the data set of a configuration as its run will, and describe it as JSON.
+
+    Raises `DataError` that names missing parts.
+    """
+    from hnas_app.runs.session import chosen
+
+    source: TaskSource = chosen("tasks", config, registry)
     content = source.check()
     classes = {split: source.n_classes(split) for split in SPLITS}
-    return {"name": name, "content": content, "classes": classes, "image_shape": source.image_shape}
+    return {"name": config.tasks.name, "content": content, "classes": classes, "image_shape": source.image_shape}
 
 
 def _row(registry: Registry, found: Registered) -> dict[str, Any]:

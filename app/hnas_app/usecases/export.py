@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
-from hnas.errors import DataError
+from hnas.errors import DataError, quoted
 from hnas_app.runs.run_dir import RunDir
-from hnas_app.usecases.arguments import Caller, Given
+from hnas_app.usecases.arguments import Caller, Given, check_folder
 from hnas_app.usecases.opening import asked
 from hnas_app.usecases.own_task import read_task, recorded_pictures
 
@@ -58,13 +58,14 @@ def export(
     from hnas_app.export.onnx_file import require_onnx
 
     require_onnx()
+    folder = folder or path / "export"
+    check_folder(folder, "folder")
     if not RunDir.open(path).is_done("adapt"):
-        raise DataError(f"{path} has found no network yet", hint=f"search for one: hnas adapt {path}")
+        raise DataError(f"{path} has found no network yet", hint=f"search for one: hnas adapt {quoted(path)}")
     asking = asked(caller, "export", path, given, only_read=True)
     if pictures is None and (recorded := recorded_pictures(path)):
         pictures, invert = recorded[0], recorded[1] if invert is None else invert
     task = read_task(caller, asking.own, asking.run, pictures, invert) if pictures else None
-    folder = folder or path / "export"
     with asking.at_work() as phases:
         setup, network, subject = found_network(phases, task)
         architecture = write_architecture(folder, setup, network, subject)

@@ -8,8 +8,10 @@ from pathlib import Path
 from attrs import frozen
 
 from hnas_app.fronts.scoring import By, Front, front_of, score_all
-from hnas_app.usecases.arguments import Caller, Given, WrongArgument
-from hnas_app.usecases.opening import continued
+from hnas_app.runs.run_dir import RunDir
+from hnas_app.training.accuracy import interval_over
+from hnas_app.usecases.arguments import Caller, Given, WrongArgument, check_writable
+from hnas_app.usecases.opening import continued, note_unchecked
 
 
 @frozen(kw_only=True)
@@ -42,8 +44,11 @@ def front(
     from hnas_app.fronts.plot import plot_fronts
     from hnas_app.fronts.runs import by_device, check_one_supernet, find_runs, read_run
 
-    picture = _writable(picture or runs[0] / "front.png")
+    picture = picture or runs[0] / "front.png"
+    check_writable(picture, "picture", (".png", ".svg"))
     finished = [read_run(path) for path in find_runs(runs)]
+    for run in finished[1:]:  # `continued` does it for the first
+        note_unchecked(caller, RunDir(run.path))
     check_one_supernet(finished)
     groups = by_device(finished, metric)
     with continued(caller, "front", finished[0].path, given) as phases:
@@ -59,15 +64,6 @@ def front(
         raise WrongArgument("picture", f"cannot write {picture}: {cause.strerror}") from cause
     protocol = (
         f"{setup.n_way}-way {setup.k_shot}-shot, {tasks} validation tasks with {n_query} query images per class, the "
-        "super-net's weights (zero-retrain), one model; mean ± 95 % confidence interval over tasks"
+        f"super-net's weights (zero-retrain), one model; {interval_over(tasks)}"
     )
     return Fronts(protocol=protocol, picture=picture, fronts=fronts)
-
-
-def _writable(path: Path) -> Path:
-    """Return the picture's path; raise, before minutes of scoring, if it could not be written."""
-    if path.suffix.lower() not in (".png", ".svg"):
-        raise WrongArgument("picture", f"{path} is neither .png nor .svg")
-    if not path.parent.is_dir():
-        raise WrongArgument("picture", f"{path.parent} is not a folder")
-    return path

@@ -2,39 +2,98 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Collection, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
+import attrs
 from attrs import define
 
-from hnas.errors import DataError
+from hnas.errors import DataError, quoted
+from hnas_app.runs.making import (
+    copy_super_net,
+    is_made,
+    is_unused,
+    removed_if_unused,
+    reserved,
+    resume_or_create,
+)
 from hnas_app.runs.run_dir import RunDir, is_sweep
-from hnas_app.usecases.arguments import Caller, Given, Sources
+from hnas_app.usecases.arguments import Caller, Given, Sources, nobody
 from hnas_app.usecases.ranks import joined, refuse_ranks
 
 if TYPE_CHECKING:
     from hnas_app.config.schema import Config
     from hnas_app.executors.interface import Executor
     from hnas_app.runs.pipeline import Pipeline
+    from hnas_app.training.setup.setup import Setup
 
 
 @contextmanager
-def at_work(caller: Caller, run: RunDir, config: Config, workers: Executor | None = None) -> Iterator[Pipeline]:
-    """Yield the pipeline of a run directory, which stays locked meanwhile; workers are given back at the end.
+def at_work(
+    caller: Caller,
+    config: Config,
+    opened: AbstractContextManager[RunDir],
+    workers: Executor | None = None,
+    *,
+    ahead: Callable[[Setup], None] = nobody,
+) -> Iterator[Pipeline]:
+    """Yield the pipeline of a run directory, and give its workers back at the end.
 
-    ``workers`` are given if the caller has started them, as a group of ranks must be before the directory is made.
-    Events go to the caller and to ``metrics.jsonl``. Raises `PluginError` for a plugin that cannot be constructed, and
-    `DataError` if another process is in the directory.
+    ``opened`` makes or finds the directory, and keeps it locked; `made_or_resumed`, `branched` and `RunDir.locked`
+    return such contexts. Before it is entered, and so before anything is written, the plugins are constructed and
+    ``ahead`` is called, which raises if the command cannot start. ``workers`` are given if the caller has started them,
+    as a group of ranks must be before the directory is made. Events go to the caller and to ``metrics.jsonl``. Raises
+    `PluginError` for a plugin that cannot be constructed, and `DataError` if another process is in the directory.
     """
     from hnas_app.runs.session import pipeline_of, setup_of, workers_of
 
-    caller.began(run.path)
     setup = setup_of(config, caller.registry)
-    with run.lock(), workers or workers_of(config, caller.note) as started:
+    ahead(setup)
+    with opened as run, workers or workers_of(config, caller.note) as started:
+        caller.began(run.path)
+        note_unchecked(caller, run)
         yield pipeline_of(run, config, caller.registry, setup, started, caller.emit)
+
+
+def note_unchecked(caller: Caller, run: RunDir) -> None:
+    """Tell the caller if the records of a run have no checksums."""
+    if run.is_unchecked:
+        caller.note(f"{run.path} was made by an older hnas: its records have no checksums, and are read unchecked")
+
+
+def check_start(
+    caller: Caller,
+    config: Config,
+    run_dir: Path | None = None,
+    *,
+    origin: RunDir | None = None,
+    phases: Collection[str] | None = None,
+    command: str = "adapt",
+) -> Callable[[Setup], None]:
+    """Return a check that a command can start: the tasks of ``phases`` can be drawn, by default those of all.
+
+    Unless it only trains, its device is asked for its metrics, and its limits are checked. Nothing is checked for a
+    run in ``run_dir`` that has computed something already. ``origin`` is the run that a new one branches from.
+    """
+    from hnas_app.runs.limits import check_limits
+    from hnas_app.runs.session import chosen
+    from hnas_app.runs.tasks_check import DRAWING, check_needs, checked
+
+    def check(setup: Setup) -> None:
+        run = run_dir and RunDir(run_dir)
+        if run and is_made(run) and not is_unused(run):
+            return
+        if origin is None:
+            check_needs(setup, config, DRAWING if phases is None else phases)
+        elif phases != ():
+            checked(setup, origin, config, DRAWING[1:] if phases is None else phases)
+        if command != "meta-train":
+            check_limits(setup, config, chosen("backend", config, caller.registry))
+
+    return check
 
 
 def resolved(caller: Caller, given: Given, *, quiet: bool = False, **sources: Unpack[Sources]) -> Config:
@@ -52,23 +111,53 @@ def resolved(caller: Caller, given: Given, *, quiet: bool = False, **sources: Un
     return config
 
 
-def made_or_resumed(caller: Caller, config: Config, run_dir: Path | None, root: Path = Path("runs")) -> RunDir:
-    """Open the run in ``run_dir``, or make it there; without a name it is made below ``root``."""
-    if run_dir is None:
-        return RunDir.create(config, root=root)
-    run, notes = RunDir.resume_or_create(run_dir, config)
-    for text in notes:
-        caller.note(text)
-    return run
+@contextmanager
+def made_or_resumed(
+    caller: Caller, config: Config, run_dir: Path | None, root: Path = Path("runs")
+) -> Iterator[RunDir]:
+    """Open the run in ``run_dir``, or make it there, and keep it locked; without a name it is made below ``root``."""
+    with ExitStack() as held:
+        run = held.enter_context(reserved(RunDir(run_dir) if run_dir else RunDir.named(config, root)))
+        if run_dir is None:
+            held.enter_context(removed_if_unused(run.record_path, [run]))
+        run, notes = resume_or_create(run.path, config)
+        for text in notes:
+            caller.note(text)
+        yield run
+
+
+def branched(
+    caller: Caller, run: RunDir, config: Config, *, n_way: int | None = None
+) -> AbstractContextManager[RunDir]:
+    """Return a context that makes a run of other settings beside ``run``, which starts from its super-net, locked.
+
+    ``n_way`` is the number of classes that the copy serves, if the caller cuts it to fewer. Raises `ConfigError` or
+    `DataError` at once if the super-net does not serve these settings.
+    """
+    from hnas_app.runs.super_net import check_super_net
+
+    served = config if n_way is None else attrs.evolve(config, task=attrs.evolve(config.task, n_way=n_way))
+    check_super_net(run, served, caller.registry)
+    return _beside(run, config)
+
+
+@contextmanager
+def _beside(run: RunDir, config: Config) -> Iterator[RunDir]:
+    folder = run.path.parent
+    root = folder.parent if is_sweep(folder) else folder  # a sweep's folder holds its own pairs only
+    with reserved(RunDir.named(config, root)) as new, removed_if_unused(new.record_path, [new]):
+        copy_super_net(run, new, config)
+        yield new
 
 
 @contextmanager
 def started(caller: Caller, command: str, given: Given, run_dir: Path | None) -> Iterator[Pipeline]:
     """Yield the pipeline of a new run, or of the one in ``run_dir``."""
     config = resolved(caller, given, run_dir=run_dir)
+    ahead = check_start(caller, config, run_dir, command=command)
     with (
-        joined(config, command, run_dir) as ranks,
-        at_work(caller, made_or_resumed(caller, config, run_dir), config, ranks) as phases,
+        joined(config, command, run_dir, caller.registry) as ranks,
+        at_work(caller, config, made_or_resumed(caller, config, run_dir), ranks, ahead=ahead) as phases,
     ):
         yield phases
 
@@ -99,14 +188,21 @@ class Asked:
 
         Raises `ConfigError` if it is the environment that differs: no new run was asked for then.
         """
-        run, path = self.run, self.run.path
-        if self.wanted == self.own:
-            run.check_config(self.wanted, only_read=self.only_read)
-        else:
-            run = run.branch(self.wanted)
-            note = f"the settings differ from those of {path}; a new run, {run.path}, starts from its super-net"
+        caller, config = self.caller, self.wanted
+        if config == self.own:
+            self.run.check_config(config, only_read=self.only_read)
+            return at_work(caller, config, self.run.locked())
+        opened = branched(caller, self.run, config)
+        return at_work(caller, config, self._told(opened), ahead=check_start(caller, config, origin=self.run))
+
+    @contextmanager
+    def _told(self, opened: AbstractContextManager[RunDir]) -> Iterator[RunDir]:
+        with opened as new:
+            note = (
+                f"the settings differ from those of {self.run.path}; a new run, {new.path}, starts from its super-net"
+            )
             self.caller.note(note)
-        return at_work(self.caller, run, self.wanted)
+            yield new
 
 
 def asked(
@@ -121,7 +217,7 @@ def asked(
     if is_sweep(path.parent) and not run.is_done("adapt"):
         raise DataError(
             f"{path} belongs to a sweep that is not finished: the searches of its pairs go on together",
-            hint=f"finish the sweep first: hnas adapt {path.parent}",
+            hint=f"finish the sweep first: hnas adapt {quoted(path.parent)}",
         )
     unchanged = own or given.same_results
     changed = given != unchanged

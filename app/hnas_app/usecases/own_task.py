@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import attrs
 from attrs import frozen
 
-from hnas.errors import ConfigError
+from hnas.errors import ConfigError, DataError, quoted
 from hnas.toolkit.codec import save, to_json
-from hnas.toolkit.files import read_json, write_bytes, write_json
-from hnas.toolkit.pictures import PictureSource, Preparation
+from hnas.toolkit.files import check_seal, read_json, sealed, write_bytes, write_json
+from hnas.toolkit.pictures import Preparation
+from hnas_app.own_task.picture_source import PictureSource
 from hnas_app.runs.run_dir import RunDir
-from hnas_app.usecases.arguments import Caller, Given
-from hnas_app.usecases.opening import asked, at_work
+from hnas_app.usecases.arguments import Caller, Given, check_writable, nobody
+from hnas_app.usecases.opening import asked, at_work, branched, check_start
 
 if TYPE_CHECKING:
     from hnas.discovery import Registry
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
     from hnas_app.export.onnx_file import OnnxFile
     from hnas_app.own_task.result import PictureResult
 
+SCHEMA, UNSEALED = 2, 1
+"""The schema of the record of the pictures, and the last without checksums."""
 RECORD, RESULT = "pictures.json", "task.json"
 SOURCE = "pictures"
 """The task source that reads pictures."""
@@ -61,11 +65,21 @@ class AdaptedToPictures:
 
 def recorded_pictures(run: Path) -> tuple[Path, bool] | None:
     """Return the folder that a run was made for and whether its pictures are inverted; ``None`` for other runs."""
-    path = run / RECORD
-    if not path.is_file():
+    if not (run / RECORD).is_file():
         return None
+    match _recorded(run / RECORD):
+        case {"root": str(root), "preparation": {"invert": bool(invert)}}:
+            return Path(root), invert
+    raise DataError(f"{run / RECORD} is damaged: expected an object with 'root' and 'preparation.invert'")
+
+
+def _recorded(path: Path) -> Any:
+    """Read the record of the pictures that a run was made for. Raises `DataError` if it is damaged."""
     record = read_json(path)
-    return Path(record["root"]), bool(record["preparation"]["invert"])
+    older = isinstance(record, dict) and record.get("schema") == UNSEALED
+    hint = "move it away and name the pictures again: a new run is made for them"
+    check_seal(record, str(path), needed=not older, hint=hint)
+    return {k: v for k, v in record.items() if k not in ("schema", "checksum")} if isinstance(record, dict) else record
 
 
 def adapt_to(caller: Caller, path: Path, task: OwnTask, given: Given, *, own: Given | None = None) -> AdaptedToPictures:
@@ -79,8 +93,9 @@ def adapt_to(caller: Caller, path: Path, task: OwnTask, given: Given, *, own: Gi
     from hnas_app.own_task.choose import choose
     from hnas_app.own_task.result import finish
 
-    if task.model is not None:
-        require_onnx()  # before a search, not after it
+    if task.model is not None:  # before a search, not after it
+        check_writable(task.model, "model", (".onnx", ""))
+        require_onnx()
     asking = asked(caller, "adapt", path, given, own=own)
     pictures, invert = task.pictures, task.invert
     if recorded := recorded_pictures(path):
@@ -91,21 +106,24 @@ def adapt_to(caller: Caller, path: Path, task: OwnTask, given: Given, *, own: Gi
     size = attrs.evolve(asking.wanted.task, n_way=found.n_way, k_shot=found.k_shot)
     config = attrs.evolve(asking.wanted, task=size)
     record = {
-        "schema": 1,
         "root": str(pictures.resolve()),
         "classes": list(found.classes),
         "preparation": to_json(preparation),
         "digest": found.digest,
     }
-    run = asking.run
-    if config != asking.own or not _is_of(run, record):
-        run = _branch(caller, run, asking.own, config)
-        write_json(run.path / RECORD, record)
-    else:
+    run, ahead = asking.run, None
+    if config == asking.own and _is_of(run, record):
         run.check_config(config)
-    with at_work(caller, run, config) as phases:
+        opened = run.locked()
+    else:
+        copied = branched(caller, run, config, n_way=asking.own.task.n_way)
+        opened = _for_pictures(caller, run, asking.own, config, copied, record)
+        ahead = check_start(caller, config, origin=run, phases=("retrain",) if task.retrain else ())
+    with at_work(caller, config, opened, ahead=ahead or nobody) as phases:
+        if task.retrain:
+            phases.check_tasks(["retrain"])
         network, result = finish(phases, found, *choose(phases, found), alone=task.retrain)
-        setup = phases.setup
+        setup, run = phases.setup, phases.run
     folder = run.path / "export"
     subject = Subject(
         classes=found.classes,
@@ -150,7 +168,7 @@ def read_task(
     if task.n_way > n_way:
         raise ConfigError(
             f"{pictures} has {task.n_way} classes; the super-net of {run.path} serves {n_way} at most",
-            hint=f"take classes out, or train one for as many: hnas meta-train --config {run.config_path} "
+            hint=f"take classes out, or train one for as many: hnas meta-train --config {quoted(run.config_path)} "
             f"--set task.n_way={task.n_way}",
         )
     if trained_on.inverted and task.edge > HALF:
@@ -164,18 +182,27 @@ def read_task(
 def _is_of(run: RunDir, record: Mapping[str, Any]) -> bool:
     """Return whether a run was made for exactly these pictures."""
     path = run.path / RECORD
-    return path.is_file() and {**read_json(path), "root": record["root"]} == record
+    return recorded_pictures(run.path) is not None and {**_recorded(path), "root": record["root"]} == record
 
 
-def _branch(caller: Caller, run: RunDir, own: Config, config: Config) -> RunDir:
-    """Make a run for a task beside ``run``, and cut the copied super-net down to the classes that the task has."""
-    new = run.branch(config)
-    caller.note(f"a new run, {new.path}, starts from the super-net of {run.path}")
-    n_way = config.task.n_way
-    if n_way < own.task.n_way:
-        from hnas_app.own_task.choose import fit_super_net
-        from hnas_app.runs.session import setup_of
+@contextmanager
+def _for_pictures(
+    caller: Caller,
+    run: RunDir,
+    own: Config,
+    config: Config,
+    copied: AbstractContextManager[RunDir],
+    record: Mapping[str, Any],
+) -> Iterator[RunDir]:
+    """Yield the run that ``copied`` makes beside ``run``, its super-net cut down to the classes of the pictures."""
+    with copied as new:
+        caller.note(f"a new run, {new.path}, starts from the super-net of {run.path}")
+        n_way = config.task.n_way
+        if n_way < own.task.n_way:
+            from hnas_app.own_task.choose import fit_super_net
+            from hnas_app.runs.session import setup_of
 
-        fit_super_net(new, setup_of(own, caller.registry), n_way)
-        caller.note(f"of the super-net's {own.task.n_way} outputs the first {n_way} serve")
-    return new
+            fit_super_net(new, setup_of(own, caller.registry), n_way)
+            caller.note(f"of the super-net's {own.task.n_way} outputs the first {n_way} serve")
+        write_json(new.path / RECORD, sealed({"schema": SCHEMA, **record}))
+        yield new

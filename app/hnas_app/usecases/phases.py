@@ -44,7 +44,7 @@ class Adapted:
 def whole_run(caller: Caller, given: Given, *, run_dir: Path | None = None) -> Evaluated:
     """Do all phases of a new run, or those that the one in ``run_dir`` still lacks."""
     with started(caller, "run", given, run_dir) as phases:
-        return _evaluated(phases)
+        return _evaluated(caller, phases)
 
 
 def meta_train(caller: Caller, given: Given, *, run_dir: Path | None = None) -> Path:
@@ -74,16 +74,19 @@ def retrain(caller: Caller, path: Path, given: Given) -> dict[str, Path]:
 def evaluate(caller: Caller, path: Path, given: Given) -> Evaluated:
     """Test the networks of a run, after earlier phases that are still to do."""
     with continued(caller, "evaluate", path, given) as phases:
-        return _evaluated(phases)
+        return _evaluated(caller, phases)
 
 
-def _evaluated(phases: Pipeline) -> Evaluated:
-    """Test the networks, and draw the last population."""
+def _evaluated(caller: Caller, phases: Pipeline) -> Evaluated:
+    """Test the networks, and draw the last population; results are more than a picture for which there is no room."""
     from hnas_app.report.networks import plot_population
 
     results, adaption = phases.evaluate(), phases.adapt()
     metric = results.metrics[0]
     limit = next((limit.value for limit in phases.limits if limit.metric == metric), None)
     picture = phases.run.path / "pareto.png"
-    plot_population(adaption, results, metric, limit, picture)
+    try:
+        plot_population(adaption, results, metric, limit, picture)
+    except OSError as cause:
+        caller.note(f"cannot write {picture}: {cause.strerror or cause}")
     return Evaluated(run=phases.run.path, results=results, adaption=adaption, limits=phases.limits, picture=picture)

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import attrs
 from attrs import frozen
 
+from hnas.errors import DataError
 from hnas.layer import Shape
 from hnas.seeds import Seeds
-from hnas_app.usecases.arguments import Caller, Given, WrongArgument
+from hnas_app.usecases.arguments import Caller, Given, WrongArgument, check_writable
 
 if TYPE_CHECKING:
     from hnas.backend import HardwareBackend
@@ -99,7 +100,7 @@ def profile_several(
     tables = profile_devices(
         {name: chosen("backend", each.config, caller.registry) for name, each in loaded.items()},
         *first.layers,
-        open_store=CostStore,
+        open_store=lambda: CostStore(notify=caller.note),
         emit=caller.emit,
         verify=verify,
         fresh=fresh,
@@ -114,29 +115,35 @@ def calibrate(caller: Caller, what: Subject, *, networks: int) -> tuple[DeviceIn
     from hnas_app.costs.store import CostStore
 
     table = profile(caller, what, verify=networks)
-    with CostStore() as store:
+    with CostStore(notify=caller.note) as store:
         return table.info, calibrate_table(store, table, what.space, what.input_shape)
 
 
 def export_table(caller: Caller, given: Given, file: Path) -> tuple[TableFile, LoadedConfig]:
     """Write everything known about a device into a file."""
-    from hnas.toolkit.table_file import write
+    from hnas.toolkit.codec import to_json
+    from hnas.toolkit.files import sealed, write_json
     from hnas_app.costs.description import described
     from hnas_app.costs.store import from_store
 
+    check_writable(file, "file")
     loaded = caller.load(given)
     with _opened(caller, loaded) as (board, store):
         found = from_store(store, described(board))
-    write(file, found)
+    if file.exists():
+        raise DataError(f"{file} exists already, and is left alone", hint="give another name, or move it away")
+    write_json(file, sealed(to_json(found)))
     return found, loaded
 
 
 def import_table(file: Path) -> tuple[TableFile, int]:
     """Take measurements from a file into this machine's cost store; return them, and how many are new."""
     from hnas.toolkit.table_file import read
+    from hnas_app.costs.checked_info import check_calibration
     from hnas_app.costs.store import CostStore, into_store
 
     found = read(file)
+    check_calibration(found.calibration, file)
     with CostStore() as store:
         return found, into_store(store, found)
 
@@ -144,8 +151,10 @@ def import_table(file: Path) -> tuple[TableFile, int]:
 @contextmanager
 def _opened(caller: Caller, loaded: LoadedConfig) -> Iterator[tuple[HardwareBackend, CostStore]]:
     """Yield the device and the store, and give both back."""
+    from hnas_app.costs.closing import given_back
     from hnas_app.costs.store import CostStore
     from hnas_app.runs.session import chosen
 
-    with closing(chosen("backend", loaded.config, caller.registry)) as board, CostStore() as store:
+    backend = chosen("backend", loaded.config, caller.registry)
+    with given_back(backend, caller.note) as board, CostStore(notify=caller.note) as store:
         yield board, store

@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+import attrs
+
 from hnas.backend import HardwareBackend
 from hnas.errors import ConfigError, close_matches
 from hnas.events import Listener
@@ -19,7 +21,7 @@ from hnas.strategy import SearchStrategy
 from hnas.task_source import TaskSource
 from hnas_app.runs.run_dir import RunDir
 from hnas_app.usecases.arguments import Given, PathLike, absolute, absolute_if_given, explained, limits
-from hnas_app.usecases.opening import at_work, made_or_resumed, resolved
+from hnas_app.usecases.opening import at_work, check_start, made_or_resumed, resolved
 from hnas_app.usecases.python_run import Run, caller_of
 
 PhaseName = Literal["meta-train", "profile", "adapt", "retrain", "evaluate"]
@@ -73,17 +75,23 @@ def run(
         settings={k: v for k, v in (settings or {}).items() if v is not None},
         config=None if config is None else Path(config),
     )
-    with explained():
-        caller = caller_of(given, on_event)
+    begun: list[Path] = []
+    with explained(begun):
+        caller = attrs.evolve(caller_of(given, on_event), began=begun.append)
         folder = absolute_if_given(run_dir)
         resolved_config = resolved(caller, given, run_dir=folder)
         opened = made_or_resumed(caller, resolved_config, folder, Path.cwd() / "runs")
+        if until is None:
+            with opened as made:
+                path = made.path
+        else:
+            drawing = () if until == "profile" else None
+            ahead = check_start(caller, resolved_config, folder, phases=drawing, command=until)
+            with at_work(caller, resolved_config, opened, ahead=ahead) as phases:
+                getattr(phases, until.replace("-", "_"))()
+            path = phases.run.path
     again = Given(**given.objects, workers=workers, env={})
-    made = Run(path=opened.path, given=again, on_event=on_event)
-    if until is not None:
-        with explained(made.path), at_work(caller, opened, resolved_config) as phases:
-            getattr(phases, until.replace("-", "_"))()
-    return made
+    return Run(path=path, given=again, on_event=on_event)
 
 
 def load_run(

@@ -17,7 +17,7 @@ from hnas.events import Event, Listener
 from hnas.strategy import SearchStrategy
 from hnas_app.runs.run_dir import RunDir
 from hnas_app.usecases.arguments import Caller, Given, PathLike, absolute, absolute_if_given, explained, limits, nobody
-from hnas_app.usecases.opening import at_work, resolved
+from hnas_app.usecases.opening import at_work, branched, resolved
 
 if TYPE_CHECKING:
     from hnas.cost import CostTable
@@ -106,13 +106,13 @@ class Run:
         The directory stays locked meanwhile, and workers are started once.
         """
 
-        with explained(self.path):
+        with explained([self.path]):
             caller = caller_of(self._given, self._on_event)
             run = RunDir.open(self.path)
             config = resolved(caller, self._given, quiet=True, file=run.config_path)
             if self._given.objects:
                 run.check_config(config)
-            with at_work(caller, run, config) as phases:
+            with at_work(caller, config, run.locked()) as phases:
                 yield phases
 
     # ---------------------------------------------------------------- further uses of the super-net
@@ -127,7 +127,8 @@ class Run:
     ) -> Run:
         """Make a run of other settings beside this one, which starts from its super-net: for another device or limit.
 
-        Constraints that are given replace all former ones. Raises `DataError` if the super-net is not trained yet.
+        Constraints that are given replace all former ones. Raises `DataError` if the super-net is not trained yet, and
+        `ConfigError` if it was trained with other settings than those wanted.
         """
         given = self._changed(constraints, settings, backend=backend, strategy=strategy)
         changed = Given(backend=backend, strategy=strategy).objects
@@ -135,7 +136,8 @@ class Run:
             caller = caller_of(given, self._on_event)
             own = RunDir.open(self.path)
             config = resolved(caller, given, file=own.config_path, instead=list(changed))
-            new = own.branch(config)
+            with branched(caller, own, config) as new:
+                pass
         again = Given(**given.objects, workers=given.workers, env={})
         return Run(path=new.path, given=again, on_event=self._on_event)
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hnas.discovery import Registry
-from hnas.errors import ConfigError
+from hnas.errors import ConfigError, DataError
 from hnas_app.executors.this_rank import own_accelerator, under_torchrun
 from hnas_app.runs.config_changes import NOT_RESULTS
+from hnas_app.runs.run_dir import RunDir
 from hnas_app.usecases.arguments import Caller, Given
 
 if TYPE_CHECKING:
@@ -19,11 +22,11 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def joined(config: Config, command: str, run_dir: Path | None) -> Iterator[Executor | None]:
+def joined(config: Config, command: str, run_dir: Path | None, registry: Registry) -> Iterator[Executor | None]:
     """Yield the group of ranks that this process belongs to, or ``None`` if torchrun did not start it.
 
     Returns when all ranks have come this far. Raises `ConfigError` for settings that ranks do not support, and if the
-    settings of ranks differ.
+    settings of ranks differ, and `DataError` if their data do.
     """
     if not under_torchrun():
         yield None
@@ -46,6 +49,11 @@ def joined(config: Config, command: str, run_dir: Path | None) -> Iterator[Execu
                 f"rank {group.rank} of {group.ranks} and others have different settings",
                 hint="start the same command on every machine, with a --run-dir that all of them see",
             )
+        if not group.agree(_classes(config, registry)):
+            raise DataError(
+                f"rank {group.rank} of {group.ranks} and others have different classes in their data",
+                hint="give all machines the same data; --data-root may name another folder on each",
+            )
         yield group
 
 
@@ -61,15 +69,25 @@ def refuse_ranks(command: str) -> None:
 def follow(registry: Registry, given: Given, run_dir: Path | None) -> None:
     """Meta-train as a rank that does not lead: compute with the others; write nothing, print nothing."""
     from hnas_app.runs.session import setup_of
+    from hnas_app.runs.tasks_check import with_record
     from hnas_app.training.meta_train import PHASE, meta_train
 
     loaded = Caller(registry=registry).load(given, run_dir=run_dir)
-    with joined(loaded.config, "meta-train", run_dir) as group:
+    with joined(loaded.config, "meta-train", run_dir, registry) as group:
         assert group is not None
         assert run_dir is not None
-        setup = setup_of(loaded.config, registry)
+        setup = with_record(setup_of(loaded.config, registry), RunDir(run_dir), loaded.config.tasks.name)
         folder = run_dir / "checkpoints" / PHASE
         meta_train(setup, loaded.config.meta_train, group, folder=folder, emit=lambda event: None)
+
+
+def _classes(config: Config, registry: Registry) -> str:
+    """Return the classes that this rank sees, with digests of their content, in few characters."""
+    from hnas_app.runs.session import chosen
+    from hnas_app.training.setup.classes import classes_of
+
+    classes = classes_of(chosen("tasks", config, registry))
+    return hashlib.sha256(json.dumps(classes, sort_keys=True).encode()).hexdigest()
 
 
 def _compared(config: Config) -> str:

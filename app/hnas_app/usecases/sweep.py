@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,8 +11,9 @@ import attrs
 from attrs import frozen
 
 from hnas.discovery.user_code import is_object
-from hnas.errors import ConfigError, InfeasibleError
+from hnas.errors import ConfigError, quoted
 from hnas.toolkit.codec import save
+from hnas_app.runs.making import copy_super_net, removed_if_unused, reserved
 from hnas_app.runs.run_dir import SWEEP, RunDir, is_sweep, slug
 from hnas_app.usecases.arguments import Caller, Given, WrongArgument
 from hnas_app.usecases.opening import resolved
@@ -52,34 +54,30 @@ def sweep(caller: Caller, path: Path, pairs: Pairs, given: Given, *, own: Given 
     from hnas_app.sweeps.record import read_sweep
 
     own = own or given.same_results
-    if fresh := not is_sweep(path):
-        folder, configs = _new(caller, path, pairs, given)
+    if not is_sweep(path):
+        opened = _made(path, *_planned(caller, path, pairs, given))
     elif pairs != Pairs() or given != own:
         raise ConfigError(
             f"{path} is a sweep's folder: its pairs and settings are chosen already",
-            hint=f"`hnas adapt {path}` goes on with it; name a run to sweep anew with its super-net",
+            hint=f"`hnas adapt {quoted(path)}` goes on with it; name a run to sweep anew with its super-net",
         )
+    elif (record := read_sweep(path)).is_done:
+        return Sweep(path=path, record=record)
     else:
-        folder, configs = path, {}
-    record = read_sweep(folder)
-    if not record.is_done:
-        try:
-            configs = configs or _configs(caller, folder, record, own)
-            caller.began(folder)
-            with sweep_session(folder, configs, caller.registry, emit=caller.emit, notify=caller.note) as pipelines:
-                record = run_sweep(folder, record, pipelines, emit=caller.emit)
-        except (ConfigError, InfeasibleError):
-            if fresh:  # nothing was scored: the same command with other limits makes another folder
-                shutil.rmtree(folder)
-            raise
-    return Sweep(path=folder, record=record)
+        opened = _resumed(caller, path, own)
+    with opened as (folder, configs):
+        record = read_sweep(folder)
+        caller.began(folder)
+        with sweep_session(folder, configs, caller.registry, emit=caller.emit, notify=caller.note) as pipelines:
+            return Sweep(path=folder, record=run_sweep(folder, record, pipelines, emit=caller.emit))
 
 
-def _new(caller: Caller, path: Path, pairs: Pairs, given: Given) -> tuple[Path, dict[str, Config]]:
-    """Make a sweep's folder, with a run directory for each pair. Raises before that if a pair makes no sense."""
+def _planned(caller: Caller, path: Path, pairs: Pairs, given: Given) -> tuple[SweepRecord, dict[str, Config]]:
+    """Return the record of a new sweep, and each pair's configuration. Raises if a pair makes no sense."""
     from hnas_app.costs.limits import split_limits
+    from hnas_app.runs.super_net import check_super_net
     from hnas_app.sweeps.at_work import check_pairs
-    from hnas_app.sweeps.record import SweepPair, SweepRecord, new_folder
+    from hnas_app.sweeps.record import SweepPair, SweepRecord
 
     run = RunDir.open(path)
     if given.device is not None and len(pairs.backends) > 1:
@@ -95,6 +93,7 @@ def _new(caller: Caller, path: Path, pairs: Pairs, given: Given) -> tuple[Path, 
         each = given if backend is None else attrs.evolve(given, backend=backend)
         try:
             config = _config(caller, run, each)
+            check_super_net(run, config, caller.registry)
         except ConfigError as mistake:
             mistakes.append(mistake)
             continue
@@ -105,19 +104,39 @@ def _new(caller: Caller, path: Path, pairs: Pairs, given: Given) -> tuple[Path, 
     if mistakes:
         raise ConfigError("\n".join(map(str, mistakes)), hint=mistakes[0].hint)
     check_pairs(planned, configs, caller.registry)
-    folder = new_folder(path.parent)
-    try:
-        for name, config in configs.items():
-            run.branch(config, path=folder / name)
-        save(folder / SWEEP, SweepRecord(supernet=str(path), pairs=tuple(planned)))
-    except BaseException:
-        shutil.rmtree(folder)
-        raise
-    return folder, configs
+    return SweepRecord(supernet=str(path), pairs=tuple(planned)), configs
+
+
+@contextmanager
+def _made(path: Path, record: SweepRecord, configs: dict[str, Config]) -> Iterator[tuple[Path, dict[str, Config]]]:
+    """Make a sweep's folder beside the run ``path``, with a run directory for each pair; all stay locked."""
+    from hnas_app.sweeps.record import new_folder
+
+    run, folder = RunDir.open(path), new_folder(path.parent)
+    pairs = {name: RunDir(folder / name) for name in configs}
+    with ExitStack() as held:
+        held.enter_context(reserved(RunDir(folder)))
+        held.enter_context(removed_if_unused(folder / SWEEP, pairs.values()))
+        for name, pair in pairs.items():
+            copy_super_net(run, held.enter_context(reserved(pair)), configs[name])
+        save(folder / SWEEP, record)
+        yield folder, configs
+
+
+@contextmanager
+def _resumed(caller: Caller, folder: Path, own: Given) -> Iterator[tuple[Path, dict[str, Config]]]:
+    """Resolve the configurations of a sweep, as the pairs' run directories have them; all stay locked."""
+    from hnas_app.sweeps.record import read_sweep
+
+    with ExitStack() as held:
+        held.enter_context(RunDir(folder).locked())
+        record = read_sweep(folder)
+        for pair in record.pairs:
+            held.enter_context(RunDir(folder / pair.name).locked())
+        yield folder, _configs(caller, folder, record, own)
 
 
 def _configs(caller: Caller, folder: Path, record: SweepRecord, own: Given) -> dict[str, Config]:
-    """Resolve the configurations of a sweep that is resumed, as the pairs' run directories have them."""
     configs = {}
     for pair in record.pairs:
         run = RunDir.open(folder / pair.name)

@@ -4,7 +4,6 @@ from hnas.cost.table import COMBINED, CostTable, priced, sum_over_layers
 from hnas.cost.values import (
     MACS,
     PARAMS,
-    SCHEMA,
     Cost,
     DeviceInfo,
     LayerCosts,
@@ -18,7 +17,6 @@ __all__ = [
     "COMBINED",
     "MACS",
     "PARAMS",
-    "SCHEMA",
     "Cost",
     "CostTable",
     "DeviceInfo",

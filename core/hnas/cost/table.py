@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from attrs import field, frozen
 
-from hnas.cost.values import MACS, PARAMS, SCHEMA, Cost, DeviceInfo, LayerCosts, Measurement, Metric
+from hnas.cost.values import MACS, PARAMS, Cost, DeviceInfo, LayerCosts, Measurement, Metric
 from hnas.errors import DeviceError
 from hnas.layer import Layer
 
@@ -50,7 +50,7 @@ class CostTable:
     turn the sum over a network's layers into the cost of the whole network.
     """
 
-    schema: int = SCHEMA
+    schema: int = field(default=2, metadata={"unsealed": 1})
     info: DeviceInfo
     rows: Mapping[str, LayerCosts]
     check: Mapping[str, Any] = field(factory=dict)

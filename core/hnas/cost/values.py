@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
@@ -13,8 +12,9 @@ from attrs import Attribute, Factory, field, frozen
 from hnas.cost.units import meant
 from hnas.errors import DeviceError, PluginError, close_matches, short
 
-SCHEMA = 1
 COMBINE = ("sum", "max")
+MOST = 1e18
+"""The largest value of a measurement in any unit: 30 years in ns."""
 
 
 def _no_misspelt_unit(metric: Metric, attribute: Attribute[str], unit: str) -> None:
@@ -106,8 +106,21 @@ class DeviceInfo:
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _floats(values: Iterable[float]) -> tuple[float, ...]:
-    return tuple(map(float, values))
+def _float(value: Any) -> float:
+    value = value.item() if hasattr(value, "item") else value  # of numpy or torch
+    if isinstance(value, bool) or not hasattr(value, "__float__"):
+        raise TypeError(f"expected a number, got {short(value)}")
+    return float(value)
+
+
+def _floats(values: Iterable[Any]) -> tuple[float, ...]:
+    return tuple(map(_float, values))
+
+
+def _whole(value: Any) -> int:
+    if not _float(value).is_integer():
+        raise TypeError(f"expected a whole number, got {short(value)}")
+    return int(value)
 
 
 @frozen(kw_only=True)
@@ -118,9 +131,9 @@ class Measurement:
     neither the store nor JSON would accept them.
     """
 
-    median: float = field(converter=float)
-    mad: float = field(default=0.0, converter=float)
-    n: int = 1
+    median: float = field(converter=_float)
+    mad: float = field(default=0.0, converter=_float)
+    n: int = field(default=1, converter=_whole)
     unit: str = ""
     samples: tuple[float, ...] = field(default=(), converter=_floats)
 
@@ -139,23 +152,29 @@ LayerCosts = Mapping[str, Measurement]
 
 
 def check_costs(info: DeviceInfo, layer_key: str, costs: LayerCosts) -> None:
-    """Raise `DeviceError` unless ``costs`` holds every metric of the device as a finite number that is not negative."""
+    """Raise `DeviceError` unless ``costs`` has each metric of the device as numbers from 0 to `MOST` in its unit."""
     if not isinstance(costs, Mapping):
         wanted = ", ".join(f"{m.name!r}: hnas.Measurement(…)" for m in info.metrics)
         raise DeviceError(f"{info.backend} gave {short(costs)} for {layer_key}; expected a mapping, {{{wanted}}}")
     for metric in info.metrics:
         found = costs.get(metric.name)
         if found is None:
-            raise DeviceError(f"{info.backend} gave no {metric.name!r} for {layer_key}; it gave {sorted(costs)}")
+            raise DeviceError(f"{info.backend} gave no {metric.name!r} for {layer_key}; it gave {short(list(costs))}")
         if not isinstance(found, Measurement):
             raise DeviceError(
                 f"{info.backend} gave {metric.name} = {short(found)} for {layer_key}; expected a hnas.Measurement",
                 hint=f"write hnas.Measurement(median=…, unit={metric.unit!r})",
             )
-        if not (math.isfinite(found.median) and found.median >= 0) or found.unit != metric.unit:
+        values = [("", found.median), ("the deviation of ", found.mad), *(("a sample of ", s) for s in found.samples)]
+        for what, value in values:
+            if not 0 <= value <= MOST or found.unit != metric.unit:
+                raise DeviceError(
+                    f"{info.backend} gave {what}{metric.name} = {value!r} {found.unit!r} for {layer_key}; expected a "
+                    f"finite number, not negative, up to {MOST:g}, in {metric.unit!r}"
+                )
+        if not 1 <= found.n <= MOST:
             raise DeviceError(
-                f"{info.backend} gave {metric.name} = {found.median!r} {found.unit!r} for {layer_key}; expected a "
-                f"finite number, not negative, in {metric.unit!r}"
+                f"{info.backend} gave {metric.name} of n={found.n} samples for {layer_key}; expected 1 or more"
             )
 
 

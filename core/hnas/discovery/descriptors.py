@@ -24,7 +24,8 @@ class Plugin:
 
     ``factory`` is called with an instance of ``options`` and returns the implementation. Both may be given as
     ``"package.module:Name"`` and are then imported when used. ``options`` is an attrs class; its fields' ``metadata``
-    may hold ``help``, and its constant ``REMOVED`` maps options of earlier versions to values that it no longer has.
+    may hold ``help`` and ``after_training`` (`hnas.settings.setting` explains them), and its constant ``REMOVED`` maps
+    options of earlier versions to values that it no longer has.
     ``requires`` names the distributions that the implementation needs, such as ``"onnx>=1.16"``.
     ``devices`` makes the `hnas.toolkit.devices.DeviceKind` of a backend whose devices have names. ``presets`` gives the
     values of each preset when this plugin is chosen, as preset → section → key → value; it may also be given by name.

@@ -6,8 +6,6 @@ import importlib
 import inspect
 import re
 import shlex
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import reduce
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +23,8 @@ GROUP = "hnas"
 BUILT_IN = "hnas"
 """The distribution whose plugins are built in."""
 
+FAULTS = (Exception, SystemExit, GeneratorExit)
+"""What a plugin may raise: one that tries to end the program is treated like one that fails."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 
 
@@ -96,22 +96,6 @@ def cause_text(cause: BaseException) -> str:
     return f"{type(cause).__name__}: {' '.join(str(cause).split())}".removesuffix(": ")
 
 
-@contextmanager
-def faults_of(what: str) -> Iterator[None]:
-    """Turn an exception that was not raised on purpose into a `PluginError` that begins with ``what``.
-
-    Errors of hnas pass unchanged, since their messages say it already; so does an interruption.
-    """
-    try:
-        yield
-    except HnasError:
-        raise
-    except Exception as cause:
-        raise PluginError(
-            f"{what}: {type(cause).__name__}: {cause}", hint="run again with --debug for the traceback"
-        ) from cause
-
-
 def resolve(target: Any, registered: Registered) -> Any:
     """Import ``"package.module:Name"``, or ``:Name.Inner``; return anything else as it is.
 
@@ -124,7 +108,7 @@ def resolve(target: Any, registered: Registered) -> Any:
         return reduce(getattr, name.split("."), importlib.import_module(module))
     except HnasError:
         raise
-    except Exception as cause:
+    except FAULTS as cause:
         needs = shlex.join(registered.plugin.requires)
         raise PluginError(
             f"{registered.title}: cannot import {target!r}: {cause_text(cause)}",
@@ -147,7 +131,7 @@ def construct(registered: Registered, options: Any = None) -> Any:
         made = factory(cls() if options is None else options)
     except HnasError:
         raise
-    except Exception as cause:
+    except FAULTS as cause:
         raise PluginError(f"{registered.title} cannot be constructed: {cause_text(cause)}") from cause
     expected = interface(registered.kind)
     if not isinstance(made, expected):

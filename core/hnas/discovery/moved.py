@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 from importlib.machinery import ModuleSpec
+from pathlib import Path
 from types import ModuleType
 
 KEPT = {
@@ -14,50 +15,8 @@ KEPT = {
     "hnas.plugins": "hnas.discovery",
 }
 """Modules that plugins may import by an old name, which still gives the same module."""
-MOVED = {
-    "hnas.accuracy": "hnas_app.training.accuracy",
-    "hnas.agreement": "hnas_app.costs.agreement",
-    "hnas.api": "hnas_app.usecases",
-    "hnas.checkpoint": "hnas_app.training.checkpoint",
-    "hnas.cli": "hnas_app.cli",
-    "hnas.config": "hnas_app.config",
-    "hnas.console": "hnas_app.trackers.terminal",
-    "hnas.constraint": "hnas_app.costs.limits",
-    "hnas.cost_store": "hnas_app.costs.store",
-    "hnas.devices": "hnas.toolkit.devices",
-    "hnas.download": "hnas.toolkit.remote_file and hnas_app.usecases.download",
-    "hnas.environment": "hnas_app.runs.environment",
-    "hnas.evaluator": "hnas_app.search.evaluator",
-    "hnas.executor": "hnas_app.executors",
-    "hnas.export": "hnas_app.export",
-    "hnas.feasibility": "hnas_app.search.feasibility",
-    "hnas.files": "hnas.toolkit.files and hnas_app.trackers.json_lines",
-    "hnas.fixed_norm": "hnas_app.training.fixed_norm",
-    "hnas.front": "hnas_app.fronts.dominance",
-    "hnas.front_scoring": "hnas_app.fronts.scoring",
-    "hnas.home": "hnas.toolkit.home",
-    "hnas.measuring": "hnas_app.costs.measuring",
-    "hnas.meta_batch": "hnas_app.training.meta_batch",
-    "hnas.phases": "hnas_app.training, hnas_app.costs and hnas_app.search",
-    "hnas.pictures": "hnas.toolkit.pictures",
-    "hnas.pipeline": "hnas_app.runs.pipeline",
-    "hnas.plugin_projects": "hnas_app.plugin_tools.projects",
-    "hnas.plugins.check": "hnas_app.plugin_tools.check",
-    "hnas.records": "hnas.toolkit.codec",
-    "hnas.rounds": "hnas.toolkit.table_file and hnas_app.costs.measuring",
-    "hnas.run_dir": "hnas_app.runs.run_dir",
-    "hnas.score_store": "hnas_app.search.score_store",
-    "hnas.search_loop": "hnas_app.search.loop",
-    "hnas.session": "hnas_app.runs.session",
-    "hnas.setup": "hnas_app.training.setup",
-    "hnas.source_digest": "hnas_app.costs.description",
-    "hnas.sweep": "hnas_app.search.loop",
-    "hnas.table_file": "hnas.toolkit.table_file",
-    "hnas.training": "hnas_app.training.outer_loop",
-    "hnas.transfer": "hnas_app.training.setup.setup",
-    "hnas.truncation": "hnas_app.search.truncation",
-}
-"""Modules that the documents of earlier versions named."""
+MOVED = dict(line.split(": ") for line in (Path(__file__).parent / "moved.txt").read_text().splitlines())
+"""Modules that the documents of earlier versions named, and where they are now."""
 
 
 class MovedModules:

@@ -101,17 +101,13 @@ class SuperNet(ABC):
         return adapted
 
     def head(self, arch: Architecture) -> tuple[str, str] | None:
-        """Return the names of the final classifier's weight (n_way, …) and bias (n_way,), or ``None`` without one.
-
-        The default is ``None``. With it, `features` works, for learners that compare features.
-        """
+        """Return the names of the final classifier's weight (n_way, …) and bias (n_way,); ``None`` without one."""
         return None
 
     def features(self, shared: Params, x: Tensor, arch: Architecture, *, stats: NormStats | None = None) -> Tensor:
-        """Return the classifier's input (T, N, …) for images ``x`` (T, N, C, H, W), with weights (T, …).
+        """Return the classifier's input (T, N, …), as `forward_tasks` returns logits; the identity takes its place.
 
-        The default passes it through: the identity takes the classifier's place. So it is as fast as `forward_tasks`,
-        and differentiable. Raises `ConfigError` if the super-net names no `head`.
+        Raises `ConfigError` if the super-net names no `head`.
         """
         import torch
 
@@ -122,8 +118,7 @@ class SuperNet(ABC):
                 hint="use a learner that does not compare features, or a space whose super-net implements `head`",
             )
         weight, bias = names
-        shape = shared[weight].shape[2:]
-        size = shape.numel()
+        size = (shape := shared[weight].shape[2:]).numel()
         identity = torch.eye(size, dtype=x.dtype, device=x.device).view(size, *shape).expand(len(x), size, *shape)
         passing = shared | {weight: identity, bias: x.new_zeros(len(x), size)}
         return self.forward_tasks(passing, x, arch, stats=stats).view(*x.shape[:2], *shape)

@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Timer
 from typing import Literal
 
 from attrs import frozen
@@ -50,10 +51,9 @@ def compiler() -> Compiler:
     if path is None:
         raise CompileError("missing", "no C compiler was found")
     try:
-        done = subprocess.run([path, "--version"], capture_output=True, text=True, check=True, timeout=60)
+        return Compiler(path, _output([path, "--version"], 60))
     except (OSError, subprocess.SubprocessError) as cause:
         raise CompileError("broken", str(cause), path) from cause
-    return Compiler(path, done.stdout)
 
 
 def build(
@@ -102,11 +102,11 @@ def compile_in(
 
     def run(*arguments: str) -> None:
         try:
-            done = subprocess.run([*command, *arguments], cwd=folder, capture_output=True, text=True, timeout=timeout_s)
+            _output([*command, *arguments], timeout_s, folder)
+        except subprocess.CalledProcessError as cause:
+            raise CompileError("failed", cause.output.strip(), command[0]) from cause
         except (OSError, subprocess.TimeoutExpired) as cause:
             raise CompileError("broken" if isinstance(cause, OSError) else "slow", str(cause), command[0]) from cause
-        if done.returncode:
-            raise CompileError("failed", done.stderr.strip(), command[0])
 
     code = [name for name in sources if name.endswith(".c")]
     if kind == "shared":
@@ -117,6 +117,24 @@ def compile_in(
     else:
         run("-o", "built", *code)
     return folder / "built"
+
+
+def _output(command: Sequence[str], timeout_s: float, folder: Path | None = None) -> str:
+    """Run a compiler and return what it wrote; one that writes without end, ends when its pipe is closed."""
+    with subprocess.Popen(
+        command, cwd=folder, stdin=subprocess.DEVNULL, stdout=-1, stderr=subprocess.STDOUT, errors="replace"
+    ) as process:
+        late = Timer(timeout_s, process.kill)
+        late.start()
+        said = process.stdout.read(1 << 20)  # type: ignore[union-attr]
+        process.stdout.close()  # type: ignore[union-attr]
+        status, slow = process.wait(), not late.is_alive()
+        late.cancel()
+    if slow:
+        raise subprocess.TimeoutExpired(command, timeout_s)
+    if status:
+        raise subprocess.CalledProcessError(status, command, said)
+    return said
 
 
 def cache_key(*parts: str | bytes) -> str:

@@ -17,7 +17,7 @@ import attrs
 from hnas.architecture import Architecture
 from hnas.cost import CostTable, DeviceInfo, Measurement, Metric, Rounds, check_costs
 from hnas.errors import DataError, HnasError, short
-from hnas.toolkit.files import read_json, write_json
+from hnas.toolkit.files import check_seal, read_json, sealed, write_json
 from hnas.toolkit.pictures import Preparation
 
 if TYPE_CHECKING:
@@ -36,14 +36,16 @@ def to_json(value: Any) -> Any:
 def from_json(value: Any, kind: type[T], where: str, *, hint: str = AGAIN) -> T:
     """Read what `to_json` wrote. Raises `DataError` that names its file, ``where``.
 
-    A ``schema`` other than the current one of ``kind`` is refused: its fields may mean something else. A field whose
-    metadata hold its former name, ``formerly``, is read by that name as well.
+    A ``schema`` other than the current one of ``kind`` is refused: its fields may mean something else. Metadata of that
+    field can name one that is read as well, ``unsealed``: the last whose files had no checksum. A field whose metadata
+    hold its former name, ``formerly``, is read by that name as well.
     """
-    fields = attrs.fields_dict(kind) if attrs.has(kind) else {}
-    known = fields["schema"].default if "schema" in fields else None
+    known, unsealed = _schemas(kind)
+    if unsealed is not None and isinstance(value, Mapping) and value.get("schema") == unsealed:
+        value = {**value, "schema": known}
     if known is not None and isinstance(value, Mapping) and value.get("schema", known) != known:
         raise DataError(
-            f"{where} has schema {value['schema']!r}; this hnas reads {known}",
+            f"{where} has schema {short(value['schema'])}; this hnas reads {known}",
             hint=f"use the version of hnas that wrote it, or {hint}",
         )
     try:
@@ -53,13 +55,23 @@ def from_json(value: Any, kind: type[T], where: str, *, hint: str = AGAIN) -> T:
 
 
 def save(path: Path, value: Any) -> None:
-    """Replace the file ``path`` by a value, as `write_json` does."""
-    write_json(path, to_json(value))
+    """Replace the file ``path`` by a value, as `write_json` does; `sealed` if an earlier schema was ``unsealed``."""
+    content = to_json(value)
+    write_json(path, content if _schemas(type(value))[1] is None else sealed(content))
 
 
 def load(path: Path, kind: type[T], *, hint: str = AGAIN) -> T:
     """Read a file that `save` wrote. Raises `DataError` if it is missing, damaged or of another schema."""
-    return from_json(read_json(path), kind, str(path), hint=hint)
+    value, (known, unsealed) = read_json(path), _schemas(kind)
+    current = isinstance(value, Mapping) and value.get("schema", known) == known
+    check_seal(value, str(path), needed=current and unsealed is not None, hint=hint)
+    return from_json(value, kind, str(path), hint=hint)
+
+
+def _schemas(kind: Any) -> tuple[Any, Any]:
+    """Return the current schema of a class, and the last without checksums; ``None`` if there is none."""
+    field = attrs.fields_dict(kind).get("schema") if attrs.has(kind) else None
+    return (field.default, field.metadata.get("unsealed")) if field else (None, None)
 
 
 @cache
@@ -119,7 +131,7 @@ def _number(value: Any, _: Any) -> float:
 def _whole(value: Any, _: Any) -> int:
     if type(value) is int or (type(value) is float and value.is_integer()):
         return int(value)
-    if isinstance(value, str) and value.isdecimal():  # as the keys of an object are
+    if isinstance(value, str) and value.isascii() and value.isdecimal():  # as the keys of an object are
         return int(value)
     raise _wrong("a whole number", value)
 

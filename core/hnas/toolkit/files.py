@@ -1,11 +1,13 @@
-"""Files that survive a kill: each is replaced as a whole."""
+"""Files that survive a kill, each replaced as a whole; JSON with a checksum."""
 
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 import shutil
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -32,8 +34,8 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Replace ``path`` by ``text`` in UTF-8, as `write_bytes` does."""
-    write_bytes(path, text.encode())
+    """Replace ``path`` by ``text`` in UTF-8, as `write_bytes` does; lone surrogates, of file names, are escaped."""
+    write_bytes(path, text.encode("utf-8", "backslashreplace"))
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -44,11 +46,42 @@ def write_json(path: Path, value: Any) -> None:
 def read_json(path: Path) -> Any:
     """Read a JSON file. Raises `DataError` if it is missing or damaged."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return parse_json(path.read_bytes())  # as bytes, it may begin with the mark that Windows writes
     except OSError as cause:
         raise DataError(f"cannot read {path}: {cause.strerror}") from cause
     except ValueError as cause:
         raise DataError(f"{path} is damaged: not JSON: {cause}") from cause
+
+
+def parse_json(text: str | bytes) -> Any:
+    """Parse JSON of others. Raises `ValueError` if it is none, or nested over 100 levels: `repr` may fail at more."""
+    try:
+        level = [value := json.loads(text)]
+        for _ in range(101):
+            level = [v for x in level if isinstance(x, dict | list) for v in (x.values() if isinstance(x, dict) else x)]
+    except RecursionError:
+        level = [...]
+    if level:
+        raise ValueError("nested over 100 levels")
+    return value
+
+
+def checksum(value: Any) -> str:
+    """Return the checksum of a JSON value: 32 digits of the SHA-256 of its canonical text."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def sealed(value: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a JSON object as it is read back, with a last key ``checksum`` over the rest."""
+    plain = json.loads(json.dumps(value))
+    return {**plain, "checksum": checksum(plain)}
+
+
+def check_seal(value: Any, where: str, *, needed: bool, hint: str | None = None) -> None:
+    """Raise `DataError` if the checksum of an object does not hold, or is missing though it is ``needed``."""
+    rest = {k: v for k, v in value.items() if k != "checksum"} if isinstance(value, dict) else {}
+    if rest and (needed or "checksum" in value) and value.get("checksum") != checksum(rest):
+        raise DataError(f"{where} is damaged or was edited: its checksum does not hold, or is missing", hint=hint)
 
 
 def write_error(path: Path, cause: OSError) -> DataError:

@@ -9,13 +9,11 @@ import errno
 import fcntl
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from hnas.errors import DataError
-
-_NAME = ".lock"
-_HELD = (errno.EWOULDBLOCK, errno.EACCES)
+HELD = (errno.EWOULDBLOCK, errno.EACCES)
+"""The errors of a lock that another process holds."""
 
 
 def lock(handle: int, *, wait: bool) -> bool:
@@ -26,7 +24,7 @@ def lock(handle: int, *, wait: bool) -> bool:
     try:
         fcntl.flock(handle, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as cause:
-        if cause.errno in _HELD:
+        if cause.errno in HELD:
             raise BlockingIOError(cause.errno, cause.strerror) from cause
         return False
     return True
@@ -36,49 +34,27 @@ def lock(handle: int, *, wait: bool) -> bool:
 def file_lock(path: Path, held: Callable[[str], None] = lambda owner: None, mode: int = 0o666) -> Iterator[bool]:
     """Hold the lock file ``path`` until the context ends, and yield whether its file system has locks.
 
-    If another process holds it, ``held`` is called with that one's id; it may raise, else this process waits.
+    If another process holds it, ``held`` is called with that one's id; it may raise, else this process waits. A folder
+    that cannot be written, and has no lock file, counts as one without locks: all that one can do there is read.
     """
-    handle = os.open(path, os.O_RDWR | os.O_CREAT, mode)
+    try:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT, mode)
+    except OSError as cause:
+        if cause.errno not in (errno.EROFS, errno.EACCES):
+            raise
+        if not path.exists():
+            yield False
+            return
+        handle = os.open(path, os.O_RDONLY)
     try:
         try:
             locked = lock(handle, wait=False)
         except BlockingIOError:
             held(os.pread(handle, 32, 0).decode(errors="replace").strip() or "unknown")
             locked = lock(handle, wait=True)
-        os.ftruncate(handle, 0)
-        os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
+        with suppress(OSError):  # one that cannot be written
+            os.ftruncate(handle, 0)
+            os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
         yield locked
     finally:
         os.close(handle)
-
-
-@contextmanager
-def folder_lock(folder: Path, what: str) -> Iterator[None]:
-    """Keep other processes out of ``folder``, which messages call ``what``, until the context ends or this one dies.
-
-    Raises `DataError` with the id of the process that holds it.
-    """
-
-    def refuse(owner: str) -> None:
-        raise DataError(
-            f"{what} {folder} is in use by process {owner}",
-            hint=f"wait for it to end, or stop it with `kill -INT {owner}` and run the command again",
-        )
-
-    with file_lock(folder / _NAME, refuse):
-        yield
-
-
-def is_locked(folder: Path) -> bool:
-    """Return whether a process holds the lock of ``folder`` now."""
-    try:
-        handle = os.open(folder / _NAME, os.O_RDONLY)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError as cause:
-        return cause.errno in _HELD
-    finally:
-        os.close(handle)
-    return False

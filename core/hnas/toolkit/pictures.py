@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from attrs import field, frozen, validators
 
@@ -22,8 +21,9 @@ class Preparation:
     """How a picture becomes an image (channels, height, width) of float32 in 0…1.
 
     It is stored in exported files, so that `hnas predict` repeats it. A picture is rotated by its EXIF data,
-    transparent parts become white, and it becomes grey (one channel) or RGB (three). It is scaled (Lanczos) so that the
-    shorter side fits, and cropped to the centre. Then 0 … 255 becomes 0 … 1; with ``invert``, 1 … 0.
+    transparent parts become white, and it becomes grey (one channel) or RGB (three) of 8 bits, by the range of its
+    format. It is scaled (Lanczos) so that the shorter side fits, and cropped to the centre. Then 0 … 255 becomes
+    0 … 1; with ``invert``, 1 … 0.
     """
 
     channels: int = field(validator=[validators.instance_of(int), validators.in_((1, 3))])
@@ -80,19 +80,3 @@ class PictureTask:
             query_x=torch.from_numpy(np.concatenate(self.query))[None],
             query_y=labels([len(part) for part in self.query]),
         )
-
-
-class PictureSource(Protocol):
-    """The interface of a task source whose only task is a folder of the user's pictures.
-
-    Made by the command line with the options ``root`` and those of a `Preparation`.
-    """
-
-    def task(self) -> PictureTask:
-        """Return the task. Raises `DataError` with the expected and the found layout if the folder is none."""
-
-    def read(self, path: Path) -> NDArray[np.float32]:
-        """Return one picture as an image (C, H, W). Raises `DataError` if it cannot be read or decoded.
-
-        Must not import torch: `hnas predict` starts in a moment.
-        """

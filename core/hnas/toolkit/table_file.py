@@ -9,9 +9,9 @@ from typing import Any
 from attrs import Attribute, field, frozen
 
 from hnas.cost import DeviceInfo, LayerCosts, Measurement, check_costs
-from hnas.errors import DataError, DeviceError
+from hnas.errors import DataError, DeviceError, short
 from hnas.toolkit import codec
-from hnas.toolkit.files import read_json
+from hnas.toolkit.files import check_seal, read_json
 
 SCHEMA = 1
 FORMAT = "hnas measurements"
@@ -23,7 +23,7 @@ RoundCosts = dict[str, dict[int, dict[str, Measurement]]]
 
 def _is_ours(file: TableFile, attribute: Attribute[str], value: str) -> None:
     if value != FORMAT:
-        raise ValueError(f"it holds no measurements of hnas: its format is {value!r}, expected {FORMAT!r}")
+        raise ValueError(f"it holds no measurements of hnas: its format is {short(value)}, expected {FORMAT!r}")
 
 
 @frozen(kw_only=True)
@@ -35,11 +35,6 @@ class TableFile:
     info: DeviceInfo
     rows: RoundCosts
     calibration: Mapping[str, Any]
-
-    @property
-    def n_rows(self) -> int:
-        """The number of rounds of all layers."""
-        return sum(map(len, self.rows.values()))
 
 
 def combine(rounds: Mapping[int, LayerCosts]) -> dict[str, Measurement]:
@@ -58,16 +53,13 @@ def combine(rounds: Mapping[int, LayerCosts]) -> dict[str, Measurement]:
     return found
 
 
-def write(path: Path, file: TableFile) -> None:
-    """Write a new file. Raises `DataError` if it exists already or cannot be written."""
-    if path.exists():
-        raise DataError(f"{path} exists already, and is left alone", hint="give another name, or move it away")
-    codec.save(path, file)
-
-
 def read(path: Path) -> TableFile:
-    """Read a file that `write` wrote. Raises `DataError` for anything else."""
+    """Read a file that `hnas profile export` wrote; one written by hand needs no checksum.
+
+    Raises `DataError` for anything else.
+    """
     content = read_json(path)
+    check_seal(content, str(path), needed=False, hint=f"{_HINT}; if you edited it yourself, delete its checksum")
     file = codec.from_json(content, TableFile, str(path), hint=_HINT)
     try:
         if content["info"].get("fingerprint") != file.info.fingerprint:

@@ -19,7 +19,7 @@ from hnas_backends.arm.preflight import SINCE, VCGENCMD, Throttling, conditions,
 from hnas_backends.arm.probe import choose, probe
 from hnas_backends.arm.ssh import FAILED, Ssh, Target, check_address
 from hnas_backends.arm.upload import Installed, install
-from hnas_backends.layerbench.lines import OPS, Row, RunnerBusy, network_spec
+from hnas_backends.layerbench.lines import OPS, Row, network_spec
 from hnas_backends.layerbench.oracle import verify
 from hnas_backends.layerbench.program import digest
 from hnas_backends.layerbench.session import RunnerDied, RunnerSilent, Session
@@ -151,16 +151,17 @@ class Arm(HardwareBackend):
         """Yield a row for each line. If the connection is lost, only missing lines are sent again."""
         done, fruitless = 0, 0
         while done < len(specs):
+            session = self._open()
             try:
-                for row in self._open().run(specs[done:]):
+                for row in session.run(specs[done:]):
                     done, fruitless = done + 1, 0
                     yield row
-            except RunnerBusy as error:
-                self._end_session()
-                raise DeviceError(f"{self._name}: {error}", hint=error.hint) from error
             except (RunnerDied, RunnerSilent) as error:
                 fruitless += 1
                 self._recover(error, fruitless)
+            except DeviceError as error:
+                self._end_session()
+                raise DeviceError(f"{self._name}: {error}", hint=error.hint) from error
 
     def _open(self) -> Session:
         """Return the running program; start it if there is none."""
@@ -174,7 +175,7 @@ class Arm(HardwareBackend):
             ]
             if o.cpu >= 0:
                 words += ["--cpu", str(o.cpu)]
-            self._session = Session(board.ssh.argv(words), timeout_s=o.timeout_s)
+            self._session = Session(board.ssh.argv(words), timeout_s=o.timeout_s, name="the board")
         return self._session
 
     def _recover(self, error: RunnerDied | RunnerSilent, fruitless: int) -> None:

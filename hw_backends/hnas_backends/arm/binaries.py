@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-import json
 import shutil
-import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -21,9 +19,10 @@ from attrs import frozen
 
 from hnas import DataError, DeviceError
 from hnas.toolkit.ccompile import CompileError, cache_key, cached, compile_in
-from hnas.toolkit.files import write_bytes
+from hnas.toolkit.files import parse_json, write_bytes
 from hnas.toolkit.home import home
 from hnas_backends.arm.options import Arch
+from hnas_backends.child_process import run
 from hnas_backends.layerbench.program import CACHE, FLAGS, digest, sources
 
 SCHEMA = 1
@@ -65,7 +64,7 @@ def binary(arch: Arch) -> bytes | None:
 def manifest() -> dict[str, Any]:
     """Return the manifest of the prebuilt programs; empty if there are none."""
     try:
-        content = json.loads((FOLDER / "manifest.json").read_text(encoding="utf-8"))
+        content = parse_json((FOLDER / "manifest.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) and content.get("schema") == SCHEMA else {}
@@ -137,4 +136,4 @@ def build(arch: Arch, found: Toolchain) -> bytes:
 
 @cache
 def _said(*command: str) -> str:
-    return subprocess.run(command, capture_output=True, text=True, timeout=60).stdout.strip()
+    return run(command, timeout_s=60).stdout.decode(errors="replace").strip()

@@ -22,12 +22,20 @@ class ArmOptions:
         "auto", "which program to measure with; auto: the one for the device's processor and word size",
         one_of("auto", *ARCHS),
     )  # fmt: skip
-    samples: int = setting(10, "samples of a layer in each round", positive)
-    sample_ms: float = setting(2.0, "shortest time of a sample, ms: the layer is repeated to fill it", positive)
-    max_ms: float = setting(5000.0, "no more samples of a layer after this time, ms, but at least three", positive)
-    warmup_ms: float = setting(500.0, "warm-up at the start and after a pause, ms", at_least_0)
-    flush_mb: int = setting(0, "MB written before each sample, so that caches are cold; 0: warm", at_least_0)
-    cpu: int = setting(-1, "the core to measure on; -1: the last one", validators.ge(-1))
-    idle_s: int = setting(60, "the program on the device exits after this many seconds without work", positive)
-    timeout_s: float = setting(300.0, "how long one layer may take before the device counts as hung, s", positive)
+    samples: int = setting(10, "samples of a layer in each round", positive, most=10_000)
+    sample_ms: float = setting(
+        2.0, "shortest time of a sample, ms: the layer is repeated to fill it", positive, most=10_000
+    )
+    max_ms: float = setting(
+        5000.0, "no more samples of a layer after this time, ms, but at least three", positive, most=1e6
+    )
+    warmup_ms: float = setting(500.0, "warm-up at the start and after a pause, ms", at_least_0, most=1e6)
+    flush_mb: int = setting(0, "MB written before each sample, so that caches are cold; 0: warm", at_least_0, most=1024)
+    cpu: int = setting(-1, "the core to measure on; -1: the last one", validators.ge(-1), most=4095)
+    idle_s: int = setting(
+        60, "the program on the device exits after this many seconds without work", positive, most=1e6
+    )
+    timeout_s: float = setting(
+        300.0, "how long one layer may take before the device counts as hung, s", positive, most=1e6
+    )
     force: bool = setting(False, "measure although the device is busy with other work", validators.instance_of(bool))

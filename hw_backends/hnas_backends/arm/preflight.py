@@ -72,7 +72,7 @@ def _warnings(hello: Hello, cpus: int, throttled: int | None) -> list[str]:
 
 def parse(text: str) -> int | None:
     """Return the bits of ``throttled=0x50005``, or ``None`` for something else."""
-    found = re.search(r"throttled=(0x[0-9a-fA-F]+)", text)
+    found = re.search(r"throttled=(0x[0-9a-fA-F]{1,8})\b", text)
     return int(found[1], 16) if found else None
 
 

@@ -8,6 +8,7 @@ from typing import cast
 from attrs import frozen
 
 from hnas import DeviceError
+from hnas.errors import short
 from hnas_backends.arm.options import Arch
 from hnas_backends.arm.preflight import VCGENCMD, parse
 from hnas_backends.arm.ssh import Ssh
@@ -49,10 +50,19 @@ def probe(ssh: Ssh) -> Probe:
     return Probe(
         machine=machine,
         bits=bits or (64 if machine in ("aarch64", "arm64") else 32),
-        cpus=int(facts.get("cpus", "").strip() or 1),
+        cpus=_cpus(ssh.target.name, facts.get("cpus", "").strip()),
         neon=not features or re.search(r"\b(neon|asimd)\b", features) is not None,
         throttled=parse(facts.get("firmware", "")),
     )
+
+
+def _cpus(name: str, text: str) -> int:
+    if text and not re.fullmatch(r"[1-9][0-9]{0,4}", text):
+        raise DeviceError(
+            f"{name} answered cpus={short(text)}: expected a whole number of processors",
+            hint="`nproc` on the board shows what it answers; its login scripts must not print anything",
+        )
+    return int(text or 1)
 
 
 def choose(name: str, found: Probe, build: str) -> Arch:
@@ -67,7 +77,7 @@ def choose(name: str, found: Probe, build: str) -> Arch:
             f"{name} is not an ARM device: `uname -m` says {machine!r}",
             hint="this backend measures ARM boards; --backend x86 measures this machine",
         )
-    version = re.match(r"armv(\d+)", machine)
+    version = re.match(r"armv([0-9]{1,4})", machine)
     if not wide and (version is None or int(version[1]) < 6):
         raise DeviceError(
             f"{name} is too old an ARM: `uname -m` says {machine!r}; the programs here are for ARMv6 and newer",

@@ -15,12 +15,15 @@ import subprocess
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from attrs import frozen
 
 from hnas import ConfigError, DeviceError
-from hnas.toolkit.devices import Device
+from hnas.errors import short
+from hnas.toolkit.devices import Device, DeviceBook
 from hnas.toolkit.home import config_home
+from hnas_backends import child_process
 from hnas_backends.arm.link_error import cause_of, link_error
 
 CONNECT_S = 10
@@ -45,6 +48,8 @@ OPTIONS = (
     "UpdateHostKeys=no",
     "VerifyHostKeyDNS=no",
 )
+_SETTINGS = {"address": "", "ssh_config": "", "port": 0, "identity": ""}
+"""The settings of a device that are kept, and their defaults."""
 _ADDRESS = re.compile(r"(?:[\w.+-]+@)?[\w.:%\[\]][\w.:%\[\]-]*")
 
 
@@ -63,14 +68,8 @@ class Target:
     @classmethod
     def of(cls, device: Device) -> Target:
         """Return the target of a named device."""
-        held = device.settings
-        return cls(
-            name=device.name,
-            address=check_address(str(held.get("address", ""))),
-            ssh_config=str(held.get("ssh_config", "")),
-            port=int(held.get("port", 0)),
-            identity=str(held.get("identity", "")),
-        )
+        held = {key: _held(device, key, default) for key, default in _SETTINGS.items()}
+        return cls(name=device.name, **{**held, "address": check_address(held["address"])})
 
     @property
     def alias(self) -> str:
@@ -86,6 +85,19 @@ def check_address(address: str) -> str:
             hint="a port is given by --port, a key by --identity",
         )
     return address
+
+
+def _held(device: Device, key: str, default: Any) -> Any:
+    """Return a setting of a device, which a user may have edited."""
+    value = device.settings.get(key, default)
+    port = key == "port"
+    if type(value) is not type(default) or (not 0 <= value <= 65535 if port else "\0" in value):
+        expected = "a whole number up to 65535, or 0 for the usual one" if port else "text"
+        raise ConfigError(
+            f"the {key} of the device {device.name!r} is {short(value)}: expected {expected}",
+            hint=f"mend it in {DeviceBook().path}, or add the device anew: hnas devices remove {device.name}",
+        )
+    return value
 
 
 def known_hosts() -> Path:
@@ -187,17 +199,16 @@ class Ssh:
 def call(argv: Sequence[str], name: str, *, stdin: bytes = b"", timeout_s: float) -> Answer:
     """Run ssh without a terminal, so that it can ask nothing."""
     environment = {**os.environ, "SSH_ASKPASS_REQUIRE": "never", "LC_ALL": "C"}
-    # In a file, since the shared connection of some versions keeps its standard error open.
-    with tempfile.TemporaryFile() as words:
-        try:
-            done = subprocess.run(
-                argv, input=stdin, stdout=subprocess.PIPE, stderr=words, timeout=timeout_s, env=environment,
-                start_new_session=True,
-            )  # fmt: skip
-        except subprocess.TimeoutExpired:
-            raise DeviceError(
-                f"{name} did not answer within {timeout_s:g} s",
-                hint="check that the device is up and not overloaded, then run the command again",
-            ) from None
-        words.seek(0)
-        return Answer(done.returncode, done.stdout.decode(errors="replace"), words.read().decode(errors="replace"))
+    try:
+        done = child_process.run(argv, stdin=stdin, timeout_s=timeout_s, env=environment)
+    except child_process.TooMuchOutput as cause:
+        raise DeviceError(
+            f"{name} answered without end: {cause}",
+            hint="what runs there is no board that can be measured, or a login script of it prints something",
+        ) from None
+    except subprocess.TimeoutExpired:
+        raise DeviceError(
+            f"{name} did not answer within {timeout_s:g} s",
+            hint="check that the device is up and not overloaded, then run the command again",
+        ) from None
+    return Answer(done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace"))

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import math
+import re
 import subprocess
 from collections.abc import Mapping
 from typing import Any
 
 from attrs import field, frozen
+
+from hnas.errors import short
+from hnas_backends.child_process import run
 
 FIELDS = {
     "clocks.sm": "sm_mhz",
@@ -67,12 +72,12 @@ def state(gpu: str) -> State:
         for reasons in REASONS_FIELDS:
             query = ",".join([*FIELDS, reasons])
             command = ["nvidia-smi", f"--id={gpu}", f"--query-gpu={query}", "--format=csv,noheader,nounits"]
-            done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S)
+            done = run(command, timeout_s=TIMEOUT_S)
             if done.returncode == 0:
-                return parse(done.stdout)
-    except (OSError, subprocess.TimeoutExpired) as cause:
+                return parse(done.stdout.decode(errors="replace"))
+    except (OSError, subprocess.SubprocessError) as cause:
         return State(missing=f"nvidia-smi cannot be asked: {type(cause).__name__}: {cause}")
-    said = (done.stdout + done.stderr).strip().splitlines()
+    said = (done.stdout + done.stderr).decode(errors="replace").strip().splitlines()
     return State(missing=f"nvidia-smi failed: {said[0] if said else f'exit code {done.returncode}'}")
 
 
@@ -80,14 +85,15 @@ def parse(line: str) -> State:
     """Read a line of values without units. A value in brackets, such as ``[N/A]``, is not reported by this GPU."""
     *texts, reasons = (text.strip() for text in line.strip().split(","))
     if len(texts) != len(FIELDS):
-        return State(missing=f"nvidia-smi answered {line.strip()!r}, expected {len(FIELDS) + 1} values")
+        return State(missing=f"nvidia-smi answered {short(line.strip())}, expected {len(FIELDS) + 1} values")
     known = {name: text for name, text in zip(FIELDS.values(), texts, strict=True) if not text.startswith("[")}
     values = {name: text if name == "driver" else _number(text) for name, text in known.items()}
-    return State(values=values, reasons=int(reasons, 16) if reasons.startswith("0x") else 0)
+    return State(values=values, reasons=int(reasons, 16) if re.fullmatch(r"0x[0-9a-fA-F]{1,16}", reasons) else 0)
 
 
 def _number(text: str) -> float | str:
     try:
-        return float(text)
+        value = float(text) if text.isascii() else math.nan
     except ValueError:
         return text
+    return value if math.isfinite(value) else text

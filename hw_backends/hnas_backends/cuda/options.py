@@ -24,7 +24,7 @@ class CUDAOptions:
     """The GPU, the work on it, and how long to measure. The work (batch, precision, cache, graphs) keys the table."""
 
     device: str = setting("0", "index of the GPU, as PyTorch counts", _an_index)
-    batch: int = setting(1, "images in a batch; a latency is that of the whole batch", positive)
+    batch: int = setting(1, "images in a batch; a latency is that of the whole batch", positive, most=1e6)
     precision: Literal["float32", "tf32"] = setting(
         "float32",
         "float32: exact products; tf32: products of 10-bit mantissas, on tensor cores",
@@ -39,6 +39,8 @@ class CUDAOptions:
         "launched, and the table's record names it",
         validators.instance_of(bool),
     )
-    samples: int = setting(10, "samples of a layer in each round", positive)
-    sample_ms: float = setting(2.0, "shortest time of a sample, ms: the layer is repeated to fill it", positive)
-    warmup_ms: float = setting(20.0, "runs before the first sample of a layer, ms", at_least_0)
+    samples: int = setting(10, "samples of a layer in each round", positive, most=10_000)
+    sample_ms: float = setting(
+        2.0, "shortest time of a sample, ms: the layer is repeated to fill it", positive, most=10_000
+    )
+    warmup_ms: float = setting(20.0, "runs before the first sample of a layer, ms", at_least_0, most=1e6)

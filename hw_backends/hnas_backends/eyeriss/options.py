@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from attrs import Attribute, frozen
+from attrs import Attribute, frozen, validators
 
 from hnas import ConfigError
 from hnas.errors import close_matches
@@ -34,9 +34,9 @@ class EyerissOptions:
         one_of("closed-form", "scalesim"),
     )
     dataflow: Literal["ws", "os", "is"] = setting("ws", "what stays in the PEs: ws, os or is", _known_dataflow)
-    rows: int = setting(12, "rows of PEs", positive)
-    cols: int = setting(14, "columns of PEs", positive)
-    clock_mhz: float = setting(200.0, "clock, MHz", positive)
+    rows: int = setting(12, "rows of PEs", positive, most=4096)
+    cols: int = setting(14, "columns of PEs", positive, most=4096)
+    clock_mhz: float = setting(200.0, "clock, MHz", validators.ge(1e-3), most=1e6)
     ifmap_sram_kb: int = setting(36, "SRAM for inputs, kB (engine=scalesim only)", positive)
     filter_sram_kb: int = setting(36, "SRAM for weights, kB (engine=scalesim only)", positive)
     ofmap_sram_kb: int = setting(36, "SRAM for outputs, kB (engine=scalesim only)", positive)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
-from attrs import frozen
+from attrs import frozen, validators
 
 from hnas import DeviceInfo, HardwareBackend, Layer, Measurement, Metric
 from hnas.cost import LayerCosts, sum_over_layers
@@ -26,7 +26,7 @@ MODEL = "row-stationary model 1"
 class EyerissRSOptions:
     """The free parameters: batch, clocks, and the goal by which a mapping is chosen. Defaults are as measured."""
 
-    batch: int = setting(1, "images processed together; all costs are those of one image", positive)
+    batch: int = setting(1, "images processed together; all costs are those of one image", positive, most=4096)
     minimise: Literal["energy-delay", "energy", "latency"] = setting(
         "energy-delay",
         "quantity by which the mapping of each layer is chosen: energy-delay (their product), energy or latency",
@@ -37,8 +37,10 @@ class EyerissRSOptions:
         "exposed: the array waits for DRAM, the chip's total latency; overlapped: its processing latency",
         one_of("exposed", "overlapped"),
     )
-    clock_mhz: float = setting(200.0, "clock of the array, MHz", positive)
-    link_mhz: float = setting(60.0, "clock of the 64-bit DRAM link, MHz (dram=exposed only)", positive)
+    clock_mhz: float = setting(200.0, "clock of the array, MHz", validators.ge(1e-3), most=1e6)
+    link_mhz: float = setting(
+        60.0, "clock of the 64-bit DRAM link, MHz (dram=exposed only)", validators.ge(1e-3), most=1e6
+    )
 
 
 class EyerissRS(HardwareBackend):

@@ -6,6 +6,7 @@ from attrs import frozen
 
 from hnas import DeviceError, Layer
 from hnas_backends.eyeriss_rs import chip
+from hnas_backends.geometry import refuse, wrong_sizes
 
 OPS = frozenset({"conv2d", "linear"})
 
@@ -75,11 +76,7 @@ def shape_of(layer: Layer, batch: int) -> Shape:
             hint="other operations are free on this backend; leave them out",
         )
     channels, height, width = layer.out_shape
-    if min(*layer.in_shape, *layer.out_shape, layer.kernel, layer.stride) < 1:
-        raise DeviceError(
-            f"eyeriss-rs cannot price {layer.key}: a size of it is less than 1",
-            hint="look at the layer's shapes: the map is probably smaller than the kernel",
-        )
+    refuse(layer, "eyeriss-rs model", wrong_sizes(layer))
     pieces = -(-layer.kernel // min(chip.ROWS, chip.IFMAP_SPAD))
     kernel = -(-layer.kernel // pieces)
     return Shape(

@@ -6,7 +6,6 @@ it is the program's input as well as the table's row.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -15,9 +14,11 @@ from typing import Any
 from attrs import frozen
 
 from hnas import DeviceError, Layer
-from hnas.errors import close_matches
+from hnas.errors import close_matches, short
 from hnas.toolkit.activations import ACTIVATIONS
 from hnas.toolkit.dataflow import dataflow
+from hnas.toolkit.files import parse_json
+from hnas_backends.geometry import check_layer
 
 OPS = ("conv2d", "linear", "norm", "max_pool", "avg_pool", "add", *ACTIVATIONS)
 MAX_LINE = 1 << 20
@@ -31,17 +32,13 @@ class RunnerBusy(DeviceError):
 def spec(layer: Layer) -> str:
     """Return the text after the ID for a single layer.
 
-    Raises `DeviceError` for an operation that the program does not know.
+    Raises `DeviceError` for an operation that the program does not know, and for shapes that the operation cannot have.
     """
     if layer.op not in OPS:
         raise unknown_op(
             layer, "layer runner", "backend.runtime=torch or a backend of your own can measure other operations"
         )
-    if layer.op == "avg_pool" and not _is_adaptive(layer):
-        raise DeviceError(
-            f"the layer runner cannot run {layer.key}: it knows the adaptive average pooling to a size only",
-            hint="leave kernel and stride at 1; the shapes say what is pooled",
-        )
+    check_layer(layer, "layer runner")
     return layer.key
 
 
@@ -52,12 +49,6 @@ def unknown_op(layer: Layer, runtime: str, hint: str | None = None) -> DeviceErr
         f"Known: {', '.join(OPS)}",
         hint=hint,
     )
-
-
-def _is_adaptive(layer: Layer) -> bool:
-    """Return whether a pooling is adaptive, or the same as one: windows side by side that fill the map."""
-    sizes = tuple(layer.kernel * n for n in layer.out_shape[1:])
-    return layer.kernel == 1 or (layer.kernel == layer.stride and not layer.padding and sizes == layer.in_shape[1:])
 
 
 def network_spec(layers: Sequence[Layer]) -> str:
@@ -166,7 +157,7 @@ class Hello:
         texts = ("kernel", "compiler", "system", "model", "cpu_part", "governor")
         counts = ("protocol", "cpus", "cpu", "ram_kb", "clock_step_ns", "word_bits")
         with _reading(line) as data:
-            read: dict[str, Any] = {name: str(data[name]) for name in texts}
+            read: dict[str, Any] = {name: _text(data[name]) for name in texts}
             read |= {name: _whole(data[name]) for name in counts}
             read |= {name: _readable(data[name]) for name in ("khz", "khz_max", "throttled")}
             load = None if data["load"] is None else _finite(data["load"])
@@ -177,14 +168,14 @@ class Hello:
 def _reading(line: str) -> Iterator[dict[str, Any]]:
     """Give the object of a line. Turn mistakes in the line, or in a field that is read then, into an error."""
     try:
-        data = json.loads(line[:MAX_LINE])
-    except (ValueError, RecursionError) as cause:
+        data = parse_json(line[:MAX_LINE])
+    except ValueError as cause:
         raise _garbage(line, "no JSON") from cause
     if not isinstance(data, dict):
         raise _garbage(line, "no JSON object")
     try:
         yield data
-    except (KeyError, TypeError, ValueError) as cause:
+    except (KeyError, TypeError, ValueError, OverflowError) as cause:
         raise _garbage(line, f"{type(cause).__name__}: {cause}") from cause
 
 
@@ -196,14 +187,20 @@ def _garbage(line: str, why: str) -> DeviceError:
 
 
 def _whole(value: Any, least: int = 0) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise ValueError(f"{value!r}, expected a whole number of at least {least}")
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value < 1 << 63:
+        raise ValueError(f"{short(value)}, expected a whole number of at least {least}, in 64 bits")
+    return value
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str) or len(value) > 500:
+        raise ValueError(f"{short(value)}, expected a short text")
     return value
 
 
 def _finite(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise ValueError(f"{value!r}, expected a finite number")
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < math.inf:
+        raise ValueError(f"{short(value)}, expected a finite number")
     return float(value)
 
 

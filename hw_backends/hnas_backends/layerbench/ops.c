@@ -114,6 +114,35 @@ static void avg_pool(const Op *o, const float *in, float *out) {
         }
 }
 
+/* Whether an average pooling is given by its shapes, or is windows side by side that fill the map: the same. */
+static int adaptive(const Op *o) {
+    int k = o->kernel, filled = o->out.h * k == o->in.h && o->out.w * k == o->in.w;
+    return k == 1 || (k == o->stride && !o->padding && filled);
+}
+
+/* Windows. What lies beyond the edge counts as zeros, which is torch's default (count_include_pad). */
+static void avg_windows(const Op *o, const float *in, float *out) {
+    int k = o->kernel, s = o->stride, w = o->out.w;
+    float share = 1.f / (float)(k * k);
+    for (int c = 0; c < o->in.c; c++, in += (size_t)o->in.h * o->in.w)
+        for (int y = 0; y < o->out.h; y++, out += w) {
+            for (int x = 0; x < w; x++) out[x] = 0.f;
+            for (int r = 0; r < k; r++) {
+                int iy = y * s - o->padding + r;
+                if ((unsigned)iy >= (unsigned)o->in.h) continue;
+                const float *from = in + (size_t)iy * o->in.w;
+                for (int q = 0; q < k; q++) {
+                    int shift = q - o->padding;
+                    if (s == 1)
+                        for (int x = o->lo[q]; x < o->hi[q]; x++) out[x] += from[x + shift];
+                    else
+                        for (int x = o->lo[q]; x < o->hi[q]; x++) out[x] += from[x * s + shift];
+                }
+            }
+            for (int x = 0; x < w; x++) out[x] *= share;
+        }
+}
+
 #define EACH(result) \
     for (size_t i = 0; i < n; i++) { \
         float x = in[i]; \
@@ -130,7 +159,7 @@ void op_run(const Op *o, const float *restrict in, const float *restrict other, 
     case LINEAR: linear(o, in, out); break;
     case NORM: norm(o, in, out); break;
     case MAX_POOL: max_pool(o, in, out); break;
-    case AVG_POOL: avg_pool(o, in, out); break;
+    case AVG_POOL: (adaptive(o) ? avg_pool : avg_windows)(o, in, out); break;
     case ADD: EACH(x + other[i]);
     ACTIVATIONS(CASE)
     }
@@ -159,13 +188,14 @@ static const char *wrong_shape(const Op *o) {
     case LINEAR:
         if ((double)count(o->in) * o->out.c > 2.5e8) return "too many weights";
         return o->out.h == 1 && o->out.w == 1 ? NULL : "a linear layer has an output of height and width 1";
+    case AVG_POOL:
     case MAX_POOL:
+        if (o->in.c != o->out.c) return "a pooling keeps the channels";
+        if (o->kind == AVG_POOL && adaptive(o)) return NULL;
         if (o->padding * 2 > o->kernel) return "padding is more than half of the window";
         break;
-    case AVG_POOL: return o->in.c == o->out.c ? NULL : "a pooling keeps the channels";
     default: return same ? NULL : "input and output differ in shape";
     }
-    if (o->kind == MAX_POOL && o->in.c != o->out.c) return "a pooling keeps the channels";
     if (!windows_fit(o->in.h, o->out.h, o->kernel, o->stride, o->padding, o->kind == MAX_POOL) ||
         !windows_fit(o->in.w, o->out.w, o->kernel, o->stride, o->padding, o->kind == MAX_POOL))
         return "the output does not follow from input, kernel, stride and padding";

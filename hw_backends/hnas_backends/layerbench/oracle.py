@@ -15,6 +15,7 @@ import numpy as np
 from hnas import DeviceError, Layer
 from hnas.toolkit.activations import ACTIVATIONS
 from hnas.toolkit.dataflow import dataflow
+from hnas_backends.geometry import is_adaptive
 from hnas_backends.layerbench.lines import Checksums, Row
 
 TOLERANCE = 1e-4
@@ -84,6 +85,9 @@ def _apply(layer: Layer, x: Array, seed: int) -> Array:
         case "max_pool":
             largest: Array = _windows(layer, x, -np.inf).max(axis=(-1, -2))
             return largest
+        case "avg_pool" if not is_adaptive(layer):
+            means: Array = _windows(layer, x, 0.0).mean(axis=(-1, -2))
+            return means
         case "avg_pool":
             rows, columns = (cells(*sizes) for sizes in zip(x.shape[1:], layer.out_shape[1:], strict=True))
             pooled = [[x[:, slice(*r), slice(*c)].mean(axis=(1, 2)) for c in columns] for r in rows]

@@ -13,10 +13,14 @@ from itertools import islice
 from typing import IO
 
 from hnas import DeviceError
+from hnas.errors import short
 from hnas_backends.layerbench.lines import MAX_LINE, Row
 
 AHEAD = 2
 """Layers sent at most before their rows are back: a program whose connection is lost measures only these in vain."""
+
+MOST_WAITING = 8 * AHEAD
+"""Lines that may wait to be read: a program that writes more was not asked for them."""
 
 
 class RunnerDied(DeviceError):
@@ -39,11 +43,11 @@ class Session:
     """Run ``argv`` and talk to it; a context manager.
 
     ``timeout_s`` is how long a row may take. Rows come in the order of the lines sent. If the program ends, its
-    standard error is in the error's text.
+    standard error is in the error's text. One that writes without end is killed: `DeviceError` begins with ``name``.
     """
 
-    def __init__(self, argv: Sequence[str], *, timeout_s: float = 300.0) -> None:
-        self.argv = tuple(argv)
+    def __init__(self, argv: Sequence[str], *, timeout_s: float = 300.0, name: str = "the layer runner") -> None:
+        self.argv, self._name = tuple(argv), name
         self._timeout_s = timeout_s
         self._next_id = 0
         self._in_flight: deque[str] = deque()
@@ -62,6 +66,7 @@ class Session:
         assert process.stderr is not None
         self._stdin, self._streams = process.stdin, (process.stdout, process.stderr)
         self._lines: queue.Queue[bytes | None] = queue.Queue()
+        self._flood = b""
         self._stderr: deque[bytes] = deque(maxlen=20)
         readers = zip((self._read_rows, self._read_words), self._streams, strict=True)
         self._threads = [threading.Thread(target=read, args=(stream,), daemon=True) for read, stream in readers]
@@ -141,8 +146,13 @@ class Session:
             raise self._ended()
         return line.decode(errors="replace")
 
-    def _ended(self) -> RunnerDied:
+    def _ended(self) -> DeviceError:
         """Return the error of a program that ended; wait a moment for its status and its last output."""
+        if self._flood:
+            return DeviceError(
+                f"{self._name} writes without end, and was ended; it wrote {short(self._flood)}",
+                hint="what runs there is not the layer runner, or something else writes to its output",
+            )
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(2)
         self._threads[1].join(2)
@@ -161,6 +171,10 @@ class Session:
     def _read_rows(self, stream: IO[bytes]) -> None:
         with contextlib.suppress(OSError, ValueError):
             while line := stream.readline(MAX_LINE):
+                if len(line) == MAX_LINE or self._lines.qsize() > MOST_WAITING:
+                    self._flood = line[:100]
+                    self._process.kill()
+                    break
                 self._lines.put(line)
         self._lines.put(None)
 

@@ -12,6 +12,7 @@ from attrs import frozen
 
 from hnas import ConfigError, DeviceError, DeviceInfo, HardwareBackend, Layer
 from hnas.cost import LayerCosts
+from hnas.errors import quoted
 from hnas.settings import setting
 from hnas.toolkit.table_file import TableFile, combine, read
 
@@ -55,7 +56,8 @@ class Table(HardwareBackend):
         if not path.is_file():
             raise ConfigError(
                 f"backend table: there is no file {path}",
-                hint=f"`hnas profile export {path} --backend BACKEND:DEVICE` writes it, on the machine with the device",
+                hint=f"`hnas profile export {quoted(path)} --backend BACKEND:DEVICE` writes it, on the machine with "
+                "the device",
             )
         return path
 

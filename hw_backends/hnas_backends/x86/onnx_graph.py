@@ -16,7 +16,8 @@ from onnx import TensorProto, helper, numpy_helper
 from hnas import Layer
 from hnas.toolkit.activations import ACTIVATIONS
 from hnas.toolkit.dataflow import dataflow
-from hnas_backends.layerbench.lines import unknown_op
+from hnas_backends.geometry import check_layer, is_adaptive
+from hnas_backends.layerbench.lines import OPS, unknown_op
 from hnas_backends.layerbench.oracle import cells, numbers
 
 OPSET = 17
@@ -57,6 +58,8 @@ class _Graph:
     def add(self, layer: Layer, seed: int, read: tuple[int, ...]) -> None:
         """Append one layer that reads the results with those numbers."""
         self._taken, *other = (self._values[v] for v in read)
+        if layer.op in OPS:
+            check_layer(layer, "onnxruntime runtime")
         channels, k, p = layer.out_shape[0], layer.kernel, layer.padding
         match layer.op:
             case "conv2d":
@@ -80,6 +83,10 @@ class _Graph:
                     "MaxPool", kernel_shape=[k, k], strides=[layer.stride] * 2, pads=[p] * 4,
                     ceil_mode=int(down != layer.out_shape[1:]),
                 )  # fmt: skip
+            case "avg_pool" if not is_adaptive(layer):
+                self._node(
+                    "AveragePool", kernel_shape=[k, k], strides=[layer.stride] * 2, pads=[p] * 4, count_include_pad=1
+                )
             case "avg_pool":
                 self._avg_pool(layer)
             case "add" if other:

@@ -13,7 +13,7 @@ from hnas import Architecture, Episodes, MetaLearner, NormStats, Progress, Score
 from hnas.episode import TENSORS
 from hnas.learner import Gradient, State
 from hnas.supernet import Params
-from hnas_plugins.meta_learners.batching import Batching
+from hnas_plugins.meta_learners.batching import Batching, parts
 from hnas_plugins.meta_learners.cuda_graphs import Replay
 from hnas_plugins.meta_learners.inner_loop import for_tasks, task_accuracies, task_losses, unroll
 from hnas_plugins.meta_learners.leaves import Leaves, running_statistics
@@ -195,7 +195,9 @@ class MAML(MetaLearner):
             x, y = (group.query_x, group.query_y) if on == "query" else (group.support_x, group.support_y)
             with torch.no_grad(), self._arithmetic(group):
                 params = learned.adapted(supernet, group)
-                logits = self.logits(supernet, params, x, arch)
+                pieces = ({k: v[part] for k, v in params.items()} for part in parts(x))
+                split = zip(pieces, parts(x), strict=True)
+                logits = torch.cat([self.logits(supernet, piece, x[part], arch) for piece, part in split])
             losses.append(task_losses(logits, y))
             accuracies.append(task_accuracies(logits, y))
         loss = torch.cat(losses)

@@ -10,7 +10,7 @@ from attrs import frozen
 from numpy.typing import NDArray
 
 from hnas.episode import Episodes, EpisodeSpec
-from hnas.errors import DataError
+from hnas.errors import DataError, first_few
 from hnas.task_source import SPLITS, Split
 
 if TYPE_CHECKING:
@@ -62,16 +62,27 @@ def draw_images(
     class.
     """
     count = spec.k_shot + spec.n_query
-    fewest = int(np.min(n_images))
-    if count > fewest:
-        raise DataError(
-            f"{what} has {fewest} images a class; {spec.k_shot} support and {spec.n_query} query images need {count}",
-            hint=f"with {spec.k_shot} support images choose n_query of at most {fewest - spec.k_shot}"
-            if spec.k_shot < fewest
-            else f"choose task.k_shot below {fewest}",
-        )
+    require_images(n_images, spec, what)
     drawn = draw_distinct(generator, spec.n_way, n_images, count)
     return drawn[:, : spec.k_shot], drawn[:, spec.k_shot :]
+
+
+def require_images(n_images: int | Indices, spec: EpisodeSpec, what: str, names: Sequence[str] = ()) -> None:
+    """Raise `DataError` if a class has fewer images than a task takes of it; ``names`` are those of the classes."""
+    count = spec.k_shot + spec.n_query
+    fewest = int(np.min(n_images))
+    if count <= fewest:
+        return
+    found = f"{fewest} images a class"
+    if names and fewest < int(np.max(n_images)):
+        few = [f"{name} ({n})" for name, n in zip(names, np.asarray(n_images).tolist(), strict=True) if n < count]
+        found = f"{len(few)} of {len(names)} classes with too few images: {first_few(few)}"
+    raise DataError(
+        f"{what} has {found}; {spec.k_shot} support and {spec.n_query} query images need {count}",
+        hint=f"with {spec.k_shot} support images choose n_query of at most {fewest - spec.k_shot}"
+        if spec.k_shot < fewest
+        else f"choose task.k_shot below {fewest}",
+    )
 
 
 def random_split(sizes: Mapping[Split, int], split: Split, seed: int) -> list[int]:
@@ -111,12 +122,16 @@ def draw_tasks(
     n_images: int | Indices,
     spec: EpisodeSpec,
     what: str,
+    names: Sequence[str] = (),
 ) -> Drawn:
     """Draw one task from each generator.
 
-    ``n_images`` is one number for all, or (n_classes,). Raises `DataError` as `draw_classes` and `draw_images` do.
+    ``n_images`` is one number for all, or (n_classes,); ``names`` are those of the classes, for messages. Raises
+    `DataError` as `draw_classes` does, and if any class has too few images, drawn or not.
     """
     drawn = []
+    if spec.n_way <= n_classes:
+        require_images(n_images, spec, what, names)
     for generator in generators:
         classes = draw_classes(generator, n_classes, spec, what)
         of_class = n_images if isinstance(n_images, int) else n_images[classes]

@@ -10,12 +10,13 @@ import sys
 import threading
 import types
 from collections.abc import Iterator, Sequence
-from importlib.metadata import EntryPoint
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
 
 import pytest
 from attrs import frozen
+from PIL import Image
 from typer.testing import CliRunner, Result
 
 from hnas import ConfigError, DataError, Plugin, PluginError, Registry, TaskSource, hookimpl
@@ -61,7 +62,7 @@ class Text(TaskSource):
 
 @pytest.fixture
 def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Registry]:
-    """A registry that knows `text` only, whose file a server on this machine offers."""
+    """A registry with `text` beside the built-in plugins; a server on this machine offers its file."""
     served = tmp_path / "served"
     served.mkdir()
     (served / "text.txt").write_text("whole text")
@@ -76,7 +77,7 @@ def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Regist
         monkeypatch.setattr(Text, "url", f"http://127.0.0.1:{server.server_address[1]}/text.txt")
         thread = threading.Thread(target=server.serve_forever, args=(0.02,))
         thread.start()
-        yield Registry([EntryPoint("text", "hnas_tasks_text", "hnas")])
+        yield Registry([EntryPoint("text", "hnas_tasks_text", "hnas"), *entry_points(group="hnas")])
         server.shutdown()
         thread.join()
 
@@ -154,6 +155,29 @@ def test_check_tells_what_is_there_or_what_is_not(registry: Registry, tmp_path: 
     assert told["content"] == "a whole text"
     assert told["classes"] == {"train": 5, "validation": 10, "test": 4}
     assert "5 train, 10 validation, 4 test" in run(registry, "check", "text", "--data-root", str(tmp_path)).stdout
+
+
+def test_check_reads_pictures_as_the_run_will(tmp_path: Path, hnas_home: Path):
+    """Decoded at another size, a large folder would be decoded twice, and the first time in vain."""
+    for label in range(6):
+        (tmp_path / str(label)).mkdir()
+        Image.effect_noise((12, 12), 90).save(tmp_path / str(label) / "a.png")
+    built_in, root = Registry(third_party=False), str(tmp_path)
+
+    def shape(*words: str) -> list[int]:
+        told = run(built_in, "check", "folder", "--data-root", root, *words, "--json")
+        assert told.exit_code == 0, told.output
+        return json.loads(told.stdout)["image_shape"]
+
+    assert shape() == [3, 32, 32]  # the preset `quick`
+    assert shape("--preset", "none") == [3, 84, 84]
+    assert shape("--set", "tasks.side=20", "--set", "tasks.grey=true") == [1, 20, 20]
+    (tmp_path / "hnas.toml").write_text('[tasks]\nname = "folder"\nside = 16\n')
+    assert shape("--config", str(tmp_path / "hnas.toml")) == [3, 16, 16]
+    told = run(built_in, "check", "folder", "--data-root", root, "--preset", "none", "--set", "tasks.side=20").stderr
+    assert "next: hnas run --tasks folder --data-root" in told
+    assert told.endswith("--preset none --set tasks.side=20 --set task.n_way=2\n")
+    assert isinstance(run(built_in, "check", "folder", "--set", "tasks.sides=20").exception, ConfigError)
 
 
 def test_mistakes_are_told(registry: Registry, tmp_path: Path):

@@ -14,6 +14,7 @@ import pytest
 
 from hnas_app.cli import run
 from hnas_app.fronts.dominance import hypervolume, nondominated
+from hnas_app.runs.config_changes import with_checksum
 
 TINY = {
     "space.base_width": 4,
@@ -152,7 +153,8 @@ def test_what_does_not_compare_is_refused_with_the_reason(
     shutil.copytree(runs["nsga2"], steps)
     config = (steps / "config.toml").read_text()
     assert "inner_steps = 2" in config
-    (steps / "config.toml").write_text(config.replace("inner_steps = 2", "inner_steps = 3"))
+    config = config.rpartition("\n# checksum")[0].replace("inner_steps = 2", "inner_steps = 3")
+    (steps / "config.toml").write_text(with_checksum(config))
     code, _, err = front(capsys, runs["nsga2"], steps)
     assert code == 3
     assert f"{steps}: learner.inner_steps is 3, not 2" in err

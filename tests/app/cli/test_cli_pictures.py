@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 import subprocess
 import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from hnas.errors import DataError
 from hnas_app.cli import run
+from hnas_app.usecases.own_task import recorded_pictures
 
 TINY = {
     "space.base_width": 8,
@@ -64,12 +68,10 @@ def adapted(super_net: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[s
     """What ``hnas adapt --pictures`` printed for three classes of two pictures, and where its model is."""
     folder = tmp_path_factory.mktemp("task")
     pictures, model = draw(folder / "bars", 3, 2, query=2), folder / "model.onnx"
-    with pytest.MonkeyPatch.context() as patch:
-        printed: list[str] = []
-        patch.setattr("builtins.print", lambda *a, file=None, **k: printed.append(str(a[0])) if file is None else None)
-        words = ["adapt", super_net, "--pictures", pictures, "--export", model, "--json", "--workers", "1"]
+    words = ["adapt", super_net, "--pictures", pictures, "--export", model, "--json", "--workers", "1"]
+    with redirect_stdout(io.StringIO()) as printed:
         assert run([str(w) for w in words]) == 0
-    return {**json.loads(printed[-1]), "pictures": pictures, "file": model}
+    return {**json.loads(printed.getvalue()), "pictures": pictures, "file": model}
 
 
 def test_it_makes_a_run_of_its_own_with_all_that_is_needed(adapted: dict[str, Any], super_net: Path) -> None:
@@ -246,3 +248,18 @@ def test_a_run_without_pictures_exports_an_example_or_what_it_is_given(
     given = OnnxModel.open(tmp_path / "out" / "model.onnx").metadata
     assert (given.classes, given.preparation.invert) == (("bar 0", "bar 1"), True)
     assert given.architecture == adapted["options"]
+
+
+def test_the_record_of_the_pictures_is_checked(adapted: dict[str, Any], tmp_path: Path) -> None:
+    """Another digit of it, and the pictures would be prepared otherwise than the network has learnt."""
+    record = json.loads((Path(adapted["run"]) / "pictures.json").read_text())
+    path = tmp_path / "pictures.json"
+    for change in ({"root": "elsewhere"}, {"checksum": None}, {"preparation": {}}):
+        path.write_text(json.dumps({**record, **change}))
+        with pytest.raises(DataError, match=r"pictures\.json is damaged or was edited"):
+            recorded_pictures(tmp_path)
+    path.write_text(json.dumps({"schema": 1, "root": 3}))
+    with pytest.raises(DataError, match=r"expected an object with 'root' and 'preparation\.invert'"):
+        recorded_pictures(tmp_path)
+    path.write_text(json.dumps({k: v for k, v in record.items() if k != "checksum"} | {"schema": 1}))
+    assert recorded_pictures(tmp_path) == (adapted["pictures"].resolve(), record["preparation"]["invert"])

@@ -148,10 +148,24 @@ def test_a_wrong_file_is_refused_and_nothing_of_it_kept(capsys, board, tmp_path,
     ran(capsys, "profile", "--backend", board, *SMALL)
     ran(capsys, "profile", "export", "board.json", "--backend", board)
     content = json.loads((tmp_path / "board.json").read_text())
+    del content["checksum"]
     change(content)
     (tmp_path / "wrong.json").write_text(json.dumps(content))
     assert message in ran(capsys, "profile", "import", "wrong.json", code=3).err
     assert message in ran(capsys, "profile", "--backend", "table:wrong.json", *SMALL, code=3).err
+
+
+def test_an_exported_file_with_another_digit_is_refused(capsys, board, tmp_path):
+    """One that was damaged on its way; who edits it on purpose can say so."""
+    ran(capsys, "profile", "--backend", board, *SMALL)
+    ran(capsys, "profile", "export", "board.json", "--backend", board)
+    content = json.loads((tmp_path / "board.json").read_text())
+    next(iter(next(iter(content["rows"].values())).values()))["latency"]["median"] += 1
+    (tmp_path / "wrong.json").write_text(json.dumps(content))
+    for command in (("import", "wrong.json"), ("--backend", "table:wrong.json", *SMALL)):
+        told = ran(capsys, "profile", *command, code=3).err
+        assert "wrong.json is damaged or was edited: its checksum does not hold" in told
+        assert "if you edited it yourself, delete its checksum" in told
 
 
 def test_a_file_of_other_layers_is_refused_by_layer(capsys, board):

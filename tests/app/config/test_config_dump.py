@@ -28,7 +28,7 @@ def test_round_trip_of_every_preset_with_the_built_ins(preset, tmp_path):
 
 
 def test_round_trip_keeps_odd_values(toy_registry, tmp_path):
-    sets = [("tasks.root", 'a "b"\\c\n\té\x7f#='), ("meta_train.shrink_decay", "1e-7"), ("tasks.scales", "[1e22, 3]")]
+    sets = [("tasks.root", 'a "b"\\c\n\té\x7f#='), ("meta_train.shrink_decay", "1e-7"), ("tasks.scales", "[1e-22, 3]")]
     config = load_config(toy_registry, env={}, sets=sets).config
     path = tmp_path / "config.toml"
     path.write_text(dump_toml(config, comments=dict.fromkeys(flatten(config), "why")))

@@ -14,12 +14,13 @@ import executor_work as work
 import pytest
 import torch
 
-from hnas.errors import ConfigError, DataError, HnasError
+from hnas.errors import ConfigError, DataError, HnasError, PluginError
 from hnas_app.cli import run
 from hnas_app.config.schema import Config
 from hnas_app.executors.choice import check_executor, executor
 from hnas_app.executors.in_process import InProcess
 from hnas_app.executors.interface import Executor
+from hnas_app.executors.interruption import SIGNALS
 from hnas_app.executors.local_processes import LocalProcesses
 from hnas_app.executors.threads import Threads
 
@@ -285,11 +286,41 @@ def test_workers_have_one_thread_whatever_the_environment_says(monkeypatch: pyte
     assert os.environ["OMP_NUM_THREADS"] == "4"
 
 
-def test_ctrl_c_is_the_drivers_to_answer(pool: Pool) -> None:
-    """It reaches every process of the terminal; workers that died of it would be restarted while the driver ends."""
+@pytest.mark.parametrize(
+    ("item", "error", "text"),
+    [("sys.exit", PluginError, "executor_work (.*) tried to end the program: SystemExit: 0"),
+     ("end of file", EOFError, "of the file that the item reads")],
+)  # fmt: skip
+def test_work_that_ends_its_process_is_an_error(pool: Pool, item: str, error: type[Exception], text: str) -> None:
+    """Both looked like the death of a worker, which was restarted three times."""
+    with pytest.raises(error, match=text):
+        pool.map(work.die_of, [item])
+    assert pool.told == []
+
+
+def test_a_machine_gets_a_few_workers_for_each_core(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """`--workers 40` on 2 cores took the memory of 40; a container may use fewer cores than its machine has."""
+    told: list[str] = []
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 2})
+    (tmp_path / "cpu.max").write_text("150000 100000\n")
+    for quota, cores in ((tmp_path / "missing", 3), (tmp_path / "cpu.max", 2)):
+        monkeypatch.setattr("hnas.toolkit.cores.QUOTA", quota)
+        assert [executor(n, told.append, "processes").size for n in (0, 5, 4 * cores, 40)] == [
+            cores,
+            5,
+            4 * cores,
+            4 * cores,
+        ]
+    assert told[0] == "workers is 40, but this machine gives 3 cores: 12 are started, 4 a core"
+    assert len(told) == 2
+
+
+@pytest.mark.parametrize("sent", SIGNALS)
+def test_signals_are_the_drivers_to_answer(pool: Pool, sent: int) -> None:
+    """Ctrl-C and a job's end reach every process; workers that died of it would be restarted while the driver ends."""
     pool.map(work.double, range(4))
     for pid in pool.pids:
-        os.kill(pid, signal.SIGINT)
+        os.kill(pid, sent)
     assert pool.map(work.double, range(4)) == [0, 2, 4, 6]
     assert pool.told == []
 

@@ -14,8 +14,10 @@ from pathlib import Path
 import pytest
 import rank_gradient
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 
+from hnas.discovery import Registry
 from hnas.errors import ConfigError
 from hnas_app import cli
 from hnas_app.config.schema import Config
@@ -61,10 +63,10 @@ def torchrun(*command: str, n: int = 2, **environment: str) -> subprocess.Popen[
     )
 
 
-def meta_train(run: Path, pids: Path, *options: str, restarts: int = 0) -> subprocess.Popen[str]:
+def meta_train(run: Path, pids: Path, *options: str, restarts: int = 0, text: str = PROGRAM) -> subprocess.Popen[str]:
     pids.mkdir()
     program = pids / "program.py"
-    program.write_text(PROGRAM)
+    program.write_text(text)
     settings = [part for key, value in TINY.items() for part in ("--set", f"{key}={value}")]
     command = ["meta-train", "--preset", "none", "--run-dir", str(run), *settings, *options]
     # looked at often, or a restart would be noticed after a quarter of the training only
@@ -148,6 +150,30 @@ def test_a_rank_that_is_killed_changes_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_ranks_that_are_told_to_end_save_what_they_did(tmp_path: Path) -> None:
+    """torchrun passes SIGTERM on to all of them; no checkpoint was due."""
+    process = meta_train(
+        tmp_path / "run",
+        tmp_path / "pids",
+        text=PROGRAM.replace("= t.REPORT_SECONDS = 0", "= 1e9; t.REPORT_SECONDS = 0"),
+    )
+    wait_for_steps(tmp_path / "run", 4, process)
+    told = steps(tmp_path / "run")
+    process.terminate()
+    _, errors = process.communicate(timeout=60)
+    assert "to go on: hnas meta-train --run-dir" in errors
+    (saved,) = (tmp_path / "run" / "checkpoints" / "meta-train").glob("state-*.json")
+    assert 4 <= told <= int(saved.stem.split("-")[1]) < 24
+    pids = [int(file.read_text()) for file in (tmp_path / "pids").glob("*.0")]
+    assert len(pids) == 2
+    assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
+    again = meta_train(tmp_path / "run", tmp_path / "again")
+    _, errors = again.communicate(timeout=300)
+    assert again.returncode == 0, errors
+    assert f"going on from {int(saved.stem.split('-')[1])}" in errors
+
+
+@pytest.mark.slow
 def test_ranks_train_what_one_process_trains(tmp_path: Path) -> None:
     """The same networks on the same tasks; and a run that is done is left as it is, by all ranks."""
     settings = [part for key, value in TINY.items() for part in ("--set", f"{key}={value}")]
@@ -165,6 +191,24 @@ def test_ranks_train_what_one_process_trains(tmp_path: Path) -> None:
     assert state.keys() == expected.keys()
     for name, value in state.items():
         torch.testing.assert_close(value, expected[name], rtol=1e-2, atol=2e-3)
+
+
+@pytest.mark.slow
+def test_ranks_with_other_data_are_refused(tmp_path: Path) -> None:
+    """On each machine the data may be in another folder, but must be the same."""
+    for rank in range(2):
+        for label in range(6):
+            folder = tmp_path / str(rank) / f"class {label + rank}"
+            folder.mkdir(parents=True)
+            Image.new("RGB", (8, 8), (40 * label, 0, 0)).save(folder / "0.png")
+    program = tmp_path / "program.py"
+    own = f"sys.argv += ['--data-root', {str(tmp_path)!r} + '/' + os.environ['RANK']]"
+    program.write_text(f"import os, sys; {own}; from hnas_app.cli import main; main()")
+    process = torchrun(str(program), "meta-train", "--tasks", "folder", "--run-dir", str(tmp_path / "run"))
+    _, errors = process.communicate(timeout=600)
+    assert process.returncode != 0
+    assert "have different classes in their data" in errors
+    assert not (tmp_path / "run").exists()
 
 
 def test_ranks_do_not_meet_the_dead_of_an_earlier_start() -> None:
@@ -221,7 +265,10 @@ def test_ranks_need_a_run_directory(
 @pytest.mark.usefixtures("under_torchrun")
 def test_ranks_do_not_each_drive_a_cluster(tmp_path: Path) -> None:
     """They would share out what the others share out as well."""
-    with pytest.raises(ConfigError, match="exclude each other"), joined(Config(executor="ray"), "meta-train", tmp_path):
+    with (
+        pytest.raises(ConfigError, match="exclude each other"),
+        joined(Config(executor="ray"), "meta-train", tmp_path, Registry()),
+    ):
         pass
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from hnas.errors import ConfigError, DataError, HnasError
 from hnas.toolkit.pictures import Preparation
 from hnas_app.export import onnx_file, onnx_session
 from hnas_app.export.classifier import Classifier, classifier
-from hnas_app.export.metadata import ModelMetadata
+from hnas_app.export.metadata import CHECKSUM, ModelMetadata, with_checksum
 from hnas_app.export.onnx_file import OPSET, write_onnx
 from hnas_app.export.onnx_session import OnnxModel
 from hnas_app.training.fixed_norm import FixedNorm
@@ -112,9 +113,36 @@ def test_metadata_that_do_not_fit_the_model_are_refused(exported: tuple[Path, Cl
         for entry in model.metadata_props:
             if entry.key == f"hnas.{field}":
                 entry.value = value if isinstance(value, str) else '{"channels":3,"height":8,"width":8,"invert":true}'
-        onnx.save(model, tmp_path / "edited.onnx")
+        assert model.metadata_props.pop().key == CHECKSUM
+        (tmp_path / "edited.onnx").write_bytes(with_checksum(model.SerializeToString()))
         with pytest.raises(DataError, match="its metadata do not fit it"):
             _ = OnnxModel.open(tmp_path / "edited.onnx").metadata
+
+
+@pytest.mark.parametrize("flips", [40, pytest.param(1000, marks=pytest.mark.slow)])
+def test_a_flipped_bit_of_a_model_is_told(flips: int, exported: tuple[Path, Classifier], tmp_path: Path) -> None:
+    """One of a weight or of a class's name gave other predictions without a word."""
+    generator, content = random.Random(0), exported[0].read_bytes()
+    tail = 8 * (len(content) - 100)
+    for nth in range(flips):
+        bit = generator.randrange(tail * (nth % 2), 8 * len(content))
+        damaged = bytearray(content)
+        damaged[bit // 8] ^= 1 << bit % 8
+        (tmp_path / "damaged.onnx").write_bytes(damaged)
+        with pytest.raises(DataError, match=r"damaged\.onnx"):
+            _ = OnnxModel.open(tmp_path / "damaged.onnx").metadata
+
+
+def test_a_model_of_the_older_schema_is_read(exported: tuple[Path, Classifier], tmp_path: Path) -> None:
+    import onnx
+
+    model = onnx.load(exported[0])
+    assert model.metadata_props.pop().key == CHECKSUM
+    for entry in model.metadata_props:
+        if entry.key == "hnas.schema":
+            entry.value = "1"
+    onnx.save(model, tmp_path / "older.onnx")
+    assert OnnxModel.open(tmp_path / "older.onnx").metadata == METADATA
 
 
 @pytest.mark.parametrize(
@@ -122,7 +150,7 @@ def test_metadata_that_do_not_fit_the_model_are_refused(exported: tuple[Path, Cl
     [
         ("hnas.classes", '["one"]', "expected the names of its classes"),
         ("hnas.classes", "not JSON", "its metadata are damaged"),
-        ("hnas.schema", "2", "this hnas reads 1"),
+        ("hnas.schema", "3", "this hnas reads 2"),
         ("hnas.preparation", '{"channels": 2, "height": 8, "width": 8, "invert": true}', "not how hnas prepares"),
         ("hnas.preparation", '{"channels": 1}', "not how hnas prepares"),
     ],

@@ -72,7 +72,11 @@ def die_of(values: Values, item: str) -> str:
     if item == "signal":
         os.kill(os.getpid(), signal.SIGKILL)
     if item == "exit":
-        sys.exit(3)
+        os._exit(3)
+    if item == "sys.exit":
+        sys.exit(0)
+    if item == "end of file":
+        raise EOFError("of the file that the item reads")
     return item
 
 
@@ -150,3 +154,16 @@ def prepared(values: Values, item: Any) -> tuple[int, int]:
     """Return how often the worker has prepared, and its process."""
     time.sleep(0.1)  # so that the other worker gets the other item
     return values["readying"].done, os.getpid()
+
+
+_STAY: list[bytes] = []
+
+
+def crumble(values: Values, megabytes: int) -> int:
+    """Free 200 MB in blocks of this size, with bytes between them that stay; return the resident bytes before that."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    blocks = []
+    for _ in range(200 // megabytes):
+        blocks.append(bytearray(megabytes << 20))
+        _STAY.append(bytes(60_000))
+    return pages * os.sysconf("SC_PAGE_SIZE")

@@ -143,5 +143,5 @@ def test_what_an_earlier_version_wrote_is_read() -> None:
 def test_another_schema_is_refused() -> None:
     """A newer hnas may mean something else by the same names."""
     value = to_json(Adaption(population=(), finalists=()))
-    with pytest.raises(DataError, match=r"^adapt.json has schema 2; this hnas reads 1"):
-        from_json({**value, "schema": 2}, Adaption, "adapt.json")
+    with pytest.raises(DataError, match=r"^adapt.json has schema 3; this hnas reads 2"):
+        from_json({**value, "schema": 3}, Adaption, "adapt.json")

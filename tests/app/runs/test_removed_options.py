@@ -13,6 +13,8 @@ from hnas.errors import ConfigError
 from hnas_app.cli import run as command_line
 from hnas_app.config.load import load_config
 from hnas_app.fronts.runs import check_one_supernet, read_run
+from hnas_app.runs.config_changes import with_checksum
+from hnas_app.runs.making import resume_or_create
 from hnas_app.runs.run_dir import RunDir
 from hnas_app.training.checkpoint import load_latest, save_checkpoint
 
@@ -50,7 +52,7 @@ def rewrite(run: Path, old: str, new: str) -> None:
     path = run / "config.toml"
     text = path.read_text()
     assert text.count(old) == 1
-    path.write_text(text.replace(old, new))
+    path.write_text(with_checksum(text.rpartition("\n# checksum")[0].replace(old, new)))
 
 
 @pytest.fixture(scope="module")
@@ -135,5 +137,5 @@ def test_another_configuration_does_not_hide_a_removed_value(old):
     registry = hnas.Registry()
     config = load_config(registry, file=old / "config.toml", env={}, only_read=True).config
     with pytest.raises(ConfigError, match=r"space\.heads: 'depth' in the run, removed since"):
-        RunDir.resume_or_create(old, config)
+        resume_or_create(old, config)
     assert RunDir(old).check_config(config, only_read=True) == []

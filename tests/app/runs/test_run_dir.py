@@ -13,9 +13,11 @@ import attrs
 import pytest
 
 from hnas.errors import ConfigError, DataError, DeviceError, DivergenceError, PluginError
+from hnas.toolkit.files import sealed
 from hnas_app.config.load import load_config
 from hnas_app.config.schema import Config, PluginChoice
 from hnas_app.runs.environment import changes
+from hnas_app.runs.making import resume_or_create
 from hnas_app.runs.run_dir import RunDir
 from hnas_app.runs.run_list import list_runs
 
@@ -54,10 +56,10 @@ def test_an_option_that_came_with_a_newer_version_does_not_end_a_run(config, tmp
 
 
 def test_the_same_configuration_resumes(config, tmp_path):
-    first, notes = RunDir.resume_or_create(tmp_path / "run", config)
+    first, notes = resume_or_create(tmp_path / "run", config)
     assert notes == []
     first.set_phase("meta-train", "done", seconds=3)
-    again, notes = RunDir.resume_or_create(tmp_path / "run", config)
+    again, notes = resume_or_create(tmp_path / "run", config)
     assert notes == []
     assert again.is_done("meta-train")
     assert again.phase("meta-train")["seconds"] == 3
@@ -71,9 +73,10 @@ def test_its_own_file_is_the_same_configuration(config, toy_registry, tmp_path):
 
 def test_a_configuration_that_differs_is_refused_with_everything_that_differs(config, toy_registry, tmp_path):
     run = RunDir.create(config, path=tmp_path / "run")
+    run.set_phase("meta-train", "done")
     other = load_config(toy_registry, env={}, sets=[("seed", "1"), ("space.base_width", "8"), ("workers", "3")]).config
     with pytest.raises(ConfigError) as error:
-        RunDir.resume_or_create(run.path, other)
+        resume_or_create(run.path, other)
     width = config.space.options.base_width
     assert str(error.value).splitlines()[1:] == [
         "seed: 0 in the run, 1 now",
@@ -90,7 +93,7 @@ def test_another_plugin_is_refused_with_its_options(config, toy_registry, tmp_pa
 def test_workers_and_the_place_of_the_data_may_change(config, toy_registry, tmp_path):
     run = RunDir.create(config, path=tmp_path / "run")
     other = load_config(toy_registry, env={}, sets=[("workers", "3"), ("tasks.root", "/data")]).config
-    _, notes = RunDir.resume_or_create(run.path, other)
+    _, notes = resume_or_create(run.path, other)
     assert notes == [
         "workers is 3 now, 0 when the run began",
         "tasks.root is '/data' now, '' when the run began",
@@ -100,7 +103,7 @@ def test_workers_and_the_place_of_the_data_may_change(config, toy_registry, tmp_
 def test_a_folder_that_is_no_run_is_refused(config, tmp_path):
     (tmp_path / "thesis.txt").write_text("all of it")
     with pytest.raises(DataError, match="neither a run directory nor empty"):
-        RunDir.resume_or_create(tmp_path, config)
+        resume_or_create(tmp_path, config)
     with pytest.raises(DataError, match="not a run directory"):
         RunDir.open(tmp_path)
     assert [p.name for p in tmp_path.iterdir() if p.is_file()] == ["thesis.txt"]
@@ -109,7 +112,7 @@ def test_a_folder_that_is_no_run_is_refused(config, tmp_path):
 def test_a_kill_while_the_folder_was_made_is_no_obstacle(config, tmp_path):
     run = RunDir.create(config, path=tmp_path / "run")
     run.record_path.unlink()
-    again, _ = RunDir.resume_or_create(run.path, config)
+    again, _ = resume_or_create(run.path, config)
     assert again.record()["phases"] == {}
 
 
@@ -126,8 +129,9 @@ def test_a_version_that_changed_is_told(config, tmp_path):
     path = run.path / "environment.json"
     before = json.loads(path.read_text())
     before["packages"]["torch"] = "1.0"
-    path.write_text(json.dumps(before))
-    _, notes = RunDir.resume_or_create(run.path, config)
+    del before["checksum"]
+    path.write_text(json.dumps(sealed(before)))
+    _, notes = resume_or_create(run.path, config)
     assert len(notes) == 1
     assert "torch 1.0 -> " in notes[0]
     assert changes(before, before) == []
@@ -136,6 +140,7 @@ def test_a_version_that_changed_is_told(config, tmp_path):
 HOLD = """
 import sys
 from pathlib import Path
+from hnas_app.runs.making import resume_or_create
 from hnas_app.runs.run_dir import RunDir
 with RunDir(Path(sys.argv[1])).lock():
     print("locked", flush=True)

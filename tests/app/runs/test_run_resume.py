@@ -1,24 +1,25 @@
-"""`hnas run`, killed in each phase and run again: the result is that of a run which nobody touched."""
+"""`hnas run`, killed in each phase and run again: its files are those of a run which nobody touched, byte for byte."""
 
 from __future__ import annotations
 
 import json
 import os
+import pty
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
+import rounding
 
 import hnas
 
 TINY = {
     "space.base_width": 4,
     "task.n_way": 2,
-    "strategy.population": 8,
+    "strategy.population": 16,
     "strategy.iterations": 4,
     "learner.inner_steps": 2,
     "learner.first_order_epochs": 1,
@@ -27,9 +28,11 @@ TINY = {
     "meta_train.tasks": 2,
     "meta_train.shrink_start": 1,
     "meta_train.validate_every": 2,
-    "search.tasks": 3,
-    "search.pool": 10,
-    "search.final_tasks": 5,
+    # Networks are scored 8 tasks at a time, losers not on all of them, and some again on tasks that others had.
+    "search.tasks": 12,
+    "search.pool": 20,
+    "search.final_tasks": 15,
+    "search.n_query": 3,
     "retrain.epochs": 2,
     "retrain.iterations": 20,
     "retrain.tasks": 2,
@@ -45,19 +48,29 @@ main()
 """
 
 
-def start(run: Path) -> subprocess.Popen[str]:
-    settings = [part for key, value in TINY.items() for part in ("--set", f"{key}={value}")]
-    command = [sys.executable, "-c", PROGRAM, "run", "--preset", "none", "--workers", "1", "--run-dir", str(run)]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    return subprocess.Popen([*command, *settings], text=True, **pipes)  # type: ignore[call-overload, no-any-return]
+QUIET = PROGRAM.replace("= t.REPORT_SECONDS = 0", "= 1e9; t.REPORT_SECONDS = 0")  # no checkpoint is due
+SETTINGS = [part for key, value in TINY.items() for part in ("--set", f"{key}={value}")]
 
 
-def finish(run: Path) -> dict[str, Any]:
+def start(run: Path, program: str = PROGRAM, *workers: str) -> subprocess.Popen[str]:
+    learner = f"{rounding.__file__}:Rounding"
+    command = [sys.executable, "-c", program, "run", "--preset", "none", "--learner", learner, "--run-dir", str(run)]
+    return subprocess.Popen(
+        [*command, *(workers or ("--workers", "1")), *SETTINGS],
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
+
+
+def finish(run: Path) -> dict[str, bytes]:
+    """Let a run end, and return its records and checkpoints."""
     process = start(run)
     _, errors = process.communicate(timeout=300)
     assert process.returncode == 0, errors
-    result: dict[str, Any] = json.loads((run / "evaluate.json").read_text())
-    return result
+    names = ("search.jsonl", "adapt.json", "evaluate.json", "checkpoints/*/*")
+    return {str(path.relative_to(run)): path.read_bytes() for name in names for path in run.glob(name)}
 
 
 def wait_for(run: Path, phase: str, kind: str, process: subprocess.Popen[str], count: int) -> None:
@@ -73,7 +86,7 @@ def wait_for(run: Path, phase: str, kind: str, process: subprocess.Popen[str], c
 
 
 @pytest.fixture(scope="module")
-def untouched(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def untouched(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     return finish(tmp_path_factory.mktemp("runs") / "untouched")
 
 
@@ -84,12 +97,13 @@ def untouched(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         ("profile", "start", 1),
         ("meta-train", "step", 9),
         ("adapt", "step", 2),
+        ("adapt", "step", 4),
         ("retrain", "step", 9),
         ("evaluate", "step", 1),
     ],
 )
 def test_a_run_killed_in_any_phase_ends_as_if_it_had_not_been(
-    phase: str, kind: str, count: int, tmp_path: Path, untouched: dict[str, Any]
+    phase: str, kind: str, count: int, tmp_path: Path, untouched: dict[str, bytes]
 ) -> None:
     """A resume that repeats, skips or reorders anything changes a weight, and with it a number of the result."""
     process = start(tmp_path / "run")
@@ -102,14 +116,86 @@ def test_a_run_killed_in_any_phase_ends_as_if_it_had_not_been(
     assert finish(tmp_path / "run") == untouched
 
 
-@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_run_says_how_to_go_on(sent: int, tmp_path: Path) -> None:
-    """A user who stops a run must not have to find out how to continue it; nor a batch system's log reader."""
-    process = start(tmp_path / "run")
-    wait_for(tmp_path / "run", "meta-train", "step", process, 2)
-    assert hnas.load_run(tmp_path / "run").phases["meta-train"] == "running"
-    os.kill(process.pid, sent)
+@pytest.mark.parametrize(
+    ("sent", "workers"),
+    [
+        (signal.SIGTERM, ("--workers", "1")),
+        pytest.param(signal.SIGINT, ("--workers", "2"), marks=pytest.mark.slow),
+        pytest.param(signal.SIGTERM, ("--workers", "2"), marks=pytest.mark.slow),
+        pytest.param(signal.SIGHUP, ("--workers", "2"), marks=pytest.mark.slow),
+        pytest.param(signal.SIGUSR1, ("--workers", "2", "--executor", "threads"), marks=pytest.mark.slow),
+    ],
+)
+def test_an_interrupted_run_has_saved_all_it_did(sent: int, workers: tuple[str, ...], tmp_path: Path) -> None:
+    """It says how to go on, and no process of it is left, though all got the signal, and more than once."""
+    run = tmp_path / "a run"
+    process = start(run, QUIET, *workers)
+    wait_for(run, "meta-train", "step", process, 4)
+    assert hnas.load_run(run).phases["meta-train"] == "running"
+    for _ in range(3):
+        os.killpg(process.pid, sent)
     _, errors = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert f"to go on: hnas run --run-dir {tmp_path / 'run'}" in errors
+    assert process.returncode == 130, errors
+    told = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    (saved,) = (run / "checkpoints" / "meta-train").glob("state-*.json")
+    assert int(saved.stem.split("-")[1]) >= max(t["done"] for t in told if t["phase"] == "meta-train")
+    assert errors.endswith(f"interrupted\nto go on: hnas run --run-dir '{run}'\n")
     assert "Traceback" not in errors
+    assert "died" not in errors
+    wait_for_none(process.pid)
+
+
+@pytest.mark.slow
+def test_a_run_whose_terminal_is_closed_has_saved_all_it_did(tmp_path: Path) -> None:
+    """Nothing can be printed any more, which must not be what it ends with."""
+    run = tmp_path / "run"
+    command = [
+        sys.executable,
+        "-c",
+        QUIET,
+        "run",
+        "--preset",
+        "none",
+        "--workers",
+        "1",
+        "--run-dir",
+        str(run),
+        *SETTINGS,
+    ]
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execv(sys.executable, command)
+    deadline, told = time.monotonic() + 120, b""
+    while told.count(b"loss") < 8 and time.monotonic() < deadline:
+        told += os.read(terminal, 1 << 16)
+    os.close(terminal)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 130
+    assert hnas.load_run(run).phases["meta-train"] == "stopped"
+    assert list((run / "checkpoints" / "meta-train").glob("state-*.json"))
+
+
+@pytest.mark.slow
+def test_nohup_keeps_a_run_alive(tmp_path: Path) -> None:
+    """It ignores SIGHUP before the command starts."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        process = start(tmp_path / "run")
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    wait_for(tmp_path / "run", "profile", "start", process, 1)
+    process.send_signal(signal.SIGHUP)
+    wait_for(tmp_path / "run", "meta-train", "step", process, 2)
+    process.kill()
+    process.communicate()
+
+
+def wait_for_none(group: int) -> None:
+    """Wait until no process of a group is left."""
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        try:
+            os.killpg(group, 0)
+        except ProcessLookupError:
+            return
+        time.sleep(0.02)
+    raise AssertionError("a process is left")

@@ -41,6 +41,11 @@ def test_the_interval_covers_the_place_that_more_tasks_give() -> None:
     assert covered >= 48
 
 
+def test_one_task_has_no_interval() -> None:
+    """It said "place 1 of 3": resampling one task always gives that task."""
+    assert place_of_first([[1.0], [2.0], [3.0]], np.random.default_rng(0)) is None
+
+
 def test_an_infinite_loss_is_last() -> None:
     losses = [[1.0, 1.0], [math.inf, 0.0], [2.0, 2.0]]
     assert place_of_first(losses, np.random.default_rng(0)) == Place(low=1, high=1, of=3, tasks=2)

@@ -120,3 +120,18 @@ def test_a_log_of_something_else_is_refused(tmp_path: Path) -> None:
     log.write_text('{"space": "vgg9", "genes": [1], "tasks": [1, 2], "for": ["a"], "loss": [1], "accuracy": [1]}\n')
     with pytest.raises(DataError, match=r"scores\.jsonl is damaged or was edited: .*of one length"):
         make_store(log)
+
+
+def test_another_digit_of_a_score_is_refused(tmp_path: Path) -> None:
+    """It would choose another network; lines of an older hnas have no checksum, and are read."""
+    log = tmp_path / "scores.jsonl"
+    expected = scored_together(make_store(log)[0])
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    older = [{k: v for k, v in line.items() if k not in ("schema", "checksum")} for line in lines]
+    log.write_text("".join(json.dumps(line) + "\n" for line in older))
+    store, executor = make_store(log)
+    assert (scored_together(store), executor.ran) == (expected, [])
+    lines[0]["loss"][0] += 1
+    log.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    with pytest.raises(DataError, match=r"scores\.jsonl is damaged or was edited: its checksum does not hold"):
+        make_store(log)

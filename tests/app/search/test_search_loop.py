@@ -15,6 +15,7 @@ import pytest
 from hnas import Architecture, Ask, DataError, PluginError, Scored, SearchProblem, SearchStrategy
 from hnas.cost import PARAMS
 from hnas.events import Event
+from hnas.toolkit.files import sealed
 from hnas_app.costs.limits import Constraint, resolve
 from hnas_app.search.feasibility import Feasibility
 from hnas_app.search.loop import Search, search
@@ -190,6 +191,7 @@ def test_a_line_that_was_cut_short_is_dropped(make_problem: Problem, tmp_path: P
 def edit(path: Path, line: int, change: Callable[[dict[str, Any]], None]) -> None:
     lines = [json.loads(text) for text in path.read_text().splitlines()]
     change(lines[line])
+    lines[line] = sealed({k: v for k, v in lines[line].items() if k != "checksum"})
     path.write_text("".join(json.dumps(text) + "\n" for text in lines))
 
 
@@ -200,7 +202,7 @@ def edit(path: Path, line: int, change: Callable[[dict[str, Any]], None]) -> Non
         (lambda r: r.update(space="vgg9"), "line 2.*not those that the strategy asks for"),
         (lambda r: r.update(keep=2), "line 2.*only its best 2 were scored in full, all are asked for"),
         (lambda r: r.update(iteration=5), "line 2: not the record of iteration 1"),
-        (lambda r: r.update(schema=2), "line 2.*schema 2; this hnas reads 1"),
+        (lambda r: r.update(schema=3), "line 2.*schema 3; this hnas reads 2"),
         (lambda r: r["loss"].pop(), "line 2: not the record"),
         (lambda r: r["loss"].__setitem__(0, "nan"), "line 2.*not a number"),
         (lambda r: r.pop("cost"), "line 2: not the record"),
@@ -229,8 +231,8 @@ def test_damage_before_the_last_line_is_refused(make_problem: Problem, tmp_path:
     with pytest.raises(DataError, match="line 2"):
         SearchTrace(path)
     edit_last = tmp_path / "newer.jsonl"
-    edit_last.write_text('{"schema":2}\n')  # whole, so written by a newer version rather than cut
-    with pytest.raises(DataError, match=r"line 1.*schema 2"):
+    edit_last.write_text('{"schema":3}\n')  # whole, so written by a newer version rather than cut
+    with pytest.raises(DataError, match=r"line 1.*schema 3"):
         SearchTrace(edit_last)
 
 

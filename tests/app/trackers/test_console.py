@@ -7,6 +7,7 @@ import os
 import pty
 
 from hnas.events import Event
+from hnas_app.cli.streams import Shown
 from hnas_app.trackers.json_lines import JsonLines
 from hnas_app.trackers.terminal import LiveDisplay, MetricsListener, PlainDisplay, display, duration, fan_out
 
@@ -102,6 +103,24 @@ def test_on_a_terminal_the_bar_shows_phase_values_and_notes():
     os.close(leader)
     for part in ("meta-train", "100/100", "accuracy 0.75", "going on from [state-1]", "profile", "1/3"):
         assert part in shown
+
+
+def test_the_bar_steers_the_terminal_and_nothing_else_does():
+    """A board's warning or a network's name may hold anything; the bar's own codes must arrive as they are."""
+    hostile = "\x1b]0;title\x07\x9b2J\u202e\udcff"
+    leader, follower = pty.openpty()
+    with os.fdopen(follower, "w") as stream:
+        live = LiveDisplay(Shown(stream))
+        live(Event(phase="profile", kind="start", total=2, text=hostile))
+        live(Event(phase="profile", kind="step", done=1, total=2, values={"network": hostile}))
+        live(Event(phase="profile", kind="note", text=hostile))
+        live(Event(phase="profile", kind="end", text=hostile))
+        live.close()
+        shown = os.read(leader, 1 << 16).decode()
+    os.close(leader)
+    assert "\x1b[" in shown
+    assert r"\x1b]0;title\x07\x9b2J\u202e\udcff" in shown
+    assert not any(sign in shown for sign in ("\x1b]", "\x07", "\x9b", "\u202e"))
 
 
 def test_metrics_are_lines_that_can_be_read_back(tmp_path):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import pickle
 import subprocess
 import sys
 import threading
 import time
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -121,12 +123,29 @@ def test_single_tasks_are_remembered_within_bounds(monkeypatch: pytest.MonkeyPat
         setup.episodes("train", "tasks", range(3), 2, 5)
         setup.episodes("train", "tasks", range(2), 2, 5)
     assert len(drawn) == 4 + 2 * 5
-    monkeypatch.setattr("hnas_app.training.setup.episode_streams.REMEMBERED_BYTES", 2 * whole[:1].nbytes)
-    setup.episodes("validation", "search", range(9, 12), 2)
-    setup.episodes("validation", "search", [11, 10], 2)
+    monkeypatch.setattr("hnas_app.training.setup.remembered.REMEMBERED_BYTES", 2 * whole[:1].nbytes)
+    setup.episodes("validation", "other", range(9, 12), 2)
+    setup.episodes("validation", "other", [11, 10], 2)
     assert len(drawn) == 14 + 3
-    setup.episodes("validation", "search", [9], 2)
+    setup.episodes("validation", "other", [9], 2)
     assert len(drawn) == 14 + 4
+    alone = tiny_setup().episodes("validation", "other", [9, 11], 2)
+    assert same(setup.episodes("validation", "other", [9, 11], 2), alone)
+    assert len(drawn) == 18 + 3  # two of them by the other set-up
+
+
+def test_tasks_go_with_their_set_up() -> None:
+    """In a circle they would stay until Python looks for circles: four set-ups of an evaluation took 90 MB each."""
+    setup = tiny_setup()
+    setup.episodes("validation", "search", range(4), 2)
+    setup.episodes("train", "tasks", range(3), 2, 0)
+    gone = weakref.ref(setup.episodes)
+    gc.disable()
+    try:
+        del setup
+        assert gone() is None
+    finally:
+        gc.enable()
 
 
 def test_what_it_prepares_is_drawn_no_more() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,9 @@ from hnas.learner import State
 from hnas_app.config.schema import MetaTrainConfig, RetrainConfig
 from hnas_app.executors.in_process import InProcess
 from hnas_app.executors.interface import Executor
+from hnas_app.executors.interruption import interruptible
 from hnas_app.executors.local_processes import LocalProcesses
+from hnas_app.training import outer_loop
 from hnas_app.training.meta_train import meta_train
 from hnas_app.training.outer_loop import TrainPlan, score_tasks, train
 from hnas_app.training.retrain import retrain
@@ -114,6 +118,49 @@ def test_every_iteration_has_tasks_of_its_own(alone: Executor, tmp_path: Path) -
     run(setup, alone, tmp_path, plan=TrainPlan(epochs=2, iterations=4, tasks=3, n_query=2, validate_every=2))
     assert {split for split, _ in drawn} == {"train"}
     assert len(drawn) == len(set(drawn)) == 8 * 3
+
+
+@pytest.mark.parametrize("where", ["gradient", "update", "validation"])
+def test_an_interruption_loses_no_iteration(
+    where: str, alone: Executor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No checkpoint was due, and the step in hand is done before the end; the result is that of an untouched run."""
+    expected, setup, called = run(tiny_setup(), alone, tmp_path / "whole"), tiny_setup(), 0
+    owner, name = {
+        "gradient": (outer_loop, "meta_gradient"),
+        "update": (setup.learner, "update"),
+        "validation": (outer_loop, "validate"),
+    }[where]
+    original = getattr(owner, name)
+
+    def interrupted(*args: Any, **kwargs: Any) -> Any:
+        nonlocal called
+        called += 1
+        if called == (1 if where == "validation" else 4):
+            os.kill(os.getpid(), signal.SIGTERM)
+        return original(*args, **kwargs)
+
+    monkeypatch.setattr(owner, name, interrupted)
+    with interruptible(), pytest.raises(KeyboardInterrupt):
+        run(setup, alone, tmp_path / "cut")
+    (saved,) = (tmp_path / "cut").glob("*.json")
+    monkeypatch.undo()
+    assert saved.stem == f"state-{3 if where == 'gradient' else 4:08d}"
+    assert same(run(tiny_setup(), alone, tmp_path / "cut", start=must_not_start), expected)
+
+
+def test_an_interruption_in_a_step_that_is_not_held_off_saves_nothing(alone: Executor, tmp_path: Path) -> None:
+    """As in a notebook, where hnas sets no handler: a state that is half changed must not be gone on from."""
+    setup = tiny_setup()
+
+    def half(state: State, *_: Any) -> None:
+        next(iter(state.values())).zero_()
+        raise KeyboardInterrupt
+
+    setup.learner.update = half  # type: ignore[method-assign]
+    with pytest.raises(KeyboardInterrupt):
+        run(setup, alone, tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("stop_at", [1, 4, 5, 7])

@@ -4,6 +4,9 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from hnas_plugins.meta_learners import batching
+from hnas_plugins.meta_learners.batching import parts
+
 
 def adapted_by_hand(problem, task):
     """Return the weights after three gradient steps, with the last step's gamma and beta."""
@@ -66,6 +69,21 @@ def test_batched_and_looped_scores_agree(make_problem, path):
         )
         torch.testing.assert_close(looped.loss, batched.loss)
         assert torch.equal(looped.accuracy, batched.accuracy)
+
+
+@pytest.mark.parametrize("statistics", ["batch", "running"])
+def test_large_images_are_scored_in_parts(make_problem, path, monkeypatch, statistics):
+    """The maps of 25 tasks of 84×84 took 1.2 GB; the adapted weights are those of all tasks together."""
+    problem = make_problem(tasks=5, statistics=statistics, batch_below_gflop=1e9)
+    together, images = call(problem, "score"), problem.episodes.query_x
+    assert parts(images) == [slice(0, 5)]
+    monkeypatch.setattr(batching, "PART_BYTES", 2 * images[0].nbytes)
+    assert parts(images) == [slice(0, 2), slice(2, 4), slice(4, 5)]
+    divided = call(problem, "score")
+    torch.testing.assert_close(divided.loss, together.loss, rtol=1e-12, atol=0)
+    assert torch.equal(divided.accuracy, together.accuracy)
+    monkeypatch.setattr(batching, "PART_BYTES", 1)
+    assert len(parts(images)) == 5
 
 
 @pytest.mark.parametrize("on", ["query", "support"])

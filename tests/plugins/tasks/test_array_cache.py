@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 from hnas import DataError
+from hnas.toolkit.files import sealed
 from hnas_plugins.tasks.images.array_cache import Allocate, Images, Prepared, cached, digest, prepared, release
 
 IMAGES = np.arange(5000, dtype=np.uint8).reshape(5, 10, 100)
@@ -109,8 +110,9 @@ def test_a_pickle_in_its_place_is_not_loaded(folder: Path):
     cached("things", "key", make)
     np.save(folder / "key.npy", np.array([{"an": "object"}]), allow_pickle=True)
     record = json.loads((folder / "key.json").read_text())
-    record["checksum"] = hashlib.sha256((folder / "key.npy").read_bytes()).hexdigest()
-    (folder / "key.json").write_text(json.dumps(record))
+    record["sha256"] = hashlib.sha256((folder / "key.npy").read_bytes()).hexdigest()
+    del record["checksum"]
+    (folder / "key.json").write_text(json.dumps(sealed(record)))
     assert (cached("things", "key", make)[0] == IMAGES).all()
     assert make.made == 2
 
@@ -206,8 +208,8 @@ def test_a_start_does_not_read_the_array(folder: Path):
     path = folder / "key.npy"
     folder.mkdir()
     np.lib.format.open_memmap(path, "w+", np.uint8, fill.shape)
-    record = {"size": path.stat().st_size, "shape": list(fill.shape), "checksum": "unknown", "record": {}}
-    path.with_suffix(".json").write_text(json.dumps(record))
+    record = {"size": path.stat().st_size, "shape": list(fill.shape), "sha256": "unknown", "record": {}}
+    path.with_suffix(".json").write_text(json.dumps(sealed(record)))
     start = time.perf_counter()
     assert prepare(fill).images.shape == fill.shape
     assert time.perf_counter() - start < 0.5  # seconds; reading these 1.8 GB and their checksum takes more than 1
@@ -331,3 +333,25 @@ def test_released_pages_leave_the_process_and_keep_what_was_written(folder: Path
     assert mapped() < before + 8
     assert images[:, -1].tolist() == list(range(64))
     release(np.zeros(3, np.uint8))  # one that is not mapped stays as it is
+
+
+def test_a_flipped_bit_of_a_record_makes_the_array_again(folder: Path):
+    """The record holds the classes' names and counts: with another digit, tasks are of other classes."""
+    make = Maker()
+    cached("things", "key", make)
+    content = (folder / "key.json").read_bytes()
+    for bit in range(0, 8 * len(content), 37):
+        damaged = bytearray(content)
+        damaged[bit // 8] ^= 1 << bit % 8
+        (folder / "key.json").write_bytes(damaged)
+        assert cached("things", "key", make)[1] == {"counts": [1, 2]}
+
+
+def test_old_temporary_files_go(folder: Path):
+    folder.mkdir(parents=True)
+    old, new = folder / ".other.npy.1.tmp", folder / ".other.npy.2.tmp"
+    for path in (old, new):
+        path.write_text("cut")
+    os.utime(old, (0, 0))
+    cached("things", "key", Maker())
+    assert (old.exists(), new.exists()) == (False, True)

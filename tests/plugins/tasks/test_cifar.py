@@ -307,6 +307,34 @@ def test_tasks_do_not_depend_on_the_release(make: Callable[..., Cifar], unpacked
         assert torch.equal(one.query_x, other.query_x)
 
 
+def test_classes_are_named_with_their_content_whatever_the_release(source: Cifar, unpacked: Path, tmp_path: Path):
+    known = {split: source.class_digests(split) for split in SPLITS}
+    assert [len(members) for members in known.values()] == [source.n_classes(split) for split in SPLITS]
+    assert len({digest for members in known.values() for digest in members.values()}) == 100
+    content = drawn()
+    for kind in ("same", "changed"):
+        write_binary(tmp_path / kind / "cifar-100-binary", binary(content))
+        other = Cifar(source._division, CifarOptions(root=str(tmp_path / kind)))
+        found = {split: other.class_digests(split) for split in SPLITS}
+        changed = [n for split in SPLITS for n in known[split] if found[split][n] != known[split][n]]
+        assert changed == ([] if kind == "same" else [NAMES[content["train"]["fine_labels"][5]]])
+        content["train"]["data"] = content["train"]["data"].copy()
+        content["train"]["data"][5, 0] ^= 1
+
+
+def test_a_class_with_too_few_images_is_named_even_if_it_is_not_drawn(tmp_path: Path):
+    content = drawn()
+    kept = np.flatnonzero(np.array(content["train"]["fine_labels"]) != NAMES.index("apple"))
+    for key in ("fine_labels", "coarse_labels"):
+        content["train"][key] = [content["train"][key][i] for i in kept]
+    content["train"]["data"] = content["train"]["data"][kept]
+    few = cifar_fs(CifarOptions(root=str(write_folder(tmp_path, content))))
+    told = rf"1 of 64 classes with too few images: apple \({PER_CLASS['test']}\); 1 support and 5 query images need 6"
+    for seed in range(10):
+        with pytest.raises(DataError, match=told):
+            sample(few, seed=seed, n_tasks=1, k_shot=1, n_query=5)
+
+
 def test_an_incomplete_release_leaves_it_to_the_other(tmp_path: Path):
     write_binary(tmp_path / "cifar-100-binary", {"train.bin": b""})
     with pytest.raises(DataError, match="cifar-100-binary is incomplete, it has no file test"):
@@ -486,6 +514,26 @@ def test_content_that_is_not_cifar_100_is_told(change: Change, told: str, tmp_pa
         read_cifar(write_folder(tmp_path, content))
     assert str(tmp_path) in str(caught.value)
     assert caught.value.hint
+
+
+@pytest.mark.parametrize("key", ["fine_label_names", "coarse_label_names"])
+def test_names_that_would_take_for_ever_to_write_are_refused_at_once(key: str, tmp_path: Path):
+    """A list may hold another twice, that a third twice, and so on: 2 to the power of 40 parts in 400 bytes."""
+    content, names = drawn(), list[Any]()
+    for _ in range(40):
+        names = [names, names]
+    content["meta"][key] = names
+    with pytest.raises(DataError, match=f"meta: {key} has 2 names, beginning with ") as caught:
+        read_cifar(write_folder(tmp_path, content, lambda value: pickle.dumps(value, 2)))
+    assert len(str(caught.value)) < 600
+
+
+def test_what_python_3_writes_in_protocol_2_is_not_too_large():
+    """Bytes become text, in which every second one of a photograph takes two: 269 MB for the official 186 MB."""
+    some = np.random.default_rng(0).integers(0, 256, 1 << 20, np.uint8)
+    grown = len(pickle.dumps(some, 2)) / some.size
+    assert grown > 1.4
+    assert grown * 186e6 < files.MAX_BYTES
 
 
 BROKEN_BINARY: dict[str, tuple[Callable[[bytes], bytes], str]] = {

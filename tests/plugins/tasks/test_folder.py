@@ -19,6 +19,7 @@ from PIL import Image, features
 from hnas import DataError, EpisodeSpec
 from hnas.episode import Episodes
 from hnas.task_source import SPLITS, Split
+from hnas_app.testing.expectation import sent_to_a_worker
 from hnas_plugins.tasks.folder import reader
 from hnas_plugins.tasks.folder.inventory import split_sizes
 from hnas_plugins.tasks.folder.source import Folder, FolderOptions
@@ -383,6 +384,90 @@ def test_more_than_one_in_a_hundred_damaged_ends_it(tmp_path: Path, hnas_home: P
     assert not list((hnas_home / "folder").glob("*.part"))
 
 
+# ---------------------------------------------------------------- pictures that show nothing, and other kinds
+
+
+def noisy(path: Path, n_classes: int, count: int, dtype: Any = np.uint8, most: int = 255) -> None:
+    for label in range(n_classes):
+        (path / NAMES[label]).mkdir(parents=True)
+        for i in range(count):
+            pixels = np.random.default_rng((label, i)).integers(0, most + 1, (12, 12), dtype)
+            Image.fromarray(pixels).save(path / NAMES[label] / f"{i:03d}.png")
+
+
+def test_pictures_of_one_colour_are_named_and_kept(tmp_path: Path, capsys: pytest.CaptureFixture):
+    noisy(tmp_path, 6, 3)
+    (tmp_path / "class 02" / "000.png").write_bytes(encode(Image.new("L", (12, 12), 255), "png"))
+    folder = source(tmp_path)
+    assert all_images(folder)[2] == [3] * 6
+    told = capsys.readouterr().err
+    assert f"warning: folder: 1 of 18 pictures in {tmp_path} have one colour all over: class 02/000.png;" in told
+    assert all_images(again := source(tmp_path))[2] == [3] * 6
+    assert "1 pictures of one colour all over: class 02/000.png" in again.check()
+    assert capsys.readouterr().err == ""
+
+
+def test_a_set_of_12_bits_in_16_is_refused_rather_than_black(tmp_path: Path):
+    noisy(tmp_path, 6, 3, np.uint16, 4095)
+    with pytest.raises(
+        DataError, match=r"18 of 18 pictures .* class 00/000.png \(its 16-bit values end at 40\d\d, as if"
+    ):
+        sample(source(tmp_path), n_way=2)
+
+
+def test_pictures_of_kinds_that_are_not_read_are_named(tmp_path: Path, capsys: pytest.CaptureFixture):
+    noisy(tmp_path, 6, 3)
+    (tmp_path / "class 01" / "photo.HEIC").write_bytes(b"x")
+    (tmp_path / "class 05" / "notes.txt").write_bytes(b"x")
+    told = source(tmp_path).check()
+    assert "2 other files passed over; 1 of them pictures of kinds not read: class 01/photo.HEIC" in told
+    assert "1 pictures in" in (warning := capsys.readouterr().err)
+    assert "not read: class 01/photo.HEIC; save them as JPEG or PNG" in warning
+    for path in tmp_path.glob("*/*.png"):
+        path.rename(path.with_suffix(".heic"))
+    with pytest.raises(DataError, match=r"class 00 has no pictures, and other files such as 000\.heic") as caught:
+        source(tmp_path).check()
+    assert ".jfif" in (hint := caught.value.hint or "")
+    assert "save others, such as .heic, as JPEG or PNG" in hint
+
+
+@pytest.mark.parametrize("suffix", ["jpe", "jfif", "pgm", "pbm", "pnm", "ppm", "tif", "JPG"])
+def test_every_ending_is_read(suffix: str, tmp_path: Path):
+    kind = {"jpe": "jpeg", "jfif": "jpeg", "JPG": "jpeg", "tif": "tiff"}.get(suffix, "ppm")
+    for label in range(6):
+        (tmp_path / NAMES[label]).mkdir()
+        image = Image.new("1" if suffix == "pbm" else "L", (9, 9), label % 2)
+        (tmp_path / NAMES[label] / f"a.{suffix}").write_bytes(encode(image, kind))
+    assert all_images(source(tmp_path))[2] == [1] * 6
+
+
+# ---------------------------------------------------------------- Tiny-ImageNet
+
+
+def test_tiny_imagenet_is_read_in_its_own_layout(tmp_path: Path):
+    for label in range(15):
+        write_class(tmp_path / "train" / NAMES[label] / "images", label, 4, "JPEG")
+        (tmp_path / "train" / NAMES[label] / f"{NAMES[label]}_boxes.txt").write_text("0 0 1 1")
+    write_class(tmp_path / "val" / "images", 0, 9, "JPEG")
+    (tmp_path / "val" / "val_annotations.txt").write_text("val_0.JPEG\tclass 00\t0\t0\t1\t1\n")
+    write_class(tmp_path / "test" / "images", 1, 9, "JPEG")
+    folder = source(tmp_path)
+    assert sorted(n for s in SPLITS for n in folder.class_names(s)) == NAMES
+    assert all_images(folder)[2] == [4] * 15
+    assert "the training pictures of Tiny-ImageNet" in folder.check()
+    below = source(tmp_path / "train")
+    assert [below.class_names(s) for s in SPLITS] == [folder.class_names(s) for s in SPLITS]
+
+
+def test_pictures_that_are_too_deep_are_named(tmp_path: Path):
+    write(tmp_path / "train", [1] * 5, [f"{i}/photos" for i in range(5)])
+    for split in ("val", "test"):
+        write(tmp_path / split, [1] * 5, [f"{split}{i}" for i in range(5)])
+    told = "0 for train; .*; train.0 has only sub-folders, .*; pictures in train.0.photos would be too deep"
+    with pytest.raises(DataError, match=told):
+        source(tmp_path).n_classes("train")
+
+
 # ---------------------------------------------------------------- the cache
 
 
@@ -395,6 +480,52 @@ def test_a_second_start_decodes_nothing_and_a_seed_needs_no_new_images(plain: Pa
         sample(source(plain, side=9))
     with pytest.raises(TypeError):
         sample(source(plain, grey=True))
+
+
+def test_classes_are_named_with_the_bytes_of_their_pictures(plain: Path, tmp_path: Path):
+    """Not with where or when they were written, nor with the size that they are decoded at."""
+    known = {split: source(plain).class_digests(split) for split in SPLITS}
+    assert {split: list(members) for split, members in known.items()} == {
+        split: source(plain).class_names(split) for split in SPLITS
+    }
+    shutil.copytree(plain, tmp_path / "elsewhere", copy_function=shutil.copy)
+    for path in (tmp_path / "elsewhere").rglob("*.png"):
+        os.utime(path, (1, 1))
+    found = source(tmp_path / "elsewhere", side=9, grey=True)
+    assert {split: found.class_digests(split) for split in SPLITS} == known
+
+
+def test_an_accented_name_is_one_class_however_it_is_spelled(tmp_path: Path):
+    spellings = [unicodedata.normalize(form, "é") for form in ("NFC", "NFD")]
+    known = [source(write(tmp_path / str(i), [2] * 6, [name, *NAMES[:5]])) for i, name in enumerate(spellings)]
+    assert known[0].class_digests("train").keys() == known[1].class_digests("train").keys()
+
+
+def test_a_folder_restricted_to_some_classes_is_what_it_was_without_the_others(
+    plain: Path, tmp_path: Path, monkeypatch
+):
+    """Nothing is decoded again for it."""
+    few = source(shutil.copytree(plain, tmp_path / "pictures"))
+    expected = {split: sample(few, split) for split in SPLITS}
+    for name in ("class 00b", "another"):
+        write_class(tmp_path / "pictures" / name, 9, 5)
+    more = source(tmp_path / "pictures")
+    monkeypatch.setattr(reader, "decode_into", None)
+    found = more.restricted_to(NAMES)
+    assert found is not None
+    for split in SPLITS:
+        assert found.class_names(split) == few.class_names(split) != more.class_names(split)
+        assert torch.equal(sample(found, split).query_x, expected[split].query_x)
+    there = sent_to_a_worker(found, "folder")
+    assert there.class_digests("test") == few.class_digests("test")
+    assert few.restricted_to(NAMES) is few
+    assert few.restricted_to([*NAMES, "nowhere"]) is None
+
+
+def test_a_class_with_too_few_files_is_refused_before_anything_is_decoded(plain: Path, monkeypatch):
+    monkeypatch.setattr("hnas_plugins.tasks.folder.source.read_folder", None)
+    with pytest.raises(DataError, match=r"classes of the test split .* have too few pictures: .*1 support and 4 query"):
+        sample(source(plain), "test", n_query=4)
 
 
 def test_a_changed_folder_is_decoded_anew(tmp_path: Path):

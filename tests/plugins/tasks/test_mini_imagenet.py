@@ -7,6 +7,7 @@ import json
 import lzma
 import os
 import pickle
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -26,13 +27,15 @@ from hnas.episode import Episodes
 from hnas.task_source import SPLITS, Split
 from hnas.testing import TasksConformance
 from hnas_app.training.evaluate import nearest_class_mean
+from hnas_plugins.tasks.mini_imagenet import pictures
 from hnas_plugins.tasks.mini_imagenet.source import MiniImageNet, MiniImageNetOptions
 from hnas_plugins.tasks.mini_imagenet.splits import classes
 
 FILES: dict[Split, str] = {"train": "train", "validation": "val", "test": "test"}
 SIZES = {"train": 64, "validation": 16, "test": 20}
 EACH = 3
-LAYOUTS = ("folders", "tar", "pickle", "hdf5")
+FIRST = classes("validation")[0]
+LAYOUTS = ("folders", "tar", "pickle", "hdf5", "listed")
 Pictures = dict[str, dict[str, bytes]]
 """Class and file name to the file's content."""
 
@@ -104,11 +107,31 @@ def write_hdf5(root: Path, split: Split, pictures: Pictures) -> Path:
     return path
 
 
+def write_listed(root: Path, split: Split, pictures: Pictures) -> None:
+    (root / "images").mkdir(parents=True, exist_ok=True)
+    lines = ["filename,label"]
+    for wnid, files in pictures.items():
+        for name, content in files.items():
+            (root / "images" / name).write_bytes(content)
+            lines.append(f"{name},{wnid}")
+    (root / f"{FILES[split]}.csv").write_text("\n".join(lines) + "\n")
+
+
+def write_unsplit(root: Path, _: Split, pictures: Pictures) -> None:
+    for wnid, files in pictures.items():
+        (root / wnid).mkdir(parents=True)
+        for name, content in files.items():
+            (root / wnid / name).write_bytes(content)
+
+
 WRITERS: dict[str, Callable[[Path, Split, Pictures], Any]] = {
     "folders": write_folders,
     "tar": write_tar,
     "pickle": write_pickle,
     "hdf5": write_hdf5,
+    "listed": write_listed,
+    "unsplit": write_unsplit,
+    "unsplit in images": lambda root, split, pictures: write_unsplit(root / "images", split, pictures),
 }
 
 
@@ -184,7 +207,7 @@ def test_more_pictures_than_imagenet_has_are_refused(drawn: dict[Split, Pictures
 # ---------------------------------------------------------------- layouts
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("layout", WRITERS)
 def test_all_layouts_of_the_same_pictures_give_the_same_tasks(
     layout: str, folders: Path, drawn: dict[Split, Pictures], tmp_path: Path
 ):
@@ -195,8 +218,43 @@ def test_all_layouts_of_the_same_pictures_give_the_same_tasks(
         a, b = sample(found, split), sample(expected, split)
         assert torch.equal(a.support_x, b.support_x)
         assert torch.equal(a.query_x, b.query_x)
+        assert found.class_digests(split) == expected.class_digests(split)
+        assert list(found.class_digests(split)) == list(classes(split))
     assert "100 classes of 3 to 3 pictures of 84x84" in found.check()
     assert "NOT 600 each" in found.check()
+
+
+def test_a_class_that_an_undivided_folder_lacks_is_named_and_other_folders_are_left_alone(
+    drawn: dict[Split, Pictures], tmp_path: Path
+):
+    for split in SPLITS:
+        write_unsplit(tmp_path, split, drawn[split])
+    (tmp_path / "n99999999").mkdir()
+    sample(source(tmp_path), "validation")
+    shutil.rmtree(tmp_path / FIRST)
+    with pytest.raises(DataError, match=f"1 of 16 classes have no pictures: {FIRST}"):
+        sample(source(tmp_path), "validation")
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda lines: lines[1:], r"val\.csv: expected lines of two values, the first of them filename,label"),
+        (lambda lines: [*lines, "a,b,c"], "expected lines of two values"),
+        (lambda lines: [*lines, f"gone.jpg,{FIRST}"], "1 of its 49 pictures are not in .*images: gone.jpg"),
+        (lambda lines: [*lines, lines[-1]], "it has a picture of n[0-9]+ twice"),
+        (lambda lines: [*lines, f"../../secret.jpg,{FIRST}"], "'../../secret.jpg' is no name of a picture"),
+        (lambda lines: [*lines, f"/etc/passwd,{FIRST}"], "'/etc/passwd' is no name of a picture"),
+        (lambda lines: [*lines, "a" * 200_000 + f",{FIRST}"], "it cannot be read: field larger than field limit"),
+    ],
+)
+def test_a_list_that_is_amiss_is_refused(change: Any, told: str, drawn: dict[Split, Pictures], tmp_path: Path):
+    write_listed(tmp_path, "validation", drawn["validation"])
+    listing = tmp_path / "val.csv"
+    listing.write_text("\n".join(change(listing.read_text().splitlines())))
+    with pytest.raises(DataError, match=told) as caught:
+        sample(source(tmp_path), "validation")
+    assert len(str(caught.value)) < 500
 
 
 @pytest.mark.parametrize("split", SPLITS)
@@ -342,6 +400,31 @@ def test_members_that_are_no_pictures_of_a_class_are_refused(members: Any, told:
         sample(source(tmp_path), "validation")
 
 
+def test_an_archive_that_unpacks_without_end_is_left_early(
+    tmp_path: Path, hnas_home: Path, monkeypatch: pytest.MonkeyPatch
+):
+    path = tmp_path / "mini-imagenet-val.tar.xz"
+    monkeypatch.setattr(pictures, "MAX_UNPACKED", 1 << 20)
+    for name in ("val/n1/a.jpg", "val/n1/notes"):
+        tar_of(path, member(name, size=8 << 20))
+        with pytest.raises(DataError, match="it unpacks to more than 1048576 bytes"):
+            sample(source(tmp_path), "validation")
+    monkeypatch.setattr(pictures, "MAX_MEMBERS", 10)
+    tar_of(path, *(member(f"{i}") for i in range(11)))
+    with pytest.raises(DataError, match="more than 10 members"):
+        sample(source(tmp_path), "validation")
+    assert not list((hnas_home / "mini-imagenet").glob("*.part"))
+
+
+@pytest.mark.parametrize("form", [tarfile.PAX_FORMAT, tarfile.GNU_FORMAT])
+def test_a_long_header_of_a_member_is_refused(form: int, tmp_path: Path):
+    """`tarfile` reads extended headers into memory whole, whatever size they claim."""
+    with tarfile.open(tmp_path / "mini-imagenet-val.tar.xz", "w:xz", preset=0, format=form) as archive:
+        archive.addfile(member("val/" + "a" * (1 << 20)))
+    with pytest.raises(DataError, match=r"10485\d\d bytes for a name or a link"):
+        sample(source(tmp_path), "validation")
+
+
 def test_an_xz_file_that_is_no_archive(tmp_path: Path):
     (tmp_path / "mini-imagenet-val.tar.xz").write_bytes(lzma.compress(b"text" * 1000))
     with pytest.raises(DataError, match="is damaged"):
@@ -358,7 +441,6 @@ class Evil:
 
 IMAGES = np.zeros((48, 84, 84, 3), np.uint8)
 INDICES = {wnid: [3 * i, 3 * i + 1, 3 * i + 2] for i, wnid in enumerate(classes("validation"))}
-FIRST = classes("validation")[0]
 
 
 @pytest.mark.parametrize(
@@ -426,6 +508,48 @@ def test_hdf5_files_of_anything_else_are_refused(drawn: dict[Split, Pictures], t
         sample(source(tmp_path), "validation")
 
 
+@pytest.mark.parametrize("how", ["a link", "a link in the file", "external", "virtual", "large", "the group"])
+def test_hdf5_files_that_lead_to_others_are_refused(how: str, drawn: dict[Split, Pictures], tmp_path: Path):
+    """They could lead to any file of the user's, whose bytes would become images, or unpack to 4 GB."""
+    h5py = pytest.importorskip("h5py")
+    path, secret = write_hdf5(tmp_path, "validation", drawn["validation"]), tmp_path / "secret"
+    shape = (3, 84, 84, 3)
+    secret.write_bytes(bytes(3 * 84 * 84 * 3))
+    write_hdf5(tmp_path / "other", "validation", drawn["validation"]).rename(tmp_path / "other.hdf5")
+    with h5py.File(path, "a") as file:
+        group = file["datasets"]
+        group.move(FIRST, "kept")
+        if how == "a link":
+            group[FIRST] = h5py.ExternalLink(str(tmp_path / "other.hdf5"), f"/datasets/{FIRST}")
+        elif how == "a link in the file":
+            group[FIRST] = h5py.SoftLink("/datasets/kept")
+        elif how == "external":
+            group.create_dataset(FIRST, shape, np.uint8, external=[(str(secret), 0, h5py.h5f.UNLIMITED)])
+        elif how == "virtual":
+            layout = h5py.VirtualLayout(shape, np.uint8)
+            layout[:] = h5py.VirtualSource(str(tmp_path / "other.hdf5"), f"/datasets/{FIRST}", shape)
+            group.create_virtual_dataset(FIRST, layout)
+        elif how == "large":
+            group.create_dataset(
+                FIRST, shape, np.uint8, maxshape=(None, *shape[1:]), chunks=(190_000, *shape[1:]), compression="gzip"
+            )
+        else:
+            file.pop("datasets")
+            file["datasets"] = h5py.ExternalLink(str(tmp_path / "other.hdf5"), "/datasets")
+    told = "datasets is a link" if how == "the group" else f"{FIRST} (is a link|are in other files|are in parts of)"
+    with pytest.raises(DataError, match=told):
+        sample(source(tmp_path), "validation")
+
+
+@pytest.mark.parametrize("name", [".", "..", "", "a/b", "/datasets", "\0"])
+def test_a_name_in_the_labels_leads_nowhere_else(name: str, drawn: dict[Split, Pictures], tmp_path: Path):
+    pytest.importorskip("h5py")
+    write_hdf5(tmp_path, "validation", drawn["validation"])
+    (tmp_path / "val_labels.json").write_text(json.dumps([name]))
+    with pytest.raises(DataError, match=r"val_data\.hdf5: .*is no data set|val_labels"):
+        sample(source(tmp_path), "validation")
+
+
 # ---------------------------------------------------------------- starts
 
 
@@ -450,7 +574,10 @@ def test_a_changed_picture_is_seen(drawn: dict[Split, Pictures], tmp_path: Path)
     write_folders(tmp_path, "validation", drawn["validation"])
     before = source(tmp_path)._prepare("validation").images[0, 0, 0].tolist()
     (tmp_path / "val" / FIRST / f"{FIRST}00000000.jpg").write_bytes(jpeg("test", 60, 2))
+    known = source(tmp_path).class_digests("validation")
+    (tmp_path / "val" / FIRST / f"{FIRST}00000000.jpg").write_bytes(jpeg("test", 60, 1))
     assert source(tmp_path)._prepare("validation").images[0, 0, 0].tolist() != before
+    assert [n for n, d in source(tmp_path).class_digests("validation").items() if d != known[n]] == [FIRST]
 
 
 def test_check_reads_all_and_finds_a_flipped_byte(drawn: dict[Split, Pictures], tmp_path: Path):

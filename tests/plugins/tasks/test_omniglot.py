@@ -20,6 +20,8 @@ from hnas.task_source import SPLITS, Split
 from hnas.testing import TasksConformance
 from hnas.toolkit.remote_file import RemoteFile
 from hnas_app.training.evaluate import nearest_class_mean
+from hnas_plugins.tasks.images.content import content_digest
+from hnas_plugins.tasks.omniglot import inventory
 from hnas_plugins.tasks.omniglot.inventory import FolderPart, ZipPart, take_inventory
 from hnas_plugins.tasks.omniglot.source import Omniglot, OmniglotOptions
 from hnas_plugins.tasks.omniglot.splits import FOLDERS, RANDOM_SHARES, characters, vinyals_split
@@ -105,6 +107,13 @@ def fault(tmp_path_factory: pytest.TempPathFactory, drawn: Path) -> Callable[[Ma
 def sample(source: Omniglot, split: Split = "train", seed: int = 0, n_tasks: int = 20, **size: int):
     generators = [np.random.default_rng((seed, i)) for i in range(n_tasks)]
     return source.sample(split, EpisodeSpec(**size), generators)
+
+
+def test_drawings_that_are_too_large_together_are_refused(drawn: Path, monkeypatch: pytest.MonkeyPatch):
+    """Each of 32,460 files may be small, and unpack to much more than the zip has."""
+    monkeypatch.setattr(inventory, "_MAX_UNPACKED", 1 << 20)
+    with pytest.raises(DataError, match=r"its drawings have \d+ bytes, expected at most 1048576"):
+        take_inventory(drawn)
 
 
 # ---------------------------------------------------------------- splits
@@ -194,6 +203,21 @@ def test_a_second_start_decodes_nothing(omniglot: Omniglot, drawn: Path, hnas_ho
 
 def test_other_drawings_are_told_from_the_official_ones(omniglot: Omniglot):
     assert "NOT the official drawings" in omniglot.check()
+
+
+def test_characters_are_named_with_the_content_of_their_drawings(drawn: Path, omniglot: Omniglot):
+    """Of the ink before it is scaled, which no version of Pillow changes; rotations are no other classes."""
+    known = {split: omniglot.class_digests(split) for split in SPLITS}
+    assert [len(members) for members in known.values()] == [1028, 172, 423]
+    inventory = take_inventory(drawn)
+    for character in characters()[::400]:
+        read = inventory.parts[character.folder].read
+        inks = [
+            np.asarray(Image.open(io.BytesIO(read(name))).convert("L")) < 128 for name in inventory.drawings[character]
+        ]
+        (digest,) = [members[character.path] for members in known.values() if character.path in members]
+        assert digest == content_digest(np.packbits(ink).tobytes() for ink in inks)
+        assert digest != content_digest(np.packbits(ink).tobytes() for ink in inks[::-1])
 
 
 def test_an_unpacked_half_is_read_like_its_zip(drawn: Path, tmp_path: Path):

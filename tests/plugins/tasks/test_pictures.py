@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -118,6 +119,37 @@ def test_damaged_pictures_are_named_and_nothing_is_left_out(tmp_path: Path) -> N
         source(tmp_path).read(tmp_path / "dog" / "1.png")
     with pytest.raises(DataError, match=r"there\.png: there is no such file"):
         source(tmp_path).read(tmp_path / "not there.png")
+
+
+def test_deep_pictures_are_refused_rather_than_black(tmp_path: Path) -> None:
+    write(tmp_path, {"cat": 2, "dog": 2})
+    deep = tmp_path / "dog" / "1.png"
+    Image.fromarray(np.arange(120, dtype=np.uint16).reshape(10, 12)).save(deep)
+    assert "1.png (its 16-bit values end at 119, as if they had 8 bits" in str(refusal(tmp_path))
+    with pytest.raises(DataError, match="as if they had 8 bits"):
+        source(tmp_path).read(deep)
+
+
+def test_pictures_that_show_nothing_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write(tmp_path, {"cat": 1, "dog": 1})
+    Image.effect_noise((12, 10), 99).save(tmp_path / "cat" / "0.png")
+    source(tmp_path).task()
+    told = f"warning: pictures: 1 have one colour all over: {tmp_path / 'dog' / '0.png'}\n"
+    assert told in capsys.readouterr().err
+    source(tmp_path).read(tmp_path / "dog" / "0.png")
+    assert told in capsys.readouterr().err
+    shutil.copy(tmp_path / "dog" / "0.png", tmp_path / "cat" / "0.png")
+    assert "all 2 labelled pictures" in str(refusal(tmp_path))
+
+
+def test_pictures_of_kinds_that_are_not_read_are_named(tmp_path: Path) -> None:
+    """Passed over, they would be missed in silence."""
+    write(tmp_path, {"cat": 1, "dog": 1, "query/cat": 1})
+    (tmp_path / "query" / "cat" / "9.heic").write_bytes(b"x")
+    told = refusal(tmp_path)
+    assert "1 pictures in" in str(told)
+    assert "query/cat/9.heic" in str(told).replace(os.sep, "/")
+    assert "save them as JPEG or PNG" in (told.hint or "")
 
 
 @pytest.mark.parametrize("make", [lambda p: p / "missing", lambda p: p / "file"], ids=["missing", "a file"])

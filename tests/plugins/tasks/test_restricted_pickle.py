@@ -163,6 +163,23 @@ def test_opcodes_out_of_place_are_refused(content: bytes):
         read_pickle(content)
 
 
+@pytest.mark.parametrize(
+    "use",
+    [
+        b"X\x01\x00\x00\x00ah\x00\x93",  # as the name of a global
+        b"h\x00X\x01\x00\x00\x00a\x93",  # as its module
+        b"c_codecs\nencode\nX\x01\x00\x00\x00ah\x00\x86R",
+        b"cnumpy\ndtype\nh\x00K\x00K\x01\x87R",
+    ],
+)
+def test_a_list_of_lists_of_lists_is_never_written_out(use: bytes):
+    """The same list twice in one, that one twice in the next, and so on: it would take for ever."""
+    content = b"]q\x00" + b"]q\x01h\x00ah\x00ah\x01q\x00" * 60
+    with pytest.raises(DataError) as caught:
+        read_pickle(b"\x80\x04" + content + use + b".")
+    assert len(str(caught.value)) < 300
+
+
 def test_a_short_file_cannot_make_much_memory():
     """The same text turned to bytes again and again would be the pickle's decompression bomb."""
     text = b"X" + struct.pack("<I", 1000) + b"a" * 1000 + b"q\x00"

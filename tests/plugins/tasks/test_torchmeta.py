@@ -10,6 +10,7 @@ import textwrap
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -41,6 +42,18 @@ class Classes:
 
     def close(self) -> None:
         self.file = None
+
+
+class Stored(Classes):
+    """Stands for a ClassDataset of torchmeta's own: with labels, and the images of each class as ``data``."""
+
+    def __init__(self, first: int, count: int) -> None:
+        super().__init__(first, count)
+        self.labels = [f"class {first + i}" for i in range(count)]
+        self.stored = np.arange(count * IMAGES * 4, dtype=np.uint8).reshape(count, IMAGES, 2, 2)
+
+    def __getitem__(self, index: int) -> Any:
+        return SimpleNamespace(data=self.stored[index])
 
 
 class Drawn:
@@ -103,6 +116,32 @@ def sample(source: MetaDatasetTasks, split: Any = "train", spec: EpisodeSpec = S
 
 def same(a: Episodes, b: Episodes) -> bool:
     return all(torch.equal(getattr(a, n), getattr(b, n)) for n in ("support_x", "support_y", "query_x", "query_y"))
+
+
+# ---------------------------------------------------------------- classes
+
+
+def stored(first: int, spec: EpisodeSpec) -> Drawn:
+    dataset = Drawn(first, spec)
+    dataset.dataset = Stored(first, 10)
+    return dataset
+
+
+def test_classes_are_named_with_the_content_of_their_ends():
+    made = MetaDatasetTasks(train=partial(stored, 0), validation=partial(stored, 10), test=partial(stored, 20))
+    known = made.class_digests("train")
+    assert list(known) == [f"class {i}" for i in range(10)]
+    assert len(set(known.values())) == 10
+    assert not set(known) & set(made.class_digests("test"))
+    changed = stored(0, SPEC)
+    changed.dataset.stored[3, -1] += 1
+    changed.dataset.stored[4, 7] += 1  # in the middle, where nobody looks
+    found = MetaDatasetTasks(train=changed, validation=changed, test=changed).class_digests("train")
+    assert [name for name in known if known[name] != found[name]] == ["class 3"]
+
+
+def test_nothing_is_known_of_the_classes_of_other_data_sets():
+    assert fixed().class_digests("train") == {}
 
 
 # ---------------------------------------------------------------- tasks

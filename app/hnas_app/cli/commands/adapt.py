@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import attrs
 import typer
 
+from hnas.errors import quoted
 from hnas_app.cli import options
 from hnas_app.cli.invocation import Invocation, invocation
 from hnas_app.cli.output import print_json, print_table, say_next
@@ -109,7 +110,7 @@ def _plain(call: Invocation, run: Path, given: Given, *, as_json: bool) -> None:
     print_table(head, rows)
     if found.place is not None:
         print(f"\nthe first is chosen: {found.place}")
-    say_next(f"hnas retrain {done.run}")
+    say_next(f"hnas retrain {quoted(done.run)}")
 
 
 def _sweep(call: Invocation, run: Path, pairs: Pairs, given: Given, *, as_json: bool) -> None:
@@ -146,7 +147,7 @@ def _show_pairs(done: Sweep) -> None:
         f"\n{total:,} evaluations (an architecture adapted to a task) for {len(rows)} pairs, "
         f"{total / len(rows):,.0f} each; each pair is a run directory in {folder}"
     )
-    say_next(f"hnas retrain {folder / rows[0][0]}, or of another pair; `hnas runs {folder}` lists them")
+    say_next(f"hnas retrain {quoted(folder / rows[0][0])}, or of another pair; `hnas runs {quoted(folder)}` lists them")
 
 
 def _own_task(call: Invocation, run: Path, task: OwnTask, given: Given, *, as_json: bool) -> None:
@@ -162,9 +163,9 @@ def _own_task(call: Invocation, run: Path, task: OwnTask, given: Given, *, as_js
     _show_result(done.result)
     print(f"architecture: {done.architecture}")
     if model is None:
-        return say_next(f"pip install 'hnas[onnx]', then hnas export {done.run}")
+        return say_next(f"pip install 'hnas[onnx]', then hnas export {quoted(done.run)}")
     print(f"model: {done.model_path} (ONNX opset {model.opset}, within {model.difference:.1g} of torch)")
-    say_next(f"hnas predict {done.model_path} IMAGE")
+    say_next(f"hnas predict {quoted(done.model_path)} IMAGE")
 
 
 def _show_result(result: PictureResult) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from hnas.errors import ConfigError
+from hnas.errors import ConfigError, quoted
 from hnas_app.cli import options
 from hnas_app.cli.invocation import invocation
 from hnas_app.cli.output import print_json, say_next
@@ -35,7 +35,7 @@ def init(
         raise ConfigError(f"there is no folder {path.parent}")
     write_text(path, dump_toml(config, comments=help_texts(config)))
     print(f"wrote {path}")
-    say_next(f"hnas config check {path}")
+    say_next(f"hnas config check {quoted(path)}")
 
 
 @app.command()
@@ -65,4 +65,4 @@ def check(
     loaded = options.load(invocation(ctx), Given(by_flags=True, config=path))
     chosen = loaded.config
     print(f"{path} is right: {chosen.space.name} on {chosen.backend.name}, tasks {chosen.tasks.name}")
-    say_next(f"hnas run --config {path}")
+    say_next(f"hnas run --config {quoted(path)}")

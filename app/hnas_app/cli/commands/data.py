@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import Annotated
 
+import attrs
 import typer
 
+from hnas.errors import quoted
 from hnas_app.cli.invocation import invocation
-from hnas_app.cli.options import JsonOption
-from hnas_app.cli.output import say_next
+from hnas_app.cli.options import JsonOption, load, takes
+from hnas_app.cli.output import print_json, say_next
+from hnas_app.usecases.arguments import Given
 
 app = typer.Typer(help="List, fetch and check the data sets that tasks are drawn from.", no_args_is_help=True)
 
 Root = Annotated[Path | None, typer.Option("--data-root", help="Folder of the data set.")]
+_REPEATED = ("data_root", "preset", "config")
+"""Options of `hnas data check` that the next command needs, too."""
 Name = Annotated[str, typer.Argument(metavar="NAME", help="A task source; `hnas data list` shows them.")]
 
 
@@ -26,7 +30,7 @@ def list_command(context: typer.Context, as_json: JsonOption = False) -> None:
 
     rows = sources(invocation(context).registry)
     if as_json:
-        return print(json.dumps(rows, indent=2))
+        return print_json(rows)
     for row in rows:
         print(f"{row['name']}: {row['summary']}")
         if row["error"]:
@@ -46,25 +50,29 @@ def fetch(context: typer.Context, name: Name, data_root: Root = None) -> None:
     from hnas_app.usecases.data import fetch as bring
 
     by_hand = bring(invocation(context).registry, name, data_root, say=print, progress=_Meter)
-    root = f" --data-root {data_root}" if data_root else " --data-root DIR" if by_hand else ""
+    root = f" --data-root {quoted(data_root)}" if data_root else " --data-root DIR" if by_hand else ""
     say_next(f"hnas data check {name}{root}")
 
 
 @app.command()
-def check(context: typer.Context, name: Name, data_root: Root = None, as_json: JsonOption = False) -> None:
-    """Read a data set and print what is there, or what is missing."""
-    from hnas_app.config.schema import TaskConfig
+@takes("data_root", "preset", "config", "set")
+def check(context: typer.Context, given: Given, name: Name, as_json: JsonOption = False) -> None:
+    """Read a data set as a run with these settings will, and print what is there, or what is missing."""
     from hnas_app.usecases.data import check as read
 
-    found = read(invocation(context).registry, name, data_root)
+    call = invocation(context)
+    config = load(call, attrs.evolve(given, tasks=name)).config
+    found = read(call.registry, config)
     classes = found["classes"]
     if as_json:
-        return print(json.dumps(found))
+        return print_json(found)
     print(f"{name}: {found['content']}.")
     print("classes: " + ", ".join(f"{count} {split}" for split, count in classes.items()))
     ways = min(classes.values())
-    fewer = f" --set task.n_way={ways}" if ways < TaskConfig().n_way else ""
-    say_next(f"hnas run --tasks {name}{f' --data-root {data_root}' if data_root else ''}{fewer}")
+    same = [f"--{key.replace('_', '-')} {quoted(value)}" for key in _REPEATED if (value := getattr(given, key))]
+    sets = [f"--set {quoted(f'{key}={value}')}" for key, value in given.sets]
+    fewer = [f"--set task.n_way={ways}"] if ways < config.task.n_way else []
+    say_next(" ".join([f"hnas run --tasks {name}", *same, *sets, *fewer]))
 
 
 class _Meter:
@@ -80,4 +88,5 @@ class _Meter:
             return
         self._said = share
         text = f"  {done / 1e6:.1f} MB" + (f" of {total / 1e6:.1f} MB" if total else "")
-        print(f"\r{text}" if terminal else text, end="\n" if not terminal or done == total else "", file=sys.stderr)
+        stream = getattr(sys.stderr, "unescaped", sys.stderr)
+        print(f"\r{text}" if terminal else text, end="\n" if not terminal or done == total else "", file=stream)

@@ -11,7 +11,7 @@ import attrs
 import typer
 
 from hnas.discovery import Registry, resolve
-from hnas.errors import ConfigError, DeviceError
+from hnas.errors import ConfigError, DeviceError, quoted
 from hnas.toolkit.devices import Device, DeviceBook, DeviceKind, Plain, check_name, taken
 from hnas_app.cli import options
 from hnas_app.cli.invocation import invocation
@@ -128,7 +128,7 @@ def calibrate(
     print(f"mean error on the others: {line.mape_before:.1f} % before, {line.mape_after:.1f} % after")
     if not line.helps:
         note("it does not help, so it is not applied")
-    say_next(f"hnas run --space {what.loaded.config.space.name} --backend {backend} --preset quick")
+    say_next(f"hnas run --space {quoted(what.loaded.config.space.name)} --backend {quoted(backend)} --preset quick")
 
 
 def _kind(registry: Registry, backend: str) -> DeviceKind:

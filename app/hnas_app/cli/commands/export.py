@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from hnas.errors import quoted
 from hnas_app.cli import options
 from hnas_app.cli.invocation import invocation
 from hnas_app.cli.output import print_json, say_next
@@ -51,5 +52,5 @@ def export(
     for latency in done.latency:
         print(latency)
     if done.is_example:
-        return say_next(f"hnas export {run} --pictures DIR for a task of your own")
-    say_next(f"hnas predict {model.path} IMAGE")
+        return say_next(f"hnas export {quoted(run)} --pictures DIR for a task of your own")
+    say_next(f"hnas predict {quoted(model.path)} IMAGE")

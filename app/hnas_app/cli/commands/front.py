@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from hnas.errors import quoted
 from hnas_app.cli import options
 from hnas_app.cli.invocation import invocation
 from hnas_app.cli.output import print_json, print_table, say_next
@@ -50,7 +51,7 @@ def front(
     for found in done.fronts:
         _show(found)
     print(f"{done.protocol}\npicture: {done.picture}")
-    say_next(f"hnas retrain {done.fronts[0].series[0].runs[0]}")
+    say_next(f"hnas retrain {quoted(done.fronts[0].series[0].runs[0])}")
 
 
 def _show(front: Front) -> None:

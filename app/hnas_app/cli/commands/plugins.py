@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,7 +11,7 @@ from attrs import asdict
 
 from hnas.discovery import BUILT_IN, KINDS, Failure, Registered, Registry, options_of
 from hnas.discovery.loading import normalised
-from hnas.errors import PluginError, close_matches
+from hnas.errors import PluginError, close_matches, quoted
 from hnas_app.cli.invocation import Invocation, invocation
 from hnas_app.cli.options import JsonOption
 from hnas_app.cli.output import print_json, print_table, say_next
@@ -48,7 +47,7 @@ def new_plugin(
     folder = out if out is not None else Path(project.distribution)
     for path in project.write(folder):
         print(path)
-    say_next(f"pip install -e {shlex.quote(str(folder))} && hnas plugins check {project.name}")
+    say_next(f"pip install -e {quoted(folder)} && hnas plugins check {project.name}")
 
 
 @app.command("list")
@@ -105,7 +104,7 @@ def show_plugin(
     first = shown[0]
     if first["options"]:
         key = f"{first['kind']}.{first['options'][0]['name']}"
-        say_next(f"hnas config show --{first['kind']} {first['use']} --set {key}=VALUE")
+        say_next(f"hnas config show --{first['kind']} {quoted(first['use'])} --set {key}=VALUE")
     else:
         say_next("hnas plugins list")
 
@@ -149,7 +148,7 @@ def check_plugins(
     if wrong:
         raise PluginError(f"{len(wrong)} of {len(results)} checked plugins failed: {', '.join(wrong)}")
     one = registered[0]
-    say_next("hnas plugins list" if len(registered) > 1 else f"hnas run --{one.kind} {registry.selector(one)}")
+    say_next("hnas plugins list" if len(registered) > 1 else f"hnas run --{one.kind} {quoted(registry.selector(one))}")
 
 
 def _quiet(call: Invocation) -> Registry:
@@ -165,7 +164,7 @@ def _named(registry: Registry, name: str) -> tuple[list[Registered], list[Failur
     matches = matches or [r for r in found if _same(r.distribution, name)]
     failures = [f for f in registry.failures if name == f.entry_point or _same(f.distribution, name)]
     if not matches and not failures and ":" in name:
-        from hnas.discovery.user_code import user_kind
+        from hnas_app.plugin_tools.user_kind import user_kind
 
         matches = [registry.get(user_kind(name), name)]
     if not matches and not failures:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import attrs
 import typer
 
+from hnas.errors import quoted
 from hnas_app.cli import options
 from hnas_app.cli.invocation import Invocation, invocation
 from hnas_app.cli.output import print_json, print_table, say_next
@@ -78,7 +79,7 @@ def profile(
     if as_json:
         return print_json(record)
     print_profile(record, loaded.config.space.name, loaded.config.backend.name)
-    where = f"--space {loaded.config.space.name} --backend {_backend(loaded)}"
+    where = f"--space {quoted(loaded.config.space.name)} --backend {_backend(loaded)}"
     if preset:
         return say_next(f"hnas run {where} --preset {preset}")
     say_next(f"hnas profile {where} --preset quick, since a preset's networks have layers of their own")
@@ -92,8 +93,10 @@ def export(ctx: typer.Context, file: FileArgument, given: Given) -> None:
 
     with at_terminal(invocation(ctx)) as caller:
         found, loaded = export_table(caller, attrs.evolve(given, preset="none"), file)
-    print(f"{file}: {len(found.rows)} layers and networks of {found.info.device}, {found.n_rows} rows")
-    say_next(f"hnas profile --backend table:{file} --space {loaded.config.space.name}, also without the device")
+    n_rows = sum(map(len, found.rows.values()))
+    print(f"{file}: {len(found.rows)} layers and networks of {found.info.device}, {n_rows} rows")
+    table, space = quoted(f"table:{file}"), quoted(loaded.config.space.name)
+    say_next(f"hnas profile --backend {table} --space {space}, also without the device")
 
 
 @app.command("import")
@@ -102,8 +105,8 @@ def import_(ctx: typer.Context, file: FileArgument) -> None:
     from hnas_app.usecases.profile import import_table
 
     found, new = import_table(file)
-    print(f"{new} of {found.n_rows} rows of {found.info.device} are new, the others were known")
-    say_next(f"hnas profile --backend {found.info.backend}")
+    print(f"{new} of {sum(map(len, found.rows.values()))} rows of {found.info.device} are new, the others were known")
+    say_next(f"hnas profile --backend {quoted(found.info.backend)}")
 
 
 def _several(call: Invocation, given: Given, backends: Sequence[str], *, as_json: bool, **how: Any) -> None:
@@ -118,14 +121,14 @@ def _several(call: Invocation, given: Given, backends: Sequence[str], *, as_json
     rows = [(n, t.info.device, len(t.rows), ", ".join(m.column for m in t.info.metrics)) for n, t in tables.items()]
     print_table(head, rows)
     space = what.loaded.config.space.name
-    say_next(f"hnas profile --space {space} --backend {backends[0]}, for one device's layers")
+    say_next(f"hnas profile --space {quoted(space)} --backend {quoted(backends[0])}, for one device's layers")
 
 
 def _backend(loaded: LoadedConfig) -> str:
-    """Return the backend as it was given on the command line, with its device."""
+    """Return the backend as it is given on the command line, with its device."""
     chosen = loaded.config.backend
     device = getattr(chosen.options, "device", "") if loaded.is_set_by_user("backend.device") else ""
-    return f"{chosen.name}:{device}" if device else chosen.name
+    return quoted(f"{chosen.name}:{device}" if device else chosen.name)
 
 
 def _show_plan(todo: ProfilePlan, loaded: LoadedConfig, *, as_json: bool) -> None:
@@ -148,4 +151,4 @@ def _show_plan(todo: ProfilePlan, loaded: LoadedConfig, *, as_json: bool) -> Non
     print(f"{todo.info.device}, {todo.info.runtime}")
     print(f"{len(todo.layers)} distinct layers and {len(todo.networks)} networks in {len(todo.missing)} rounds")
     print(f"{known} measurements are known, {missing} are to be made{time}; nothing was measured")
-    say_next(f"hnas profile --space {loaded.config.space.name} --backend {_backend(loaded)}")
+    say_next(f"hnas profile --space {quoted(loaded.config.space.name)} --backend {_backend(loaded)}")

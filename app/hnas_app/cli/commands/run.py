@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from hnas.errors import quoted
 from hnas_app.cli import options
 from hnas_app.cli.invocation import invocation
 from hnas_app.cli.output import print_json, print_table, say_next
@@ -52,7 +53,7 @@ def meta_train(ctx: typer.Context, given: Given, run_dir: options.RunDirOption =
     with at_terminal(call, "hnas meta-train --run-dir {}") as caller:
         path = train(caller, given, run_dir=run_dir)
     print(f"super-net: {path / 'checkpoints' / 'meta-train'}")
-    say_next(f"hnas adapt {path}")
+    say_next(f"hnas adapt {quoted(path)}")
 
 
 @options.takes(*SAME_RESULTS)
@@ -64,7 +65,7 @@ def retrain(ctx: typer.Context, run: options.RunArgument, given: Given) -> None:
         trained = train(caller, run, given)
     for name, folder in trained.items():
         print(f"{name}: {folder}")
-    say_next(f"hnas evaluate {run}")
+    say_next(f"hnas evaluate {quoted(run)}")
 
 
 @options.takes(*SAME_RESULTS)
@@ -93,4 +94,4 @@ def _show(done: Evaluated, *, as_json: bool) -> None:
     if done.adaption.place is not None:
         print(f"\nfound: {done.adaption.place}, by loss with the super-net's weights")
     print(f"\nlimits: {', '.join(map(str, done.limits))}\n{results.protocol}\npicture: {done.picture}")
-    say_next(f"hnas adapt {done.run} --constraint '{metric.name}<=…' for another limit, or `hnas runs`")
+    say_next(f"hnas adapt {quoted(done.run)} --constraint '{metric.name}<=…' for another limit, or `hnas runs`")

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 from attrs import asdict
 
+from hnas.errors import quoted
 from hnas_app.cli.options import JsonOption
 from hnas_app.cli.output import print_json, print_table, say_next
 
@@ -37,4 +38,4 @@ def runs(
         accuracy = "" if r.accuracy is None else f"{100 * r.accuracy:.2f} %"
         rows.append((str(r.path), r.space, r.backend, state, f"{len(done)}/{len(PHASES)}", accuracy))
     print_table(("RUN", "SPACE", "BACKEND", "STATE", "PHASES", "ACCURACY"), rows)
-    say_next(f"hnas run --run-dir {found[-1].path}")
+    say_next(f"hnas run --run-dir {quoted(found[-1].path)}")

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Annotated, Any
 
 import attrs
 import typer
 
-from hnas.errors import ConfigError
+from hnas.errors import ConfigError, quoted, short
 from hnas.toolkit.codec import from_json, to_json
+from hnas.toolkit.files import parse_json
 from hnas_app.cli import options
 from hnas_app.cli.invocation import Invocation, invocation
 from hnas_app.cli.output import print_json, print_table, say_next
@@ -54,9 +54,9 @@ def show(
         return print_json(record)
     _print(record)
     if network is None and space.references():
-        say_next(f"hnas spaces show {name} --arch {next(iter(space.references()))}")
+        say_next(f"hnas spaces show {quoted(name)} --arch {quoted(next(iter(space.references())))}")
     else:
-        say_next(f"hnas profile --space {name} --backend eyeriss --input {'x'.join(map(str, shape))} --json")
+        say_next(f"hnas profile --space {quoted(name)} --backend eyeriss --input {'x'.join(map(str, shape))} --json")
 
 
 def _space(
@@ -81,9 +81,9 @@ def _architecture(space: SearchSpace, text: str) -> Architecture:
 
     if text.lstrip().startswith(("{", "[")):
         try:
-            genes = json.loads(text)
+            genes = parse_json(text)
         except ValueError as cause:
-            raise ConfigError(f"--arch {text!r} is not JSON: {cause}") from cause
+            raise ConfigError(f"--arch {short(text)} is not JSON: {cause}") from cause
         value = {"space": space.name, "genes": genes} if isinstance(genes, list) else genes
         found = from_json(value, Architecture, "--arch", hint="`hnas spaces` shows the choices of each space")
         space.check(found)

@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Iterable, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 
 from attrs import define, field
 
 from hnas.episode import Episodes, EpisodeSpec
 from hnas.seeds import Seeds
 from hnas.task_source import Split, TaskSource
-from hnas_app.training.setup.prefetch import Prefetcher, Stream
-
-REMEMBERED_BYTES = 64 << 20
+from hnas_app.training.setup.prefetch import Draw, Prefetcher, Stream
+from hnas_app.training.setup.remembered import Remembered
 
 
 @define(kw_only=True, eq=False, slots=False)
 class EpisodeStreams:
     """Draws tasks by stream and index; a task depends on these and the seed only, so workers may draw any part.
 
-    The last batch is remembered, and some single tasks of a stream without a counter: a search scores many
-    architectures on the same ones. For a stream with a counter, tasks of the next count are drawn ahead.
+    The last batch is remembered, and some single validation tasks: a search scores many architectures on the same ones.
+    For a stream with a counter, tasks of the next count are drawn ahead.
     """
 
     tasks: TaskSource
@@ -35,7 +33,6 @@ class EpisodeStreams:
     prefetch: bool
     """Draw ahead in a thread of this process, see `Prefetcher`."""
     _last: tuple[object, Episodes] | None = field(default=None, init=False)
-    _drawn: OrderedDict[object, Episodes] = field(factory=OrderedDict, init=False)
 
     def __call__(self, split: Split, purpose: str, indices: Iterable[int], n_query: int, *counter: int) -> Episodes:
         """Return the tasks ``indices`` of the stream that ``purpose`` and ``counter`` name."""
@@ -44,12 +41,15 @@ class EpisodeStreams:
         stream = Stream(split=split, purpose=purpose, spec=spec, counter=counter)
         key = (stream, wanted)
         if self._last is None or self._last[0] != key:
+            self._last = None  # before the next is drawn, which then takes its place in memory
             if self.given is not None:
                 drawn = self.given.select(wanted)
             elif counter:
                 drawn = self._prefetcher.get(stream, wanted)
+            elif split == "test":  # each network sees each of them once
+                drawn = Episodes.gather((self._draw(stream, [i]) for i in wanted), len(wanted))
             else:
-                drawn = Episodes.gather((self._task(stream, i) for i in wanted), len(wanted))
+                drawn = self._remembered.get(stream, wanted)
             self._last = (key, drawn.to(self.accelerator))
         return self._last[1]
 
@@ -57,21 +57,20 @@ class EpisodeStreams:
         """Draw a few tasks that a training is likely to need next; return whether there may be more."""
         return not self.prefetch and self._prefetcher.prepare()
 
-    def _task(self, stream: Stream, index: int) -> Episodes:
-        """Draw a task, or return it as it was drawn before; those not asked for the longest are forgotten."""
-        key = (stream, index)
-        if key in self._drawn:
-            self._drawn.move_to_end(key)
-            return self._drawn[key]
-        task = self._drawn[key] = self._draw(stream, [index])
-        while sum(t.nbytes for t in self._drawn.values()) > REMEMBERED_BYTES and len(self._drawn) > 1:
-            self._drawn.popitem(last=False)
-        return task
-
-    def _draw(self, stream: Stream, indices: Sequence[int]) -> Episodes:
-        generators = [self.seeds.numpy(stream.purpose, *stream.counter, i) for i in indices]
-        return self.tasks.sample(stream.split, stream.spec, generators)
-
     @cached_property
     def _prefetcher(self) -> Prefetcher:
         return Prefetcher(self._draw, thread=self.prefetch)
+
+    @cached_property
+    def _remembered(self) -> Remembered:
+        return Remembered(self._draw)
+
+    @property
+    def _draw(self) -> Draw:
+        """A function that does not hold these streams: in a circle their tasks would outlive them."""
+        return partial(_drawn, self.tasks, self.seeds)
+
+
+def _drawn(tasks: TaskSource, seeds: Seeds, stream: Stream, indices: Sequence[int]) -> Episodes:
+    generators = [seeds.numpy(stream.purpose, *stream.counter, i) for i in indices]
+    return tasks.sample(stream.split, stream.spec, generators)

@@ -36,6 +36,10 @@ class Stream:
         return attrs.evolve(self, counter=(*self.counter[:-1], self.counter[-1] + 1))
 
 
+Draw = Callable[[Stream, Sequence[int]], Episodes]
+"""Draws tasks of a stream by their indices."""
+
+
 class Prefetcher:
     """Draws ahead the tasks of a stream's next count that have been asked for most often.
 
@@ -44,7 +48,7 @@ class Prefetcher:
     was between 13 % shorter and 3 % longer (benchmarks/results/episodes.json).
     """
 
-    def __init__(self, draw: Callable[[Stream, Sequence[int]], Episodes], *, thread: bool = False) -> None:
+    def __init__(self, draw: Draw, *, thread: bool = False) -> None:
         self._draw = draw
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="hnas-tasks") if thread else None
         self._lock = threading.Lock()
@@ -78,7 +82,7 @@ class Prefetcher:
                 return False
             try:
                 self._ahead |= _singly(likely, self._draw(self._now.following, likely))
-            except Exception:
+            except BaseException:
                 self._now = None  # the error is raised when these tasks are asked for
             return True
 

@@ -16,6 +16,7 @@ from hnas.seeds import Seeds
 from hnas.space import SearchSpace
 from hnas.task_source import TaskSource
 from hnas_app.executors.interface import Executor
+from hnas_app.training.setup.classes import Classes, kept_to
 from hnas_app.training.setup.episode_streams import EpisodeStreams
 from hnas_app.training.setup.subnet import subnet
 from hnas_app.training.setup.work import Work
@@ -44,12 +45,19 @@ class Setup:
     """Train and score this architecture's own network, instead of sub-networks of the super-net."""
     given: Episodes | None = None
     """Tasks to score on instead of drawn ones, by index: those made of a user's own task."""
+    recorded: Classes | None = None
+    """The classes that the run was trained with: tasks of others are refused, in every process."""
     prefetch: bool = False
     """Draw tasks ahead in a thread of this process: for GPUs, see `Prefetcher`."""
 
     @cached_property
     def image_shape(self) -> Shape:
         return self.tasks.image_shape
+
+    @cached_property
+    def source(self) -> TaskSource:
+        """The source of the recorded classes. Raises `DataError` as `kept_to` does."""
+        return kept_to(self.tasks, self.recorded)
 
     @cached_property
     def supernet(self) -> SuperNet:
@@ -59,7 +67,7 @@ class Setup:
     @cached_property
     def episodes(self) -> EpisodeStreams:
         return EpisodeStreams(
-            tasks=self.tasks,
+            tasks=self.tasks if self.given is not None else self.source,
             n_way=self.n_way,
             k_shot=self.k_shot,
             seeds=self.seeds,
@@ -86,7 +94,7 @@ class Setup:
         return self.episodes.prepare()
 
     def __getstate__(self) -> dict[str, object]:
-        return {k: v for k, v in self.__dict__.items() if k not in ("supernet", "episodes", "work")}
+        return {k: v for k, v in self.__dict__.items() if k not in ("source", "supernet", "episodes", "work")}
 
 
 def to_workers(state: State) -> dict[str, Any]:

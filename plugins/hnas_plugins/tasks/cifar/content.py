@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from hnas.errors import DataError
+from hnas.errors import DataError, short
 from hnas_plugins.tasks.cifar.splits import classes, superclasses
 from hnas_plugins.tasks.images.array_cache import Images
 from hnas_plugins.tasks.pickles.reader import read_pickle
@@ -112,7 +112,8 @@ def _require_names(key: str, names: Sequence[object], what: str) -> None:
     """Refuse other classes, such as those of CIFAR-10, or the same in another order."""
     expected = [c.name for c in classes()] if key == "fine_label_names" else superclasses()
     if list(names) != list(expected):
-        seen = f"{len(names)} names, beginning with {', '.join(map(str, names[:3]))}"[:120] if names else "no names"
+        shown = ", ".join(n[:30] if isinstance(n, str) else short(n) for n in names[:3])
+        seen = f"{len(names)} names, beginning with {shown}" if names else "no names"
         refuse(what, f"{key} has {seen}; expected are {len(expected)}, beginning with {', '.join(expected[:3])}")
 
 

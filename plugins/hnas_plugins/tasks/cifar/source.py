@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from hnas_plugins.tasks.data_root import data_root, root_setting
 from hnas_plugins.tasks.images.array_cache import Images, cached, digest
 from hnas_plugins.tasks.images.augmentation import AugmentationOptions
 from hnas_plugins.tasks.images.classes import ImageClasses
+from hnas_plugins.tasks.images.content import image_digests
 from hnas_plugins.tasks.sampling import Indices
 
 _URL = f"https://www.cs.toronto.edu/~kriz/{BINARY.archive}"
@@ -31,8 +32,8 @@ _SIZE = 168_513_733
 _LICENCE = "not stated; cite Krizhevsky, 2009"
 PER_CLASS = {"train": 500, "test": 100}
 """Images of each class in the official files."""
-FORMAT = 1
-"""Counts up when this module orders images differently."""
+FORMAT = 2
+"""Counts up when this module orders or describes images differently."""
 _ROWS = 4096
 """Images that are copied at once: 12 MB."""
 
@@ -55,6 +56,8 @@ class Cifar100:
     test_counts: Indices  # (100,)
     official: bool
     """Whether the files are the official ones, byte by byte."""
+    digests: list[str]
+    """A digest of the images of each class."""
 
     @property
     def counts(self) -> Indices:
@@ -93,7 +96,11 @@ class Cifar(TaskSource):
         found, members = self._read, np.array(labels(self._division, split))
         drawn_from = ImageClasses(images=found.images, starts=found.starts[members], counts=found.counts[members])
         augmentation = self._options if split == "train" else None
-        return drawn_from.tasks(generators, spec, what=f"{self._division}'s {split} split", augmentation=augmentation)
+        what, names = f"{self._division}'s {split} split", [classes()[label].name for label in members]
+        return drawn_from.tasks(generators, spec, what=what, names=names, augmentation=augmentation)
+
+    def class_digests(self, split: Split) -> Mapping[str, str]:
+        return {classes()[label].name: self._read.digests[label] for label in labels(self._division, split)}
 
     def remote_files(self) -> Sequence[RemoteFile]:
         path = self.root / BINARY.archive
@@ -147,6 +154,7 @@ def read_cifar(root: Path) -> Cifar100:
         train_counts=np.array(record["train"], np.int64),
         test_counts=np.array(record["test"], np.int64),
         official=record["official"],
+        digests=record["digests"],
     )
 
 
@@ -157,7 +165,9 @@ def _read(files: Unpacked | Archive) -> tuple[Images, dict[str, Any]]:
     if bare := [classes()[i].name for i in np.flatnonzero(counts["train"] + counts["test"] == 0)]:
         refuse(where, f"{len(bare)} of {len(classes())} classes have no images: {', '.join(bare[:4])}")
     official = files.release.is_official(contents)
-    return _ordered(list(parts.values())), {**{n: c.tolist() for n, c in counts.items()}, "official": official}
+    images = _ordered(list(parts.values()))
+    digests = image_digests(images, counts["train"] + counts["test"])
+    return images, {**{n: c.tolist() for n, c in counts.items()}, "official": official, "digests": digests}
 
 
 def _ordered(parts: list[Part]) -> Images:

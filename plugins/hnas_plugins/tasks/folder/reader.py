@@ -10,16 +10,17 @@ from typing import Any
 import numpy as np
 from attrs import frozen
 
-from hnas.errors import DataError, first_few
-from hnas_plugins.tasks.folder.inventory import Inventory, shown
+from hnas.errors import DataError, first_few, shown
+from hnas_plugins.tasks.folder.inventory import Inventory
 from hnas_plugins.tasks.images.array_cache import Allocate, Images, Prepared, digest, prepared
-from hnas_plugins.tasks.images.decoding import Damaged, decode_into, read_file
+from hnas_plugins.tasks.images.content import ReadFiles
+from hnas_plugins.tasks.images.decoding import Damaged, decode_into, one_colour, read_file
 from hnas_plugins.tasks.sampling import Indices
 
 MAX_DAMAGED = 0.01
 """The share of pictures that may be damaged; if it is higher, something else is wrong."""
-FORMAT = 1
-"""Counts up when pictures are decoded differently."""
+FORMAT = 3
+"""Counts up when pictures are decoded or described differently."""
 
 
 @frozen(kw_only=True, eq=False)
@@ -32,6 +33,10 @@ class Decoded:
     """Images of each class that could be decoded; between two classes there may be a gap."""
     damaged: list[str]
     """The pictures that could not be decoded, with the reason."""
+    one_colour: list[str]
+    """The pictures that have one colour all over; they are kept."""
+    digests: list[str]
+    """A digest of the files of each class."""
 
 
 def read_folder(inventory: Inventory, side: int, channels: int) -> Decoded:
@@ -46,22 +51,44 @@ def read_folder(inventory: Inventory, side: int, channels: int) -> Decoded:
     found = prepared("folder", key, fill, what=f"folder: {inventory.root}")
     starts, files = _places(inventory)
     counts, damaged = files.copy(), []
-    pictures = _pictures(inventory) if found.record["damaged"] else []
+    pictures = _pictures(inventory) if found.record["damaged"] or found.record["one_colour"] else []
     for index, cause in found.record["damaged"]:
         counts[np.searchsorted(starts, index, "right") - 1] -= 1
         damaged.append(f"{pictures[index][0]} ({cause})")
-    return Decoded(prepared=found, starts=starts, counts=counts, damaged=damaged)
+    plain = [pictures[index][0] for index in found.record["one_colour"]]
+    return Decoded(
+        prepared=found,
+        starts=starts,
+        counts=counts,
+        damaged=damaged,
+        one_colour=plain,
+        digests=found.record["digests"],
+    )
 
 
 def _fill(inventory: Inventory, side: int, channels: int, allocate: Allocate) -> dict[str, Any]:
     pictures = _pictures(inventory)
+    files = ReadFiles(len(pictures))
+    noted = [(name, files.noted(i, read)) for i, (name, read) in enumerate(pictures)]
     array = allocate((len(pictures), side, side, channels))
     what = f"folder: decoding {len(pictures)} pictures of {inventory.root}, once"
-    damaged = decode_into(array, pictures, what=what, crop=True)
+    damaged = decode_into(array, noted, what=what, crop=True)
+    lost = {d.index for d in damaged}
+    plain = [i for i in one_colour(array) if i not in lost]
     if damaged:
         _report(inventory, damaged, len(pictures))
-        _close_gaps(array, inventory, {d.index for d in damaged})
-    return {"damaged": [[d.index, shown(d.cause)] for d in damaged]}
+        _close_gaps(array, inventory, lost)
+    if inventory.unread:
+        text = f"folder: {len(inventory.unread)} pictures in {inventory.root} are of kinds that are not read"
+        print(f"hnas: warning: {text}: {first_few(inventory.unread)}; save them as JPEG or PNG", file=sys.stderr)
+    if plain:
+        text = f"folder: {len(plain)} of {len(pictures)} pictures in {inventory.root} have one colour all over"
+        print(f"hnas: warning: {text}: {first_few([pictures[i][0] for i in plain])}; they are kept", file=sys.stderr)
+    return {
+        "damaged": [[d.index, shown(d.cause)] for d in damaged],
+        "one_colour": plain,
+        "digests": files.digests(_places(inventory)[1]),
+    }
 
 
 def _report(inventory: Inventory, damaged: list[Damaged], total: int) -> None:
@@ -69,7 +96,8 @@ def _report(inventory: Inventory, damaged: list[Damaged], total: int) -> None:
     text = f"folder: {len(damaged)} of {total} pictures in {inventory.root} are damaged: {told}"
     if len(damaged) > MAX_DAMAGED * total:
         raise DataError(
-            f"{text}; at most {MAX_DAMAGED:.0%} may be", hint="copy these files again, or take them out of the folder"
+            f"{text}; at most {MAX_DAMAGED:.0%} may be",
+            hint="copy damaged files again, save others as said, or take them out of the folder",
         )
     print(f"hnas: warning: {text}; they are left out", file=sys.stderr)
 

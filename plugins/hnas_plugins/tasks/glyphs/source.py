@@ -30,7 +30,9 @@ class GlyphsOptions:
     """Options of `Glyphs`."""
 
     renderings: int = setting(4, "different renderings that a character must have to be a class", positive)
-    split_seed: int = setting(0, "picks which characters are for training, validation and test", at_least_0)
+    split_seed: int = setting(
+        0, "picks which characters are for training, validation and test", at_least_0, most=2**63 - 1
+    )
     rotation: float = setting(20.0, "variation: degrees, uniform in ±", at_least_0)
     scale: float = setting(0.15, "variation: logarithm of the size of each axis, uniform in ±", at_least_0)
     shear: float = setting(0.2, "variation: shear, uniform in ±", at_least_0)

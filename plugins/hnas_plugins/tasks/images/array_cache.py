@@ -13,8 +13,10 @@ import mmap
 import os
 import shutil
 import sys
+import time
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +25,14 @@ from attrs import frozen
 from numpy.typing import NDArray
 
 from hnas.errors import DataError
-from hnas.toolkit.files import write_bytes, write_json
+from hnas.toolkit.files import check_seal, parse_json, sealed, write_bytes, write_json
 from hnas.toolkit.home import home
 from hnas.toolkit.lock import file_lock
 
 Images = NDArray[np.uint8]
+
+LEFT_S = 3600.0
+"""The age from which a temporary file is nobody's: writing takes seconds, and clocks may differ by minutes."""
 
 
 def digest(value: Any) -> str:
@@ -38,9 +43,9 @@ def digest(value: Any) -> str:
 def cached(folder: str, key: str, make: Callable[[], tuple[Images, dict[str, Any]]]) -> tuple[Images, dict[str, Any]]:
     """Return the array and the record of ``key``, memory-mapped; ``make`` them if they are missing or damaged.
 
-    The record is written last and holds the array's checksum, and each file appears whole or not at all. Processes that
-    start at once may both make the array: ``make`` is deterministic, so the last file written is right. If nothing can
-    be written, the array is used from memory, with a warning.
+    The record is written last and holds the array's checksum, and its own; each file appears whole or not at all.
+    Processes that start at once may both make the array: ``make`` is deterministic, so the last file written is right.
+    If nothing can be written, the array is used from memory, with a warning.
     """
     path = home() / folder / f"{key}.npy"
     if found := _open(path, whole=True):
@@ -51,8 +56,11 @@ def cached(folder: str, key: str, make: Callable[[], tuple[Images, dict[str, Any
     checksum = hashlib.sha256(content.getbuffer()).hexdigest()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        for left in path.parent.glob(".*.tmp"):  # by a process that was killed, here or where the disk is shared
+            if time.time() - left.stat().st_mtime > LEFT_S:
+                left.unlink(missing_ok=True)
         write_bytes(path, content.getvalue())
-        write_json(path.with_suffix(".json"), {"checksum": checksum, "record": record})
+        write_json(path.with_suffix(".json"), sealed({"sha256": checksum, "record": record}))
     except (OSError, DataError) as cause:
         warnings.warn(f"{path.parent}: cannot keep it for the next start: {cause}", RuntimeWarning, stacklevel=2)
         return images, record
@@ -94,7 +102,8 @@ class Prepared:
         """Read the whole file. Raises `DataError` if it has changed since it was written; the next use remakes it."""
         seen = _checksum(self.path)
         if seen != self.checksum:
-            self.path.with_suffix(".json").unlink(missing_ok=True)
+            with suppress(OSError):  # such as on read-only media
+                self.path.with_suffix(".json").unlink(missing_ok=True)
             raise DataError(
                 f"{self.path} is damaged: it has the checksum {seen[:12]}…, expected {self.checksum[:12]}…",
                 hint="run the command again: the file is made anew; if it happens again, check the disk",
@@ -137,8 +146,9 @@ def prepared(folder: str, key: str, fill: Callable[[Allocate], dict[str, Any]], 
 def _open(path: Path, *, whole: bool = False) -> Prepared | None:
     """Return a kept array if it is intact: judged by its size and shape, or by its checksum if ``whole``."""
     try:
-        stored = json.loads(path.with_suffix(".json").read_bytes())
-        kept = stored["checksum"] == _checksum(path) if whole else stored["size"] == path.stat().st_size
+        stored = parse_json(path.with_suffix(".json").read_bytes())
+        check_seal(stored, str(path), needed=True)
+        kept = stored["sha256"] == _checksum(path) if whole else stored["size"] == path.stat().st_size
         if not kept:
             return None
         images = np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))  # a plain array over the map
@@ -146,8 +156,8 @@ def _open(path: Path, *, whole: bool = False) -> Prepared | None:
             return None
         if not whole and list(images.shape) != stored["shape"]:
             return None
-        return Prepared(images=images, record=stored["record"], checksum=str(stored["checksum"]), path=path)
-    except (OSError, ValueError, KeyError, TypeError):
+        return Prepared(images=images, record=stored["record"], checksum=str(stored["sha256"]), path=path)
+    except (OSError, ValueError, KeyError, TypeError, DataError):
         return None
 
 
@@ -177,11 +187,11 @@ def _make(path: Path, fill: Callable[[Allocate], dict[str, Any]], alone: bool) -
         stored = {
             "size": part.stat().st_size,
             "shape": list(images.shape),
-            "checksum": _checksum(part),
+            "sha256": _checksum(part),
             "record": record,
         }
         os.replace(part, path)
-        write_json(path.with_suffix(".json"), stored)
+        write_json(path.with_suffix(".json"), sealed(stored))
     finally:
         part.unlink(missing_ok=True)
     found = _open(path)

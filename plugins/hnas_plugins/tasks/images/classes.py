@@ -27,18 +27,19 @@ class ImageClasses:
         spec: EpisodeSpec,
         *,
         what: str,
+        names: Sequence[str] = (),
         augmentation: AugmentationOptions | None = None,
     ) -> Episodes:
         """Draw one task from each generator, pixels in 0…1.
 
-        ``what`` names the split in the `DataError` for too few classes or images.
+        ``what`` and ``names`` name the split and its classes in the `DataError` for too few classes or images.
         """
         if augmentation is not None and not augmentation.augments:
             augmentation = None
         if augmentation and len(generators) > 1:  # each changes its own images
-            each = (self.tasks([g], spec, what=what, augmentation=augmentation) for g in generators)
+            each = (self.tasks([g], spec, what=what, names=names, augmentation=augmentation) for g in generators)
             return Episodes.gather(each, len(generators))
-        drawn = draw_tasks(generators, len(self.counts), self.counts, spec, what)
+        drawn = draw_tasks(generators, len(self.counts), self.counts, spec, what, names)
         images = pixels(self.images[drawn.each_image(self.starts[drawn.classes]) + drawn.images])
         if augmentation:
             images = augment(images, augmentation, generators[0])

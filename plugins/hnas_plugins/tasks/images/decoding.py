@@ -20,12 +20,19 @@ from attrs import field, frozen, mutable
 from hnas.errors import first_few
 from hnas.toolkit.cores import usable_cores
 from hnas_plugins.tasks.images.array_cache import Images, release
+from hnas_plugins.tasks.images.depth import Depth
 
 if TYPE_CHECKING:
     from PIL import Image as Pillow
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".ppm", ".tif", ".tiff", ".webp")
+SUFFIXES = (
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".ppm", ".pgm", ".pbm", ".pnm", ".tif", ".tiff", ".webp",
+)  # fmt: skip
 """Suffixes of decoded files, in upper or lower case. Pillow knows more kinds; some of them start programs."""
+UNREAD = (".heic", ".heif", ".avif", ".jxl", ".jp2", ".tga", ".psd", ".svg", ".exr", ".dng", ".nef", ".cr2", ".arw")
+"""Suffixes of pictures that are not decoded; users are told of them, rather than miss them."""
+ENDINGS = f"pictures end in {', '.join(SUFFIXES)}; save others, such as .heic, as JPEG or PNG"
+"""For a message."""
 MAX_BYTES = 64 << 20
 """The most bytes that a file of one picture may have."""
 MAX_PIXELS = 1 << 26
@@ -86,9 +93,10 @@ def decode_into(
 def decode_picture(content: bytes, *, height: int, width: int, channels: int, crop: bool = False) -> Images:
     """Return a picture as an image (height, width, channels), grey for one channel and RGB for three.
 
-    It is turned as its EXIF data say, and transparent parts become white. One of another size is resized (Lanczos),
-    whatever its proportions; with ``crop`` it keeps them, and the longer side is cut at both ends. Pillow raises all
-    kinds of exceptions if ``content`` is damaged or no picture.
+    It is turned as its EXIF data say, and transparent parts become white. More than 8 bits are brought to 0…255 as
+    `Depth` describes. One of another size is resized (Lanczos), whatever its proportions; with ``crop`` it keeps them,
+    and the longer side is cut at both ends. Of several frames the first is read. Pillow raises all kinds of exceptions
+    if ``content`` is damaged or no picture.
     """
     from PIL import Image, ImageOps
 
@@ -97,11 +105,19 @@ def decode_picture(content: bytes, *, height: int, width: int, channels: int, cr
     with Image.open(io.BytesIO(content), formats=_FORMATS) as opened:
         if opened.width * opened.height > MAX_PIXELS:
             raise ValueError(f"{opened.width}x{opened.height} pixels, expected at most {MAX_PIXELS} in all")
-        image = _coloured(_upright(opened), "L" if channels == 1 else "RGB")
+        depth = Depth(opened)
+        image = _coloured(depth.to_8_bits(_upright(opened)), "L" if channels == 1 else "RGB")
     if image.size != (width, height):
         lanczos = Image.Resampling.LANCZOS
         image = ImageOps.fit(image, (width, height), lanczos) if crop else image.resize((width, height), lanczos)
     return np.asarray(image).reshape(height, width, channels)
+
+
+def one_colour(images: Images) -> list[int]:
+    """Return which of the images (N, H, W, C) have one colour all over, give or take a level: nothing is on them."""
+    found = [i for i, image in enumerate(images) if _span(image[0]) <= 1 and _span(image) <= 1]
+    release(images)
+    return found
 
 
 def is_picture(name: str, suffixes: tuple[str, ...] = SUFFIXES) -> bool:
@@ -151,20 +167,36 @@ class Progress:
             print(file=sys.stderr)
 
 
+def _span(pixels: Images) -> int:
+    """Return the largest difference within a channel, the last axis."""
+    flat = pixels.reshape(-1, pixels.shape[-1])
+    return int((flat.max(0) - flat.min(0)).max())
+
+
 def _decode_batch(array: Images, batch: list[tuple[int, tuple[str, Callable[[], bytes]]]], crop: bool) -> list[Damaged]:
     _, height, width, channels = array.shape
     damaged = []
     for index, (name, read) in batch:
+        content = b""
         try:
-            image = decode_picture(read(), height=height, width=width, channels=channels, crop=crop)
+            content = read()
+            image = decode_picture(content, height=height, width=width, channels=channels, crop=crop)
         except Exception as cause:  # Pillow's readers raise any exception on damaged files
             told = " ".join(str(cause).split())[:200] or type(cause).__name__
             if "cannot identify image file" in told:  # it goes on with an address in memory
-                told = f"not a picture, or not one of {', '.join(_FORMATS)}"
+                told = _unidentified(content)
             damaged.append(Damaged(index=index, name=name, cause=told))
         else:
             array[index] = image
     return damaged
+
+
+def _unidentified(content: bytes) -> str:
+    if content[4:8] == b"ftyp":
+        return "HEIC, AVIF and videos are not read: save it as JPEG or PNG, such as by `magick photo.heic photo.jpg`"
+    if content[:2] in (b"II", b"MM"):
+        return "TIFF of a kind that is not read, or damaged: save it with 8 bits, or copy it again"
+    return f"not a picture, or not one of {', '.join(_FORMATS)}"
 
 
 def _upright(image: Pillow.Image) -> Pillow.Image:
@@ -180,8 +212,8 @@ def _upright(image: Pillow.Image) -> Pillow.Image:
 def _coloured(image: Pillow.Image, mode: str) -> Pillow.Image:
     from PIL import Image
 
-    if image.mode.startswith("I"):  # 16 bits of grey, which Pillow would cut off at 255
-        return Image.fromarray((np.asarray(image).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8)).convert(mode)
+    if image.mode == "LAB":
+        raise ValueError("Lab colours are not read: save it as RGB")
     if image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info:
         over = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", over.size, "white"), over)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import importlib
-import json
 from collections.abc import Callable, Mapping
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +13,15 @@ from numpy.typing import NDArray
 
 from hnas.errors import DataError
 from hnas.task_source import Split
+from hnas.toolkit.files import parse_json
 from hnas_plugins.tasks.images.array_cache import Allocate, Images, release
+from hnas_plugins.tasks.images.content import image_digests
 from hnas_plugins.tasks.images.decoding import Progress
 from hnas_plugins.tasks.mini_imagenet.splits import AGAIN, SIDE, classes, refuse, require_classes
 from hnas_plugins.tasks.pickles.reader import read_pickle
 
+_MAX_CHUNK = 64 << 20
+"""The most values of a part of a data set, which HDF5 unpacks at once: a few bytes can claim 4 GB."""
 _CHUNK = 128
 """Images that are copied at once: 2.7 MB."""
 
@@ -64,7 +68,7 @@ def fill_from_hdf5(split: Split, path: Path, allocate: Allocate) -> dict[str, An
     """Copy the images of torchmeta's ``<split>_data.hdf5``, class by class.
 
     It has a data set (n, 84, 84, 3) for each class, and ``<split>_labels.json`` beside it. Raises `DataError` if they
-    are not as expected, or h5py is missing.
+    are not as expected, if the images are in other files, or if h5py is missing.
     """
     try:
         h5py = importlib.import_module("h5py")
@@ -85,24 +89,37 @@ def fill_from_hdf5(split: Split, path: Path, allocate: Allocate) -> dict[str, An
         return images
 
     with file:
-        group, counts = file.get("datasets"), {}
+        group, counts = _held(file, "datasets", path), {}
         if not isinstance(group, h5py.Group):
             raise refuse(path, "it has no group datasets")
-        for name in sorted({*group, *_labels(path)}):
-            images = group.get(name)
+        names = {*group}
+        for name in sorted({*names, *_labels(path)}):
+            images = _held(group, name, path) if name in names else None  # h5py takes other names for paths
             if not isinstance(images, h5py.Dataset):
                 raise refuse(path, f"{name[:80]} is no data set")
+            if images.external or images.is_virtual:
+                raise refuse(path, f"the images of {name[:80]} are in other files, which are not read")
+            if images.chunks and prod(images.chunks) > _MAX_CHUNK:
+                raise refuse(path, f"the images of {name[:80]} are in parts of {images.chunks}, which are too large")
             _require_images(path, name[:80], images, "n")
             counts[name] = int(images.shape[0])
         require_classes(split, counts, path)
         return _copy(split, counts, read, allocate)
 
 
+def _held(group: Any, name: str, path: Path) -> Any:
+    """Return a member of a group, if it is there. Refuses links, which may lead to any file of the user's."""
+    link = group.get(name, getlink=True)
+    if link is not None and type(link).__name__ != "HardLink":
+        raise refuse(path, f"{name[:80]} is a link, and may lead to another file; links are not followed")
+    return None if link is None else group[name]
+
+
 def _labels(path: Path) -> list[str]:
     """Return the classes named in the list beside the file."""
     path = path.with_name(path.name.replace("_data.hdf5", "_labels.json"))
     try:
-        listed = json.loads(path.read_bytes())
+        listed = parse_json(path.read_bytes())
     except FileNotFoundError:
         return []
     except (OSError, ValueError) as cause:
@@ -133,4 +150,4 @@ def _copy(
             progress.add(len(images))
             release(array)
     progress.end()
-    return {"counts": ordered}
+    return {"counts": ordered, "digests": image_digests(array, ordered)}

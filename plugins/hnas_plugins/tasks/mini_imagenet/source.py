@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -19,13 +19,21 @@ from hnas_plugins.tasks.images.array_cache import Allocate, Prepared, digest, pr
 from hnas_plugins.tasks.images.augmentation import AugmentationOptions
 from hnas_plugins.tasks.images.classes import ImageClasses
 from hnas_plugins.tasks.mini_imagenet.arrays import fill_from_hdf5, fill_from_pickle
-from hnas_plugins.tasks.mini_imagenet.pictures import fill_from_folders, fill_from_tar, scan_folders
+from hnas_plugins.tasks.mini_imagenet.pictures import (
+    fill_from_folders,
+    fill_from_tar,
+    has_classes,
+    scan_folders,
+    scan_listed,
+)
 from hnas_plugins.tasks.mini_imagenet.splits import HINT, HOW, LICENCE, PICTURES, SIDE, classes
 
-FORMAT = 1
-"""Counts up when pictures are decoded differently."""
+FORMAT = 2
+"""Counts up when pictures are decoded or described differently."""
 Fill = Callable[[Allocate], dict[str, Any]]
-"""Writes all images of a split into an array and returns the number in each class, in order, as ``counts``."""
+"""Writes all images of a split into an array and returns the number in each class, in order, as ``counts``.
+
+A digest of the content of each class is in ``digests``."""
 _FILES: tuple[tuple[str, Callable[[Split, Path, Allocate], dict[str, Any]]], ...] = (
     ("mini-imagenet-{}.tar.xz", fill_from_tar),
     ("mini-imagenet-cache-{}.pkl", fill_from_pickle),
@@ -41,7 +49,7 @@ class MiniImageNetOptions(AugmentationOptions):
 
     root: str = root_setting(
         "train, val and test as folders of classes, as mini-imagenet-*.tar.xz, as mini-imagenet-cache-*.pkl or as "
-        "torchmeta's *_data.hdf5",
+        "torchmeta's *_data.hdf5; or a folder for each class; or images and train.csv, val.csv and test.csv",
         "mini-imagenet",
     )
 
@@ -73,9 +81,12 @@ class MiniImageNet(TaskSource):
     def sample(self, split: Split, spec: EpisodeSpec, generators: Sequence[np.random.Generator]) -> Episodes:
         found = self._prepare(split)
         counts = np.array(found.record["counts"], np.int64)
-        classes = ImageClasses(images=found.images, starts=np.cumsum(counts) - counts, counts=counts)
-        augmentation = self._options if split == "train" else None
-        return classes.tasks(generators, spec, what=f"mini-imagenet's {split} split", augmentation=augmentation)
+        drawn_from = ImageClasses(images=found.images, starts=np.cumsum(counts) - counts, counts=counts)
+        what, augmentation = f"mini-imagenet's {split} split", self._options if split == "train" else None
+        return drawn_from.tasks(generators, spec, what=what, names=classes(split), augmentation=augmentation)
+
+    def class_digests(self, split: Split) -> Mapping[str, str]:
+        return dict(zip(classes(split), self._prepare(split).record["digests"], strict=True))
 
     def origin(self) -> Origin:
         return Origin(path=self.root, licence=LICENCE, how=HOW)
@@ -112,23 +123,34 @@ class MiniImageNet(TaskSource):
 
 
 def find_layout(root: Path, split: Split) -> tuple[object, Fill]:
-    """Find a split below ``root``: as folders, tar.xz, pickle or HDF5, in this order.
+    """Find a split below ``root``: as folders, as pictures with a list, as tar.xz, pickle or HDF5, in this order.
 
-    Returns a JSON text that changes with the content, and its reader. Raises `DataError` if none is there, or the
-    folders are not those of the split.
+    The folders are those of the split, or those of all classes, in ``root`` or ``images`` in it. Returns a JSON text
+    that changes with the content, and its reader. Raises `DataError` if none is there, or the folders are not those of
+    the split.
     """
     names = SPLIT_NAMES[split]
     for path in (root / n for n in names):
         if path.is_dir() and any(p.is_dir() for p in path.iterdir() if not p.name.startswith(".")):
             found = scan_folders(split, path)
             return [str(path.resolve()), found], partial(fill_from_folders, split, path, found)
+    images = root / "images"
+    for path in (root, images):
+        if has_classes(path):
+            found = scan_folders(split, path, of_all=True)
+            return [str(path.resolve()), found], partial(fill_from_folders, split, path, found)
+    for listing in (root / f"{n}.csv" for n in names):
+        if listing.is_file() and images.is_dir():
+            found = scan_listed(split, listing, images)
+            return [str(images.resolve()), found], partial(fill_from_folders, split, images, found, one=True)
     for pattern, fill in _FILES:
         for path in (root / pattern.format(n) for n in names):
             if path.is_file():
                 return fingerprint(path), partial(fill, split, path)
     name, there = names[0], held(root, "mini-imagenet", HINT)
     raise DataError(
-        f"mini-imagenet: the {split} split is not in {root}, neither as {name}/<class>/*.jpg, nor as "
+        f"mini-imagenet: the {split} split is not in {root}, neither as {name}/<class>/*.jpg, <class>/*.jpg, or "
+        f"images/*.jpg with {name}.csv, nor as "
         f"mini-imagenet-{name}.tar.xz, mini-imagenet-cache-{name}.pkl or {name}_data.hdf5; it holds {there}",
         hint="name the folder that holds one of these for each split by --data-root",
     )

@@ -18,8 +18,10 @@ from hnas_plugins.tasks.omniglot.splits import DRAWINGS, FOLDERS, Character, cha
 
 MAX_DRAWING_BYTES = 64 << 10
 """A drawing is about 300 bytes; anything of this size is not one."""
-_MAX_ZIP_BYTES = 256 << 20
+_MAX_ZIP_BYTES = 64 << 20
 """The official zips are below 10 MB."""
+_MAX_UNPACKED = 256 << 20
+"""The most bytes of all drawings together; the official ones have 10 MB."""
 _DRAWING = re.compile(r"(?:^|/)([^/]+)/character(\d\d)/\d+_(\d\d)\.png$")
 
 HINT = "`hnas data fetch omniglot` downloads it; --data-root names a folder that has it"
@@ -98,6 +100,7 @@ def take_inventory(root: Path) -> Inventory:
     parts = {folder: _open(root, folder) for folder in FOLDERS}
     found: dict[Character, dict[int, str]] = defaultdict(dict)
     fingerprint: list[list[object]] = []
+    total = 0
     for folder, part in parts.items():
         for name, (size, change) in part.entries():
             match = _DRAWING.search(name)
@@ -108,7 +111,10 @@ def take_inventory(root: Path) -> Inventory:
                 fault = f"has {size} bytes" if size > MAX_DRAWING_BYTES else f"is there twice, as {name} too"
                 raise DataError(f"{part.path}: {found[character][int(match[3])]} {fault}", hint=HINT)
             fingerprint.append([folder, name, size, change])
+            total += size
     _require_all(parts, found)
+    if total > _MAX_UNPACKED:
+        raise DataError(f"{root}: its drawings have {total} bytes, expected at most {_MAX_UNPACKED}", hint=HINT)
     return Inventory(
         parts=parts,
         drawings={c: [found[c][number] for number in range(1, DRAWINGS + 1)] for c in characters()},

@@ -9,7 +9,7 @@ import hashlib
 import io
 import zipfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -26,6 +26,7 @@ from hnas.task_source import SPLITS, Origin, Split, TaskSource
 from hnas.toolkit.remote_file import RemoteFile
 from hnas_plugins.tasks.data_root import data_root, root_setting
 from hnas_plugins.tasks.images.array_cache import Images, cached, digest
+from hnas_plugins.tasks.images.content import content_digest
 from hnas_plugins.tasks.omniglot.inventory import HINT, MAX_DRAWING_BYTES, Inventory, take_inventory
 from hnas_plugins.tasks.omniglot.splits import DRAWINGS, RANDOM_SHARES, characters, vinyals_split
 from hnas_plugins.tasks.sampling import Indices, assemble, draw_tasks, pixels, random_split
@@ -34,8 +35,8 @@ SIDE = 28
 ORIGINAL_SIDE = 105
 OFFICIAL_CONTENT = "75a36f7ce605ee617d0c45021613841aec979e079f71594e885aba52a7c003ce"
 """SHA-256 over the ink of all drawings in order, packed to bits: recognises the data set however it was packed."""
-FORMAT = 1
-"""Counts up when this module decodes differently."""
+FORMAT = 2
+"""Counts up when this module decodes or describes drawings differently."""
 _UNREADABLE = (OSError, ValueError, SyntaxError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
 """All that `zipfile` and Pillow raise on files that are cut short, altered, encrypted or no images."""
 _URL = "https://github.com/brendenlake/omniglot/raw/master/python/"
@@ -53,7 +54,7 @@ class OmniglotOptions:
     split: Literal["vinyals", "random"] = setting(
         "vinyals", "vinyals: 1028/172/423 characters; random: 1150/50/423", one_of("vinyals", "random")
     )
-    split_seed: int = setting(0, "shuffles the characters of the random split", at_least_0)
+    split_seed: int = setting(0, "shuffles the characters of the random split", at_least_0, most=2**63 - 1)
     rotations: bool = setting(
         True, "add each training character turned by 90, 180 and 270 degrees as classes of their own"
     )
@@ -93,6 +94,9 @@ class Omniglot(TaskSource):
             images[turned] = _turned(images[turned], quarter)
         return assemble(pixels(images), len(drawn), spec)
 
+    def class_digests(self, split: Split) -> Mapping[str, str]:
+        return {characters()[i].path: self._read[2][i] for i in self._characters[split]}
+
     def remote_files(self) -> Sequence[RemoteFile]:
         return [
             RemoteFile(url=_URL + name, path=self.root / name, md5=md5, licence="MIT", max_bytes=64 << 20)
@@ -103,7 +107,7 @@ class Omniglot(TaskSource):
         return Origin(path=self.root, licence="MIT", how="hnas data fetch omniglot")
 
     def check(self) -> str:
-        images, official = self._read
+        images, official, _ = self._read
         content = "the official drawings" if official else "NOT the official drawings: results will not compare"
         return f"{images.shape[0]} characters x {images.shape[1]} drawings, {content}"
 
@@ -111,7 +115,7 @@ class Omniglot(TaskSource):
         return 4 if self._options.rotations and split == "train" else 1
 
     @cached_property
-    def _read(self) -> tuple[Images, bool]:
+    def _read(self) -> tuple[Images, bool, list[str]]:
         return _read_images(self.root)
 
     @property
@@ -132,8 +136,8 @@ def _turned(images: Images, quarter: int) -> Images:
     return turned[:, ::-1] if quarter == 1 else turned[:, :, ::-1]
 
 
-def _read_images(root: Path) -> tuple[Images, bool]:
-    """Return all drawings (1623, 20, 28, 28), ink = 255, and whether they are the official ones.
+def _read_images(root: Path) -> tuple[Images, bool, list[str]]:
+    """Return all drawings (1623, 20, 28, 28), ink = 255; whether they are the official ones; each character's digest.
 
     Decoded once (some seconds), then memory-mapped from the cache as long as the files below ``root`` stay the same.
     Raises `DataError` if drawings are missing or damaged.
@@ -143,27 +147,29 @@ def _read_images(root: Path) -> tuple[Images, bool]:
     inventory = take_inventory(root)
     key = digest({"format": FORMAT, "pillow": pillow, "files": inventory.fingerprint})
     images, record = cached("omniglot", key, lambda: _decode_all(inventory))
-    return images, record["content"] == OFFICIAL_CONTENT
+    return images, record["content"] == OFFICIAL_CONTENT, record["digests"]
 
 
 def _decode_all(inventory: Inventory) -> tuple[Images, dict[str, Any]]:
     images = np.empty((len(characters()), DRAWINGS, SIDE, SIDE), np.uint8)
     content = hashlib.sha256()
-    damaged: list[str] = []
+    digests, damaged = list[str](), list[str]()
     for i, character in enumerate(characters()):
-        part = inventory.parts[character.folder]
+        part, inks = inventory.parts[character.folder], list[bytes]()
         for j, name in enumerate(inventory.drawings[character]):
             try:
                 ink, images[i, j] = _decode(part.read(name))
-                content.update(np.packbits(ink).tobytes())
+                inks.append(np.packbits(ink).tobytes())
+                content.update(inks[-1])
             except _UNREADABLE as cause:
                 damaged.append(f"{part.path.name}: {name} ({str(cause) or type(cause).__name__})")
+        digests.append(content_digest(inks))
     if damaged:
         shown = first_few(damaged, separator="; ")
         raise DataError(
             f"Omniglot: {len(damaged)} of {images.shape[0] * DRAWINGS} drawings are damaged: {shown}", hint=HINT
         )
-    return images, {"content": content.hexdigest()}
+    return images, {"content": content.hexdigest(), "digests": digests}
 
 
 def _decode(png: bytes) -> tuple[NDArray[np.bool_], NDArray[np.uint8]]:

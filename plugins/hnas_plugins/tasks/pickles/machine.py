@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from attrs import field, frozen, mutable
 
+from hnas.errors import short
+
 _LONG = 1 << 20
 """Bytes of this number and more are not copied: they stay a view of the file."""
 _GLOBALS = {
@@ -98,9 +100,11 @@ class Machine:
         self.push(_LongText(view) if len(view) >= _LONG else str(view, "utf-8", "surrogatepass"))
 
     def push_global(self, module: Any, name: Any) -> None:
-        known = _GLOBALS.get((module, name)) if isinstance(module, str) and isinstance(name, str) else None
+        if not isinstance(module, str) or not isinstance(name, str):
+            raise Refused("a global without a name")
+        known = _GLOBALS.get((module, name))
         if known is None:
-            raise Refused(f"the global {module}.{name}"[:200])
+            raise Refused(f"the global {module[:80]}.{name[:80]}")
         self.push(_Global(known))
 
     def push_tuple(self, count: int) -> None:
@@ -146,7 +150,7 @@ class Machine:
             self.push(_Unbuilt("array"))
         elif function.name == "frombuffer":
             self.push(_from_buffer(*arguments))
-        elif function.name == "encode" and str(arguments[1]).replace("-", "") == "latin1":
+        elif function.name == "encode" and arguments[1] in ("latin1", "latin-1"):
             self.push(self._encode(arguments[0]))
         else:
             raise Refused(f"calling {function.name} in an unusual way")
@@ -184,7 +188,7 @@ def _plain(value: Any) -> Any:
 def _type_code(code: Any) -> str:
     """Return numpy's code of a type of numbers as it is."""
     if not isinstance(code, str) or not _NUMBERS.fullmatch(code):
-        raise Refused(f"an array of type {code!r}"[:80])
+        raise Refused(f"an array of type {short(code)}")
     return code
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -12,19 +13,20 @@ from attrs import frozen, validators
 from numpy.typing import NDArray
 
 from hnas.episode import Episodes, EpisodeSpec
-from hnas.errors import DataError, close_matches, first_few
+from hnas.errors import DataError, close_matches, first_few, shown
 from hnas.layer import Shape
 from hnas.settings import one_of, positive, setting
 from hnas.task_source import Origin, Split, TaskSource
 from hnas.toolkit.pictures import PictureTask
-from hnas_plugins.tasks.folder.inventory import ClassFolder, class_folders, shown
-from hnas_plugins.tasks.images.decoding import Damaged, decode_into, named, read_file
+from hnas_plugins.tasks.folder.inventory import ClassFolder, class_folders
+from hnas_plugins.tasks.images.decoding import ENDINGS, Damaged, decode_into, named, one_colour, read_file
 from hnas_plugins.tasks.sampling import assemble, draw_tasks
 
 _QUERY = "query"
 _HINT = (
     "a task folder holds a sub-folder for each class with its labelled pictures directly in it, as many for one class "
-    "as for another: DIR/cat/1.jpg, DIR/dog/1.jpg, …; DIR/query/cat/9.jpg, … are for testing"
+    "as for another: DIR/cat/1.jpg, DIR/dog/1.jpg, …; DIR/query/cat/9.jpg, … are for testing; "
+    f"{ENDINGS}"
 )
 
 
@@ -34,8 +36,8 @@ class PicturesOptions:
 
     root: str = setting("", "folder that holds a sub-folder of labelled pictures for each class; required")
     channels: int = setting(3, "1 for grey, 3 for colour", one_of(1, 3))
-    height: int = setting(84, "height of an image, pixels", positive)
-    width: int = setting(84, "width of an image, pixels", positive)
+    height: int = setting(84, "height of an image, pixels", positive, most=4096)
+    width: int = setting(84, "width of an image, pixels", positive, most=4096)
     invert: bool = setting(False, "dark becomes bright: for drawings in dark ink", validators.instance_of(bool))
 
 
@@ -81,6 +83,11 @@ class Pictures(TaskSource):
         folders, queries = _read_task_folder(self._root)
         support = self._read_all([path for folder in folders for path in folder.paths])
         query = [self._read_all(queries[c.name].paths if c.name in queries else []) for c in folders]
+        if (support == support[:1]).all():
+            raise DataError(
+                f"pictures: all {len(support)} labelled pictures in {self._root} became the same image",
+                hint="look at them: they may be copies, or of one colour all over",
+            )
         names = tuple(shown(c.name) for c in folders)
         digest = hashlib.sha256("\0".join(names).encode())
         for part in (support, *query):
@@ -122,6 +129,10 @@ class Pictures(TaskSource):
         array = np.zeros((len(paths), height, width, channels), np.uint8)
         pictures = [(shown(str(path)), partial(read_file, path)) for path in paths]
         damaged = decode_into(array, pictures, what="pictures: decoding", crop=True)
+        lost = {d.index for d in damaged}
+        if plain := [pictures[i][0] for i in one_colour(array) if i not in lost]:
+            told = first_few(plain)
+            print(f"hnas: warning: pictures: {len(plain)} have one colour all over: {told}", file=sys.stderr)
         if self._options.invert:
             array = 255 - array
         images = np.ascontiguousarray(array.transpose(0, 3, 1, 2), np.float32)
@@ -136,13 +147,18 @@ def _read_task_folder(root: Path) -> tuple[list[ClassFolder], dict[str, ClassFol
     if not root.is_dir():
         raise _refuse(f"{root} is a file, not a folder" if root.exists() else f"there is no folder {root}")
     try:
-        support, bare = class_folders(root, root)
+        support, bare, unread = class_folders(root, root)
         apart = root / _QUERY
         # A class may be called query, too: then its pictures are directly in it.
         has_query = apart.is_dir() and _QUERY not in [c.name for c in support]
-        query, _ = class_folders(root, apart) if has_query else ([], [])
+        query, _, more = class_folders(root, apart) if has_query else ([], [], [])
     except OSError as cause:
         raise _refuse(f"{shown(str(cause.filename or root))}: {cause.strerror or cause}") from cause
+    if unread := [*unread, *more]:
+        raise DataError(
+            f"pictures: {len(unread)} pictures in {root} are of kinds that are not read: {first_few(unread)}",
+            hint=f"save them as JPEG or PNG, or take them out of the folder; {ENDINGS}",
+        )
     found = first_few([f"{shown(c.name)} with {len(c.files)}" for c in support], most=12) or "none"
     if empty := [b for b in bare if not (has_query and b.startswith(f"{_QUERY} has "))]:
         raise _refuse(f"every class of {root} needs labelled pictures, but {first_few(empty)}; found: {found}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence, Sized
+from collections.abc import Callable, Mapping, Sequence, Sized
 from functools import cached_property, lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from hnas.layer import Shape
 from hnas.settings import one_of, setting
 from hnas.task_source import SPLITS, Split, TaskSource
 from hnas_plugins.tasks.data_root import SPLIT_NAMES, data_root, root_setting
+from hnas_plugins.tasks.images.content import content_digest
 from hnas_plugins.tasks.sampling import assemble
 from hnas_plugins.tasks.torchmeta.importing import import_torchmeta
 from hnas_plugins.tasks.torchmeta.task import MetaDataset, draw_task, size
@@ -111,6 +112,15 @@ class MetaDatasetTasks(TaskSource):
             )
         return len(classes)
 
+    def class_digests(self, split: Split) -> Mapping[str, str]:
+        """Return digests of the number of images of each class, and of its first and last one.
+
+        Data sets are known that are made like torchmeta's own: with ``labels``, and ``data`` in each class.
+        """
+        classes: Any = getattr(self._dataset(split, _SMALLEST), "dataset", None)
+        data = {str(name): getattr(classes[i], "data", None) for i, name in enumerate(getattr(classes, "labels", ()))}
+        return {} if any(images is None for images in data.values()) else {n: _content(d) for n, d in data.items()}
+
     def sample(self, split: Split, spec: EpisodeSpec, generators: Sequence[np.random.Generator]) -> Episodes:
         import torch
 
@@ -161,6 +171,12 @@ class MetaDatasetTasks(TaskSource):
         size = f" of {spec.n_way} classes of {spec.k_shot}+{spec.n_query} images" if spec and callable(given) else ""
         name = self._name or (type(self) if callable(given) else type(given)).__name__
         return f"{name}, {split} split{size}"
+
+
+def _content(images: Any) -> str:
+    """Return a digest of the images of a class, which may be an HDF5 data set: reading all would take too long."""
+    ends = (np.ascontiguousarray(images[i]).tobytes() for i in sorted({0, len(images) - 1}) if i in range(len(images)))
+    return content_digest([str(len(images)).encode(), *ends])
 
 
 def _blank(cls: type[MetaDatasetTasks], with_torchmeta: bool) -> MetaDatasetTasks:

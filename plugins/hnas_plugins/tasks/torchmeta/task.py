@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from hnas.errors import DataError
+from hnas.errors import DataError, short
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -111,7 +111,7 @@ def _label(label: Any, what: str) -> int:
     try:
         return operator.index(label)
     except TypeError as cause:
-        raise DataError(f"{what}: a label is {label!r}, expected an integer", hint=_LABEL_HINT) from cause
+        raise DataError(f"{what}: a label is {short(label)}, expected an integer", hint=_LABEL_HINT) from cause
 
 
 def _image(image: Any, what: str) -> Tensor:

@@ -1,0 +1,14 @@
+"""TOML of others: parsed, or refused with a sentence."""
+
+from __future__ import annotations
+
+import tomllib
+from typing import Any
+
+
+def parse_toml(text: str) -> dict[str, Any]:
+    """Parse TOML. Raises `ValueError` if it is none, or nested too deep."""
+    try:
+        return tomllib.loads(text)
+    except RecursionError:
+        raise ValueError("values are nested too deep") from None

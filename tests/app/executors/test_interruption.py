@@ -1,0 +1,91 @@
+"""Signals end a process as Ctrl-C does, but not in the middle of a section, and not if they were ignored before."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from hnas_app.executors.interruption import SIGNALS, held, interruptible
+from hnas_app.executors.ray_cluster import imported
+
+
+@pytest.fixture(autouse=True)
+def handlers() -> Iterator[None]:
+    """Every test leaves the handlers as they were."""
+    before = [signal.getsignal(number) for number in SIGNALS]
+    yield
+    assert [signal.getsignal(number) for number in SIGNALS] == before
+
+
+def send(number: int) -> None:
+    os.kill(os.getpid(), number)
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_each_signal_interrupts(number: int) -> None:
+    with interruptible(), pytest.raises(KeyboardInterrupt):
+        send(number)
+
+
+def test_a_signal_that_is_sent_again_does_not_disturb_the_end() -> None:
+    """A batch system tells the job and each of its processes, then tells them again."""
+    with interruptible():
+        with pytest.raises(KeyboardInterrupt):
+            send(signal.SIGTERM)
+        for number in SIGNALS:
+            send(number)
+
+
+def test_a_section_ends_before_the_interruption() -> None:
+    done = []
+
+    def section() -> None:
+        with held():
+            with held():
+                send(signal.SIGTERM)
+                done.append("inner")
+            done.append("outer")
+
+    with interruptible(), pytest.raises(KeyboardInterrupt):
+        section()
+    assert done == ["inner", "outer"]
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_an_interruption_that_python_drops_comes_later() -> None:
+    class Lost:
+        def __del__(self) -> None:
+            send(signal.SIGTERM)
+
+    with interruptible():
+        made: Lost | None = Lost()
+        made = None
+        assert made is None
+        with pytest.raises(KeyboardInterrupt), held():
+            pass
+
+
+def test_what_was_ignored_stays_ignored() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with interruptible():
+            send(signal.SIGHUP)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_a_library_that_takes_sigterm_does_not_keep_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Importing Ray sets a handler that calls ``sys.exit``."""
+    (tmp_path / "ray.py").write_text("import signal, sys; signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "ray", raising=False)
+    with interruptible():
+        imported()
+        with pytest.raises(KeyboardInterrupt):
+            send(signal.SIGTERM)
+    del sys.modules["ray"]

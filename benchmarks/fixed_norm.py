@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from measuring import record
 from torch import Tensor
 from torch.nn import functional as F
 
-from hnas import Architecture, NormStats, SuperNet
+from hnas import Architecture, NormStats
 from hnas.discovery import Registry
 from hnas.learner import State
 from hnas.seeds import Seeds
@@ -71,7 +72,7 @@ def measure(setup: Setup, state: State, arch: Architecture, n_tasks: int, chunk:
     for first in range(0, n_tasks, chunk):
         episodes = setup.episodes("test", PURPOSE, range(first, min(first + chunk, n_tasks)), 15)
         adapted = setup.learner.adapt(setup.supernet, state, episodes, arch)
-        for name, stats in _statistics(setup.supernet, state, arch, adapted, episodes.support_x).items():
+        for name, stats in _statistics(setup, state, arch, adapted, episodes.support_x).items():
             with torch.no_grad():
                 logits = setup.supernet.forward_tasks(adapted, episodes.query_x, arch, stats=stats)
             right = (logits.argmax(-1) == episodes.query_y).float().mean(1)
@@ -80,11 +81,12 @@ def measure(setup: Setup, state: State, arch: Architecture, n_tasks: int, chunk:
 
 
 def _statistics(
-    supernet: SuperNet, state: State, arch: Architecture, adapted: Params, support_x: Tensor
+    setup: Setup, state: State, arch: Architecture, adapted: Params, support_x: Tensor
 ) -> Mapping[str, NormStats | None]:
-    support = support_statistics(supernet, adapted, support_x, arch)
+    of_images = partial(support_statistics, setup.learner, setup.supernet, adapted, arch=arch)
+    support = of_images(support_x)
     stats: dict[str, NormStats | None] = {"batch": None, "support": support}
-    stats[f"support and {VARIATIONS} variations"] = support_statistics(supernet, adapted, varied(support_x), arch)
+    stats[f"support and {VARIATIONS} variations"] = of_images(varied(support_x))
     if all(f"stats/{layer}.mean" in state for layer in support.mean):
         stats |= {f"{share:g} running": blended(support, state, share) for share in BLENDS}
     return stats

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from hnas.supernet import Params, SuperNet
+    from hnas.supernet import NormStats, Params, SuperNet
 
 State = dict[str, "Tensor"]
 """Everything a meta-learner learns, as a flat dictionary, saved as safetensors.
@@ -87,8 +87,18 @@ class MetaLearner(ABC):
     def adapt(self, supernet: SuperNet, state: State, episodes: Episodes, arch: Architecture) -> Params:
         """Return the sub-network's weights after the inner loop on each support set, with a leading task dimension.
 
-        They are what `SuperNet.forward_tasks` takes.
+        They are those that `SuperNet.share` names, and any of the learner's own, such as prototypes, for its `logits`.
         """
+
+    def logits(
+        self, supernet: SuperNet, adapted: Params, x: Tensor, arch: Architecture, *, stats: NormStats | None = None
+    ) -> Tensor:
+        """Return the logits (T, N, n_way) of images ``x`` (T, N, C, H, W), by what `adapt` returned.
+
+        Called wherever a network classifies, in exported models too. The default is the network's own classifier; an
+        override uses operations that `torch.export` can trace. ``stats`` are as in `SuperNet.forward`.
+        """
+        return supernet.forward_tasks(adapted, x, arch, stats=stats)
 
     @abstractmethod
     def score(
@@ -102,6 +112,7 @@ class MetaLearner(ABC):
     ) -> Scores:
         """Adapt to each support set and return loss and accuracy on the query (or the support) images.
 
+        The loss is the cross-entropy of `logits` of what `adapt` returns: the model that is exported is the one scored.
         Called by the evaluator for every candidate of a search, with varying numbers of tasks: the scores of a task
         must not depend on the others. A loss that overflows is returned as infinity.
         """

@@ -50,7 +50,7 @@ def test_a_blend_begins_at_the_support_s_statistics_and_ends_at_the_running_ones
     state = made.learner.init(made.supernet, torch.Generator().manual_seed(0))
     arch, episodes = made.space.largest(), made.episodes("test", "test-tasks", range(2), 1)
     adapted = made.learner.adapt(made.supernet, state, episodes, arch)
-    support = support_statistics(made.supernet, adapted, episodes.support_x, arch)
+    support = support_statistics(made.learner, made.supernet, adapted, episodes.support_x, arch)
     blended = benchmark_module("fixed_norm").blended
     none, all_ = blended(support, state, 0.0), blended(support, state, 1.0)
     for layer in support.mean:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from attrs import evolve
+from torch.nn.functional import cross_entropy
 
 from hnas import Episodes, EpisodeSpec, Registry, Scores
 from hnas.testing import LearnerConformance, TinySpace
@@ -126,7 +127,27 @@ class AdaptsToTheFirst(Learner):
         return Learner().score(supernet, state, episodes, arch, on=on)
 
 
+class ComparesCentroids(Learner):
+    """Images are classified by the nearest class mean of features, but what is exported has an untrained classifier."""
+
+    def score(self, supernet: Any, state: Any, episodes: Episodes, arch: Any, *, on: Any = "query") -> Scores:
+        x, y = (episodes.query_x, episodes.query_y) if on == "query" else (episodes.support_x, episodes.support_y)
+        with torch.no_grad():
+            adapted = self.adapt(supernet, state, episodes, arch)
+            support, images = (supernet.features(adapted, i, arch).flatten(2) for i in (episodes.support_x, x))
+            order = episodes.support_y.argsort(dim=1, stable=True)
+            shots = support.gather(1, order[..., None].expand_as(support)).unflatten(1, (self.n_way, -1))
+            logits = torch.cosine_similarity(images[:, :, None], shots.mean(2)[:, None], dim=-1)
+        losses = cross_entropy(logits.flatten(0, 1), y.flatten(), reduction="none").view(y.shape).mean(1)
+        return Scores(
+            loss=losses.where(losses.isfinite(), torch.inf), accuracy=(logits.argmax(-1) == y).float().mean(1)
+        )
+
+    n_way = 3
+
+
 BROKEN = {
+    ComparesCentroids: "test_scores_are_those_of_the_exported_network",
     DrawsByItself: "test_state_is_drawn_from_the_generator",
     RemembersItsSteps: "test_state_survives_its_file",
     HidesARate: "test_workers_do_without_the_outer_state",
@@ -147,7 +168,10 @@ def space(self: Any) -> TinySpace:
 
 @pytest.mark.parametrize("broken", BROKEN, ids=lambda cls: cls.__name__)
 def test_a_broken_learner_fails_the_test_for_it(broken, failures, expect_only):
-    expect_only(failures(LearnerConformance, broken, space=space, **QUICK), BROKEN[broken])
+    failed = failures(LearnerConformance, broken, space=space, **QUICK)
+    if broken is AdaptsToTheFirst:  # then what is exported is wrong as well
+        failed.pop(BROKEN[ComparesCentroids])
+    expect_only(failed, BROKEN[broken])
 
 
 def test_nothing_is_said_against_a_good_one(failures):

@@ -195,12 +195,38 @@ class SuperNetConformance(Conformance[SearchSpace]):
             shared = supernet.share(self._params(supernet), arch)
             norms = {k: v for k, v in shared.items() if supernet.roles.get(k) == "norm"}
             weights = {k: v for k, v in shared.items() if k not in norms}
-            rates = {k: shared[k].new_tensor([0.1, 0.05]) for k in weights}
+            of_tensors = {k: shared[k].new_tensor([0.1, 0.05]) for k in weights}
+            of_elements = {
+                k: torch.linspace(0.02, 0.1, 2 * v.numel()).to(v).view(2, *v.shape) for k, v in weights.items()
+            }
             x, y = self._task_images(), self._labels().expand(TASKS, -1)
-            own = supernet.descend(weights, [norms] * 2, rates, x, y, arch)
-            plain = SuperNet.descend(supernet, weights, [norms] * 2, rates, x, y, arch)
-            wrong = unequal(own, plain, self.tolerance, self.tolerance)
-            expect_none(wrong, "the weights of gradient descent", "correct `descend`, or leave it out")
+            for kind, rates in (("tensor", of_tensors), ("element", of_elements)):
+                then = f"correct `descend` for rates of each {kind}, or call `super().descend` for them"
+                with ending(f"gradient descent with a rate for each {kind}", then):
+                    own = supernet.descend(weights, [norms] * 2, rates, x, y, arch)
+                plain = SuperNet.descend(supernet, weights, [norms] * 2, rates, x, y, arch)
+                wrong = unequal(own, plain, self.tolerance, self.tolerance)
+                expect_none(wrong, f"the weights of gradient descent with a rate for each {kind}", then)
+
+    def test_features_are_what_the_classifier_reads(self) -> None:
+        """Learners that compare features read them; `head` names the classifier that is left out for that."""
+        space, supernet = self.make(), self._supernet()
+        for arch in self.architectures(space):
+            names = supernet.head(arch)
+            if names is None:
+                not_applicable("the super-net does not name its classifier")
+            stacked, x = self._stacked(supernet, arch), self._task_images()
+            expect_none(
+                [k for k in names if k not in stacked], "`head` to name parameters that `share` returns", "mend `head`"
+            )
+            weight, bias = (stacked[k] for k in names)
+            features = supernet.features(stacked, x, arch)
+            then = "let the logits be a linear function of `features` with the weight and bias that `head` names"
+            expected = (*x.shape[:2], *weight.shape[2:])
+            expect(tuple(features.shape) == expected, f"features of shape {expected}", tuple(features.shape), then)
+            by_hand = torch.baddbmm(bias[:, None], features.flatten(2), weight.flatten(2).transpose(1, 2))
+            logits = supernet.forward_tasks(stacked, x, arch)
+            expect(self._agree(by_hand, logits), "the logits of `forward_tasks`", by_hand, then)
 
     def test_statistics_are_collected_and_applied(self) -> None:
         """MAML++ keeps running statistics of each normalisation, by the name of its parameters."""

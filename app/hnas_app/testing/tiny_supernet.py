@@ -52,6 +52,10 @@ class TinySuperNet(SuperNet):
                 params[name] = scale * torch.randn(shape, generator=generator)
         return params
 
+    def head(self, arch: Architecture) -> tuple[str, str]:
+        depth = self._space.options(arch)["depth"]
+        return f"fc{depth}.weight", f"fc{depth}.bias"
+
     def share(self, params: Params, arch: Architecture) -> Params:
         picked, shared = self._space.options(arch), Params()
         channels, depth = params["conv1.weight"].shape[-3], int(picked["depth"])

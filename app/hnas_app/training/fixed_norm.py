@@ -20,13 +20,15 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-def support_statistics(supernet: SuperNet, adapted: Params, support_x: Tensor, arch: Architecture) -> NormStats:
+def support_statistics(
+    learner: MetaLearner, supernet: SuperNet, adapted: Params, support_x: Tensor, arch: Architecture
+) -> NormStats:
     """Return the statistics of each task's support images (T, N, C, H, W) in its adapted network, to normalise with."""
     import torch
 
     seen = NormStats("collect")
     with torch.no_grad():
-        supernet.forward_tasks(adapted, support_x, arch, stats=seen)
+        learner.logits(supernet, adapted, support_x, arch, stats=seen)
     return NormStats(
         "apply", {k: v.detach() for k, v in seen.mean.items()}, {k: v.detach() for k, v in seen.var.items()}
     )
@@ -52,6 +54,11 @@ class FixedNorm(MetaLearner):
     def adapt(self, supernet: SuperNet, state: State, episodes: Episodes, arch: Architecture) -> Params:
         return adapted_weights(self._learner, self._learner.adapt(supernet, state, episodes, arch), len(episodes))
 
+    def logits(
+        self, supernet: SuperNet, adapted: Params, x: Tensor, arch: Architecture, *, stats: NormStats | None = None
+    ) -> Tensor:
+        return self._learner.logits(supernet, adapted, x, arch, stats=stats)
+
     def score(
         self,
         supernet: SuperNet,
@@ -66,9 +73,9 @@ class FixedNorm(MetaLearner):
 
         x, y = (episodes.query_x, episodes.query_y) if on == "query" else (episodes.support_x, episodes.support_y)
         adapted = self.adapt(supernet, state, episodes, arch)
-        stats = support_statistics(supernet, adapted, episodes.support_x, arch)
+        stats = support_statistics(self, supernet, adapted, episodes.support_x, arch)
         with torch.no_grad():
-            logits = supernet.forward_tasks(adapted, x, arch, stats=stats).float()
+            logits = self.logits(supernet, adapted, x, arch, stats=stats).float()
         losses = F.cross_entropy(logits.flatten(0, 1), y.flatten(), reduction="none").view(y.shape).mean(1)
         return Scores(
             loss=losses.where(losses.isfinite(), torch.inf), accuracy=(logits.argmax(-1) == y).float().mean(-1)

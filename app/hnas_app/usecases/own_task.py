@@ -13,7 +13,8 @@ from attrs import frozen
 from hnas.errors import ConfigError, DataError, quoted
 from hnas.toolkit.codec import save, to_json
 from hnas.toolkit.files import check_seal, read_json, sealed, write_bytes, write_json
-from hnas.toolkit.pictures import PictureSource, Preparation
+from hnas.toolkit.pictures import Preparation
+from hnas_app.own_task.picture_source import PictureSource
 from hnas_app.runs.run_dir import RunDir
 from hnas_app.usecases.arguments import Caller, Given, check_writable, nobody
 from hnas_app.usecases.opening import asked, at_work, branched, check_start

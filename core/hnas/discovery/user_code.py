@@ -13,7 +13,7 @@ from typing import Any
 
 import attrs
 
-from hnas.discovery.descriptors import KINDS, Kind, Plugin, Registered, interface
+from hnas.discovery.descriptors import Kind, Plugin, Registered, interface
 from hnas.discovery.loading import FAULTS
 from hnas.errors import PluginError, close_matches
 
@@ -33,7 +33,7 @@ def user_plugin(kind: Kind, reference: str) -> Plugin:
     instance of it, else without arguments. A relative path starts from the working folder, and the plugin's name holds
     the absolute path. Raises `PluginError`.
     """
-    module, name, full_name = _named(reference)
+    module, name, full_name = named(reference)
     cls = getattr(module, name, None)
     expected = interface(kind)
     if not (inspect.isclass(cls) and issubclass(cls, expected)):
@@ -52,20 +52,7 @@ def user_plugin(kind: Kind, reference: str) -> Plugin:
     return Plugin(name=full_name, summary=summary, factory=factory, options=options)
 
 
-def user_kind(reference: str) -> Kind:
-    """Return the plugin kind of the class that ``reference`` names. Raises `PluginError`."""
-    module, name, _ = _named(reference)
-    cls = getattr(module, name, None)
-    for kind in KINDS:
-        if inspect.isclass(cls) and issubclass(cls, interface(kind)):
-            return kind
-    known = ", ".join(f"hnas.{interface(kind).__name__}" for kind in KINDS)
-    classes = [n for n, c in vars(module).items() if inspect.isclass(c)]
-    seen = "there is no such class" if cls is None else f"{name} is a subclass of none of {known}"
-    raise PluginError(f"{reference!r}: {seen}.{close_matches(name, classes)}")
-
-
-def _named(reference: str) -> tuple[ModuleType, str, str]:
+def named(reference: str) -> tuple[ModuleType, str, str]:
     """Import the part before the colon; return the module, the class's name, and a reference valid in any folder."""
     where, _, name = reference.rpartition(":")
     if where.endswith(".py"):

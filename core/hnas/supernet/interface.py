@@ -72,10 +72,10 @@ class SuperNet(ABC):
 
         All tasks start from ``weights``, the sub-network's parameters of role ``weight``. Step ``i`` descends on the
         mean cross-entropy of images ``x`` (T, N, C, H, W) with labels ``y`` (T, N), at the learning rates
-        ``rates[name][i]``. It normalises with the parameters ``norms[i]`` (and the statistics ``stats[i]``, if given).
-        ``gradients`` receives each step's gradient by name, (steps, T, …). Adaption, which needs no meta-gradient, uses
-        this, and so does the inner loop of first-order training. The default is autograd; a faster override must agree
-        with it.
+        ``rates[name][i]``: one for a tensor, or one for each of its elements. It normalises with the parameters
+        ``norms[i]`` (and the statistics ``stats[i]``, if given). ``gradients`` receives each step's gradient by name,
+        (steps, T, …). Adaption, which needs no meta-gradient, uses this, and so does the inner loop of first-order
+        training. The default is autograd; a faster override must agree with it.
         """
         import torch
         from torch.nn import functional as F
@@ -99,6 +99,29 @@ class SuperNet(ABC):
         if gradients is not None:
             gradients |= {k: torch.stack(v) for k, v in kept.items()}
         return adapted
+
+    def head(self, arch: Architecture) -> tuple[str, str] | None:
+        """Return the names of the final classifier's weight (n_way, …) and bias (n_way,); ``None`` without one."""
+        return None
+
+    def features(self, shared: Params, x: Tensor, arch: Architecture, *, stats: NormStats | None = None) -> Tensor:
+        """Return the classifier's input (T, N, …), as `forward_tasks` returns logits; the identity takes its place.
+
+        Raises `ConfigError` if the super-net names no `head`.
+        """
+        import torch
+
+        names = self.head(arch)
+        if names is None:
+            raise ConfigError(
+                f"{type(self).__name__} does not name its classifier, so there are no features before it",
+                hint="use a learner that does not compare features, or a space whose super-net implements `head`",
+            )
+        weight, bias = names
+        size = (shape := shared[weight].shape[2:]).numel()
+        identity = torch.eye(size, dtype=x.dtype, device=x.device).view(size, *shape).expand(len(x), size, *shape)
+        passing = shared | {weight: identity, bias: x.new_zeros(len(x), size)}
+        return self.forward_tasks(passing, x, arch, stats=stats).view(*x.shape[:2], *shape)
 
     def with_drop_block(self, rate: float, generators: Sequence[torch.Generator]) -> SuperNet:
         """Return this super-net as it is in training with DropBlock (Ghiasi et al., NeurIPS 2018).

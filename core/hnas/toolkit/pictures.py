@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from attrs import field, frozen, validators
 
@@ -81,19 +80,3 @@ class PictureTask:
             query_x=torch.from_numpy(np.concatenate(self.query))[None],
             query_y=labels([len(part) for part in self.query]),
         )
-
-
-class PictureSource(Protocol):
-    """The interface of a task source whose only task is a folder of the user's pictures.
-
-    Made by the command line with the options ``root`` and those of a `Preparation`.
-    """
-
-    def task(self) -> PictureTask:
-        """Return the task. Raises `DataError` with the expected and the found layout if the folder is none."""
-
-    def read(self, path: Path) -> NDArray[np.float32]:
-        """Return one picture as an image (C, H, W). Raises `DataError` if it cannot be read or decoded.
-
-        Must not import torch: `hnas predict` starts in a moment.
-        """

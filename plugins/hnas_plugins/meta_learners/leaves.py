@@ -73,8 +73,14 @@ class Leaves:
         return supernet.descend(self.weights, norms, self.rates, x, y, self._arch, stats=stats, gradients=gradients)
 
     def adapted(self, supernet: SuperNet, tasks: Episodes) -> Params:
-        """Run the inner loop of some tasks at once without a graph; return the weights for `SuperNet.forward_tasks`."""
+        """Run the inner loop of some tasks at once without a graph; return the weights for `MAML.logits`.
+
+        Running statistics come with them, as ``stats/<layer>.mean`` and ``.var`` (T, C), if they are used.
+        """
         weights = self.descend(supernet, tasks, self.running(len(tasks)))
+        if row := self.final_statistics(len(tasks)):
+            for part in ("mean", "var"):
+                weights |= {f"stats/{k}.{part}": v for k, v in getattr(row, part).items()}
         return weights | {k: v.detach() for k, v in for_tasks(self.norms[-1], len(tasks)).items()}
 
     def add_first_order(self, ends: Params, steps: Params) -> None:
@@ -125,6 +131,19 @@ class Leaves:
             return {k: v.expand(n_tasks, -1) for k, v in rows.items()}
 
         return NormStats("apply", pick("mean"), pick("var"))
+
+
+def running_statistics(adapted: Params) -> NormStats | None:
+    """Return the running statistics among the weights of `Leaves.adapted`, or ``None``."""
+    means, variances = (
+        {
+            k.removeprefix("stats/").removesuffix(end): v
+            for k, v in adapted.items()
+            if k.startswith("stats/") and k.endswith(end)
+        }
+        for end in (".mean", ".var")
+    )
+    return NormStats("apply", means, variances) if means else None
 
 
 def _accumulate(leaf: Tensor, gradient: Tensor) -> None:

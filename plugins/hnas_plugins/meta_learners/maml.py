@@ -9,14 +9,14 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from hnas import Architecture, Episodes, MetaLearner, Progress, Scores, SuperNet
+from hnas import Architecture, Episodes, MetaLearner, NormStats, Progress, Scores, SuperNet
 from hnas.episode import TENSORS
 from hnas.learner import Gradient, State
 from hnas.supernet import Params
 from hnas_plugins.meta_learners.batching import Batching, parts
 from hnas_plugins.meta_learners.cuda_graphs import Replay
 from hnas_plugins.meta_learners.inner_loop import for_tasks, task_accuracies, task_losses, unroll
-from hnas_plugins.meta_learners.leaves import Leaves
+from hnas_plugins.meta_learners.leaves import Leaves, running_statistics
 from hnas_plugins.meta_learners.options import MAMLPlusPlusOptions
 from hnas_plugins.meta_learners.outer_step import adam_state, adam_step, update_statistics
 from hnas_plugins.meta_learners.schedules import is_second_order, loss_weights, outer_rate
@@ -174,6 +174,12 @@ class MAML(MetaLearner):
             parts = [learned.adapted(supernet, e) for e in self._batching.groups(supernet, arch, episodes)]
         return parts[0] if len(parts) == 1 else {k: torch.cat([p[k] for p in parts]) for k in parts[0]}
 
+    def logits(
+        self, supernet: SuperNet, adapted: Params, x: Tensor, arch: Architecture, *, stats: NormStats | None = None
+    ) -> Tensor:
+        """Classify as the network does; without ``stats``, by the running statistics if `adapt` returned them."""
+        return supernet.forward_tasks(adapted, x, arch, stats=stats or running_statistics(adapted))
+
     def score(
         self,
         supernet: SuperNet,
@@ -189,17 +195,9 @@ class MAML(MetaLearner):
             x, y = (group.query_x, group.query_y) if on == "query" else (group.support_x, group.support_y)
             with torch.no_grad(), self._arithmetic(group):
                 params = learned.adapted(supernet, group)
-                logits = torch.cat(
-                    [
-                        supernet.forward_tasks(
-                            {name: value[part] for name, value in params.items()},
-                            x[part],
-                            arch,
-                            stats=learned.final_statistics(part.stop - part.start),
-                        )
-                        for part in parts(x)
-                    ]
-                )
+                pieces = ({k: v[part] for k, v in params.items()} for part in parts(x))
+                split = zip(pieces, parts(x), strict=True)
+                logits = torch.cat([self.logits(supernet, piece, x[part], arch) for piece, part in split])
             losses.append(task_losses(logits, y))
             accuracies.append(task_accuracies(logits, y))
         loss = torch.cat(losses)

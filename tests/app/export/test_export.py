@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from pathlib import Path
+from typing import Any
 
 import attrs
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 import torch
 from tiny_tasks import tiny_setup
 
+from hnas.episode import Episodes
 from hnas.errors import ConfigError, DataError, HnasError
 from hnas.toolkit.pictures import Preparation
 from hnas_app.export import onnx_file, onnx_session
@@ -18,6 +20,9 @@ from hnas_app.export.classifier import Classifier, classifier
 from hnas_app.export.metadata import CHECKSUM, ModelMetadata, with_checksum
 from hnas_app.export.onnx_file import OPSET, write_onnx
 from hnas_app.export.onnx_session import OnnxModel
+from hnas_app.training.fixed_norm import FixedNorm
+from hnas_plugins.meta_learners.maml import MAML
+from hnas_plugins.meta_learners.options import MAMLPlusPlusOptions
 
 PREPARATION = Preparation(channels=1, height=8, width=8, invert=True)
 METADATA = ModelMetadata(
@@ -51,6 +56,33 @@ def test_it_says_what_torch_says_of_one_image_and_of_many(exported: tuple[Path, 
     assert np.abs(alone - expected).max() < 1e-4
     shares = np.exp(expected[0]) / np.exp(expected[0]).sum()
     assert np.allclose(model.probabilities(x[0].numpy()), shares, atol=1e-5)
+
+
+class ClassMeans(MAML):
+    """Classifies by the nearest class mean of the features; the network's own classifier is never trained."""
+
+    def adapt(self, supernet: Any, state: Any, episodes: Episodes, arch: Any) -> Any:
+        adapted = super().adapt(supernet, state, episodes, arch)
+        features = supernet.features(adapted, episodes.support_x, arch).flatten(2)
+        labels = torch.nn.functional.one_hot(episodes.support_y).to(features.dtype)
+        return adapted | {"means": labels.transpose(1, 2) @ features / labels.sum(1)[..., None]}
+
+    def logits(self, supernet: Any, adapted: Any, x: Any, arch: Any, *, stats: Any = None) -> Any:
+        features = supernet.features(adapted, x, arch, stats=stats).flatten(2)
+        return -(features[:, :, None] - adapted["means"][:, None]).square().sum(-1)
+
+
+def test_a_learner_s_own_classifier_is_the_one_that_is_exported(tmp_path: Path) -> None:
+    """It was the network's, untrained: a model at chance, which agreed with torch to the last digit."""
+    setup = attrs.evolve(tiny_setup(), learner=ClassMeans(MAMLPlusPlusOptions(inner_steps=1)))
+    state = setup.learner.init(setup.supernet, torch.Generator().manual_seed(0))
+    arch, task = setup.space.largest(), setup.episodes("test", "t", [0], 5)
+    write_onnx(classifier(setup, state, arch, task), tmp_path / "model.onnx", METADATA)
+    logits = OnnxModel.open(tmp_path / "model.onnx").logits(task.query_x[0].numpy())
+    right = float((torch.from_numpy(logits).argmax(-1) == task.query_y[0]).float().mean())
+    scored = FixedNorm(setup.learner).score(setup.supernet, state, task, arch)
+    assert right == pytest.approx(float(scored.accuracy))
+    assert right > 0.5  # of five classes; the network's own classifier is at 0.2
 
 
 def test_names_and_preparation_come_back_as_they_were(exported: tuple[Path, Classifier]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from typing import Any
 
 import numpy as np
@@ -45,6 +46,16 @@ def trained(setup: Setup) -> State:
 
 def shared(setup: Setup, arch: Architecture, params: State) -> State:
     return setup.supernet.share({k: params[f"params/{k}"] for k in setup.supernet.roles}, arch)
+
+
+def test_a_space_s_own_methods_are_there() -> None:
+    """A learner of the space's calls them: they vanished when its network was trained alone, after hours."""
+    setup = tiny_setup()
+    setup.supernet.temperature = lambda arch: 0.5  # type: ignore[attr-defined]
+    alone = copy(subnet(setup.supernet, setup.space.largest()))
+    assert alone.temperature(setup.space.largest()) == 0.5
+    with pytest.raises(AttributeError, match="no attribute 'pressure'"):
+        _ = alone.pressure
 
 
 @of_each

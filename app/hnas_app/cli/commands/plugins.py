@@ -164,7 +164,7 @@ def _named(registry: Registry, name: str) -> tuple[list[Registered], list[Failur
     matches = matches or [r for r in found if _same(r.distribution, name)]
     failures = [f for f in registry.failures if name == f.entry_point or _same(f.distribution, name)]
     if not matches and not failures and ":" in name:
-        from hnas.discovery.user_code import user_kind
+        from hnas_app.plugin_tools.user_kind import user_kind
 
         matches = [registry.get(user_kind(name), name)]
     if not matches and not failures:

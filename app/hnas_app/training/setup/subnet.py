@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hnas.architecture import Architecture
 from hnas.learner import MetaLearner, State
@@ -20,6 +20,12 @@ class SubNet(SuperNet):
     def __init__(self, supernet: SuperNet, arch: Architecture, names: list[str]) -> None:
         self._supernet, self._arch, self._names = supernet, arch, names
         self.task_batched = supernet.task_batched
+
+    def __getattr__(self, name: str) -> Any:
+        """Return what a space's super-net has beyond the interface, such as methods that its own learner calls."""
+        if name == "_supernet":  # a copy or a worker asks before it is set
+            raise AttributeError(name)
+        return getattr(self._supernet, name)
 
     @property
     def roles(self) -> Mapping[str, Role]:
@@ -52,6 +58,9 @@ class SubNet(SuperNet):
         gradients: dict[str, Tensor] | None = None,
     ) -> Params:
         return self._supernet.descend(weights, norms, rates, x, y, self._arch, stats=stats, gradients=gradients)
+
+    def head(self, arch: Architecture) -> tuple[str, str] | None:
+        return self._supernet.head(self._arch)
 
     def with_drop_block(self, rate: float, generators: Sequence[torch.Generator]) -> SubNet:
         return SubNet(self._supernet.with_drop_block(rate, generators), self._arch, self._names)

@@ -93,6 +93,9 @@ class ConvSuperNet(SuperNet):
                 params[name] = torch.zeros(shape) if name.endswith(".bias") else torch.ones(shape)
         return params
 
+    def head(self, arch: Architecture) -> tuple[str, str]:
+        return "fc.weight", "fc.bias"
+
     def macs(self, arch: Architecture) -> int:
         return sum(layer.macs for layer in self._space.layers(arch, *self._task))
 
@@ -165,8 +168,12 @@ class ConvSuperNet(SuperNet):
         stats: Sequence[NormStats] | None = None,
         gradients: dict[str, Tensor] | None = None,
     ) -> Params:
-        """Run the descent of the interface; with the engine, without autograd. Dropped blocks need autograd."""
-        if self._drop is not None or not engine.usable(x, stats[0] if stats else None):
+        """Run the descent of the interface; with the engine, without autograd.
+
+        Dropped blocks, and rates that differ within a tensor, need autograd.
+        """
+        by_element = any(rate.dim() > 1 for rate in rates.values())
+        if by_element or self._drop is not None or not engine.usable(x, stats[0] if stats else None):
             return super().descend(weights, norms, rates, x, y, arch, stats=stats, gradients=gradients)
         units = self._convolutions(arch)
         return descend_by_name(units, weights, norms, rates, x, y, self._pool, stats=stats, gradients=gradients)

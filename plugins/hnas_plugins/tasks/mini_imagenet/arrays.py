@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from hnas.errors import DataError
 from hnas.task_source import Split
-from hnas.toolkit.files import parse_json
+from hnas.toolkit.files import parse_json, read_bytes
 from hnas_plugins.tasks.images.array_cache import Allocate, Images, release
 from hnas_plugins.tasks.images.content import image_digests
 from hnas_plugins.tasks.images.decoding import Progress
@@ -119,7 +119,7 @@ def _labels(path: Path) -> list[str]:
     """Return the classes named in the list beside the file."""
     path = path.with_name(path.name.replace("_data.hdf5", "_labels.json"))
     try:
-        listed = parse_json(path.read_bytes())
+        listed = parse_json(read_bytes(path))
     except FileNotFoundError:
         return []
     except (OSError, ValueError) as cause:

@@ -35,6 +35,12 @@ SMALL = (
     "fixed",
 )
 """Values that some setting takes, and others do not."""
+VALUES = (
+    "[[[]]]", "{a = 1}", "{a = {a = {}}}", "['a', 1]", "[[1], [2]]", "1979-05-27", "07:32:00", "1979-05-27T07:32:00Z",
+    '"a\\u0000b"', '["a\\u0000b"]', '"\\u001b[31m"', "0x" + "f" * 5000, "9" * 5000, "-9223372036854775809", "1e999",
+    "-nan", '""', "[]", "{}", '"""\n\n"""', '["a", "a"]', "[1, 1.5]",
+)  # fmt: skip
+"""Values of TOML, each right or wrong for some setting."""
 FLAGS = (
     "--space",
     "--learner",
@@ -135,8 +141,9 @@ def _toml(bed: Bed, rng: random.Random) -> bytes:
     for _ in range(rng.randint(1, 4)):
         section, _, name = rng.choice(_keys(bed)).rpartition(".")
         text = rng.choice(WORDS)
-        value = rng.choice((*SMALL, json.dumps(text), text, "[[[]]]", "{a = 1}", "1979-05-27", "'" + text + "'"))
-        lines.append(f"[{section}]\n{name} = {value}\n" if section else f"{name} = {value}\n")
+        value = rng.choice((*SMALL, *VALUES, json.dumps(text), text, "'" + text + "'"))
+        table = rng.choice((f"[{section}]",) * 8 + (f"[[{section}]]", f"[{section}.{name}]", f"{section} = 1\n[x]"))
+        lines.append(f"{table}\n{name} = {value}\n" if section else f"{name} = {value}\n")
     content = "".join(lines).encode("utf-8", "surrogatepass")
     return rng.choice((b"", b"", b"", b"\xef\xbb\xbf", b"\xff\xfe", b"\0")) + content
 

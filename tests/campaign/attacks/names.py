@@ -8,7 +8,7 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.campaign.attacks.settings import as_argv
+from tests.campaign.attacks.settings import as_argv, as_variable
 from tests.campaign.bed import Bed
 from tests.campaign.mutate import word
 from tests.campaign.verdict import faults
@@ -88,7 +88,7 @@ def attempt(bed: Bed, rng: random.Random, folder: Path) -> Iterator[str]:
     what, thing = _word(rng, folder)
     run = str(bed.finished / "run")
     template = rng.choice(COMMANDS).split()
-    env = {f"HNAS_{template[0][:-2]}": _as_variable(thing)} if template[0].endswith("=X") else {}
+    env = {f"HNAS_{template[0][:-2]}": as_variable(thing) or "."} if template[0].endswith("=X") else {}
     words = [thing if w == "X" else w.replace("RUN", run) if "RUN" in w else w.replace("X", thing) for w in template]
     words = words[len(env) :]
     if words[0] == "run":
@@ -102,11 +102,6 @@ def attempt(bed: Bed, rng: random.Random, folder: Path) -> Iterator[str]:
     yield from (f"{' '.join(template)} with {what}: {fault}" for fault in faults(done))
     if left := child.left_over():
         yield f"{' '.join(template)} with {what}: processes are left: {left}"
-
-
-def _as_variable(text: str) -> str:
-    """Return a text as an environment holds it: bytes, none of them zero."""
-    return os.fsdecode(as_argv([text])[0]) or "."
 
 
 def _word(rng: random.Random, folder: Path) -> tuple[str, str]:

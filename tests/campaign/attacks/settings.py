@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import time
 from collections.abc import Iterator
@@ -114,7 +115,7 @@ def _given(bed: Bed, rng: random.Random, folder: Path) -> tuple[list[str], dict[
         if way == "set":
             words += ["--set", f"{key}={value}"]
         elif way == "env" and "\0" not in key + value and "=" not in key:
-            env["HNAS_" + key.replace(".", "__").upper()] = value
+            env[as_variable("HNAS_" + key.replace(".", "__").upper())] = as_variable(value)
         elif way == "flag":
             flag = rng.choice(FLAGS)
             words += [flag, _limit(rng) if flag == "--constraint" else value]
@@ -158,6 +159,11 @@ def _keys(bed: Bed) -> list[str]:
 def as_argv(words: list[str]) -> list[bytes]:
     """Return words as an operating system passes them: no zeros, at most 128 KiB each."""
     return [w.encode("utf-8", "surrogatepass").replace(b"\0", b"")[: 2**17 - 1] for w in words]
+
+
+def as_variable(text: str) -> str:
+    """Return a text as an environment holds it: bytes, none of them zero."""
+    return os.fsdecode(as_argv([text])[0])
 
 
 def _told(words: list[str], given: list[str], env: dict[str, str]) -> str:

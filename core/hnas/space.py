@@ -72,8 +72,7 @@ class SearchSpace(ABC):
 
     def architecture(self, **options: Option) -> Architecture:
         """Make an architecture from options by choice name; choices left out take their first option."""
-        unknown = set(options) - set(self._index)
-        if unknown:
+        if unknown := set(options) - set(self._index):
             raise ConfigError(f"{self.name} has no choice {sorted(unknown)}; it has {sorted(self._index)}")
         genes = [0] * len(self.choices)
         for name, option in options.items():

@@ -46,6 +46,7 @@ def main() -> int:
     asked = parser.parse_args()
     if unknown := set(asked.attacks) - set(ATTACKS):
         parser.error(f"unknown attacks: {', '.join(sorted(unknown))}")
+    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # names may be no text
     work = Path(tempfile.mkdtemp(prefix="hnas-campaign-", dir=asked.work)).resolve()
     tallies = [Tally(n, import_module(f"tests.campaign.attacks.{n}").attempt) for n in asked.attacks or ATTACKS]
     try:

@@ -108,8 +108,11 @@ def start(words: Sequence[str | bytes], cwd: Path, env: Mapping[str, str], befor
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # until the new process has its own handlers
     pid = os.fork()
     if pid == 0:
-        _become(cwd, env)
-        _finish(words, before)
+        try:
+            _become(cwd, env)
+            _finish(words, before)
+        finally:  # never goes on as a second campaign
+            os._exit(99)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
     return Child(pid, cwd, began)
 

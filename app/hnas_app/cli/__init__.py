@@ -13,7 +13,7 @@ import typer
 import typer.main
 
 from hnas._version import __version__
-from hnas.errors import HnasError, close_matches
+from hnas.errors import DataError, HnasError, close_matches
 from hnas_app.cli.invocation import Invocation
 from hnas_app.cli.lazy_commands import LazyGroup
 from hnas_app.cli.streams import fit_streams
@@ -99,6 +99,8 @@ def _run(argv: Sequence[str], invocation: Invocation) -> int:
         return _reader_left()
     except _UsageError as error:
         return _usage(error)
+    except OSError as error:
+        return _unexpected(error, invocation) if error.filename is None else _unusable(error, invocation)
     except Exception as error:
         return _unexpected(error, invocation)
     except BaseException as error:
@@ -137,6 +139,16 @@ def _unexpected(error: BaseException, invocation: Invocation) -> int:
         return 1
     hint = "run again with --debug for the traceback"
     return _tell(f"unexpected {type(error).__name__}: {error}", hint, 1)
+
+
+def _unusable(error: OSError, invocation: Invocation) -> int:
+    """End after a path that the system refuses anywhere: too long, denied, something else than expected."""
+    if invocation.debug:
+        traceback.print_exception(error)
+    name = os.fsdecode(error.filename) if isinstance(error.filename, bytes) else str(error.filename)
+    cut = name if len(name) <= 200 else f"{name[:200]}…"
+    hint = "check the path and its permissions, or run again with --debug for the traceback"
+    return _tell(f"cannot use {cut}: {error.strerror}", hint, DataError.exit_code)
 
 
 def _interrupted(invocation: Invocation) -> int:

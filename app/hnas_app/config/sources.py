@@ -13,6 +13,7 @@ from attrs import frozen
 
 from hnas.discovery import KINDS
 from hnas.errors import ConfigError, close_matches
+from hnas.toolkit.files import read_bytes
 from hnas_app.config.schema import SECTIONS, Config
 from hnas_app.config.toml import parse_toml
 
@@ -49,7 +50,7 @@ class Entry:
 def from_file(path: Path) -> list[Entry]:
     """Read a TOML file. Raises `ConfigError` if it cannot be read or is not TOML."""
     try:
-        content = path.read_bytes()
+        content = read_bytes(path, 1 << 20)
         text = content.decode("utf-8-sig")  # Windows' editors write a mark at the beginning
     except OSError as cause:
         raise ConfigError(

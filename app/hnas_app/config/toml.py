@@ -9,6 +9,8 @@ from typing import Any
 def parse_toml(text: str) -> dict[str, Any]:
     """Parse TOML. Raises `ValueError` if it is none, or nested too deep."""
     try:
-        return tomllib.loads(text)
+        tree = tomllib.loads(text)
+        repr(tree)  # a hexadecimal integer may have more digits than Python writes, which is a `ValueError`
+        return tree
     except RecursionError:
         raise ValueError("values are nested too deep") from None

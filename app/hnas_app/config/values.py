@@ -28,6 +28,8 @@ def read(value: Any, expected: Any) -> Any:
     texts = value if isinstance(value, list | tuple) else [value]
     if any(isinstance(text, str) and _NO_TEXT.search(text) for text in texts):
         raise ValueError(f"expected text, which a run's config.toml can hold, got {value!r}: rename the file or folder")
+    if any("\0" in str(text) for text in texts if isinstance(text, str | Path)):
+        raise ValueError(f"expected text without NUL characters, got {short(value)}")
     try:
         return _converter.structure(value, expected)
     except Exception as cause:

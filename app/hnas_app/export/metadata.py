@@ -16,7 +16,7 @@ from attrs import Attribute, field, fields_dict, frozen
 from hnas.architecture import Option
 from hnas.errors import DataError, short
 from hnas.toolkit.codec import from_json, to_json
-from hnas.toolkit.files import parse_json
+from hnas.toolkit.files import parse_json, read_bytes
 from hnas.toolkit.pictures import Preparation
 
 SCHEMA = 2
@@ -69,7 +69,7 @@ def with_checksum(model: bytes) -> bytes:
 
 def check_model(path: Path, *, needed: bool) -> None:
     """Raise `DataError` if the checksum of a model does not hold, or is missing though it is ``needed``."""
-    content, length = path.read_bytes(), len(_entry("0" * 64))
+    content, length = read_bytes(path, 1 << 30), len(_entry("0" * 64))
     if (needed or CHECKSUM.encode() in content[-length:]) and with_checksum(content[:-length]) != content:
         raise DataError(f"{path} is damaged or was edited: its checksum does not hold, or is missing", hint=AGAIN)
 

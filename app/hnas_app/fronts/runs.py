@@ -12,6 +12,7 @@ from hnas.architecture import Architecture
 from hnas.cost import CostTable, Metric
 from hnas.errors import ConfigError, DataError, quoted
 from hnas.toolkit.codec import load
+from hnas.toolkit.files import read_bytes
 from hnas_app.config.toml import parse_toml
 from hnas_app.costs.limits import metric_named
 from hnas_app.fronts.dominance import nondominated
@@ -80,7 +81,7 @@ def read_run(path: Path) -> FinishedRun:
             hint=f"run `hnas adapt {quoted(path)}` first",
         )
     try:
-        config = parse_toml(run.config_path.read_text(encoding="utf-8-sig"))
+        config = parse_toml(read_bytes(run.config_path).decode("utf-8-sig"))
         if not all(isinstance(config.get(name, {}), dict) for name in SHARED) or "name" not in config["strategy"]:
             raise ValueError(f"expected tables {', '.join(SHARED)}, and strategy.name")
     except (OSError, ValueError, KeyError, TypeError) as cause:

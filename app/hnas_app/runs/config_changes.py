@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hnas.errors import ConfigError, DataError
-from hnas.toolkit.files import checksum
+from hnas.toolkit.files import checksum, read_bytes
 from hnas_app.config.dump import at_default, dump_toml
 from hnas_app.config.removed import removed_in
 from hnas_app.config.schema import Config
@@ -108,7 +108,7 @@ def _checksum(tree: Mapping[str, Any]) -> str:
 
 def _tree(path: Path) -> dict[str, Any]:
     try:
-        return parse_toml(path.read_text(encoding="utf-8-sig"))
+        return parse_toml(read_bytes(path).decode("utf-8-sig"))
     except (OSError, ValueError) as cause:
         raise DataError(f"{path} is missing or damaged: {cause}") from cause
 

@@ -161,7 +161,7 @@ def limits(constraints: str | Sequence[str]) -> tuple[str, ...]:
 
 def absolute(path: PathLike) -> Path:
     """Return a path that stays right when a notebook changes its folder."""
-    return Path(path).expanduser().absolute()
+    return Path(os.path.expanduser(path)).absolute()
 
 
 def absolute_if_given(path: PathLike | None) -> Path | None:

@@ -157,8 +157,7 @@ def check_costs(info: DeviceInfo, layer_key: str, costs: LayerCosts) -> None:
         wanted = ", ".join(f"{m.name!r}: hnas.Measurement(…)" for m in info.metrics)
         raise DeviceError(f"{info.backend} gave {short(costs)} for {layer_key}; expected a mapping, {{{wanted}}}")
     for metric in info.metrics:
-        found = costs.get(metric.name)
-        if found is None:
+        if (found := costs.get(metric.name)) is None:
             raise DeviceError(f"{info.backend} gave no {metric.name!r} for {layer_key}; it gave {short(list(costs))}")
         if not isinstance(found, Measurement):
             raise DeviceError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import os
 import sys
 import typing
 from collections.abc import Callable
@@ -56,7 +57,7 @@ def named(reference: str) -> tuple[ModuleType, str, str]:
     """Import the part before the colon; return the module, the class's name, and a reference valid in any folder."""
     where, _, name = reference.rpartition(":")
     if where.endswith(".py"):
-        path = Path(where).expanduser().resolve()
+        path = Path(os.path.realpath(os.path.expanduser(where)))
         return _from_file(path, reference), name, f"{path}:{name}"
     return _import(where, Path.cwd(), reference), name, reference
 
@@ -66,7 +67,7 @@ def _from_file(path: Path, reference: str) -> ModuleType:
     if not path.is_file():
         raise PluginError(f"{reference!r}: there is no file {path}")
     module = _import(path.stem, path.parent, reference)
-    if Path(str(module.__file__)).resolve() != path:
+    if os.path.realpath(str(module.__file__)) != str(path):
         raise PluginError(
             f"{reference!r}: a module {path.stem!r} is already there, {module.__file__}", hint="rename your file"
         )
@@ -130,8 +131,7 @@ def object_plugin(kind: Kind, instance: Any) -> Registered:
 def _options(instance: Any) -> type:
     """Return an attrs class of the object's options, whose fields accept only the object's values."""
     kept = (getattr(instance, name, None) for name in _WHERE)
-    found = next((o for o in kept if attrs.has(type(o))), None)
-    if found is None:
+    if (found := next((o for o in kept if attrs.has(type(o))), None)) is None:
         return attrs.make_class("Options", {}, frozen=True)
     types = typing.get_type_hints(type(found))
     fields: dict[str, Any] = {}

@@ -93,9 +93,8 @@ def _converter() -> Converter:
         made.register_structure_hook(strict, make_dict_structure_fn(strict, made, _cattrs_forbid_extra_keys=True))
     plain_preparation = make_dict_structure_fn(Preparation, made, _cattrs_forbid_extra_keys=True)
     made.register_structure_hook(Preparation, lambda value, _: _preparation(value, plain_preparation))
-    made.register_unstructure_hook(
-        Measurement, make_dict_unstructure_fn(Measurement, made, samples=override(omit_if_default=True))
-    )
+    plain_measurement = make_dict_unstructure_fn(Measurement, made, samples=override(omit_if_default=True))
+    made.register_unstructure_hook(Measurement, plain_measurement)
     for kind, needed in ((Measurement, ("mad", "n", "unit")), (DeviceInfo, ("settings", "ops"))):
         made.register_structure_hook(kind, _needing(needed, make_dict_structure_fn(kind, made)))
     plain_info = make_dict_unstructure_fn(DeviceInfo, made)

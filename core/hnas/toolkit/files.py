@@ -43,10 +43,18 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
+def read_bytes(path: Path, most: int = 1 << 26) -> bytes:
+    """Return a file's content, by default up to 64 MiB: a device has no end. Raises `OSError`."""
+    with open(path, "rb") as file:
+        if len(content := file.read(most + 1)) > most:
+            raise OSError(errno.EFBIG, f"it has more than {most >> 20} MiB", str(path))
+    return content
+
+
 def read_json(path: Path) -> Any:
     """Read a JSON file. Raises `DataError` if it is missing or damaged."""
     try:
-        return parse_json(path.read_bytes())  # as bytes, it may begin with the mark that Windows writes
+        return parse_json(read_bytes(path))  # as bytes, it may begin with the mark that Windows writes
     except OSError as cause:
         raise DataError(f"cannot read {path}: {cause.strerror}") from cause
     except ValueError as cause:

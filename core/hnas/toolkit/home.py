@@ -24,8 +24,7 @@ def config_home() -> Path:
 
 
 def _folder(variable: str, default: str) -> Path:
-    own = os.environ.get("HNAS_HOME")
-    if own:
-        return Path(own).expanduser()
+    if own := os.environ.get("HNAS_HOME"):
+        return Path(os.path.expanduser(own))
     base = os.environ.get(variable, "")  # the XDG specification says to ignore a relative one
-    return (Path(base) if os.path.isabs(base) else Path(default).expanduser()) / "hnas"
+    return (Path(base) if os.path.isabs(base) else Path(os.path.expanduser(default))) / "hnas"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -52,7 +53,7 @@ class Table(HardwareBackend):
             raise ConfigError(
                 "backend table: no file is given", hint="name the one that `hnas profile export` wrote: table:FILE"
             )
-        path = Path(self._device).expanduser()
+        path = Path(os.path.expanduser(self._device))
         if not path.is_file():
             raise ConfigError(
                 f"backend table: there is no file {path}",

@@ -31,10 +31,10 @@ def data_root(given: str, name: str) -> Path:
     If none is given, it is ``$HNAS_DATA/NAME``, else ``data/NAME`` in hnas's home.
     """
     if given:
-        folder = Path(given).expanduser()
+        folder = Path(os.path.expanduser(given))
         return inner if (inner := folder / name).is_dir() else folder
     data = os.environ.get("HNAS_DATA")
-    return (Path(data).expanduser() if data else home() / "data") / name
+    return (Path(os.path.expanduser(data)) if data else home() / "data") / name
 
 
 def held(root: Path, what: str, hint: str) -> str:

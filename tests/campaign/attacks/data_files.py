@@ -124,6 +124,12 @@ def _cifar_binary(bed: Bed, root: Path) -> None:
     test_cifar.write_tar(root, {f"cifar-100-binary/{n}": c for n, c in members.items()}, name="cifar-100-binary.tar.gz")
 
 
+def _omniglot(bed: Bed, root: Path) -> None:
+    from tests.plugins.tasks import test_omniglot
+
+    test_omniglot.write_zips(root, lambda _, number: test_omniglot.drawing(number))
+
+
 def _mini(layout: str) -> Callable[[Bed, Path], None]:
     def write(bed: Bed, root: Path) -> None:
         from tests.plugins.tasks import test_mini_imagenet as mini
@@ -138,6 +144,7 @@ LAYOUTS: dict[str, tuple[str, Callable[[Bed, Path], None]]] = {
     "folder": ("folder", _classes),
     "pictures": ("pictures", _own_task),
     "model": ("model", _model),
+    "omniglot": ("omniglot", _omniglot),
     "cifar": ("fc100", _cifar),
     "cifar binary": ("cifar-fs", _cifar_binary),
     **{f"mini {layout}": ("mini-imagenet", _mini(layout)) for layout in ("folders", "tar", "pickle", "hdf5")},

@@ -8,7 +8,7 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.campaign.attacks.settings import as_argv
+from tests.campaign.attacks.settings import as_argv, as_variable
 from tests.campaign.bed import Bed
 from tests.campaign.mutate import word
 from tests.campaign.verdict import faults
@@ -59,6 +59,26 @@ RUN X
 adapt RUN --constraint X
 adapt RUN --backend X
 adapt RUN --strategy X
+adapt RUN --export X.onnx
+evaluate RUN --tasks folder --data-root X
+front RUN --out X.png
+front RUN RUN --out X
+plugins check X.py:Board
+plugins new backend X
+plugins new backend thing --out X
+spaces show X.py:Space
+profile --backend X.py:Board --dry-run
+profile export X --backend eyeriss
+data check pictures --data-root X
+data check cifar-fs --data-root X
+config show --tasks folder --data-root X
+HOME=X devices list
+HOME=X profile --backend eyeriss --space vgg9 --input 1x28x28 --dry-run
+HOME=X profile --backend eyeriss --space vgg9 --input 1x28x28
+HOME=X data check glyphs
+HOME=X evaluate RUN --json
+DATA=X data check omniglot
+DATA=X data list
 """.strip().splitlines()
 """Commands, with X for the word."""
 
@@ -68,11 +88,14 @@ def attempt(bed: Bed, rng: random.Random, folder: Path) -> Iterator[str]:
     what, thing = _word(rng, folder)
     run = str(bed.finished / "run")
     template = rng.choice(COMMANDS).split()
-    words = [thing if w == "X" else run if w == "RUN" else w.replace("X", thing) for w in template]
+    env = {f"HNAS_{template[0][:-2]}": as_variable(thing) or "."} if template[0].endswith("=X") else {}
+    words = [thing if w == "X" else w.replace("RUN", run) if "RUN" in w else w.replace("X", thing) for w in template]
+    words = words[len(env) :]
     if words[0] == "run":
         words += ["--set", "meta_train.epochs=1", "--set", "meta_train.iterations=1", "--set", "space.base_width=4"]
         words += ["--preset", "none"] if rng.random() < 0.5 and "--preset" not in words else []
-    child = bed.start(as_argv(words), home=bed.warm_home, cwd=folder)
+    home = Path(env.pop("HNAS_HOME", bed.warm_home))
+    child = bed.start(as_argv(words), home=home, cwd=folder, env=env)
     done = child.wait(60)
     if done.ended_by.startswith("no end") and "started" in done.err and done.peak_mb < 2000:
         return  # it was a good word: a whole run began
@@ -97,6 +120,8 @@ PLACES = (
     "/dev/zero", "/dev/null", "/dev/full", "/proc/self/mem", "/proc/self/environ", "a folder", "an empty file",
     "a dangling link", "a link to itself", "a socket", "a deep path", "an escape in its name", "bytes that are no text",
     "a file as a folder", "a binary file", "a folder of folders", "a long name", "an option's name",
+    "/dev/random", "/dev/null/x", "/proc/self", "/dev/stdin", "a sparse file", "an unknown user's home", "a table",
+    "a link to a device", "a folder named as a picture", "a file that ends as code does", "a link in a circle",
 )  # fmt: skip
 
 
@@ -136,6 +161,26 @@ def _place(kind: str, folder: Path) -> str:
         for name in ("a", "b", "\x1b[2J", "d" * 250):
             (path / name).mkdir(parents=True)
             (path / name / "run.json").write_text('{"schema": 1, "phases": {"\x1b[31m": {"state": "\\u001b[31m"}}}')
+    elif kind == "a sparse file":
+        with path.open("wb") as file:
+            file.truncate(10 << 30)
+    elif kind == "an unknown user's home":
+        path = Path("~no-such-user/x")
+    elif kind == "a table":
+        path = folder / "thing.json"
+        path.write_text('{"format": "hnas measurements", "schema": 1, "info": {}, "rows": {}, "calibration": {}}')
+    elif kind == "a link to a device":
+        path.symlink_to("/dev/zero")
+    elif kind == "a folder named as a picture":
+        path = folder / "thing.png"
+        (path / "inner.png").mkdir(parents=True)
+    elif kind == "a file that ends as code does":
+        path = folder / "thing.py"
+        path.write_text("import sys\nsys.setrecursionlimit(50)\n" + "(" * 300)
+    elif kind == "a link in a circle":
+        path.mkdir()
+        (path / "again").symlink_to(path)
+        (path / "run.json").symlink_to("/dev/zero")
     elif kind == "a long name":
         path = folder / ("n" * 400)
     else:

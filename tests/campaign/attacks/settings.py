@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import time
 from collections.abc import Iterator
@@ -35,6 +36,12 @@ SMALL = (
     "fixed",
 )
 """Values that some setting takes, and others do not."""
+VALUES = (
+    "[[[]]]", "{a = 1}", "{a = {a = {}}}", "['a', 1]", "[[1], [2]]", "1979-05-27", "07:32:00", "1979-05-27T07:32:00Z",
+    '"a\\u0000b"', '["a\\u0000b"]', '"\\u001b[31m"', "0x" + "f" * 5000, "9" * 5000, "-9223372036854775809", "1e999",
+    "-nan", '""', "[]", "{}", '"""\n\n"""', '["a", "a"]', "[1, 1.5]",
+)  # fmt: skip
+"""Values of TOML, each right or wrong for some setting."""
 FLAGS = (
     "--space",
     "--learner",
@@ -108,7 +115,7 @@ def _given(bed: Bed, rng: random.Random, folder: Path) -> tuple[list[str], dict[
         if way == "set":
             words += ["--set", f"{key}={value}"]
         elif way == "env" and "\0" not in key + value and "=" not in key:
-            env["HNAS_" + key.replace(".", "__").upper()] = value
+            env[as_variable("HNAS_" + key.replace(".", "__").upper())] = as_variable(value)
         elif way == "flag":
             flag = rng.choice(FLAGS)
             words += [flag, _limit(rng) if flag == "--constraint" else value]
@@ -135,8 +142,9 @@ def _toml(bed: Bed, rng: random.Random) -> bytes:
     for _ in range(rng.randint(1, 4)):
         section, _, name = rng.choice(_keys(bed)).rpartition(".")
         text = rng.choice(WORDS)
-        value = rng.choice((*SMALL, json.dumps(text), text, "[[[]]]", "{a = 1}", "1979-05-27", "'" + text + "'"))
-        lines.append(f"[{section}]\n{name} = {value}\n" if section else f"{name} = {value}\n")
+        value = rng.choice((*SMALL, *VALUES, json.dumps(text), text, "'" + text + "'"))
+        table = rng.choice((f"[{section}]",) * 8 + (f"[[{section}]]", f"[{section}.{name}]", f"{section} = 1\n[x]"))
+        lines.append(f"{table}\n{name} = {value}\n" if section else f"{name} = {value}\n")
     content = "".join(lines).encode("utf-8", "surrogatepass")
     return rng.choice((b"", b"", b"", b"\xef\xbb\xbf", b"\xff\xfe", b"\0")) + content
 
@@ -151,6 +159,11 @@ def _keys(bed: Bed) -> list[str]:
 def as_argv(words: list[str]) -> list[bytes]:
     """Return words as an operating system passes them: no zeros, at most 128 KiB each."""
     return [w.encode("utf-8", "surrogatepass").replace(b"\0", b"")[: 2**17 - 1] for w in words]
+
+
+def as_variable(text: str) -> str:
+    """Return a text as an environment holds it: bytes, none of them zero."""
+    return os.fsdecode(as_argv([text])[0])
 
 
 def _told(words: list[str], given: list[str], env: dict[str, str]) -> str:

@@ -20,6 +20,7 @@ RECORDS = (
     "adapt.json",
     "profile.json",
     "search.jsonl",
+    "scores.jsonl",
     "metrics.jsonl",
     "checkpoints/meta-train/*.json",
     "checkpoints/retrain-found/*.json",

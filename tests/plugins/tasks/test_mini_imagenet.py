@@ -13,6 +13,7 @@ import sys
 import tarfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -548,6 +549,15 @@ def test_a_name_in_the_labels_leads_nowhere_else(name: str, drawn: dict[Split, P
     (tmp_path / "val_labels.json").write_text(json.dumps([name]))
     with pytest.raises(DataError, match=r"val_data\.hdf5: .*is no data set|val_labels"):
         sample(source(tmp_path), "validation")
+
+
+def test_damage_of_any_part_of_an_hdf5_file_is_named(drawn: dict[Split, Pictures], tmp_path: Path):
+    path = write_hdf5(tmp_path, "validation", drawn["validation"])
+    sound = path.read_bytes()
+    for at in range(0, len(sound), len(sound) // 24):
+        path.write_bytes(sound[:at] + bytes(len(sound) - at))
+        with suppress(DataError):  # else only pictures were lost
+            sample(source(tmp_path), "validation")
 
 
 # ---------------------------------------------------------------- starts

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -48,9 +49,9 @@ def add(
     kind = _kind(invocation(context).registry, backend)
     given = {
         "host_key": host_key,
-        "ssh_config": None if ssh_config is None else str(ssh_config.expanduser().absolute()),
+        "ssh_config": None if ssh_config is None else os.path.abspath(os.path.expanduser(ssh_config)),
         "port": port,
-        "identity": None if identity is None else str(identity.expanduser().absolute()),
+        "identity": None if identity is None else os.path.abspath(os.path.expanduser(identity)),
     }
     flags: dict[str, Plain] = {k: v for k, v in given.items() if v is not None}
     settings = kind.add(name, address, flags, _confirm(yes))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -65,7 +66,7 @@ class Folder(TaskSource):
         """The folder that the pictures are read from. Raises `DataError` if none was named."""
         if not self._options.root:
             raise DataError("folder: no folder of pictures was named", hint=f"name it by --data-root DIR; {HINT}")
-        return Path(self._options.root).expanduser()
+        return Path(os.path.expanduser(self._options.root))
 
     @property
     def image_shape(self) -> Shape:

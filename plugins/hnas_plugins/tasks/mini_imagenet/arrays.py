@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 
 from hnas.errors import DataError
 from hnas.task_source import Split
-from hnas.toolkit.files import parse_json
+from hnas.toolkit.files import parse_json, read_bytes
 from hnas_plugins.tasks.images.array_cache import Allocate, Images, release
 from hnas_plugins.tasks.images.content import image_digests
 from hnas_plugins.tasks.images.decoding import Progress
@@ -76,35 +77,49 @@ def fill_from_hdf5(split: Split, path: Path, allocate: Allocate) -> dict[str, An
         raise DataError(
             f"mini-imagenet: {path} needs the package h5py to be read, which is not installed", hint="pip install h5py"
         ) from cause
-    try:
+    with _refused(path, "it is damaged, or not HDF5"):
         file = h5py.File(path, "r")
-    except OSError as cause:
-        raise refuse(path, f"it is damaged, or not HDF5: {cause}") from cause
 
     def read(name: str, start: int, end: int) -> Images:
-        try:
+        with _refused(path, f"{name} is damaged"):
             images: Images = file["datasets"][name][start:end]
-        except (OSError, RuntimeError, ValueError) as cause:
-            raise refuse(path, f"{name} is damaged: {cause}") from cause
         return images
 
     with file:
-        group, counts = _held(file, "datasets", path), {}
-        if not isinstance(group, h5py.Group):
-            raise refuse(path, "it has no group datasets")
-        names = {*group}
-        for name in sorted({*names, *_labels(path)}):
-            images = _held(group, name, path) if name in names else None  # h5py takes other names for paths
-            if not isinstance(images, h5py.Dataset):
-                raise refuse(path, f"{name[:80]} is no data set")
-            if images.external or images.is_virtual:
-                raise refuse(path, f"the images of {name[:80]} are in other files, which are not read")
-            if images.chunks and prod(images.chunks) > _MAX_CHUNK:
-                raise refuse(path, f"the images of {name[:80]} are in parts of {images.chunks}, which are too large")
-            _require_images(path, name[:80], images, "n")
-            counts[name] = int(images.shape[0])
+        with _refused(path, "it is damaged"):
+            counts = _hdf5_counts(h5py, file, path)
         require_classes(split, counts, path)
         return _copy(split, counts, read, allocate)
+
+
+@contextmanager
+def _refused(path: Path, message: str) -> Iterator[None]:
+    """Name the file in whatever h5py raises: each of its layers has errors of its own."""
+    try:
+        yield
+    except DataError:
+        raise
+    except Exception as cause:
+        raise refuse(path, f"{message}: {cause}") from cause
+
+
+def _hdf5_counts(h5py: Any, file: Any, path: Path) -> dict[str, int]:
+    """Return the number of images of each class, after a check of how they are stored."""
+    group, counts = _held(file, "datasets", path), {}
+    if not isinstance(group, h5py.Group):
+        raise refuse(path, "it has no group datasets")
+    names = {*group}
+    for name in sorted({*names, *_labels(path)}):
+        images = _held(group, name, path) if name in names else None  # h5py takes other names for paths
+        if not isinstance(images, h5py.Dataset):
+            raise refuse(path, f"{name[:80]} is no data set")
+        if images.external or images.is_virtual:
+            raise refuse(path, f"the images of {name[:80]} are in other files, which are not read")
+        if images.chunks and prod(images.chunks) > _MAX_CHUNK:
+            raise refuse(path, f"the images of {name[:80]} are in parts of {images.chunks}, which are too large")
+        _require_images(path, name[:80], images, "n")
+        counts[name] = int(images.shape[0])
+    return counts
 
 
 def _held(group: Any, name: str, path: Path) -> Any:
@@ -119,7 +134,7 @@ def _labels(path: Path) -> list[str]:
     """Return the classes named in the list beside the file."""
     path = path.with_name(path.name.replace("_data.hdf5", "_labels.json"))
     try:
-        listed = parse_json(path.read_bytes())
+        listed = parse_json(read_bytes(path))
     except FileNotFoundError:
         return []
     except (OSError, ValueError) as cause:

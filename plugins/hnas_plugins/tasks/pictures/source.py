@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import sys
 from collections.abc import Sequence
 from functools import partial
@@ -112,7 +113,7 @@ class Pictures(TaskSource):
     def _root(self) -> Path:
         if not self._options.root:
             raise _refuse("no folder was named")
-        return Path(self._options.root).expanduser()
+        return Path(os.path.expanduser(self._options.root))
 
     def _read_all(self, paths: Sequence[Path]) -> NDArray[np.float32]:
         images, damaged = self._decoded(paths)

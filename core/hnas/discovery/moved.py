@@ -9,11 +9,7 @@ from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
 
-KEPT = {
-    "hnas.cost_table": "hnas.cost",
-    "hnas.dataflow": "hnas.toolkit.dataflow",
-    "hnas.plugins": "hnas.discovery",
-}
+KEPT = {"hnas.cost_table": "hnas.cost", "hnas.dataflow": "hnas.toolkit.dataflow", "hnas.plugins": "hnas.discovery"}
 """Modules that plugins may import by an old name, which still gives the same module."""
 MOVED = dict(line.split(": ") for line in (Path(__file__).parent / "moved.txt").read_text().splitlines())
 """Modules that the documents of earlier versions named, and where they are now."""

@@ -24,6 +24,7 @@ def test_both_variants_are_timed(
     benchmark_module: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     module = benchmark_module("heap")
+    monkeypatch.syspath_prepend(Path(module.__file__).parent)  # for its workers
     monkeypatch.setattr(module, "record", lambda name, rows: {"benchmark": name, "rows": rows})
     module.main(["--work", "search", "--reps", "1", "--json"])
     (row,) = json.loads(capsys.readouterr().out)["rows"]

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,14 @@ from hnas_app.cli import main
 t.CHECKPOINT_SECONDS = t.REPORT_SECONDS = 0
 main()
 """
+
+
+@pytest.fixture(autouse=True)
+def _no_signal_is_ignored() -> Iterator[None]:
+    """Under ``nohup``, as a batch job's tests may be, a run would rightly ignore SIGHUP."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
 
 
 QUIET = PROGRAM.replace("= t.REPORT_SECONDS = 0", "= 1e9; t.REPORT_SECONDS = 0")  # no checkpoint is due
@@ -161,6 +170,8 @@ def test_a_run_whose_terminal_is_closed_has_saved_all_it_did(tmp_path: Path) -> 
         "--run-dir",
         str(run),
         *SETTINGS,
+        "--set",
+        "meta_train.iterations=2000",  # so that it cannot end before it is heard of
     ]
     pid, terminal = pty.fork()
     if pid == 0:

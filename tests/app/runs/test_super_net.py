@@ -236,8 +236,9 @@ def check_network(run: RunDir, changed: dict[str, Any], folder: Path, seed: int)
     convolutions = [layer for layer in stated["layers"] if layer["op"] == "conv2d"]
     # A layer's parameters count the bias that a normalisation becomes on a device.
     folded = sum(layer["out_shape"][0] for layer in convolutions)
-    assert sum(v.numel() for v in network.params.values()) + folded == stated["params"]
-    weights = sorted(tuple(v.shape[:2]) for v in network.params.values() if v.dim() == 4)
+    params = {k: v[0] for k, v in network.params.items() if not k.startswith("stats/")}
+    assert sum(v.numel() for v in params.values()) + folded == stated["params"]
+    weights = sorted(tuple(v.shape[:2]) for v in params.values() if v.dim() == 4)
     assert weights == sorted((layer["out_shape"][0], layer["in_shape"][0]) for layer in convolutions)
 
 

@@ -70,7 +70,7 @@ def with_nan(x: torch.Tensor) -> torch.Tensor:
         (changed("support_x", lambda x: None), "expected a tensor as support_x"),
         (changed("query_x", lambda x: x.numpy()), "expected a tensor as query_x"),
         (changed("query_x", lambda x: x[:, :-1]), "query_x of "),
-        (changed("support_x", lambda x: x.double()), "support_x of "),
+        (changed("support_x", lambda x: x.half()), "support_x of "),
         (changed("support_x", lambda x: (x * 255).byte()), "torch.uint8"),
         (changed("support_x", lambda x: x.flatten(2)), "support_x of "),
         (changed("support_y", lambda y: y.int()), "torch.int32"),

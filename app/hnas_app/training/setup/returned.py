@@ -67,11 +67,11 @@ def sampled(
         found, images = getattr(tasks, name), name.endswith("x")
         each = spec.k_shot if name.startswith("support") else spec.n_query
         size = (len(generators), spec.n_way * each, *(shape if images else ()))
-        dtype = torch.float32 if images else torch.int64
+        dtypes = (torch.float32, torch.float64) if images else (torch.int64,)
         if not isinstance(found, torch.Tensor):
             raise wrong(source, "sample", short(found), f"a tensor as {name}")
-        if found.shape != size or found.dtype != dtype:
-            raise wrong(source, "sample", f"{name} of {_told(found)}", f"{size} {dtype}")
+        if found.shape != size or found.dtype not in dtypes:
+            raise wrong(source, "sample", f"{name} of {_told(found)}", f"{size} {dtypes[0]}")
         # A sum is finite if all are, and takes no memory; of very large pixels it overflows.
         if images and not found.sum().isfinite() and not found.isfinite().all():
             raise wrong(source, "sample", f"{name} with pixels that are not finite", "finite ones")

@@ -125,7 +125,7 @@ def _soft_faults(done: Outcome, run: Path, number: int, seconds: float) -> Itera
     else:
         yield f"exit code {done.code}, not 130: {last(done.err)}"
         return
-    had_begun = done.err.strip() != "interrupted"  # of an earlier kill's run; this command had not opened it yet
+    had_begun = ": started" in done.err  # else the run is of an earlier kill, and this command had not opened it yet
     if phases and not over and had_begun and "to go on: " not in done.err:
         yield "it does not say how to go on"
     if phases.get("meta-train", {}).get("state") in ("running", "stopped"):

@@ -159,6 +159,9 @@ def _only_one_works(children: dict[int, Child], run: Path, rng: random.Random, b
 
 
 def _is_on_record(run: Path, seed: int) -> Iterator[str]:
+    deadline = time.monotonic() + 30
+    while not (run / "run.json").exists() and time.monotonic() < deadline:
+        time.sleep(0.01)  # the winner has the lock, and writes only now
     told = re.search(r"^seed = (\d+)", (run / "config.toml").read_text(), re.MULTILINE)
     if told is None or int(told[1]) != seed:
         yield f"the process with seed {seed} works, config.toml says {told and told[0]}"

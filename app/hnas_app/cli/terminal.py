@@ -9,8 +9,10 @@ from pathlib import Path
 import typer
 
 from hnas.errors import quoted
+from hnas.events import Event
 from hnas_app.cli.invocation import Invocation
 from hnas_app.cli.output import note
+from hnas_app.executors.interruption import raise_lost
 from hnas_app.usecases.arguments import Caller, WrongArgument
 
 FLAGS = {
@@ -37,7 +39,13 @@ def at_terminal(call: Invocation, resume: str | None = None) -> Iterator[Caller]
         call.resume = resume and resume.format(quoted(folder))
 
     with closing(display()) as shown:
+
+        def emit(event: Event) -> None:
+            shown(event)
+            if event.kind == "step":  # still at work: what was raised has been lost
+                raise_lost()
+
         try:
-            yield Caller(registry=call.registry, emit=shown, note=note, began=began)
+            yield Caller(registry=call.registry, emit=emit, note=note, began=began)
         except WrongArgument as wrong:
             raise typer.BadParameter(wrong.problem, param_hint=FLAGS[wrong.argument]) from wrong

@@ -67,7 +67,12 @@ def held() -> Iterator[None]:
         yield
     finally:
         _wish.holding -= 1
-    if _wish.at is not None and not _wish.holding:
+    raise_lost()
+
+
+def raise_lost() -> None:
+    """Raise an interruption that was held off, or lost, unless a section holds it off still."""
+    if _wish.at is not None and not _wish.holding and threading.current_thread() is threading.main_thread():
         raise KeyboardInterrupt
 
 

@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from hnas.events import Event
+from hnas_app.cli.invocation import Invocation
+from hnas_app.cli.terminal import at_terminal
 from hnas_app.executors.interruption import SIGNALS, held, interruptible
 from hnas_app.executors.ray_cluster import imported
 
@@ -68,6 +71,30 @@ def test_an_interruption_that_python_drops_comes_later() -> None:
         assert made is None
         with pytest.raises(KeyboardInterrupt), held():
             pass
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_an_interruption_that_python_drops_ends_a_command_at_its_next_step() -> None:
+    """A search and an evaluation hold nothing off; they would go on to their end, and the exit code be 0."""
+
+    class Lost:
+        def __del__(self) -> None:
+            send(signal.SIGTERM)
+
+    done = []
+
+    def command() -> None:
+        with at_terminal(Invocation()) as caller:
+            for step in range(4):
+                lost: Lost | None = Lost() if step == 1 else None
+                lost = None
+                assert lost is None
+                caller.emit(Event(phase="evaluate", kind="step", done=step, total=4))
+                done.append(step)
+
+    with interruptible(), pytest.raises(KeyboardInterrupt):
+        command()
+    assert done == [0]
 
 
 def test_what_was_ignored_stays_ignored() -> None:

@@ -59,13 +59,14 @@ def _no_signal_is_ignored() -> Iterator[None]:
 
 QUIET = PROGRAM.replace("= t.REPORT_SECONDS = 0", "= 1e9; t.REPORT_SECONDS = 0")  # no checkpoint is due
 SETTINGS = [part for key, value in TINY.items() for part in ("--set", f"{key}={value}")]
+LONG = ("--set", "meta_train.iterations=2000")  # a run that cannot end before it is heard of
 
 
 def start(run: Path, program: str = PROGRAM, *workers: str) -> subprocess.Popen[str]:
     learner = f"{rounding.__file__}:Rounding"
     command = [sys.executable, "-c", program, "run", "--preset", "none", "--learner", learner, "--run-dir", str(run)]
     return subprocess.Popen(
-        [*command, *(workers or ("--workers", "1")), *SETTINGS],
+        [*command, *SETTINGS, *(workers or ("--workers", "1"))],
         text=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -138,7 +139,7 @@ def test_a_run_killed_in_any_phase_ends_as_if_it_had_not_been(
 def test_an_interrupted_run_has_saved_all_it_did(sent: int, workers: tuple[str, ...], tmp_path: Path) -> None:
     """It says how to go on, and no process of it is left, though all got the signal, and more than once."""
     run = tmp_path / "a run"
-    process = start(run, QUIET, *workers)
+    process = start(run, QUIET, *workers, *LONG)
     wait_for(run, "meta-train", "step", process, 4)
     assert hnas.load_run(run).phases["meta-train"] == "running"
     for _ in range(3):
@@ -170,8 +171,7 @@ def test_a_run_whose_terminal_is_closed_has_saved_all_it_did(tmp_path: Path) -> 
         "--run-dir",
         str(run),
         *SETTINGS,
-        "--set",
-        "meta_train.iterations=2000",  # so that it cannot end before it is heard of
+        *LONG,
     ]
     pid, terminal = pty.fork()
     if pid == 0:

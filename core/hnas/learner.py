@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Literal
 
 from attrs import frozen
 
 from hnas.architecture import Architecture
 from hnas.episode import Episodes
+from hnas.space import Schedule, SearchSpace
 
 if TYPE_CHECKING:
     import torch
@@ -123,3 +125,7 @@ class MetaLearner(ABC):
         A search that scores candidates in part proceeds in steps of this size.
         """
         return 1
+
+    def schedules(self, space: SearchSpace) -> Mapping[str, Schedule]:
+        """Return the learner's own schedules, for ``meta_train.sampling="learner:NAME"``. Empty by default."""
+        return {}

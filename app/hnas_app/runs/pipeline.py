@@ -39,6 +39,7 @@ from hnas_app.training.evaluate import evaluate, evaluate_baseline
 from hnas_app.training.meta_train import PHASE, meta_train
 from hnas_app.training.retrain import retrain
 from hnas_app.training.setup.setup import Setup
+from hnas_app.training.short import ShortTrainings, longest
 
 T = TypeVar("T")
 
@@ -130,6 +131,7 @@ class Pipeline:
             cost=self.cost,
             sample_feasible=feasibility.sample,
             generator=self.setup.seeds.numpy("search", *counter),
+            max_train=0 if self.setup.given is not None else longest(self.config.retrain),
         )
         trace = SearchTrace(self.run.path / "search.jsonl")
         return Search(name=name, strategy=self.strategy, problem=problem, trace=trace, emit=self.emit)
@@ -172,7 +174,10 @@ class Pipeline:
 
     def _adapt(self) -> Adaption:
         log = JsonLines(self.run.path / SCORES, compact=True)
-        scores = ScoreStore(setup=self.setup, executor=self.executor, config=self.config.search, log=log)
+        trainings = ShortTrainings.of(self.run.checkpoints, self.config.retrain, self.emit)
+        scores = ScoreStore(
+            setup=self.setup, executor=self.executor, config=self.config.search, log=log, trainings=trainings
+        )
         (found,) = adapt([self.search()], scores, self.meta_train()).values()
         self.adapted(found)
         return found

@@ -92,6 +92,6 @@ def _show(done: Evaluated, *, as_json: bool) -> None:
     print()
     print_table(*report.table(results))
     if done.adaption.place is not None:
-        print(f"\nfound: {done.adaption.place}, by loss with the super-net's weights")
+        print(f"\nfound: {done.adaption.place}, by loss {done.adaption.weights}")
     print(f"\nlimits: {', '.join(map(str, done.limits))}\n{results.protocol}\npicture: {done.picture}")
     say_next(f"hnas adapt {quoted(done.run)} --constraint '{metric.name}<=…' for another limit, or `hnas runs`")

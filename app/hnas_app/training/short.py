@@ -86,14 +86,12 @@ class ShortTrainings:
         except DataError as cause:
             raise DataError(str(cause), hint=f"move {path} away: the network is then trained again") from cause
 
-    def _path(self, arch: Architecture, after: int) -> Path:
+    def _path(self, arch: Architecture, after: int | str) -> Path:
         return self.folder / f"{checksum(to_json(arch))}-after{after}.json"
 
     def _longest(self, arch: Architecture, until: int) -> int:
         """Return the length of the longest training on disk that one ``until`` an iteration can go on from, or 0."""
-        lengths = (
-            int(p.stem.rpartition("after")[2]) for p in self.folder.glob(f"{self._path(arch, 0).stem[:-1]}*.json")
-        )
+        lengths = (int(p.stem.rpartition("after")[2]) for p in self.folder.glob(self._path(arch, "*").name))
         return max((n for n in lengths if n < until), default=0)
 
     def _tell(self, *, total: int = 0, done: int = 0) -> None:

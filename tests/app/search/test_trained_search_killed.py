@@ -12,6 +12,7 @@ from pathlib import Path
 
 import auto_meta
 import pytest
+from PIL import Image
 
 from hnas_app.cli import run
 
@@ -120,3 +121,21 @@ def test_the_result_says_how_it_was_found(supernet: Path, tmp_path: Path, capsys
     assert "short training: started" in seen.err
     assert run(["adapt", str(path), "--set", "strategy.train=7"]) == 4
     assert "train=7, expected 0 to 6" in capsys.readouterr().err
+
+
+def test_networks_for_pictures_are_not_trained(
+    supernet: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Their tasks are the user's own few pictures, on which they are judged as well."""
+    for name, left in (("a", 4), ("b", 14)):
+        (tmp_path / "pictures" / name).mkdir(parents=True)
+        for i in range(3):
+            image = Image.new("L", (28, 28), 255)
+            image.paste(0, (left + i, 6, left + i + 6, 20))
+            image.save(tmp_path / "pictures" / name / f"{i}.png")
+    path = shutil.copytree(supernet, tmp_path / "supernet")
+    assert run(["adapt", str(path), "--pictures", str(tmp_path / "pictures")]) == 4
+    told = capsys.readouterr().err
+    assert "train=3, expected 0 to 0" in told
+    assert "a user's own pictures are scored with the super-net's weights only" in told
+    assert run(["adapt", str(path), "--pictures", str(tmp_path / "pictures"), "--set", "strategy.train=0"]) == 0

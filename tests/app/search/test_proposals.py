@@ -258,6 +258,16 @@ def test_nothing_of_architecture_weights_leaves_the_super_net(searched):
     assert subnet(TinySpace().supernet((1, 8, 8), 3), TinySpace().largest()).relaxed is None
 
 
+@pytest.mark.slow
+def test_a_network_of_such_a_super_net_is_exported(searched, tmp_path, required_module):
+    """The model's logits are compared with torch's on the way."""
+    required_module("onnx")
+    done = searched.export(tmp_path / "out")
+    with searched.session() as phases:
+        params = phases.cost(phases.adapt().chosen.arch)["params"]
+    assert json.loads(done.architecture.read_text())["params"] == params
+
+
 def test_proposals_for_own_pictures_are_of_these_pictures(searched, tmp_path):
     """There are few tasks then: they repeat; and fixed statistics hide nothing of the learner."""
     with searched.session() as phases:

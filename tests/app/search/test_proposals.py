@@ -141,14 +141,18 @@ def test_an_architecture_for_each_task_is_scored_as_any_other(searched):
     assert own.accuracy.mean == pytest.approx(sum(accuracies) / len(accuracies))
 
 
-def test_the_table_tells_it(tested, capsys):
+def test_the_table_tells_it(searched, tested, capsys):
     assert command_line(["evaluate", str(tested.path), "--workers", "1"]) == 0
     told = capsys.readouterr().out
     assert "per task: " in told
     assert "moved to keep the limits; costs are means, at most latency_us" in told
     assert "picture" not in told
     assert command_line(["evaluate", str(tested.path), "--workers", "1", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["per_task"]["moved"] == tested.results.per_task.moved
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["per_task"]["moved"] == tested.results.per_task.moved
+    words = ["--set", "evaluate.architecture=per-task", "--workers", "1", "--json"]
+    assert command_line(["evaluate", str(searched.path), *words]) == 0
+    assert json.loads(capsys.readouterr().out) == printed
     with pytest.raises(hnas.DataError, match=r"searched for no network: see results\.per_task"):
         _ = tested.found
 

@@ -68,9 +68,12 @@ def retrain(ctx: typer.Context, run: options.RunArgument, given: Given) -> None:
     say_next(f"hnas evaluate {quoted(run)}")
 
 
-@options.takes(*SAME_RESULTS)
+@options.takes("set", *SAME_RESULTS)
 def evaluate(ctx: typer.Context, run: options.RunArgument, given: Given, as_json: options.JsonOption = False) -> None:
-    """Test the run's networks on the test tasks and print the result; earlier phases are done first."""
+    """Test the run's networks on the test tasks and print the result; earlier phases are done first.
+
+    For other settings, such as --set evaluate.architecture=per-task, a new run beside it starts from its super-net.
+    """
     from hnas_app.usecases.phases import evaluate as test
 
     with at_terminal(invocation(ctx), "hnas evaluate {}") as caller:

@@ -254,6 +254,11 @@ class MixesEvenly(Net):
         return super().forward(shared | fixed, x, arch, stats=stats)
 
 
+class KnowsNoClassifierOfTheMixture(Net):
+    def head(self, arch: Architecture) -> Any:
+        return f"fc{self._space.options(arch)['depth']}.weight", f"fc{self._space.options(arch)['depth']}.bias"
+
+
 class DecodesTheFirst(Net):
     def decode(self, adapted: Params) -> list[Architecture]:
         return super().decode(adapted)[:1] * len(adapted["depth.arch"])
@@ -292,6 +297,7 @@ NETS = {
 RELAXED = {
     ExportsArchitectureWeights: "test_architecture_weights_are_those_of_the_relaxed_network",
     MixesEvenly: "test_the_relaxed_network_trains_its_architecture_weights",
+    KnowsNoClassifierOfTheMixture: "test_the_relaxed_network_trains_its_architecture_weights",
     DecodesTheFirst: "test_decoding_gives_an_architecture_for_each_task",
 }
 NETS |= RELAXED

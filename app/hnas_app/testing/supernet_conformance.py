@@ -271,12 +271,17 @@ class SuperNetConformance(Conformance[SearchSpace]):
         stacked, x, y = self._stacked(supernet, relaxed), self._task_images(), self._labels().expand(TASKS, -1)
         leaves = {k: v.requires_grad_() for k, v in stacked.items()}
         logits = supernet.forward_tasks(leaves, x, relaxed)
-        then = "let `forward` and `forward_tasks` take `relaxed`, and return one row of logits for each image"
+        then = "let all methods take `relaxed`; the passes return one row of logits for each image"
         holds = tuple(logits.shape) == (TASKS, IMAGES, self.n_way) and bool(logits.isfinite().all())
         expect(holds, f"finite logits {(TASKS, IMAGES, self.n_way)}", logits, then)
         for t in range(TASKS):
             one = supernet.forward({k: v[t] for k, v in stacked.items()}, x[t], relaxed)
             expect(self._agree(logits[t], one), f"the logits of task {t} alone: {one}", logits[t], then)
+        with ending("`head` and `fan_ratios` to take `relaxed`, as `macs` does if `task_batched` is set", then):
+            supernet.head(relaxed)
+            supernet.fan_ratios(relaxed)
+            if supernet.task_batched:
+                supernet.macs(relaxed)
         found = torch.autograd.grad(logits.square().sum(), list(leaves.values()), allow_unused=True)
         still = [k for k, g in zip(leaves, found, strict=True) if g is None or not bool(g.ne(0).any())]
         expect_none(still, "a gradient for each of its weights", "mix the options by their architecture weights")

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
+    from hnas.space import SearchSpace
     from hnas.supernet import NormStats, Params, SuperNet
 
 State = dict[str, "Tensor"]
@@ -123,3 +124,16 @@ class MetaLearner(ABC):
         A search that scores candidates in part proceeds in steps of this size.
         """
         return 1
+
+    @property
+    def proposes(self) -> bool:
+        """Whether `propose` is offered: by default if it is overridden. Asked before anything is computed."""
+        return type(self).propose is not MetaLearner.propose
+
+    def propose(self, space: SearchSpace, supernet: SuperNet, state: State, episodes: Episodes) -> list[Architecture]:
+        """Return an architecture of ``space`` for each task, by its support images; there are no query images.
+
+        Called for `SearchProblem.proposals`, and for every test task if ``evaluate.architecture="per-task"``. A
+        proposal must not depend on the other tasks. One that breaks a limit is moved to a near architecture.
+        """
+        raise NotImplementedError(f"{type(self).__name__} proposes no architectures")

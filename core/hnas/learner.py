@@ -10,12 +10,12 @@ from attrs import frozen
 
 from hnas.architecture import Architecture
 from hnas.episode import Episodes
-from hnas.space import Schedule, SearchSpace
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
+    from hnas.space import Schedule, SearchSpace
     from hnas.supernet import NormStats, Params, SuperNet
 
 State = dict[str, "Tensor"]
@@ -129,3 +129,16 @@ class MetaLearner(ABC):
     def schedules(self, space: SearchSpace) -> Mapping[str, Schedule]:
         """Return the learner's own schedules, for ``meta_train.sampling="learner:NAME"``. Empty by default."""
         return {}
+
+    @property
+    def proposes(self) -> bool:
+        """Whether `propose` is offered: by default if it is overridden. Asked before anything is computed."""
+        return type(self).propose is not MetaLearner.propose
+
+    def propose(self, space: SearchSpace, supernet: SuperNet, state: State, episodes: Episodes) -> list[Architecture]:
+        """Return an architecture of ``space`` for each task, by its support images; there are no query images.
+
+        Called for `SearchProblem.proposals`, and for every test task if ``evaluate.architecture="per-task"``. A
+        proposal must not depend on the other tasks. One that breaks a limit is moved to a near architecture.
+        """
+        raise NotImplementedError(f"{type(self).__name__} proposes no architectures")

@@ -36,6 +36,12 @@ class SearchProblem:
     """
     max_train: int = 0
     """The most iterations that `Ask.train` may ask for: those of a re-training; 0 in a search for a user's pictures."""
+    proposals: Callable[[int], Sequence[Architecture]] | None = None
+    """Return the learner's proposals for the first so many tasks of a stream of validation tasks, one for each.
+
+    One that breaks a constraint is moved to a near architecture that keeps it. Each is computed once. ``None`` if the
+    learner proposes nothing; see `SearchStrategy.needs_proposals`.
+    """
 
 
 @frozen(kw_only=True)
@@ -71,6 +77,9 @@ class Scored:
 
 class SearchStrategy(ABC):
     """Proposes architectures and learns from their scores. The core drives it: start, then ask and tell in turn."""
+
+    needs_proposals: bool = False
+    """Whether it cannot do without `SearchProblem.proposals`; a learner without them is refused before any work."""
 
     @abstractmethod
     def start(self, problem: SearchProblem) -> None:

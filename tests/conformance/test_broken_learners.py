@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from attrs import evolve
@@ -153,6 +154,36 @@ class TrainsWhatThereIsNot(Learner):
         return {"fixed": lambda *given: [Architecture("vgg9", (0,))]}
 
 
+class Proposes(Learner):
+    """An architecture for each task, by its first image. Nothing is wrong with it."""
+
+    def propose(self, space: Any, supernet: Any, state: Any, episodes: Episodes) -> list[Any]:
+        keys = episodes.support_x.flatten(1).sum(1).mul(1e4).abs().long().tolist()
+        return [space.sample(np.random.default_rng(key)) for key in keys]
+
+
+class ProposesOneForAll(Proposes):
+    def propose(self, space: Any, supernet: Any, state: Any, episodes: Episodes) -> list[Any]:
+        return super().propose(space, supernet, state, episodes)[:1]
+
+
+class ProposesForTheFirst(Proposes):
+    def propose(self, space: Any, supernet: Any, state: Any, episodes: Episodes) -> list[Any]:
+        return super().propose(space, supernet, state, episodes)[:1] * len(episodes)
+
+
+class ProposesByTheQuery(Proposes):
+    """The images that the task is tested on decide about its network."""
+
+    def propose(self, space: Any, supernet: Any, state: Any, episodes: Episodes) -> list[Any]:
+        return super().propose(space, supernet, state, evolve(episodes, support_x=episodes.query_x))
+
+
+class ProposesAnotherSpace(Proposes):
+    def propose(self, space: Any, supernet: Any, state: Any, episodes: Episodes) -> list[Any]:
+        return [evolve(arch, space="another") for arch in super().propose(space, supernet, state, episodes)]
+
+
 BROKEN = {
     ComparesCentroids: "test_scores_are_those_of_the_exported_network",
     DrawsByItself: "test_state_is_drawn_from_the_generator",
@@ -167,6 +198,10 @@ BROKEN = {
     SharesStatistics: "test_scores_repeat_and_do_not_depend_on_other_tasks",
     Overflows: "test_overflowing_losses_are_infinite",
     AdaptsToTheFirst: "test_adapted_weights_are_those_of_each_task",
+    ProposesOneForAll: "test_proposals_are_one_for_each_task",
+    ProposesForTheFirst: "test_proposals_are_one_for_each_task",
+    ProposesByTheQuery: "test_proposals_are_one_for_each_task",
+    ProposesAnotherSpace: "test_proposals_are_one_for_each_task",
 }
 
 
@@ -182,8 +217,9 @@ def test_a_broken_learner_fails_the_test_for_it(broken, failures, expect_only):
     expect_only(failed, BROKEN[broken])
 
 
-def test_nothing_is_said_against_a_good_one(failures):
-    assert failures(LearnerConformance, Learner, space=space, **QUICK) == {}
+@pytest.mark.parametrize("good", [Learner, Proposes])
+def test_nothing_is_said_against_a_good_one(good, failures):
+    assert failures(LearnerConformance, good, space=space, **QUICK) == {}
 
 
 def test_every_test_has_a_broken_learner():

@@ -27,11 +27,11 @@ class Space(TinySpace):
 
     net: type[TinySuperNet] = Net
 
-    def __init__(self) -> None:
-        super().__init__(depth=2, widths=(2, 4), norm=True)
+    def __init__(self, relaxed: bool = False) -> None:
+        super().__init__(depth=2, widths=(2, 4), norm=True, relaxed=relaxed)
 
     def supernet(self, input_shape: Any, n_way: int) -> TinySuperNet:
-        return self.net(self, input_shape, n_way, norm=self.norm)
+        return self.net(self, input_shape, n_way, norm=self.norm, relaxed=self.relaxed)
 
 
 # ---------------------------------------------------------------- spaces
@@ -252,6 +252,31 @@ class FeaturesOfAnotherScale(Net):
         return 2 * super().features(*given, **stats)
 
 
+class ExportsArchitectureWeights(Net):
+    """An architecture of the space has some, too; they are empty, so that nothing is counted wrongly."""
+
+    def share(self, params: Params, arch: Architecture) -> Params:
+        return super().share(params, arch) | ({} if arch == self.relaxed else {"depth.arch": params["depth.arch"][:0]})
+
+
+class MixesEvenly(Net):
+    """The options of a choice are not weighed by what is learnt."""
+
+    def forward(self, shared: Params, x: Any, arch: Architecture, *, stats: Any = None) -> Any:
+        fixed = {k: v.detach() for k, v in shared.items() if k == "act1.arch"}
+        return super().forward(shared | fixed, x, arch, stats=stats)
+
+
+class KnowsNoClassifierOfTheMixture(Net):
+    def head(self, arch: Architecture) -> Any:
+        return f"fc{self._space.options(arch)['depth']}.weight", f"fc{self._space.options(arch)['depth']}.bias"
+
+
+class DecodesTheFirst(Net):
+    def decode(self, adapted: Params) -> list[Architecture]:
+        return super().decode(adapted)[:1] * len(adapted["depth.arch"])
+
+
 GOOD = Space()
 
 SPACES = {
@@ -283,6 +308,13 @@ NETS = {
     FeaturesOfAnotherScale: "test_features_are_what_the_classifier_reads",
     ForgetsStatistics: "test_statistics_are_collected_and_applied",
 }
+RELAXED = {
+    ExportsArchitectureWeights: "test_architecture_weights_are_those_of_the_relaxed_network",
+    MixesEvenly: "test_the_relaxed_network_trains_its_architecture_weights",
+    KnowsNoClassifierOfTheMixture: "test_the_relaxed_network_trains_its_architecture_weights",
+    DecodesTheFirst: "test_decoding_gives_an_architecture_for_each_task",
+}
+NETS |= RELAXED
 
 
 @pytest.mark.parametrize("broken", SPACES, ids=lambda cls: cls.__name__)
@@ -293,18 +325,21 @@ def test_a_broken_space_fails_the_test_for_it(broken, failures, expect_only):
 @pytest.mark.parametrize("broken", NETS, ids=lambda cls: cls.__name__)
 def test_a_broken_super_net_fails_the_test_for_it(broken, failures, expect_only):
     def make() -> Space:
-        space = Space()
+        space = Space(relaxed=broken in RELAXED)
         space.net = broken
         return space
 
     failed = failures(SpaceConformance, make, samples=2)
     if broken in (Noisy, OffByATask):  # then the logits are no function of the features, either
         failed.pop(NETS[FeaturesOfAnotherScale])
+    if broken is ExportsArchitectureWeights:  # then it shares what no network uses
+        failed.pop(NETS[SharesTooMuch])
     expect_only(failed, NETS[broken])
 
 
-def test_nothing_is_said_against_a_good_one(failures):
-    assert failures(SpaceConformance, Space) == {}
+@pytest.mark.parametrize("relaxed", [False, True])
+def test_nothing_is_said_against_a_good_one(relaxed, failures):
+    assert failures(SpaceConformance, lambda: Space(relaxed)) == {}
 
 
 def test_every_test_has_a_broken_space_or_super_net():

@@ -144,6 +144,11 @@ class EvaluateConfig:
 
     tasks: int = setting(600, "test tasks", positive)
     n_query: int = setting(15, "query images per class", positive)
+    architecture: Literal["found", "per-task"] = setting(
+        "found",
+        "tested on each task: the network that the search found, or the architecture that the learner proposes for it",
+        one_of("found", "per-task"),
+    )
 
 
 @frozen(kw_only=True)

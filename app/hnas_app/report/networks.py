@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from hnas.architecture import Option
 from hnas.cost import MACS, PARAMS, Cost, Metric
 from hnas_app.fronts.dominance import nondominated
 from hnas_app.fronts.plot import label
-from hnas_app.runs.results import Results
+from hnas_app.runs.results import PerTask, Results
 from hnas_app.search.adapt import Adaption
 
 
@@ -22,8 +22,19 @@ def table(results: Results) -> tuple[list[str], list[list[str]]]:
         [n.name, *(_amount(n.cost, m) for m in metrics), str(n.zero_retrain), str(n.retrained)]
         for n in results.networks
     ]
+    if (own := results.per_task) is not None:
+        rows.insert(0, ["per task", *(_amount(own.cost, m) for m in metrics), str(own.accuracy), ""])
     rows.append(["nearest class mean", *("" for _ in metrics), "", str(results.baseline)])
     return head, rows
+
+
+def describe_per_task(own: PerTask, metrics: Sequence[Metric]) -> str:
+    """Return how many architectures the test tasks had, how many proposals broke a limit, and the largest costs."""
+    tasks, most = own.accuracy.tasks, ", ".join(f"{m.column} {_amount(own.largest, m)}" for m in metrics)
+    return (
+        f"per task: {len(own.architectures)} architectures for {tasks} tasks, {own.moved} of them moved to keep the "
+        f"limits; costs are means, at most {most}"
+    )
 
 
 def describe(options: Mapping[str, Option]) -> str:

@@ -25,17 +25,18 @@ from hnas_app.costs.profile import profile
 from hnas_app.costs.store import CostStore
 from hnas_app.executors.interface import Executor
 from hnas_app.runs.limits import check_names, limits_of, reference_of
-from hnas_app.runs.results import NetworkResult, Results, protocol
+from hnas_app.runs.results import NetworkResult, PerTask, Results, protocol
 from hnas_app.runs.run_dir import RunDir
 from hnas_app.runs.tasks_check import DRAWING, check_tasks
 from hnas_app.search.adapt import Adaption, adapt
 from hnas_app.search.feasibility import Feasibility
 from hnas_app.search.loop import Search
+from hnas_app.search.proposals import PROPOSALS, Proposals, moved
 from hnas_app.search.score_store import SCORES, ScoreStore
 from hnas_app.search.trace import SearchTrace
 from hnas_app.trackers.json_lines import JsonLines
 from hnas_app.training.best import kept
-from hnas_app.training.evaluate import evaluate, evaluate_baseline
+from hnas_app.training.evaluate import evaluate, evaluate_baseline, evaluate_per_task
 from hnas_app.training.meta_train import PHASE, meta_train
 from hnas_app.training.retrain import retrain
 from hnas_app.training.setup.setup import Setup
@@ -122,7 +123,7 @@ class Pipeline:
         """Return the costs of an architecture on the device, by a table look-up."""
         return self.profile().cost(self.setup.space.layers(arch, self.setup.image_shape, self.setup.n_way))
 
-    def search(self, name: str = "", *counter: int) -> Search:
+    def search(self, proposals: Proposals, name: str = "", *counter: int) -> Search:
         """Return this run's search, with its trace; a sweep distinguishes its searches by name and ``counter``."""
         feasibility = Feasibility(self.setup.space, self.limits, self.cost)
         problem = SearchProblem(
@@ -132,9 +133,15 @@ class Pipeline:
             sample_feasible=feasibility.sample,
             generator=self.setup.seeds.numpy("search", *counter),
             max_train=0 if self.setup.given is not None else longest(self.config.retrain),
+            proposals=proposals.within(feasibility),
         )
         trace = SearchTrace(self.run.path / "search.jsonl")
         return Search(name=name, strategy=self.strategy, problem=problem, trace=trace, emit=self.emit)
+
+    def proposals(self, folder: Path) -> Proposals:
+        """Return the store of the learner's proposals, with its log in a folder."""
+        log = JsonLines(folder / PROPOSALS, compact=True)
+        return Proposals(setup=self.setup, executor=self.executor, state=self.meta_train(), log=log)
 
     def adapted(self, found: Adaption) -> None:
         """Save what a search found as the result of this run's phase 3."""
@@ -146,8 +153,15 @@ class Pipeline:
         return self._retrain("found", arch) if alone else (self.setup, self.meta_train())
 
     def networks(self) -> dict[str, Architecture]:
-        """Return the networks to train and test: ``found``, and the reference network under its own name."""
-        found = {"found": self.adapt().chosen.arch}
+        """Return the networks to train and test: ``found``, and the reference network under its own name.
+
+        Nothing is searched for if each test task gets an architecture of its own.
+        """
+        found = {}
+        if self.config.evaluate.architecture == "found":
+            found["found"] = self.adapt().chosen.arch
+        else:
+            assert self.limits  # as in `adapt`
         if self.reference is not None and self.config.retrain.reference != "none":
             found[self.reference[0]] = self.reference[1]
         return found
@@ -178,7 +192,8 @@ class Pipeline:
         scores = ScoreStore(
             setup=self.setup, executor=self.executor, config=self.config.search, log=log, trainings=trainings
         )
-        (found,) = adapt([self.search()], scores, self.meta_train()).values()
+        proposals = self.proposals(self.run.path)
+        (found,) = adapt([self.search(proposals)], scores, proposals.state).values()
         self.adapted(found)
         return found
 
@@ -209,7 +224,9 @@ class Pipeline:
         config = self.config.evaluate
         rows: list[NetworkResult] = []
         trained = self.retrain()
-        self.emit(Event(phase="evaluate", kind="start", total=2 * len(trained) + 1))
+        proposes = config.architecture == "per-task"
+        total = 2 * len(trained) + proposes + 1
+        self.emit(Event(phase="evaluate", kind="start", total=total))
         for name, (alone, state) in trained.items():
             arch = alone.alone
             assert arch is not None
@@ -218,7 +235,7 @@ class Pipeline:
                 accuracies.append(evaluate(setup, weights, arch, config, self.executor))
                 done = 2 * len(rows) + len(accuracies)
                 values = {"network": name, "accuracy": accuracies[-1].mean}
-                self.emit(Event(phase="evaluate", kind="step", done=done, total=2 * len(trained) + 1, values=values))
+                self.emit(Event(phase="evaluate", kind="step", done=done, total=total, values=values))
             options, cost = self.setup.space.options(arch), self.cost(arch)
             zero_retrain, retrained = accuracies
             rows.append(
@@ -226,6 +243,10 @@ class Pipeline:
                     name=name, arch=arch, options=options, cost=cost, zero_retrain=zero_retrain, retrained=retrained
                 )
             )
+        per_task = self._per_task() if proposes else None
+        if per_task:
+            values = {"network": "per task", "accuracy": per_task.accuracy.mean}
+            self.emit(Event(phase="evaluate", kind="step", done=total - 1, total=total, values=values))
         baseline = evaluate_baseline(self.setup, config)
         results = Results(
             networks=tuple(rows),
@@ -233,11 +254,23 @@ class Pipeline:
             metrics=self.profile().metrics,
             limits=tuple(limit.text for limit in self.limits),
             protocol=protocol(self.config),
+            per_task=per_task,
         )
         save(self.run.path / "evaluate.json", results)
-        self.run.update(results={"accuracy": rows[0].retrained.mean, **to_json(results)})
-        self.emit(Event(phase="evaluate", kind="end", values={"accuracy": rows[0].retrained.mean}))
+        self.run.update(results={"accuracy": results.accuracy, **to_json(results)})
+        self.emit(Event(phase="evaluate", kind="end", values={"accuracy": results.accuracy}))
         return results
+
+    def _per_task(self) -> PerTask:
+        """Test each task with the architecture that the learner proposes for it, moved if it breaks a limit."""
+        feasibility = Feasibility(self.setup.space, self.limits, self.cost)
+
+        def fitted(arch: Architecture, task: int) -> Architecture:
+            return moved(arch, task, feasibility, self.setup)
+
+        config = self.config.evaluate
+        proposals, used, accuracy = evaluate_per_task(self.setup, self.meta_train(), fitted, config, self.executor)
+        return PerTask.of(proposals, used, [self.cost(arch) for arch in used], accuracy)
 
     def _once(self, phase: str, do: Callable[[], T], artefact: type[T] | None = None, **hint: str) -> T:
         """Do a phase unless this process has done it, or its artefact is there; keep its state in the run's record."""

@@ -16,9 +16,20 @@ from hnas.space import SearchSpace
 from hnas.supernet import SuperNet
 from hnas.task_source import Split, TaskSource
 from hnas_app.testing.conformance import Conformance, expect_sound_schedules
-from hnas_app.testing.expectation import GlobalRandomness, agree, ending, expect, expect_none, sent_to_a_worker, unequal
+from hnas_app.testing.expectation import (
+    GlobalRandomness,
+    agree,
+    ending,
+    expect,
+    expect_none,
+    not_applicable,
+    sent_to_a_worker,
+    unequal,
+)
 from hnas_app.testing.tiny_space import TinySpace
 from hnas_app.testing.tiny_tasks import TinyTasks
+from hnas_app.training.proposing import support_only
+from hnas_app.training.setup.returned import proposed
 from hnas_app.training.setup.subnet import subnet
 
 EPOCHS = 3
@@ -233,6 +244,28 @@ class LearnerConformance(Conformance[MetaLearner]):
         expect(agree(loss, scored.loss, *self._within), f"the losses of `score`, {scored.loss.tolist()}", loss, then)
         accuracy = (logits.argmax(-1) == y).float().mean(1)
         expect(agree(accuracy, scored.accuracy, *self._within), f"its accuracies, {scored.accuracy}", accuracy, then)
+
+    def test_proposals_are_one_for_each_task(self) -> None:
+        """Architectures of the space, by the support images of each task alone; a learner need not propose any."""
+        learner, supernet, arch, state = self._begin()
+        if not learner.proposes:
+            not_applicable("the learner proposes no architectures")
+        state, space, episodes = self._trained(learner, supernet, arch, state, 3), self.space(), self._episodes("train")
+        support, before, untouched = support_only(episodes), self._copy(state), GlobalRandomness()
+        found = learner.propose(space, supernet, state, support)
+        with ending(f"an architecture of the space for each of {self.batch} tasks", "return a list with one for each"):
+            found = proposed(learner, found, self.batch, space)
+        untouched.expect_untouched("`propose`")
+        changed = unequal(state, before)
+        expect(not changed, "the state to stay as it was", f"changed: {changed}", "let `update` alone change it")
+        others = {
+            "again": learner.propose(space, supernet, state, support),
+            "for each task alone": [learner.propose(space, supernet, state, e)[0] for e in _split(support, 1)],
+            "whatever the query images": learner.propose(space, supernet, state, episodes),
+        }
+        then = "go by the state and the task's support images only; the core gives no query images"
+        for how, other in others.items():
+            expect(list(map(space.canonical, other)) == found, f"the same architectures {how}", other, then)
 
     # ---------------------------------------------------------------- inside
 

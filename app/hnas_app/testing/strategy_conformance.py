@@ -102,6 +102,12 @@ class StrategyConformance(Conformance[SearchStrategy]):
         further = [problem.sample_feasible(generator) for _ in range(3)]
         self._asks(self.make(), problem, further=further)
 
+    def test_takes_proposals_as_they_come(self) -> None:
+        """A learner may propose an architecture for each task, or the same one for all; most propose none."""
+        for kinds in (100, 1):
+            first, again = (self._asks(self.make(), self._problem(kinds=kinds)) for _ in range(2))
+            self._expect_same(first, again, "with the same proposals")
+
     # ---------------------------------------------------------------- borders
 
     def test_ends_where_the_space_is_used_up(self) -> None:
@@ -120,10 +126,24 @@ class StrategyConformance(Conformance[SearchStrategy]):
     # ---------------------------------------------------------------- inside
 
     def _problem(
-        self, *, seed: int = 0, limit: float | None = None, share: float = 1.0, space: TinySpace | None = None
+        self,
+        *,
+        seed: int = 0,
+        limit: float | None = None,
+        share: float = 1.0,
+        space: TinySpace | None = None,
+        kinds: int | None = None,
     ) -> SearchProblem:
+        """Return a problem; of its proposals at most ``kinds`` are different, by default there are none."""
+        kinds = kinds or (100 if self.make().needs_proposals else None)
         space, limit = space or self.space(), limit or self.limit
         feasibility = Feasibility(space, [Limit(metric=PARAMS, value=limit, text=f"params<={limit:g}")], space.cost)
+
+        def proposals(count: int) -> list[Architecture]:
+            seeds = [task % (kinds or 1) for task in range(count)]
+            drawn = [(space.sample(np.random.default_rng(s)), np.random.default_rng(s)) for s in seeds]
+            return [feasibility.repair(arch, generator) for arch, generator in drawn]
+
         return SearchProblem(
             space=space,
             feasible=feasibility.feasible,
@@ -132,6 +152,7 @@ class StrategyConformance(Conformance[SearchStrategy]):
             generator=np.random.default_rng(seed),
             share=share,
             max_train=self.max_train,
+            proposals=proposals if kinds else None,
         )
 
     def _asks(

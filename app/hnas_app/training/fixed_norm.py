@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal
 from hnas.architecture import Architecture
 from hnas.episode import Episodes
 from hnas.learner import Gradient, MetaLearner, Progress, Scores, State
+from hnas.space import SearchSpace
 from hnas.supernet import NormStats, Params, SuperNet
 from hnas_app.training.setup.returned import adapted_weights
 
@@ -83,3 +84,10 @@ class FixedNorm(MetaLearner):
 
     def tasks_at_once(self, supernet: SuperNet, arch: Architecture, n_support: int) -> int:
         return self._learner.tasks_at_once(supernet, arch, n_support)
+
+    @property
+    def proposes(self) -> bool:
+        return self._learner.proposes
+
+    def propose(self, space: SearchSpace, supernet: SuperNet, state: State, episodes: Episodes) -> list[Architecture]:
+        return self._learner.propose(space, supernet, state, episodes)

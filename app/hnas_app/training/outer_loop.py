@@ -239,11 +239,11 @@ def score_tasks(
     chunk = 25
     parts = [range(a, min(a + chunk, n_tasks)) for a in range(0, n_tasks, chunk)]
     executor.put(scored=to_workers(state))
-    results = executor.map(_score_part, [(arch, split, purpose, part, n_query) for part in parts])
+    results = executor.map(score_part, [(arch, split, purpose, part, n_query) for part in parts])
     return [x for r in results for x in r[0]], [x for r in results for x in r[1]]
 
 
-def _score_part(values: Mapping[str, Any], item: Any) -> tuple[list[float], list[float]]:
+def score_part(values: Mapping[str, Any], item: Any) -> tuple[list[float], list[float]]:
     """Run in a worker: score one architecture on some tasks."""
     setup: Setup = values["setup"]
     arch, split, purpose, tasks, n_query = item

@@ -69,7 +69,12 @@ class Run:
 
     @property
     def found(self) -> NetworkResult:
-        """The network that was found: the first one of `results`."""
+        """The network that was found: the first one of `results`.
+
+        Raises `DataError` if each test task had an architecture of its own.
+        """
+        if self.results.per_task is not None:
+            raise DataError(f"the run {self.path} searched for no network: see results.per_task")
         return self.results.networks[0]
 
     # ---------------------------------------------------------------- the phases

@@ -16,7 +16,7 @@ from hnas.supernet import Params
 from hnas_plugins.meta_learners.batching import Batching, parts
 from hnas_plugins.meta_learners.cuda_graphs import Replay
 from hnas_plugins.meta_learners.inner_loop import for_tasks, task_accuracies, task_losses, unroll
-from hnas_plugins.meta_learners.leaves import Leaves, running_statistics
+from hnas_plugins.meta_learners.leaves import ADAPTED, Leaves, running_statistics
 from hnas_plugins.meta_learners.options import MAMLPlusPlusOptions
 from hnas_plugins.meta_learners.outer_step import adam_state, adam_step, update_statistics
 from hnas_plugins.meta_learners.schedules import is_second_order, loss_weights, outer_rate
@@ -45,7 +45,7 @@ class MAML(MetaLearner):
             if roles[name] == "norm" and o.per_step_norm:
                 value = value.expand(o.inner_steps, *value.shape).clone()
             state[f"params/{name}"] = value
-            if roles[name] == "weight":
+            if roles[name] in ADAPTED:
                 state[f"lslr/{name}"] = torch.full((o.inner_steps,), o.inner_lr)
             elif roles[name] == "norm" and o.per_step_statistics:
                 layer = name.rpartition(".")[0]

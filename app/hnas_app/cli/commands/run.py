@@ -68,9 +68,12 @@ def retrain(ctx: typer.Context, run: options.RunArgument, given: Given) -> None:
     say_next(f"hnas evaluate {quoted(run)}")
 
 
-@options.takes(*SAME_RESULTS)
+@options.takes("set", *SAME_RESULTS)
 def evaluate(ctx: typer.Context, run: options.RunArgument, given: Given, as_json: options.JsonOption = False) -> None:
-    """Test the run's networks on the test tasks and print the result; earlier phases are done first."""
+    """Test the run's networks on the test tasks and print the result; earlier phases are done first.
+
+    For other settings, such as --set evaluate.architecture=per-task, a new run beside it starts from its super-net.
+    """
     from hnas_app.usecases.phases import evaluate as test
 
     with at_terminal(invocation(ctx), "hnas evaluate {}") as caller:
@@ -91,7 +94,11 @@ def _show(done: Evaluated, *, as_json: bool) -> None:
         print(f"{network.name}: {report.describe(network.options)}")
     print()
     print_table(*report.table(results))
-    if done.adaption.place is not None:
+    if results.per_task is not None:
+        print(f"\n{report.describe_per_task(results.per_task, results.metrics)}")
+    if done.adaption is not None and done.adaption.place is not None:
         print(f"\nfound: {done.adaption.place}, by loss {done.adaption.weights}")
-    print(f"\nlimits: {', '.join(map(str, done.limits))}\n{results.protocol}\npicture: {done.picture}")
+    print(f"\nlimits: {', '.join(map(str, done.limits))}\n{results.protocol}")
+    if done.picture is not None:
+        print(f"picture: {done.picture}")
     say_next(f"hnas adapt {quoted(done.run)} --constraint '{metric.name}<=…' for another limit, or `hnas runs`")

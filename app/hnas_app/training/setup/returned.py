@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from hnas.architecture import Architecture
 from hnas.episode import TENSORS, Episodes, EpisodeSpec
-from hnas.errors import short
+from hnas.errors import ConfigError, short
 from hnas.layer import Shape
 from hnas.learner import Gradient, MetaLearner, Scores, State
 from hnas.space import SearchSpace
@@ -98,6 +98,21 @@ def adapted_weights(learner: MetaLearner, found: Any, n_tasks: int) -> Params:
         if value.shape[:1] != (n_tasks,):
             raise wrong(learner, "adapt", f"{name} of {_told(value)}", f"{n_tasks} tasks as its first dimension")
     return tensors
+
+
+def proposed(learner: MetaLearner, found: Any, n_tasks: int, space: SearchSpace) -> list[Architecture]:
+    """Return the canonical forms of what ``learner.propose`` found. Raises `PluginError` unless it is as it must be:
+    one architecture of the space for each task.
+    """
+    archs = list(found) if isinstance(found, list | tuple) else []
+    if len(archs) != n_tasks or not all(isinstance(arch, Architecture) for arch in archs):
+        raise wrong(learner, "propose", short(found), f"{n_tasks} architectures, one for each task")
+    for arch in archs:
+        try:
+            space.check(arch)
+        except ConfigError as mistake:
+            raise wrong(learner, "propose", f"{arch} ({mistake})", f"architectures of {space.name}") from mistake
+    return [space.canonical(arch) for arch in archs]
 
 
 def gradient_and_scores(learner: MetaLearner, found: Any, n_tasks: int) -> tuple[Gradient, Scores]:

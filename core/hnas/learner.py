@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Literal
 
 from attrs import frozen
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from hnas.space import SearchSpace
+    from hnas.space import Schedule, SearchSpace
     from hnas.supernet import NormStats, Params, SuperNet
 
 State = dict[str, "Tensor"]
@@ -124,6 +125,10 @@ class MetaLearner(ABC):
         A search that scores candidates in part proceeds in steps of this size.
         """
         return 1
+
+    def schedules(self, space: SearchSpace) -> Mapping[str, Schedule]:
+        """Return the learner's own schedules, for ``meta_train.sampling="learner:NAME"``. Empty by default."""
+        return {}
 
     @property
     def proposes(self) -> bool:

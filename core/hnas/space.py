@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import product, zip_longest
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,13 @@ if TYPE_CHECKING:
     import numpy as np
 
     from hnas.supernet import SuperNet
+
+Schedule = Callable[["np.random.Generator", int, int, int], Iterable[Architecture]]
+"""Draws the architectures that an iteration of meta-training trains; its tasks are shared out among them.
+
+Called once an iteration with (generator, iteration, total iterations, ``meta_train.architectures``). It must depend on
+these alone, since a resumed training draws again. Returns at most as many as there are tasks (``meta_train.tasks``).
+"""
 
 
 class SearchSpace(ABC):
@@ -67,6 +74,10 @@ class SearchSpace(ABC):
     def smallest(self) -> Architecture:
         """Return the smallest architecture: by default each choice's smallest number, or its first option."""
         return self._extreme(min)
+
+    def schedules(self) -> Mapping[str, Schedule]:
+        """Return the space's own schedules, for ``meta_train.sampling="space:NAME"``. Empty by default."""
+        return {}
 
     # ---------------------------------------------------------------- derived
 

@@ -11,7 +11,7 @@ import torch
 from attrs import evolve
 from torch.nn.functional import cross_entropy
 
-from hnas import Episodes, EpisodeSpec, Registry, Scores
+from hnas import Architecture, Episodes, EpisodeSpec, Registry, Scores
 from hnas.testing import LearnerConformance, TinySpace
 
 EXAMPLE = f"{Path(__file__).resolve().parents[2] / 'examples' / 'custom_learner.py'}:Reptile"
@@ -147,6 +147,13 @@ class ComparesCentroids(Learner):
     n_way = 3
 
 
+class TrainsWhatThereIsNot(Learner):
+    """Its schedule names an architecture of a space that it was written for."""
+
+    def schedules(self, space: Any) -> Any:
+        return {"fixed": lambda *given: [Architecture("vgg9", (0,))]}
+
+
 class Proposes(Learner):
     """An architecture for each task, by its first image. Nothing is wrong with it."""
 
@@ -186,6 +193,7 @@ BROKEN = {
     TouchesTheState: "test_gradient_is_finite_and_changes_nothing",
     Averages: "test_gradient_is_a_sum_over_tasks",
     Climbs: "test_loss_falls",
+    TrainsWhatThereIsNot: "test_schedules_draw_members",
     KnowsTheSpace: "test_an_architecture_can_be_trained_alone",
     SharesStatistics: "test_scores_repeat_and_do_not_depend_on_other_tasks",
     Overflows: "test_overflowing_losses_are_infinite",

@@ -134,6 +134,19 @@ class HoldsALambda(Space):
         self.key = lambda arch: arch.genes
 
 
+class SchedulesByMemory(Space):
+    """The second architecture is trained after the first was trained often enough; a resumed training would differ."""
+
+    drawn = 0
+
+    def schedules(self) -> Mapping[str, Any]:
+        return {"stages": self.stages}
+
+    def stages(self, generator: Any, iteration: int, total: int, count: int) -> list[Architecture]:
+        self.drawn += 1
+        return [self.largest() if self.drawn < 20 else self.smallest()]
+
+
 # ---------------------------------------------------------------- super-nets
 
 
@@ -277,6 +290,7 @@ SPACES = {
     StopsBeforeTheLogits: "test_layers_lead_from_the_image_to_the_logits",
     ReadsInactiveGenes: "test_inactive_choices_change_no_layer",
     ForgetsALayer: "test_distinct_layers_are_all_there_are",
+    SchedulesByMemory: "test_schedules_draw_members",
     DividesByZero: "test_impossible_images_are_a_configuration_error",
     HoldsALambda: "test_can_be_sent_to_workers",
     CountsNoNorm: "test_layers_count_the_weights",

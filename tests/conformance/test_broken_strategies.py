@@ -128,6 +128,14 @@ class SwallowsErrors(Search):
             return None
 
 
+class TrainsTooLong(Search):
+    """It trains its candidates without asking how long that may take."""
+
+    def ask(self) -> Ask | None:
+        ask = super().ask()
+        return ask and evolve(ask, train=5000)
+
+
 BROKEN: dict[Any, str] = {
     IgnoresLimits: "test_asks_for_feasible_architectures",
     EndsEarly: "test_ends_after_the_iterations_it_tells",
@@ -139,6 +147,7 @@ BROKEN: dict[Any, str] = {
     CollectsProposals: "test_takes_proposals_as_they_come",
     WaitsForNewOnes: "test_ends_where_the_space_is_used_up",
     SwallowsErrors: "test_an_impossible_limit_is_told",
+    TrainsTooLong: "test_asks_for_training_that_there_is",
 }
 MORE = {IgnoresLimits, RollsADice}
 """Of these all tests that compare or check batches must fail as well."""

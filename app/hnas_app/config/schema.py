@@ -13,6 +13,7 @@ from typing import Any, Literal
 from attrs import field, fields, frozen, has, validators
 
 from hnas.discovery import KINDS
+from hnas.errors import close_matches
 from hnas.settings import at_least_0, fraction, one_of, positive, setting
 
 
@@ -27,6 +28,17 @@ _EXECUTORS = "local, threads, processes, ray or ray://HOST:PORT"
 def _is_executor(instance: object, attribute: object, value: str) -> None:
     if not re.fullmatch(r"local|threads|processes|ray|ray://[^\s/:]+:[0-9]{1,5}", value):
         raise ValueError(f"expected {_EXECUTORS}, got {value!r}")
+
+
+SAMPLINGS = ("shrinking", "uniform", "attentive", "sandwich")
+
+
+def _is_sampling(instance: object, attribute: object, value: str) -> None:
+    if value not in SAMPLINGS and not re.fullmatch(r"(space|learner):.+", value):
+        known = ", ".join(map(repr, SAMPLINGS))
+        raise ValueError(
+            f"expected one of {known}, 'space:NAME' or 'learner:NAME', got {value!r}.{close_matches(value, SAMPLINGS)}"
+        )
 
 
 @frozen(kw_only=True)
@@ -58,10 +70,11 @@ class MetaTrainConfig:
     tasks: int = setting(8, "tasks in a meta-batch", positive)
     n_query: int = setting(1, "query images per class", positive)
     architectures: int = setting(1, "architectures that share the tasks of a meta-batch (the paper's: 1)", positive)
-    sampling: Literal["shrinking", "uniform", "attentive", "sandwich"] = setting(
+    sampling: str = setting(
         "shrinking",
-        "how architectures are drawn: by Eq. 4, uniformly, by accuracy so far, or largest, smallest and random ones",
-        one_of("shrinking", "uniform", "attentive", "sandwich"),
+        "how architectures are drawn: by Eq. 4, uniformly, by accuracy so far, or largest, smallest and random ones "
+        "(shrinking, uniform, attentive, sandwich); or by a plugin's own schedule (space:NAME, learner:NAME)",
+        _is_sampling,
     )
     temperature: float = setting(
         0.1, "attentive sampling: softmax temperature, in accuracy; lower is greedier", positive

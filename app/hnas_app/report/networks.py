@@ -51,7 +51,7 @@ def describe(options: Mapping[str, Option]) -> str:
 
 
 def plot_population(adaption: Adaption, results: Results, metric: Metric, limit: float | None, path: Path) -> None:
-    """Draw cost against super-net accuracy of the last population, its Pareto front, and the networks tested."""
+    """Draw cost against accuracy of the last population, its Pareto front, and the networks tested."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(6.4, 4.4), layout="constrained")

@@ -40,6 +40,7 @@ from hnas_app.training.evaluate import evaluate, evaluate_baseline, evaluate_per
 from hnas_app.training.meta_train import PHASE, meta_train
 from hnas_app.training.retrain import retrain
 from hnas_app.training.setup.setup import Setup
+from hnas_app.training.short import ShortTrainings, longest
 
 T = TypeVar("T")
 
@@ -131,6 +132,7 @@ class Pipeline:
             cost=self.cost,
             sample_feasible=feasibility.sample,
             generator=self.setup.seeds.numpy("search", *counter),
+            max_train=0 if self.setup.given is not None else longest(self.config.retrain),
             proposals=proposals.within(feasibility),
         )
         trace = SearchTrace(self.run.path / "search.jsonl")
@@ -186,7 +188,10 @@ class Pipeline:
 
     def _adapt(self) -> Adaption:
         log = JsonLines(self.run.path / SCORES, compact=True)
-        scores = ScoreStore(setup=self.setup, executor=self.executor, config=self.config.search, log=log)
+        trainings = ShortTrainings.of(self.run.checkpoints, self.config.retrain, self.emit)
+        scores = ScoreStore(
+            setup=self.setup, executor=self.executor, config=self.config.search, log=log, trainings=trainings
+        )
         proposals = self.proposals(self.run.path)
         (found,) = adapt([self.search(proposals)], scores, proposals.state).values()
         self.adapted(found)

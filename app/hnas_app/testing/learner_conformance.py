@@ -15,7 +15,7 @@ from hnas.seeds import Seeds
 from hnas.space import SearchSpace
 from hnas.supernet import SuperNet
 from hnas.task_source import Split, TaskSource
-from hnas_app.testing.conformance import Conformance
+from hnas_app.testing.conformance import Conformance, expect_sound_schedules
 from hnas_app.testing.expectation import (
     GlobalRandomness,
     agree,
@@ -166,6 +166,10 @@ class LearnerConformance(Conformance[MetaLearner]):
         moved = [k for k in unequal(state, before) if k.startswith("params/")]
         then = "go by the names and shapes of the super-net that is given, not by those of the space"
         expect(bool(moved), "its parameters to move", "they stayed", then)
+
+    def test_schedules_draw_members(self) -> None:
+        """Meta-training draws by one if ``meta_train.sampling`` names it: ``learner:NAME``."""
+        expect_sound_schedules(self.space(), self.make())
 
     # ---------------------------------------------------------------- scores
 

@@ -13,6 +13,7 @@ from hnas.layer import Layer
 from hnas.space import SearchSpace
 from hnas.toolkit.codec import from_json, to_json
 from hnas.toolkit.dataflow import dataflow
+from hnas_app.testing.conformance import expect_sound_schedules
 from hnas_app.testing.expectation import ending, expect, sent_to_a_worker
 from hnas_app.testing.supernet_conformance import SuperNetConformance
 
@@ -82,6 +83,10 @@ class SpaceConformance(SuperNetConformance):
         default = space.default_reference(self.input_shape)
         holds = default is None or default in space.references()
         expect(holds, "default_reference to be one of the references", default, "name one of them, or return None")
+
+    def test_schedules_draw_members(self) -> None:
+        """Meta-training draws by one if ``meta_train.sampling`` names it: ``space:NAME``."""
+        expect_sound_schedules(self.make())
 
     # ---------------------------------------------------------------- layers
 

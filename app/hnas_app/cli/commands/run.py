@@ -97,7 +97,7 @@ def _show(done: Evaluated, *, as_json: bool) -> None:
     if results.per_task is not None:
         print(f"\n{report.describe_per_task(results.per_task, results.metrics)}")
     if done.adaption is not None and done.adaption.place is not None:
-        print(f"\nfound: {done.adaption.place}, by loss with the super-net's weights")
+        print(f"\nfound: {done.adaption.place}, by loss {done.adaption.weights}")
     print(f"\nlimits: {', '.join(map(str, done.limits))}\n{results.protocol}")
     if done.picture is not None:
         print(f"picture: {done.picture}")

@@ -9,6 +9,8 @@ from functools import cached_property
 from itertools import product, zip_longest
 from typing import TYPE_CHECKING, Any
 
+from attrs import evolve
+
 from hnas.architecture import Architecture, Choice, Option
 from hnas.errors import ConfigError, close_matches
 from hnas.layer import Layer, Shape
@@ -166,7 +168,7 @@ class SearchSpace(ABC):
                     yield self.canonical(Architecture(self.name, (*arch.genes[:i], gene, *arch.genes[i + 1 :])))
 
     def distinct_layers(self, input_shape: Shape, n_way: int) -> list[Layer]:
-        """Return every layer that some architecture has, once each, sorted: the rows that a cost table needs.
+        """Return every layer that some architecture has, once each, sorted, for any place: the rows of a cost table.
 
         The default visits each combination of the options that other choices need. There it changes one choice at a
         time to find on which choices each position depends, and enumerates those. A space must override it if one
@@ -191,7 +193,7 @@ class SearchSpace(ABC):
             for genes_needed in {tuple(sorted(n)) for n in needs.values()}:
                 for arch in self._spread(base, genes_needed):
                     found.update(self.layers(arch, input_shape, n_way))
-        return sorted(found)
+        return sorted(evolve(layer, reads=()) if layer.reads else layer for layer in found)
 
     def _spread(self, arch: Architecture, genes: tuple[int, ...]) -> Iterator[Architecture]:
         """Yield ``arch`` with every combination of the options of ``genes``."""

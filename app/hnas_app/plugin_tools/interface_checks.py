@@ -8,7 +8,7 @@ from itertools import islice
 from typing import Any, Literal
 
 from hnas.backend import HardwareBackend
-from hnas.cost import DeviceInfo, LayerCosts, check_costs
+from hnas.cost import DeviceInfo, LayerCosts, check_costs, priced
 from hnas.cost.units import UNITS
 from hnas.discovery.descriptors import Kind
 from hnas.errors import DeviceError
@@ -66,7 +66,7 @@ def check_backend(backend: HardwareBackend) -> Seen:
         yield "ok", f"{info.device}: {', '.join(m.column for m in info.metrics)}"
         if info.rounds is not None:
             return
-        layers = [layer for layer in LAYERS if info.ops is None or layer.op in info.ops]
+        layers = [layer for layer in LAYERS if priced(info, layer)]
         wrong, rows = 0, _priced(info, backend, layers)
         if len(rows) != len(layers):
             wrong += 1

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
@@ -125,26 +124,6 @@ class SearchSpace(ABC):
                 f"{self.name} has no reference network {name!r}.{close_matches(name, known)} It has {list(known)}"
             )
         return known[name]
-
-    def size_printed(self) -> int:
-        """Return the product of all options, the count that papers print."""
-        return math.prod(len(c.options) for c in self.choices)
-
-    def size_true(self) -> int:
-        """Return the number of distinct networks: inactive choices counted once.
-
-        Conditions are one level deep: a choice that others need must itself be unconditional.
-        """
-        parents = [c for c in self.choices if any(o.needs and o.needs[0] == c.name for o in self.choices)]
-        total = 0
-        for picked in product(*(c.options for c in parents)):
-            value = {c.name: o for c, o in zip(parents, picked, strict=True)}
-            total += math.prod(
-                len(c.options)
-                for c in self.choices
-                if c.name not in value and (c.needs is None or value[c.needs[0]] in c.needs[1])
-            )
-        return total
 
     def sample(self, generator: np.random.Generator) -> Architecture:
         """Draw an architecture, each choice uniform on its own."""

@@ -18,6 +18,7 @@ from hnas.strategy import SearchStrategy
 from hnas.task_source import SPLITS, TaskSource
 from hnas_app.costs.description import described
 from hnas_app.costs.faults import faults_of
+from hnas_app.search.sizes import true_size
 
 Seen = Iterator[tuple[Literal["ok", "warning", "failed"], str]]
 IMAGE = (3, 32, 32)
@@ -54,7 +55,7 @@ def check_space(space: SearchSpace) -> Seen:
                 f"layers of {space.options(arch)} lead from {first} to {last}, not {IMAGE} to {N_WAY} logits",
             )
             return
-    yield "ok", f"{space.size_true():,} architectures of {len(names)} choices; {len(archs)} drawn"
+    yield "ok", f"{true_size(space):,} architectures of {len(names)} choices; {len(archs)} drawn"
 
 
 def check_backend(backend: HardwareBackend) -> Seen:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from hnas import Layer
+from hnas_app.testing.networks import EVERY_LAYER
 from hnas_backends.eyeriss.closed_form import gemm
 from hnas_backends.eyeriss_rs.shape import shape_of
 from hnas_backends.layerbench.lines import spec
@@ -60,7 +61,7 @@ def test_pytorch_runs_what_spaces_emit(layers):
     torch = pytest.importorskip("torch")
     from hnas_backends.torch_layers import example, module
 
-    for layer in layers:
+    for layer in (*layers, *EVERY_LAYER):
         result = module(layer)(example(layer, 1, "cpu", torch.Generator()))
         assert (*result.shape[1:], 1, 1)[:3] == layer.out_shape, layer.key
 
@@ -74,7 +75,7 @@ def test_onnxruntime_runs_what_spaces_emit(layers):
 
 
 def test_the_models_price_what_spaces_emit(layers):
-    for layer in layers:
+    for layer in (*layers, *EVERY_LAYER):
         if layer.op in ("conv2d", "linear"):
             assert gemm(layer).p > 0
             assert shape_of(layer, 1).macs > 0

@@ -102,17 +102,49 @@ class StopsBeforeTheLogits(Space):
 
     def layers(self, arch: Architecture, input_shape: Any, n_way: int) -> Sequence[Layer]:
         layers = list(super().layers(arch, input_shape, n_way))
-        stray = Layer(op="relu", in_shape=(99, 1, 1), out_shape=(n_way, 1, 1))
+        stray = Layer(op="avg_pool", in_shape=(n_way, 9, 9), out_shape=(n_way, 1, 1))
         return [*layers, stray]
 
 
+class AddsNothing(Space):
+    """The last activation is added to nothing: its other term, an input of the same shape, cannot be guessed."""
+
+    def layers(self, arch: Architecture, input_shape: Any, n_way: int) -> Sequence[Layer]:
+        *layers, last = super().layers(arch, input_shape, n_way)
+        shape = layers[-1].out_shape
+        return [*layers, Layer(op="add", in_shape=shape, out_shape=shape), last]
+
+
+class ReadsTooFarBack(Space):
+    """The classifier reads what is before the network's input."""
+
+    def layers(self, arch: Architecture, input_shape: Any, n_way: int) -> Sequence[Layer]:
+        *layers, last = super().layers(arch, input_shape, n_way)
+        return [*layers, evolve(last, reads=(len(layers) + 2,))]
+
+
+class ForgetsThePadding(Space):
+    """A kernel of 3 without padding, and the output of one with it."""
+
+    def layers(self, arch: Architecture, input_shape: Any, n_way: int) -> Sequence[Layer]:
+        first, *rest = super().layers(arch, input_shape, n_way)
+        return [evolve(first, kernel=3, padding=0), *rest]
+
+
+class InventsAnOperation(Space):
+    """Nobody knows what it costs, nor how many parameters it has."""
+
+    def layers(self, arch: Architecture, input_shape: Any, n_way: int) -> Sequence[Layer]:
+        return [evolve(la, op="dil_conv2d") for la in super().layers(arch, input_shape, n_way)]
+
+
 class ReadsInactiveGenes(Space):
-    """In a network of one layer the second one's kernel still decides about the first one's padding."""
+    """In a network of one layer the second one's kernel still decides about the first one's bias."""
 
     def layers(self, arch: Architecture, input_shape: Any, n_way: int) -> Sequence[Layer]:
         first, *rest = super().layers(arch, input_shape, n_way)
         odd = arch.genes[0] == 0 and arch.genes[4] != 0
-        return [evolve(first, padding=7) if odd else first, *rest]
+        return [evolve(first, bias=True) if odd else first, *rest]
 
 
 class ForgetsALayer(Space):
@@ -180,7 +212,7 @@ class CountsNoNorm(Space):
 
     def layers(self, arch: Architecture, input_shape: Any, n_way: int) -> Sequence[Layer]:
         layers = super().layers(arch, input_shape, n_way)
-        return [evolve(la, op="scale") if la.op == "norm" else la for la in layers]
+        return [evolve(la, op="scale", counts=(0, 0)) if la.op == "norm" else la for la in layers]
 
 
 class CountsLessWork(Space):
@@ -288,6 +320,8 @@ SPACES = {
     RoundsItsOptions: "test_architectures_survive_their_written_forms",
     ForeignReference: "test_references_are_members",
     StopsBeforeTheLogits: "test_layers_lead_from_the_image_to_the_logits",
+    AddsNothing: "test_layers_lead_from_the_image_to_the_logits",
+    ReadsTooFarBack: "test_layers_lead_from_the_image_to_the_logits",
     ReadsInactiveGenes: "test_inactive_choices_change_no_layer",
     ForgetsALayer: "test_distinct_layers_are_all_there_are",
     SchedulesByMemory: "test_schedules_draw_members",
@@ -340,6 +374,18 @@ def test_a_broken_super_net_fails_the_test_for_it(broken, failures, expect_only)
 @pytest.mark.parametrize("relaxed", [False, True])
 def test_nothing_is_said_against_a_good_one(relaxed, failures):
     assert failures(SpaceConformance, lambda: Space(relaxed)) == {}
+
+
+@pytest.mark.parametrize(
+    ("broken", "told"),
+    [(ForgetsThePadding, "does not follow from its input"), (InventsAnOperation, "'dil_conv2d' is unknown")],
+)
+def test_layers_that_cannot_be_are_told_with_what_to_do(broken, told, failures):
+    """Nothing works without layers, so more than one test fails."""
+    failed = failures(SpaceConformance, broken, samples=2)["test_layers_lead_from_the_image_to_the_logits"]
+    assert failed.startswith("AssertionError: expected possible layers of ")
+    assert told in failed
+    assert "\nwhat to do: let sizes follow as in torch" in failed
 
 
 def test_every_test_has_a_broken_space_or_super_net():

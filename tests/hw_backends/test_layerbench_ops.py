@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hnas import DeviceError, Layer
+from hnas import DeviceError, Layer, PluginError
 from hnas.toolkit import activations
 from hnas_backends.layerbench.lines import OPS, network_spec, spec
 from hnas_backends.layerbench.oracle import _apply, expected, numbers, verify
@@ -287,9 +287,9 @@ def test_specs_refuse_what_the_program_cannot_run():
     """Told on the host, by name, before a device is asked."""
     maps = {"in_shape": (1, 4, 4), "out_shape": (1, 4, 4)}
     with pytest.raises(DeviceError, match=r"'conv'.*Did you mean 'conv2d'.*Known: conv2d, linear") as caught:
-        spec(Layer(op="conv", **maps))
-    assert caught.value.hint
-    with pytest.raises(DeviceError, match="cannot run avg_pool-1x5x5-1x4x4-k3s1p0g1b0: its output does not follow"):
+        spec(Layer(op="conv", **maps, counts=(1, 16)))
+    assert "torch" not in caught.value.hint  # which cannot run it either
+    with pytest.raises(PluginError, match="no layer avg_pool-1x5x5-1x4x4-k3s1p0g1b0: its output does not follow"):
         spec(Layer(op="avg_pool", in_shape=(1, 5, 5), out_shape=(1, 4, 4), kernel=3, stride=1))
     assert spec(Layer(op="avg_pool", in_shape=(1, 5, 5), out_shape=(1, 5, 5), kernel=3, padding=1))
     assert spec(Layer(op="avg_pool", in_shape=(1, 4, 4), out_shape=(1, 2, 2), kernel=2, stride=2))

@@ -17,6 +17,7 @@ import attrs
 from hnas.architecture import Architecture
 from hnas.cost import CostTable, DeviceInfo, Measurement, Metric, Rounds, check_costs
 from hnas.errors import DataError, HnasError, short
+from hnas.layer import Layer
 from hnas.toolkit.files import check_seal, read_json, sealed, write_json
 from hnas.toolkit.pictures import Preparation
 
@@ -93,11 +94,13 @@ def _converter() -> Converter:
         made.register_structure_hook(strict, make_dict_structure_fn(strict, made, _cattrs_forbid_extra_keys=True))
     plain_preparation = make_dict_structure_fn(Preparation, made, _cattrs_forbid_extra_keys=True)
     made.register_structure_hook(Preparation, lambda value, _: _preparation(value, plain_preparation))
-    plain_measurement = make_dict_unstructure_fn(Measurement, made, samples=override(omit_if_default=True))
-    made.register_unstructure_hook(Measurement, plain_measurement)
+    unset = override(omit_if_default=True)
+    made.register_unstructure_hook(Measurement, make_dict_unstructure_fn(Measurement, made, samples=unset))
+    plain_layer = make_dict_unstructure_fn(Layer, made, dilation=unset, counts=unset, reads=unset)
+    made.register_unstructure_hook(Layer, plain_layer)
     for kind, needed in ((Measurement, ("mad", "n", "unit")), (DeviceInfo, ("settings", "ops"))):
         made.register_structure_hook(kind, _needing(needed, make_dict_structure_fn(kind, made)))
-    plain_info = make_dict_unstructure_fn(DeviceInfo, made)
+    plain_info = make_dict_unstructure_fn(DeviceInfo, made, free=unset)
     made.register_unstructure_hook(DeviceInfo, lambda info: _with_fingerprint(plain_info(info), info.fingerprint))
     plain_table = make_dict_structure_fn(CostTable, made)
     made.register_structure_hook(CostTable, lambda value, _: _checked(plain_table(value, CostTable)))

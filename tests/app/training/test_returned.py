@@ -43,11 +43,11 @@ def spoilt(base: type, method: str, change: Change, *options: Any) -> Any:
     return type("Spoilt", (base,), {method: body, "__module__": __name__})(*options)
 
 
-def refused(call: Callable[[], object], plugin: str, method: str) -> str:
+def refused(call: Callable[[], object], plugin: str, method: str, how: str = ", returned ") -> str:
     with pytest.raises(PluginError) as caught:
         call()
     told = str(caught.value)
-    assert told.startswith(f"{plugin} {__name__}:Spoilt, in {method}(), returned "), told
+    assert told.startswith(f"{plugin} {__name__}:Spoilt, in {method}(){how}"), told
     assert len(told) < 400
     return told
 
@@ -132,16 +132,29 @@ def field_of_layers(**values: Any) -> Change:
     [
         *ANYTHING,
         lambda _: [("conv2d", 3)],
-        field_of_layers(kernel=-3),
-        field_of_layers(stride=math.nan),
-        field_of_layers(in_shape=(1, 8)),
-        field_of_layers(out_shape=(0, 8, 8)),
-        field_of_layers(op=None),
+        lambda layers: [attrs.evolve(layer, in_shape=list(layer.in_shape)) for layer in layers],
+        lambda layers: [attrs.evolve(layer, stride=float(layer.stride)) for layer in layers],
     ],
 )
 def test_layers(change: Change) -> None:
     space = spoilt(TinySpace, "layers", change)
     refused(lambda: distinct_layers(space, (1, 8, 8), 3), "space", "layers")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        field_of_layers(kernel=-3),
+        field_of_layers(stride=math.nan),
+        field_of_layers(in_shape=(1, 8)),
+        field_of_layers(out_shape=(0, 8, 8)),
+        field_of_layers(op=None),
+        field_of_layers(padding=4),
+    ],
+)
+def test_layers_that_cannot_be(change: Change) -> None:
+    space = spoilt(TinySpace, "layers", change)
+    refused(lambda: distinct_layers(space, (1, 8, 8), 3), "space", "layers", ": there is no layer ")
 
 
 @pytest.mark.parametrize("change", ANYTHING)

@@ -21,10 +21,15 @@ def refuse(layer: Layer, runtime: str, why: str | None) -> None:
 
 def wrong_sizes(layer: Layer) -> str | None:
     """Return what is wrong with the sizes of a layer by themselves, or ``None``."""
-    if min(*layer.in_shape, *layer.out_shape, layer.kernel, layer.stride, layer.groups) < 1 or layer.padding < 0:
+    if (
+        min(*layer.in_shape, *layer.out_shape, layer.kernel, layer.stride, layer.groups, layer.dilation) < 1
+        or layer.padding < 0
+    ):
         return "a size of it is less than 1, or its padding less than 0"
     if layer.op == "conv2d" and (layer.in_shape[0] % layer.groups or layer.out_shape[0] % layer.groups):
         return f"its {layer.groups} groups do not divide its channels"
+    if layer.op not in ("conv2d", "max_pool") and layer.dilation != 1:
+        return f"only a convolution or a max_pool has a dilation, here {layer.dilation}"
     if layer.op == "linear" and (*layer.in_shape[1:], *layer.out_shape[1:]) != (1, 1, 1, 1):
         return "a linear layer has an input and an output of height and width 1"
     return None
@@ -55,7 +60,8 @@ def _wrong_output(layer: Layer) -> str | None:
 
 def _follows(layer: Layer, given: int, out: int) -> bool:
     """Return whether the windows fit. Those of `max_pool` may reach over the edge, but none may begin behind it."""
-    span, up = given + 2 * layer.padding - layer.kernel, layer.op == "max_pool"
+    window = (layer.kernel - 1) * layer.dilation + 1
+    span, up = given + 2 * layer.padding - window, layer.op == "max_pool"
     down = span // layer.stride + 1 if span >= 0 else int(up)
     rounded_up = up and out == down + 1 and (out - 1) * layer.stride < given + layer.padding
     return out >= 1 and (out == down or rounded_up)

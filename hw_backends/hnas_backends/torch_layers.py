@@ -16,9 +16,8 @@ from torch import Tensor, nn
 
 from hnas import Layer
 from hnas.toolkit.activations import ACTIVATIONS
-from hnas.toolkit.dataflow import dataflow
 from hnas_backends.geometry import is_adaptive
-from hnas_backends.layerbench.lines import unknown_op
+from hnas_backends.layerbench.lines import connections, unknown_op
 
 
 class Addition(nn.Module):
@@ -40,10 +39,10 @@ class Addition(nn.Module):
 
 
 class Concatenation(nn.Module):
-    """Join branches by their channels; alone, the two halves of the joined map, which is copied as a whole, too."""
+    """Join the channels of branches; of a single map, which is the joined one, make a copy: the same bytes."""
 
-    def forward(self, *branches: Tensor) -> Tensor:
-        return torch.cat(branches if len(branches) > 1 else branches[0].tensor_split(2, 1), 1)
+    def forward(self, *parts: Tensor) -> Tensor:
+        return torch.cat(parts, 1)
 
 
 class Residual(nn.Module):
@@ -84,13 +83,19 @@ def module(layer: Layer) -> nn.Module:
 
 
 def network(layers: Sequence[Layer]) -> nn.Module:
-    """Return the layers as one module, connected as `hnas.toolkit.dataflow` says.
+    """Return the layers as one module, connected as `lines.connections` says.
 
-    A linear layer takes its input flattened; a chain is an ``nn.Sequential``. Raises `DeviceError` if the layers make
-    no network.
+    A linear layer takes its input flattened, and gives a map unless it is the last one; a chain is an
+    ``nn.Sequential``. Raises `DeviceError` if the layers make no network.
     """
-    reads = dataflow(layers)
-    parts = [nn.Sequential(nn.Flatten(), module(la)) if la.op == "linear" else module(la) for la in layers]
+    reads = connections(layers)
+    parts: list[nn.Module] = []
+    for n, layer in enumerate(layers, 1):
+        made = module(layer)
+        if layer.op == "linear":
+            given = [nn.Unflatten(1, layer.out_shape)] if n < len(layers) else []
+            made = nn.Sequential(nn.Flatten(), made, *given)
+        parts.append(made)
     if reads == [(i,) for i in range(len(layers))]:
         return nn.Sequential(*parts).eval()
     return Residual(parts, reads).eval()

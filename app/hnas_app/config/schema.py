@@ -56,6 +56,14 @@ class MetaTrainConfig:
     epochs: int = setting(100, "epochs; schedules (Eq. 4, MSL, cosine) count in these", positive)
     iterations: int = setting(500, "meta-iterations in an epoch", positive)
     tasks: int = setting(8, "tasks in a meta-batch", positive)
+    n_way: int | None = setting(
+        None,
+        "classes in a task to train on, re-training too; default: task.n_way",
+        validators.optional(validators.ge(2)),
+    )
+    k_shot: int | None = setting(
+        None, "labelled images per class of these tasks; default: task.k_shot", validators.optional(positive)
+    )
     n_query: int = setting(1, "query images per class", positive)
     architectures: int = setting(1, "architectures that share the tasks of a meta-batch (the paper's: 1)", positive)
     sampling: Literal["shrinking", "uniform", "attentive", "sandwich"] = setting(

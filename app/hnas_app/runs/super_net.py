@@ -9,6 +9,7 @@ from hnas_app.config.dump import after_training, at_default, flatten, toml_value
 from hnas_app.config.load import load_config
 from hnas_app.runs.config_changes import changed_values
 from hnas_app.runs.session import chosen, setup_of
+from hnas_app.runs.tasks_check import with_record
 from hnas_app.training.checkpoint import load_latest
 from hnas_app.training.meta_train import PHASE, super_net_gone
 from hnas_app.training.setup.returned import image_shape
@@ -44,6 +45,8 @@ def check_super_net(run: RunDir, config: Config, registry: Registry) -> None:
     misfit = "" if wrong else _misfit(run, config, registry)
     if N_WAY in changed and (wrong or misfit):
         wrong[N_WAY] = changed[N_WAY]
+    if misfit and not wrong:  # other tasks: a classifier may have an output for each class of training
+        wrong |= {k: v for k, v in changed.items() if k.startswith("tasks.")}
     if wrong:
         listed = "\n".join(f"{k}: {old!r} in the run, {new!r} now" for k, (old, new) in wrong.items())
         raise ConfigError(
@@ -79,7 +82,7 @@ def _misfit(run: RunDir, config: Config, registry: Registry) -> str:
     found = load_latest(folder, "state")
     if found is None:
         raise super_net_gone(folder)
-    setup = setup_of(config, registry)
+    setup = with_record(setup_of(config, registry), run, config.tasks.name)
     fresh = setup.fresh_state("fit")
     saved, expected = (
         {k: f"{tuple(v.shape)} {v.dtype}" for k, v in state.items() if not k.startswith("outer/")}

@@ -29,7 +29,7 @@ class Prototypical(MetaLearner):
     class Options:
         """Options for ``--set learner.KEY=VALUE`` and the table ``[learner]``."""
 
-        meta_lr: float = setting(0.5, "learning rate; falls to 0", positive, after_training=True)
+        meta_lr: float = setting(0.02, "learning rate; falls to 0", positive, after_training=True)
 
     def __init__(self, options: Options) -> None:
         self._options = options

@@ -268,10 +268,12 @@ class LearnerConformance(Conformance[MetaLearner]):
         with ending("the same without the ids of classes", then) as seen:
             one, two = (learner.score(supernet, state, e, arch) for e in (episodes, bare))
             seen += [] if agree(one.loss, two.loss) else ["other scores"]
-            seen += unequal(*(learner.adapt(supernet, state, e, arch) for e in (episodes, bare)))
+            seen += unequal(learner.adapt(supernet, state, episodes, arch), learner.adapt(supernet, state, bare, arch))
             if not learner.needs_classes:
-                parts = (learner.gradient(supernet, self._copy(state), e, arch, progress) for e in (episodes, bare))
-                seen += unequal(*(found for found, _ in parts))
+                with_ids, without = (
+                    learner.gradient(supernet, self._copy(state), e, arch, progress)[0] for e in (episodes, bare)
+                )
+                seen += unequal(with_ids, without)
 
     # ---------------------------------------------------------------- inside
 

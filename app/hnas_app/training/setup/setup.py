@@ -104,6 +104,16 @@ class Setup:
         """Return the learner's state before training; equal for equal purposes."""
         return initial(self.learner, self.supernet, self.seeds.torch(purpose))
 
+    def misfit(self, state: State) -> str:
+        """Return the first tensor of the learner's fresh state that ``state`` has otherwise, or not, in words."""
+        saved, expected = (
+            {k: f"{tuple(v.shape)} {v.dtype}" for k, v in tensors.items() if not k.startswith("outer/")}
+            for tensors in (state, self.fresh_state("fit"))
+        )
+        differing = (k for k in dict.fromkeys([*expected, *saved]) if saved.get(k) != expected.get(k))
+        told = ((f"{k} of {saved[k]}" if k in saved else f"no {k}", expected.get(k, "none")) for k in differing)
+        return next((f"it has {found}, expected {wanted}" for found, wanted in told), "")
+
     def send(self, executor: Executor) -> None:
         """Put this set-up into the workers under the name ``setup``.
 

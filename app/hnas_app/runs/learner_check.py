@@ -9,7 +9,6 @@ import attrs
 
 from hnas.errors import ConfigError
 from hnas_app.config.schema import Config, LoadedConfig
-from hnas_app.runs.session import chosen
 from hnas_app.training.meta_train import PHASE
 
 if TYPE_CHECKING:
@@ -21,14 +20,14 @@ FITNESS = "search.fitness"
 
 def suited(loaded: LoadedConfig, registry: Registry) -> tuple[Config, str]:
     """Return a configuration without preset values that its learner cannot serve, and a sentence for the user."""
-    config = loaded.config
+    config, learner = loaded.config, loaded.config.learner
     if config.search.fitness == "query" or loaded.is_set_by_user(FITNESS):
         return config, ""
-    if chosen("learner", config, registry).support_scores:
+    if registry.create("learner", learner.name, learner.options).support_scores:
         return config, ""
     note = (
         f"{FITNESS} is query, not support ({loaded.origins[FITNESS]}): the loss on the images that a network of "
-        f"learner {config.learner.name!r} was adapted to does not tell how good it is"
+        f"learner {learner.name!r} was adapted to does not tell how good it is"
     )
     return attrs.evolve(config, search=attrs.evolve(config.search, fitness="query")), note
 

@@ -162,6 +162,6 @@ def _size(setup: Setup, config: Config, split: Split) -> str:
 def _of_training(config: Config, text: str) -> str:
     """Name the settings of training tasks in a text about the size of a task, if they have a size of their own."""
     for key in ("n_way", "k_shot"):
-        if getattr(config.meta_train, key) is not None:
+        if getattr(config.meta_train, key):
             text = text.replace(f"task.{key}", f"meta_train.{key}")
     return text

@@ -42,10 +42,10 @@ class Setup:
     tasks: TaskSource
     n_way: int
     k_shot: int
-    train_n_way: int | None = None
-    """The classes in a training task; by default as many as in others."""
-    train_k_shot: int | None = None
-    """The labelled images of each class in a training task; by default as many as in others."""
+    train_n_way: int = 0
+    """The classes in a training task; 0: as many as in others."""
+    train_k_shot: int = 0
+    """The labelled images of each class in a training task; 0: as many as in others."""
     seeds: Seeds
     accelerator: str = "cpu"
     """The device that tasks are returned on, and where their networks are computed."""

@@ -58,7 +58,15 @@ class TestPrototypical(LearnerConformance):
         return made
 
 
-def start(run_dir: Path, *, until: Any = "meta-train", learner: Any = EXAMPLE, tasks: Any = None, **more: Any) -> Any:
+def start(
+    run_dir: Path,
+    *,
+    until: Any = "meta-train",
+    learner: Any = EXAMPLE,
+    tasks: Any = None,
+    workers: int = 1,
+    **more: Any,
+) -> Any:
     return hnas.run(
         space="vgg9",
         learner=learner,
@@ -68,6 +76,7 @@ def start(run_dir: Path, *, until: Any = "meta-train", learner: Any = EXAMPLE, t
         constraints=LIMIT,
         settings={**TINY, **more},
         run_dir=run_dir,
+        workers=workers,
         until=until,
     )
 
@@ -212,16 +221,20 @@ class Silent(TinyTasks):
         return attrs.evolve(super().sample(*given), classes=None)
 
 
-def test_a_classifier_of_all_training_classes_is_trained_and_serves_any_task(tmp_path: Path) -> None:
-    """With workers, which get the ids with the tasks; and a run on other data is refused by name."""
-    whole = {"learner": WholeClasses(PROTOTYPICAL.Options()), "tasks": TinyTasks(), "workers": 2}
-    run = start(tmp_path / "run", until="evaluate", **whole)
+def test_a_classifier_of_all_training_classes_is_trained_and_serves_any_task(tmp_path: Path, capsys: Any) -> None:
+    """With workers, which draw the ids with the tasks. Data of another number of training classes are refused."""
+    run = start(tmp_path / "runs" / "run", learner="whole_classes:WholeClasses", workers=2)
     found = load_latest(run.path / "checkpoints" / PHASE, "state")
     assert found is not None
     assert len(found[0]["params/fc.bias"]) == 10
-    assert run.results.networks[0].retrained.mean >= 0
-    setup = attrs.evolve(tiny_setup(), learner=whole["learner"], n_way=9)
-    assert len(setup.fresh_state("fit")["params/fc.bias"]) == 10
+    code, (nine,) = adapted(run.path, "--set", "task.n_way=9")
+    assert code == 0
+    assert "9-way" in hnas.load_run(nine).evaluate().protocol
+    capsys.readouterr()
+    code, made = adapted(run.path, "--set", "tasks.name=whole_classes:ElevenClasses")
+    assert (code, made) == (3, [])
+    told = "tasks.name: 'tiny_tasks:TinyTasks' in the run, 'whole_classes:ElevenClasses' now"
+    assert told in capsys.readouterr().err
 
 
 def test_a_source_without_ids_is_refused_before_anything_is_made(tmp_path: Path) -> None:

@@ -9,6 +9,8 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from hnas import Registry, Scores
+from hnas.task_source import Split
+from hnas.testing import TinyTasks
 
 EXAMPLE = f"{Path(__file__).resolve().parents[3] / 'examples' / 'prototypical_learner.py'}:Prototypical"
 PROTOTYPICAL: Any = type(Registry().create("learner", EXAMPLE))
@@ -28,3 +30,10 @@ class WholeClasses(PROTOTYPICAL):
         found = torch.autograd.grad(losses.sum(), list(leaves.values()), allow_unused=True)
         gradient = {f"params/{n}": g for n, g in zip(leaves, found, strict=True) if g is not None}
         return gradient, Scores(loss=losses.detach(), accuracy=(logits.argmax(-1) == ids).float().mean(1))
+
+
+class ElevenClasses(TinyTasks):
+    """One class more to train on than usual."""
+
+    def n_classes(self, split: Split) -> int:
+        return 11 if split == "train" else 10

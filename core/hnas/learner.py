@@ -67,6 +67,22 @@ class MetaLearner(ABC):
     workers. Methods other than `update` must not change the state.
     """
 
+    any_n_way: bool = False
+    """Whether it classifies into as many classes as a task has, without the super-net's classifier.
+
+    Training tasks may then have more classes than test tasks, and a run's weights serve tasks of any number. The
+    classifier has an output for each class of the training split if `needs_classes`, and else two outputs.
+    """
+
+    needs_classes: bool = False
+    """Whether `gradient` needs `Episodes.classes`: a source that gives none is refused. Other methods do without."""
+
+    support_scores: bool = True
+    """Whether the loss on the images that a network was adapted to tells how good it is.
+
+    If not, `score` is never called with ``on="support"``: the search compares networks by other images.
+    """
+
     @abstractmethod
     def init(self, supernet: SuperNet, generator: torch.Generator) -> State:
         """Return a fresh state. Called once at the start of a training."""

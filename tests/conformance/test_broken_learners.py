@@ -10,6 +10,7 @@ import pytest
 import torch
 from attrs import evolve
 from torch.nn.functional import cross_entropy
+from whole_classes import PROTOTYPICAL, WholeClasses
 
 from hnas import Architecture, Episodes, EpisodeSpec, Registry, Scores
 from hnas.testing import LearnerConformance, TinySpace
@@ -184,7 +185,29 @@ class ProposesAnotherSpace(Proposes):
         return [evolve(arch, space="another") for arch in super().propose(space, supernet, state, episodes)]
 
 
+class CountsToThree(PROTOTYPICAL):
+    """The means of three classes, whatever a task has."""
+
+    def __init__(self) -> None:
+        super().__init__(PROTOTYPICAL.Options())
+
+    def _adapted(self, supernet: Any, params: Any, episodes: Episodes, arch: Any) -> Any:
+        found = super()._adapted(supernet, params, episodes, arch)
+        return found | {"prototypes": found["prototypes"][:, :3]}
+
+
+class WeighsByClass(Learner):
+    """Tasks with the first class count more, but a source may not know which class that is."""
+
+    def gradient(self, supernet: Any, state: Any, episodes: Any, *given: Any) -> Any:
+        found, scores = super().gradient(supernet, state, episodes, *given)
+        known = [] if episodes.classes is None else episodes.classes
+        return {k: g + 1e-4 * sum(bool((ids == 0).any()) for ids in known) for k, g in found.items()}, scores
+
+
 BROKEN = {
+    CountsToThree: "test_serves_any_number_of_classes_if_it_says_so",
+    WeighsByClass: "test_goes_by_the_ids_of_classes_only_if_it_says_so",
     ComparesCentroids: "test_scores_are_those_of_the_exported_network",
     DrawsByItself: "test_state_is_drawn_from_the_generator",
     RemembersItsSteps: "test_state_survives_its_file",
@@ -220,6 +243,13 @@ def test_a_broken_learner_fails_the_test_for_it(broken, failures, expect_only):
 @pytest.mark.parametrize("good", [Learner, Proposes])
 def test_nothing_is_said_against_a_good_one(good, failures):
     assert failures(LearnerConformance, good, space=space, **QUICK) == {}
+
+
+def test_nothing_is_said_against_one_that_classifies_all_training_classes(failures):
+    def make() -> WholeClasses:
+        return WholeClasses(PROTOTYPICAL.Options(meta_lr=0.1))
+
+    assert failures(LearnerConformance, make, space=space, **QUICK) == {}
 
 
 def test_every_test_has_a_broken_learner():

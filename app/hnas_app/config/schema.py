@@ -22,6 +22,11 @@ def _is_accelerator(instance: object, attribute: object, value: str) -> None:
         raise ValueError(f"expected cpu, cuda or cuda:N, got {value!r}")
 
 
+def _not_one(instance: object, attribute: object, value: int) -> None:
+    if value == 1:
+        raise ValueError("expected 0 or at least 2 classes, got 1")
+
+
 _EXECUTORS = "local, threads, processes, ray or ray://HOST:PORT"
 
 
@@ -68,6 +73,8 @@ class MetaTrainConfig:
     epochs: int = setting(100, "epochs; schedules (Eq. 4, MSL, cosine) count in these", positive)
     iterations: int = setting(500, "meta-iterations in an epoch", positive)
     tasks: int = setting(8, "tasks in a meta-batch", positive)
+    n_way: int = setting(0, "classes in a task to train or re-train on; 0: task.n_way", at_least_0, _not_one)
+    k_shot: int = setting(0, "labelled images per class of these tasks; 0: task.k_shot", at_least_0)
     n_query: int = setting(1, "query images per class", positive)
     architectures: int = setting(1, "architectures that share the tasks of a meta-batch (the paper's: 1)", positive)
     sampling: str = setting(

@@ -37,7 +37,7 @@ from hnas_app.search.trace import SearchTrace
 from hnas_app.trackers.json_lines import JsonLines
 from hnas_app.training.best import kept
 from hnas_app.training.evaluate import evaluate, evaluate_baseline, evaluate_per_task
-from hnas_app.training.meta_train import PHASE, meta_train
+from hnas_app.training.meta_train import PHASE, meta_train, super_net_misfit
 from hnas_app.training.retrain import retrain
 from hnas_app.training.setup.setup import Setup
 from hnas_app.training.short import ShortTrainings, longest
@@ -65,10 +65,15 @@ class Pipeline:
     # ---------------------------------------------------------------- the phases
 
     def begin(self, phase: str) -> None:
-        """Check the tasks of all unfinished phases, unless ``phase`` is done; the first call does, before any work."""
+        """Check the tasks of all unfinished phases, and a finished super-net's weights, unless ``phase`` is done.
+
+        The first call does, before any work.
+        """
         if self.setup.given is None and "begin" not in self._kept and not self.run.is_done(phase):
             self.check_tasks([p for p in DRAWING if not self.run.is_done(p)])
             self._kept["begin"] = True
+            if self.run.is_done(PHASE) and (misfit := self.setup.misfit(self.meta_train())):
+                raise super_net_misfit(self.run.path, self.config.learner.name, misfit)
 
     def check_tasks(self, phases: Sequence[str]) -> None:
         """Check that the tasks of some phases can be drawn, from the classes that the run was trained with."""

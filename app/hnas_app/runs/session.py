@@ -45,6 +45,8 @@ def setup_of(config: Config, registry: Registry) -> Setup:
         tasks=chosen("tasks", config, registry),
         n_way=config.task.n_way,
         k_shot=config.task.k_shot,
+        train_n_way=config.meta_train.n_way,
+        train_k_shot=config.meta_train.k_shot,
         seeds=Seeds(config.seed),
         accelerator=own_accelerator(config.accelerator),
         prefetch=config.accelerator != "cpu",  # on CPUs the thread takes the interpreter from the training

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 import torch
+from attrs import evolve
 from safetensors.torch import load, save
 from torch.nn.functional import cross_entropy
 
@@ -30,6 +31,7 @@ from hnas_app.testing.tiny_space import TinySpace
 from hnas_app.testing.tiny_tasks import TinyTasks
 from hnas_app.training.proposing import support_only
 from hnas_app.training.setup.returned import proposed
+from hnas_app.training.setup.setup import Setup
 from hnas_app.training.setup.subnet import subnet
 
 EPOCHS = 3
@@ -178,8 +180,8 @@ class LearnerConformance(Conformance[MetaLearner]):
         learner, supernet, arch, state = self._begin()
         episodes = self._episodes("validation")
         before, untouched = self._copy(state), GlobalRandomness()
-        parts: tuple[Literal["query"], Literal["support"]] = ("query", "support")
-        for on in parts:
+        parts: tuple[Literal["query", "support"], ...] = ("query", "support")
+        for on in parts if learner.support_scores else parts[:1]:
             together = learner.score(supernet, state, episodes, arch, on=on)
             self._expect_scores(together, len(episodes))
             again = learner.score(supernet, state, episodes, arch, on=on)
@@ -267,6 +269,40 @@ class LearnerConformance(Conformance[MetaLearner]):
         for how, other in others.items():
             expect(list(map(space.canonical, other)) == found, f"the same architectures {how}", other, then)
 
+    # ---------------------------------------------------------------- what it declares
+
+    def test_serves_any_number_of_classes_if_it_says_so(self) -> None:
+        """``any_n_way``: training tasks may have more classes than test tasks, and weights serve any number."""
+        learner, supernet, arch, state = self._begin()
+        if not learner.any_n_way:
+            not_applicable("the learner classifies by the super-net's outputs")
+        then = "take the number of classes from the tasks, or leave any_n_way out"
+        for n_way in (2, self.spec.n_way + 1):
+            episodes = self._episodes("train", spec=evolve(self.spec, n_way=n_way))
+            with ending(f"training, scores and logits with {n_way} classes", then) as seen:
+                learner.gradient(supernet, state, episodes, arch, self._progress(0, episodes))
+                self._expect_scores(learner.score(supernet, state, episodes, arch), len(episodes))
+                adapted = learner.adapt(supernet, state, episodes, arch)
+                shape = tuple(learner.logits(supernet, adapted, episodes.query_x, arch).shape)
+                expected = (*episodes.query_y.shape, n_way)
+                seen += [] if shape == expected else [f"logits {shape}, not {expected}"]
+
+    def test_goes_by_the_ids_of_classes_only_if_it_says_so(self) -> None:
+        """Not every task source gives `Episodes.classes`; one without is refused to learners of ``needs_classes``."""
+        learner, supernet, arch, state = self._begin()
+        episodes = self._episodes("train")
+        bare, progress = evolve(episodes, classes=None), self._progress(0, episodes)
+        then = "declare needs_classes if `gradient` needs them, and let all else do without"
+        with ending("the same without the ids of classes", then) as seen:
+            one, two = (learner.score(supernet, state, e, arch) for e in (episodes, bare))
+            seen += [] if agree(one.loss, two.loss) else ["other scores"]
+            seen += unequal(learner.adapt(supernet, state, episodes, arch), learner.adapt(supernet, state, bare, arch))
+            if not learner.needs_classes:
+                with_ids, without = (
+                    learner.gradient(supernet, self._copy(state), e, arch, progress)[0] for e in (episodes, bare)
+                )
+                seen += unequal(with_ids, without)
+
     # ---------------------------------------------------------------- inside
 
     @property
@@ -274,8 +310,10 @@ class LearnerConformance(Conformance[MetaLearner]):
         return self.tolerance, self.tolerance
 
     def _network(self) -> tuple[SuperNet, Architecture]:
-        space = self.space()
-        return space.supernet(self.tasks().image_shape, self.spec.n_way), space.largest()
+        n_way, k_shot, seeds = self.spec.n_way, self.spec.k_shot, Seeds(0)
+        space, learner, tasks = self.space(), self.make(), self.tasks()
+        setup = Setup(space=space, learner=learner, tasks=tasks, n_way=n_way, k_shot=k_shot, seeds=seeds)
+        return setup.supernet, space.largest()
 
     def _begin(self) -> tuple[MetaLearner, SuperNet, Architecture, State]:
         learner, (supernet, arch) = self.make(), self._network()
@@ -287,9 +325,11 @@ class LearnerConformance(Conformance[MetaLearner]):
     def _copy(self, state: State) -> State:
         return {k: v.clone() for k, v in state.items()}
 
-    def _episodes(self, split: Split, n: int | None = None, iteration: int = 0) -> Episodes:
+    def _episodes(
+        self, split: Split, n: int | None = None, iteration: int = 0, spec: EpisodeSpec | None = None
+    ) -> Episodes:
         generators = [Seeds(0).numpy(split, iteration, i) for i in range(n or self.batch)]
-        return self.tasks().sample(split, self.spec, generators)
+        return self.tasks().sample(split, spec or self.spec, generators)
 
     def _progress(self, iteration: int, episodes: Episodes) -> Progress:
         per_epoch = max(1, self.iterations // EPOCHS)

@@ -26,6 +26,15 @@ def super_net_gone(folder: Path) -> DataError:
     )
 
 
+def super_net_misfit(run: Path, learner: str, misfit: str) -> DataError:
+    """Return the error for a super-net whose state is not as the settings of its run say; see `Setup.misfit`."""
+    return DataError(
+        f"the checkpoint of {run} is not of the run's settings: {misfit}",
+        hint=f"another version of learner {learner!r} or of the space may have written it; environment.json has the "
+        "versions",
+    )
+
+
 def meta_train(
     setup: Setup, config: MetaTrainConfig, executor: Executor, *, folder: Path, emit: Listener, finished: bool = False
 ) -> State:

@@ -104,9 +104,12 @@ def resolved(caller: Caller, given: Given, *, quiet: bool = False, **sources: Un
     The accelerator and the executor must be available, and workers must be able to import the objects.
     """
     from hnas_app.executors.choice import check_executor
+    from hnas_app.runs.learner_check import suited
     from hnas_app.training.accelerator import check_accelerator
 
-    config = caller.load(given, quiet=quiet, **sources).config
+    config, note = suited(caller.load(given, quiet=quiet, **sources), caller.registry)
+    if note and not quiet:
+        caller.note(note)
     check_accelerator(config.accelerator)
     check_executor(config.executor, config.accelerator)
     given.check_importable()

@@ -79,6 +79,12 @@ def with_nan(x: torch.Tensor) -> torch.Tensor:
         (changed("query_x", with_nan), "query_x with pixels that are not finite"),
         (changed("support_x", lambda x: x * math.inf), "support_x with pixels that are not finite"),
         (lambda tasks: tasks[:1], "support_x of (1, "),
+        (changed("classes", lambda ids: ids.tolist()), "classes of list"),
+        (changed("classes", lambda ids: ids.int()), "torch.int32"),
+        (changed("classes", lambda ids: ids[:, :2]), "classes of (2, 2)"),
+        (changed("classes", lambda ids: ids + 10), "expected different ids from 0 to 9"),
+        (changed("classes", lambda ids: ids - 10), "expected different ids from 0 to 9"),
+        (changed("classes", lambda ids: ids * 0), "expected different ids from 0 to 9"),
     ],
 )
 def test_tasks(change: Change, told: str) -> None:

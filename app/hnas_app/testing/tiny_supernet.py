@@ -13,6 +13,7 @@ from hnas.layer import Shape
 from hnas.space import SearchSpace
 from hnas.supernet import NormStats, Params, Role, SuperNet
 from hnas.toolkit.activations import ACTIVATIONS
+from hnas.toolkit.learning import normalise
 
 
 class TinySuperNet(SuperNet):
@@ -79,18 +80,6 @@ class TinySuperNet(SuperNet):
             weight = shared[f"conv{i}.weight"]
             x = F.conv2d(x, weight, shared.get(f"conv{i}.bias"), stride=2, padding=weight.shape[-1] // 2)
             if self._has_norm:
-                x = _normalise(x, shared, f"norm{i}", stats)
+                x = normalise(x, shared, f"norm{i}", stats)
             x = getattr(F, ACTIVATIONS[str(picked[f"act{i}"])].function)(x)
         return F.linear(x.flatten(1), shared[f"fc{depth}.weight"].flatten(1), shared[f"fc{depth}.bias"])
-
-
-def _normalise(x: Tensor, shared: Params, name: str, stats: NormStats | None) -> Tensor:
-    if stats is not None and stats.mode == "apply":
-        mean, var = stats.mean[name], stats.var[name]
-    else:
-        var, mean = torch.var_mean(x, dim=(0, 2, 3), correction=0)
-        if stats is not None:
-            stats.mean[name], stats.var[name] = mean.detach(), var.detach()
-    scale = shared[f"{name}.weight"] * (var + 1e-5).rsqrt()
-    shift = shared[f"{name}.bias"] - mean * scale
-    return x * scale[:, None, None] + shift[:, None, None]

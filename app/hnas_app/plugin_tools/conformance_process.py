@@ -77,7 +77,9 @@ def prepared(told: dict[str, Any]) -> tuple[type, str]:
     registry = Registry(third_party=told["third_party"], strict=False, warn=lambda text: None)
     try:
         sets = [(key, value) for key, value in told["sets"]]
-        choice = getattr(load_config(registry, env={}, flags={kind: told["name"]}, sets=sets).config, kind)
+        choice = getattr(
+            load_config(registry, preset="none", env={}, flags={kind: told["name"]}, sets=sets).config, kind
+        )
 
         def make() -> Any:
             return registry.create(kind, choice.name, choice.options)

@@ -149,7 +149,7 @@ def check_plugins(
     if registered and not quick:
         check_pytest()
     for one in registered if given.sets else ():  # or a mistake in --set would be a fault of the plugin
-        load(call, Given(by_flags=True, sets=given.sets, **_named_plugin(one, registry)))
+        load(call, Given(by_flags=True, preset="none", sets=given.sets, **_named_plugin(one, registry)))
     results = [_result("entry point", f.entry_point, f, [Finding("failed", "load", f.cause)]) for f in failures]
     with _progress() as progress:
         conformance = Conformance(

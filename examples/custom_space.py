@@ -149,6 +149,10 @@ class MySuperNet(SuperNet):
         shared["classifier.weight"] = params["classifier.weight"][..., :before]
         return shared | {"classifier.bias": params["classifier.bias"]}
 
+    def head(self, arch: Architecture) -> tuple[str, str]:
+        """Return the names of the classifier's parameters, for learners that compare the features before it."""
+        return "classifier.weight", "classifier.bias"
+
     def forward(self, shared: Params, x: Tensor, arch: Architecture, *, stats: NormStats | None = None) -> Tensor:
         """Return the logits. This plain pass is enough: the core loops over tasks and differentiates through it."""
         from torch.nn import functional as F

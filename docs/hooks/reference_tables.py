@@ -1,4 +1,4 @@
-"""Writes the table of names into each page of docs/reference, since a checkout shows nothing else of what the site does.
+"""Writes the table of names into each page of docs/reference: a checkout shows nothing else of what the site does.
 
 ``python docs/hooks/reference_tables.py`` rewrites the pages; a test holds them to the code.
 """

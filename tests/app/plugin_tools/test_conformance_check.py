@@ -81,7 +81,10 @@ def test_a_plugin_that_ends_the_process_is_told_with_its_test(strategy, capsys):
     (result,) = json.loads(capsys.readouterr().out)
     found = {f["told"] for f in result["findings"] if f["level"] == "failed"}
     assert not result["passed"]
-    assert any(told.startswith("test_") and told.endswith(": the process ended with status 0; its last line: bye") for told in found)
+    assert any(
+        told.startswith("test_") and told.endswith(": the process ended with status 0; its last line: bye")
+        for told in found
+    )
     assert "were not reached" in result["findings"][-1]["told"]
 
 

@@ -112,7 +112,13 @@ def _backend(backend: Any, told: dict[str, Any]) -> Tried:
         backend.close()
     if info.rounds is not None and not told["measure"]:
         raise NotTried(f"{info.device} is a real device, which would be measured for minutes; --measure does it")
-    return {}, ""
+    return {"test_networks_cost_what_their_layers_do": _of_a_chain}, "whole networks without branches"
+
+
+def _of_a_chain(tests: Any) -> None:
+    """Compare a chain of layers with its network: branches may keep more in memory than any layer shows."""
+    tests.networks = (hnas.testing.CHAIN,)
+    hnas.testing.BackendConformance.test_networks_cost_what_their_layers_do(tests)
 
 
 def _tasks(source: Any, told: dict[str, Any]) -> Tried:

@@ -68,7 +68,7 @@ class Conformance:
             try:
                 for event in child.events(self.timeout_s):
                     seen.take(event)
-                    if seen.running:
+                    if "running" in event:
                         self.progress(f"{registered.kind} {registered.plugin.name}: {seen.count}, {seen.running}")
             except TimeoutError:
                 ended = f"did not end within {self.timeout_s:g} s (--timeout sets the limit)"

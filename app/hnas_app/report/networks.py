@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -38,16 +39,29 @@ def describe_per_task(own: PerTask, metrics: Sequence[Metric]) -> str:
 
 
 def describe(options: Mapping[str, Option]) -> str:
-    """Gather options such as ``kernel1`` by their number; those without one come first."""
-    whole, layers = [], {}  # type: list[str], dict[str, list[str]]
+    """Gather options by the number in their names, such as ``kernel1``; those without one come first.
+
+    A second number, as in ``kernel2_3``, is a place in the block: ``2: kernel 3/5/1``, with ``-`` for one that is not.
+    """
+    whole, blocks = [], {}  # type: list[str], dict[str, dict[tuple[str, bool], dict[str, Option]]]
     for name, option in options.items():
-        stem = name.rstrip("0123456789")
-        number = name[len(stem) :]
-        if number:
-            layers.setdefault(number, []).append(f"{stem} {option}")
+        if numbered := _NUMBERED.fullmatch(name):
+            stem, block, place = numbered.groups()
+            blocks.setdefault(block, {}).setdefault((stem, bool(place)), {})[place or ""] = option
         else:
             whole.append(f"{name} {option}")
-    return "; ".join([*whole, *(f"{number}: {', '.join(parts)}" for number, parts in layers.items())])
+    return "; ".join([*whole, *(f"{number}: {_block(stems)}" for number, stems in blocks.items())])
+
+
+_NUMBERED = re.compile(r"(.*?[^\d_])(\d+)(?:_(\d+))?")
+
+
+def _block(stems: Mapping[tuple[str, bool], Mapping[str, Option]]) -> str:
+    places = list(dict.fromkeys(place for (_, placed), found in stems.items() if placed for place in found))
+    return ", ".join(
+        f"{stem} {'/'.join(str(found.get(place, '-')) for place in (places if placed else ['']))}"
+        for (stem, placed), found in stems.items()
+    )
 
 
 def plot_population(adaption: Adaption, results: Results, metric: Metric, limit: float | None, path: Path) -> None:

@@ -7,6 +7,7 @@ from typing import Literal
 import torch
 from attrs import evolve
 from safetensors.torch import load, save
+from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from hnas.architecture import Architecture
@@ -14,7 +15,7 @@ from hnas.episode import Episodes, EpisodeSpec
 from hnas.learner import Gradient, MetaLearner, Progress, Scores, State
 from hnas.seeds import Seeds
 from hnas.space import SearchSpace
-from hnas.supernet import SuperNet
+from hnas.supernet import NormStats, SuperNet
 from hnas.task_source import Split, TaskSource
 from hnas_app.testing.conformance import Conformance, expect_sound_schedules
 from hnas_app.testing.expectation import (
@@ -246,6 +247,28 @@ class LearnerConformance(Conformance[MetaLearner]):
         expect(agree(loss, scored.loss, *self._within), f"the losses of `score`, {scored.loss.tolist()}", loss, then)
         accuracy = (logits.argmax(-1) == y).float().mean(1)
         expect(agree(accuracy, scored.accuracy, *self._within), f"its accuracies, {scored.accuracy}", accuracy, then)
+
+    def test_logits_can_be_exported(self) -> None:
+        """An exported model is `logits` as `torch.export` traces it, of one task and any number of images."""
+        learner, supernet, arch, state = self._begin()
+        task, seen = self._episodes("validation", 1), NormStats("collect")
+        images = task.query_x[0]
+        with torch.no_grad():
+            adapted = learner.adapt(supernet, state, task, arch)
+            learner.logits(supernet, adapted, task.support_x, arch, stats=seen)
+            fixed = NormStats("apply", seen.mean, seen.var)
+
+            class Model(torch.nn.Module):
+                def forward(self, image: Tensor) -> Tensor:
+                    return learner.logits(supernet, adapted, image[None], arch, stats=fixed)[0]
+
+            then = "let no value and no number of images decide about the way of `logits`; see docs/plugins/learner.md"
+            with ending("`logits` that can be traced for any number of images", then):
+                batch = {"image": {0: torch.export.Dim("batch", min=1)}}
+                traced = torch.export.export(Model(), (images[:2],), dynamic_shapes=batch).module()
+            for x in (images, images[:1]):
+                same = agree(traced(x), Model()(x), *self._within)
+                expect(same, f"the traced logits of {len(x)} images to be those of torch", "others", then)
 
     def test_proposals_are_one_for_each_task(self) -> None:
         """Architectures of the space, by the support images of each task alone; a learner need not propose any."""

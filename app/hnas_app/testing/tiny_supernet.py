@@ -13,6 +13,7 @@ from hnas.layer import Shape
 from hnas.space import SearchSpace
 from hnas.supernet import NormStats, Params, Role, SuperNet
 from hnas.toolkit.activations import ACTIVATIONS
+from hnas.toolkit.learning import normalise
 
 
 class TinySuperNet(SuperNet):
@@ -97,7 +98,7 @@ class TinySuperNet(SuperNet):
             weight = shared[f"conv{i}.weight"]
             x = F.conv2d(x, weight, shared.get(f"conv{i}.bias"), stride=2, padding=weight.shape[-1] // 2)
             if self._has_norm:
-                x = _normalise(x, shared, f"norm{i}", stats)
+                x = normalise(x, shared, f"norm{i}", stats)
             x = getattr(F, ACTIVATIONS[str(picked[f"act{i}"])].function)(x)
         return F.linear(x.flatten(1), shared[f"fc{depth}.weight"].flatten(1), shared[f"fc{depth}.bias"])
 
@@ -119,20 +120,8 @@ class TinySuperNet(SuperNet):
             )
             x = F.conv2d(x, weight * kernel, shared.get(f"conv{i}.bias"), stride=2, padding=weight.shape[-1] // 2)
             if self._has_norm:
-                x = _normalise(x, shared, f"norm{i}", stats)
+                x = normalise(x, shared, f"norm{i}", stats)
             acts = [getattr(F, ACTIVATIONS[str(a)].function)(x) for a in options[f"act{i}"]]
             x = torch.einsum("a,anchw,c->nchw", share[f"act{i}"], torch.stack(acts), width)
             logits.append(F.linear(x.flatten(1), shared[f"fc{i}.weight"].flatten(1), shared[f"fc{i}.bias"]))
         return torch.einsum("d,dnw->nw", share["depth"], torch.stack(logits))
-
-
-def _normalise(x: Tensor, shared: Params, name: str, stats: NormStats | None) -> Tensor:
-    if stats is not None and stats.mode == "apply":
-        mean, var = stats.mean[name], stats.var[name]
-    else:
-        var, mean = torch.var_mean(x, dim=(0, 2, 3), correction=0)
-        if stats is not None:
-            stats.mean[name], stats.var[name] = mean.detach(), var.detach()
-    scale = shared[f"{name}.weight"] * (var + 1e-5).rsqrt()
-    shift = shared[f"{name}.bias"] - mean * scale
-    return x * scale[:, None, None] + shift[:, None, None]

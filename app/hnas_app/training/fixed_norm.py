@@ -72,17 +72,14 @@ class FixedNorm(MetaLearner):
         on: Literal["query", "support"] = "query",
     ) -> Scores:
         import torch
-        from torch.nn import functional as F
+
+        from hnas.toolkit.learning import task_scores
 
         x, y = (episodes.query_x, episodes.query_y) if on == "query" else (episodes.support_x, episodes.support_y)
         adapted = self.adapt(supernet, state, episodes, arch)
         stats = support_statistics(self, supernet, adapted, episodes.support_x, arch)
         with torch.no_grad():
-            logits = self.logits(supernet, adapted, x, arch, stats=stats).float()
-        losses = F.cross_entropy(logits.flatten(0, 1), y.flatten(), reduction="none").view(y.shape).mean(1)
-        return Scores(
-            loss=losses.where(losses.isfinite(), torch.inf), accuracy=(logits.argmax(-1) == y).float().mean(-1)
-        )
+            return task_scores(self.logits(supernet, adapted, x, arch, stats=stats).float(), y)
 
     def tasks_at_once(self, supernet: SuperNet, arch: Architecture, n_support: int) -> int:
         return self._learner.tasks_at_once(supernet, arch, n_support)

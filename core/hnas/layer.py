@@ -42,7 +42,7 @@ class Layer:
         counts = self.counts and tuple(self.counts)
         if why := misfit(self.op, tuple(self.in_shape), tuple(self.out_shape), window, self.groups, counts):
             own = "an operation of your own states its counts=(parameters, multiply-accumulates)"
-            sizes = "look at the space that made it: its images may be too small for the kernel"
+            sizes = "correct its sizes or its window in the space that made it, or use larger images"
             raise PluginError(f"there is no layer {self.key}: {why}", hint=sizes if self.op in OPERATIONS else own)
 
     @property

@@ -1,4 +1,4 @@
-"""A learner without a classifier: one run of 10-way training serves tasks of any size, and says what it cannot."""
+"""examples/prototypical_learner.py: one run of 10-way training serves tasks of any size, and says what it cannot."""
 
 from __future__ import annotations
 

@@ -56,6 +56,7 @@ class TestX86(BackendConformance):
     """This machine, however busy it is: the factors are loose."""
 
     options = X86Options
+    networks = (CHAIN, RESIDUAL, CELL)
     repeatability = 10.0
     network_factor = 10.0
 
@@ -64,9 +65,7 @@ class TestX86(BackendConformance):
 
 
 class TestTorch(TestX86):
-    """The same with PyTorch, which runs cells as well."""
-
-    networks = (CHAIN, RESIDUAL, CELL)
+    """The same with PyTorch."""
 
     def make(self) -> X86:
         return X86(X86Options(runtime="torch", samples=3, sample_ms=0.2))

@@ -53,10 +53,10 @@ class Evaluator:
     def finals(self, candidates: Sequence[Scored]) -> Scoring[tuple[list[Scored], Place | None]]:
         """Score the best candidates again on more tasks, best first; return them with the first one's place."""
         config, seeds = self.scores.config, self.scores.setup.seeds
-        best = sorted(candidates, key=lambda s: s.loss)[: config.finalists]
+        best = list(dict.fromkeys(s.arch for s in sorted(candidates, key=lambda s: s.loss)))[: config.finalists]
         drawn = seeds.numpy("final-slice").permutation(config.pool)[: config.final_tasks]
         tasks = sorted(int(t) for t in drawn)
-        finalists = yield from self.score([s.arch for s in best], tasks)
+        finalists = yield from self.score(best, tasks)
         finalists = sorted(finalists, key=lambda s: s.loss)
         losses = [[self.scores.known[s.arch, t].loss for t in tasks] for s in finalists]
         return finalists, place_of_first(losses, seeds.numpy("final-rank"))

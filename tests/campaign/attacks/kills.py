@@ -120,12 +120,12 @@ def _soft_faults(done: Outcome, run: Path, number: int, seconds: float) -> Itera
         yield f"it ended {seconds:.1f} s later"
     if "Traceback" in done.err:
         yield f"a traceback: {last(done.err)}"
-    if done.code == 130 or (over and done.code == 0) or ((over or not phases) and done.code == -number):
-        pass
+    had_begun = ": started" in done.err  # else the run is of an earlier kill, and this command had not opened it yet
+    if done.code == 130 or (over and done.code == 0) or ((over or not phases or not done.err) and done.code == -number):
+        pass  # a command that said nothing yet was ended while Python started
     else:
         yield f"exit code {done.code}, not 130: {last(done.err)}"
         return
-    had_begun = ": started" in done.err  # else the run is of an earlier kill, and this command had not opened it yet
     if phases and not over and had_begun and "to go on: " not in done.err:
         yield "it does not say how to go on"
     if phases.get("meta-train", {}).get("state") in ("running", "stopped"):

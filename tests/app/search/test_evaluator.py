@@ -187,6 +187,13 @@ def test_finalists_are_the_best_scored_on_more_tasks(make_evaluator: Any, execut
     assert place.tasks == 7
 
 
+def test_a_network_that_was_asked_for_twice_is_one_finalist(make_evaluator: Any) -> None:
+    """Its double would take the place of another, and "place 1 of 2" would compare it with itself."""
+    evaluator = make_evaluator()
+    population = evaluator(0, Ask(architectures=candidates(evaluator.scores.setup, 3)))
+    assert finals(evaluator, [s for s in population for _ in range(2)]) == finals(evaluator, population)
+
+
 def test_a_pool_smaller_than_asked_for_is_used_whole(make_evaluator: Any, executor: Recording) -> None:
     evaluator = make_evaluator(pool=3)
     population = evaluator(0, Ask(architectures=candidates(evaluator.scores.setup, 2)))

@@ -33,7 +33,8 @@ def distinct_layers(space: SearchSpace, input_shape: Shape, n_way: int) -> list[
             try:
                 dataflow(layers)
             except DeviceError as cause:
-                raise PluginError(f"{named(space)}, in layers() of its {method} network: {cause}") from cause
+                told = f"{named(space)}, in layers() of its {method} network: {cause}"
+                raise PluginError(told, hint=cause.hint) from cause
     with _made_in(space, "layers"):
         found = space.distinct_layers(input_shape, n_way)
     _check(space, found)

@@ -138,8 +138,11 @@ def test_layers_that_read_what_there_is_not_are_refused_before_anything_is_measu
             return [attrs.evolve(first, reads=(5,)), *rest]
 
     backend = Counter()
-    with pytest.raises(PluginError, match=r"ReadsBeyond, in layers\(\) of its smallest network: layer 1 of the"):
+    with pytest.raises(
+        PluginError, match=r"ReadsBeyond, in layers\(\) of its smallest network: layer 1 of the"
+    ) as caught:
         plan(backend, ReadsBeyond(), SHAPE, N_WAY, store=None)
+    assert "1 is the layer before" in (caught.value.hint or "")
     assert backend.asked == []
 
 

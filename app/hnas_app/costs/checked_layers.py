@@ -73,7 +73,7 @@ def _check(space: SearchSpace, layers: Any) -> None:
         if not isinstance(layer, Layer):
             raise wrong(space, "layers", short(layer), "hnas.Layer")
         windows = (layer.kernel, layer.stride, layer.padding, layer.groups, layer.dilation)
-        numbers = (*layer.in_shape, *layer.out_shape, *windows, *(layer.counts or ()), *layer.reads)
-        tuples = all(isinstance(shape, tuple) for shape in (layer.in_shape, layer.out_shape, layer.reads))
+        numbers = (*layer.in_shape, *layer.out_shape, *windows, *(layer.counts or ()))
+        tuples = isinstance(layer.in_shape, tuple) and isinstance(layer.out_shape, tuple)
         if not (isinstance(layer.op, str) and tuples and all(isinstance(n, Integral) for n in numbers)):
             raise wrong(space, "layers", str(layer), "an op's name, shapes as tuples, and whole numbers")

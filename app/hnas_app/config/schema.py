@@ -98,6 +98,12 @@ class SearchConfig:
     )
 
 
+def _names_networks(instance: object, attribute: object, value: str) -> None:
+    names = [name.strip() for name in value.split(",")]
+    if "" in names or ("none" in names and len(names) > 1) or len(set(names)) < len(names):
+        raise ValueError(f"expected 'none', or different names with commas between them, got {value!r}")
+
+
 @frozen(kw_only=True)
 class RetrainConfig:
     """``[retrain]``: the chosen architecture, and the reference network, trained alone."""
@@ -120,8 +126,10 @@ class RetrainConfig:
     keep_best: bool = setting(False, _KEEP_BEST)
     patience: int = setting(0, _PATIENCE, at_least_0)
     reference: str = setting(
-        "auto",
-        "reference network trained with the same budget: a name, 'auto' (the space's for such images) or 'none'",
+        "scaled,auto",
+        "networks trained with the same budget, to compare with: names of reference networks, 'auto' (the space's for "
+        "such images), 'scaled' (that one scaled in width to fit the limits), or 'none'",
+        _names_networks,
     )
 
 

@@ -24,7 +24,8 @@ from hnas_app.costs.limits import Constraint, Limit, resolve
 from hnas_app.costs.profile import profile
 from hnas_app.costs.store import CostStore
 from hnas_app.executors.interface import Executor
-from hnas_app.runs.limits import check_names, limits_of, reference_of
+from hnas_app.runs.compared import Compared, compared, reference_of
+from hnas_app.runs.limits import check_names, limits_of
 from hnas_app.runs.results import NetworkResult, Results, protocol
 from hnas_app.runs.run_dir import RunDir
 from hnas_app.runs.tasks_check import DRAWING, check_tasks
@@ -89,10 +90,18 @@ class Pipeline:
         return self._once("adapt", self._adapt, Adaption)
 
     def retrain(self) -> dict[str, tuple[Setup, State]]:
-        """Phase 4: train the chosen architecture, and the reference network with the same budget, each alone."""
+        """Phase 4: train the chosen architecture, and those to compare with by the same budget, each alone."""
         self.begin("retrain")
         networks = self.networks()
-        return self._once("retrain", lambda: {name: self._retrain(name, arch) for name, arch in networks.items()})
+
+        def each() -> dict[str, tuple[Setup, State]]:
+            trained: dict[Architecture, tuple[Setup, State]] = {}
+            for name, arch in networks.items():
+                if arch not in trained:  # what was found may be one of the others
+                    trained[arch] = self._retrain(name, arch)
+            return {name: trained[arch] for name, arch in networks.items()}
+
+        return self._once("retrain", each)
 
     def evaluate(self) -> Results:
         """Test every network on the same test tasks; the artefact is ``evaluate.json``, and `RunDir` holds the same."""
@@ -104,7 +113,7 @@ class Pipeline:
 
     @cached_property
     def reference(self) -> tuple[str, Architecture] | None:
-        """The network to compare with, and to measure limits by: the configuration's, or the space's own."""
+        """The network to measure limits by: the configuration's, or the space's own."""
         return reference_of(self.setup, self.config)
 
     @cached_property
@@ -144,11 +153,13 @@ class Pipeline:
         return self._retrain("found", arch) if alone else (self.setup, self.meta_train())
 
     def networks(self) -> dict[str, Architecture]:
-        """Return the networks to train and test: ``found``, and the reference network under its own name."""
-        found = {"found": self.adapt().chosen.arch}
-        if self.reference is not None and self.config.retrain.reference != "none":
-            found[self.reference[0]] = self.reference[1]
-        return found
+        """Return the networks to train and test: ``found``, and those to compare with under their own names."""
+        return {"found": self.adapt().chosen.arch, **self.compared.networks}
+
+    @cached_property
+    def compared(self) -> Compared:
+        """The networks to compare with."""
+        return compared(self.setup, self.config, Feasibility(self.setup.space, self.limits, self.cost))
 
     # ---------------------------------------------------------------- how each is done
 
@@ -228,6 +239,7 @@ class Pipeline:
             metrics=self.profile().metrics,
             limits=tuple(limit.text for limit in self.limits),
             protocol=protocol(self.config),
+            missing=self.compared.missing,
         )
         save(self.run.path / "evaluate.json", results)
         self.run.update(results={"accuracy": rows[0].retrained.mean, **to_json(results)})

@@ -35,6 +35,8 @@ class Results:
     limits: tuple[str, ...]
     protocol: str
     """How the accuracies were measured."""
+    missing: tuple[str, ...] = ()
+    """Why a network to compare with is not there, a sentence for each."""
     schema: int = field(default=2, metadata={"unsealed": 1})
 
 

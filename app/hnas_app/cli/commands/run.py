@@ -58,7 +58,7 @@ def meta_train(ctx: typer.Context, given: Given, run_dir: options.RunDirOption =
 
 @options.takes(*SAME_RESULTS)
 def retrain(ctx: typer.Context, run: options.RunArgument, given: Given) -> None:
-    """Train the network that was found, and the reference network, alone; earlier phases are done first."""
+    """Train the network that was found, and those to compare with, alone; earlier phases are done first."""
     from hnas_app.usecases.phases import retrain as train
 
     with at_terminal(invocation(ctx), "hnas retrain {}") as caller:
@@ -91,6 +91,8 @@ def _show(done: Evaluated, *, as_json: bool) -> None:
         print(f"{network.name}: {report.describe(network.options)}")
     print()
     print_table(*report.table(results))
+    for missing in results.missing:
+        print(missing)
     if done.adaption.place is not None:
         print(f"\nfound: {done.adaption.place}, by loss with the super-net's weights")
     print(f"\nlimits: {', '.join(map(str, done.limits))}\n{results.protocol}\npicture: {done.picture}")

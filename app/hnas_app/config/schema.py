@@ -85,9 +85,12 @@ class SearchConfig:
         "tasks of an iteration: drawn anew (as in the paper), or always the first ones, which is several times as fast",
         one_of("fresh", "fixed"),
     )
-    finalists: int = setting(
-        10, "best candidates of the last iteration that are scored again before choosing", positive
+    candidates: Literal["all", "last"] = setting(
+        "last",
+        "candidates that finalists are chosen from: all that were scored, or those of the last iteration (the paper's)",
+        one_of("all", "last"),
     )
+    finalists: int = setting(10, "best candidates that are scored again before choosing", positive)
     final_tasks: int = setting(100, "tasks that the finalists are scored on", positive)
     pool: int = setting(600, "validation tasks that the search draws from", positive)
     n_query: int = setting(15, "query images per class", positive)
@@ -131,6 +134,10 @@ class RetrainConfig:
         "such images), 'scaled' (that one scaled in width to fit the limits), or 'none'",
         _names_networks,
     )
+    finalists: int = setting(
+        1, "finalists of the search that are trained in part, before the best of them is trained to the end", positive
+    )
+    race_tasks: int = setting(200, "validation tasks that these are compared on", positive)
 
 
 @frozen(kw_only=True)

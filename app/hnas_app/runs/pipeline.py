@@ -24,7 +24,7 @@ from hnas_app.costs.limits import Constraint, Limit, resolve
 from hnas_app.costs.profile import profile
 from hnas_app.costs.store import CostStore
 from hnas_app.executors.interface import Executor
-from hnas_app.runs.compared import Compared, compared, reference_of
+from hnas_app.runs.compared import SCALED, Compared, compared, reference_of
 from hnas_app.runs.limits import check_names, limits_of
 from hnas_app.runs.results import NetworkResult, Results, protocol
 from hnas_app.runs.run_dir import RunDir
@@ -38,6 +38,7 @@ from hnas_app.trackers.json_lines import JsonLines
 from hnas_app.training.best import kept
 from hnas_app.training.evaluate import evaluate, evaluate_baseline
 from hnas_app.training.meta_train import PHASE, meta_train
+from hnas_app.training.race import FILE, Race, entrants, mean_accuracy, race
 from hnas_app.training.retrain import retrain
 from hnas_app.training.setup.setup import Setup
 
@@ -92,16 +93,8 @@ class Pipeline:
     def retrain(self) -> dict[str, tuple[Setup, State]]:
         """Phase 4: train the chosen architecture, and those to compare with by the same budget, each alone."""
         self.begin("retrain")
-        networks = self.networks()
-
-        def each() -> dict[str, tuple[Setup, State]]:
-            trained: dict[Architecture, tuple[Setup, State]] = {}
-            for name, arch in networks.items():
-                if arch not in trained:  # what was found may be one of the others
-                    trained[arch] = self._retrain(name, arch)
-            return {name: trained[arch] for name, arch in networks.items()}
-
-        return self._once("retrain", each)
+        self.adapt()
+        return self._once("retrain", self._retrain_all)
 
     def evaluate(self) -> Results:
         """Test every network on the same test tasks; the artefact is ``evaluate.json``, and `RunDir` holds the same."""
@@ -150,11 +143,26 @@ class Pipeline:
 
     def weights(self, arch: Architecture, *, alone: bool) -> tuple[Setup, State]:
         """Return the weights to adapt: the super-net's, or those of the network trained ``alone``."""
-        return self._retrain("found", arch) if alone else (self.setup, self.meta_train())
+        name, found = self.found
+        return self._retrain(name if arch == found else "found", arch) if alone else (self.setup, self.meta_train())
 
     def networks(self) -> dict[str, Architecture]:
         """Return the networks to train and test: ``found``, and those to compare with under their own names."""
-        return {"found": self.adapt().chosen.arch, **self.compared.networks}
+        return {"found": self.found[1], **self.compared.networks}
+
+    @property
+    def found(self) -> tuple[str, Architecture]:
+        """The network that was found: the name that it was trained by, and its architecture.
+
+        It is the winner of the race if there was one, else the search's choice.
+        """
+        race = self.race_on_record()
+        return race.winner if race else ("found", self.adapt().chosen.arch)
+
+    def race_on_record(self) -> Race | None:
+        """Return the race of the finalists as far as it has come, if there was one."""
+        record = self.run.path / FILE
+        return load(record, Race) if record.is_file() else None
 
     @cached_property
     def compared(self) -> Compared:
@@ -188,7 +196,36 @@ class Pipeline:
         self.adapted(found)
         return found
 
-    def _retrain(self, name: str, arch: Architecture) -> tuple[Setup, State]:
+    def _retrain_all(self) -> dict[str, tuple[Setup, State]]:
+        self._race()
+        trained: dict[Architecture, tuple[Setup, State]] = {}
+        for name, arch in self.networks().items():
+            if arch not in trained:  # what was found may be one of the others
+                trained[arch] = self._retrain(self.found[0] if name == "found" else name, arch)
+        return {name: trained[arch] for name, arch in self.networks().items()}
+
+    def _race(self) -> None:
+        """Let the finalists of the search race, and the scaled reference with them, unless they have done so."""
+        config, done = self.config.retrain, self.run.is_done("retrain")
+        networks = entrants([s.arch for s in self.adapt().finalists], config.finalists)
+        scaled = self.compared.networks.get(SCALED)
+        if scaled is not None and scaled not in networks.values():
+            networks[SCALED] = scaled
+        if config.finalists == 1 or len(networks) == 1 or done:
+            return
+
+        def accuracy_after(name: str, arch: Architecture, iterations: int) -> float:
+            alone, state = self._retrain(name, arch, iterations)
+            return mean_accuracy(alone, state, arch, config.race_tasks, self.config.search.n_query, self.executor)
+
+        record, total = self.run.path / FILE, config.epochs * config.iterations
+
+        def note(text: str) -> None:
+            self.emit(Event(phase="retrain", kind="note", text=text))
+
+        race(networks, accuracy_after, total, record, note)
+
+    def _retrain(self, name: str, arch: Architecture, until: int | None = None) -> tuple[Setup, State]:
         phase, done = "retrain" if name == "found" else f"retrain {name}", self.run.is_done("retrain")
         folder, config = self.run.checkpoints / f"retrain-{name}", self.config.retrain
         trained = retrain(
@@ -201,8 +238,10 @@ class Pipeline:
             folder=folder,
             emit=self.emit,
             finished=done,
+            until=until,
         )
-        self._note_kept(phase, folder, config)
+        if until is None:
+            self._note_kept(phase, folder, config)
         return trained
 
     def _note_kept(self, phase: str, folder: Path, config: MetaTrainConfig | RetrainConfig) -> None:
@@ -240,6 +279,7 @@ class Pipeline:
             limits=tuple(limit.text for limit in self.limits),
             protocol=protocol(self.config),
             missing=self.compared.missing,
+            race=self.race_on_record(),
         )
         save(self.run.path / "evaluate.json", results)
         self.run.update(results={"accuracy": rows[0].retrained.mean, **to_json(results)})

@@ -64,7 +64,9 @@ def adapt(
     parts = shares([s.problem for s in searches], scores.setup.seeds)
     sharing = [evolve(s, problem=evolve(s.problem, share=part)) for s, part in zip(searches, parts, strict=True)]
     populations = search(sharing, evaluate, emit=emit)
-    finals = scores.settle({name: evaluators[name].finals(population) for name, population in populations.items()})
+    finals = scores.settle(
+        {s.name: evaluators[s.name].finals(populations[s.name], s.problem.feasible) for s in searches}
+    )
     for listener in listeners:
         listener(Event(phase="adapt", kind="end", done=total, total=total))
     return {

@@ -18,8 +18,8 @@ Run = Callable[..., int]
 def run(tiny_settings: dict[str, Any], tmp_path: Path) -> Run:
     """A function that runs with some networks to compare with, into the folder ``run``."""
 
-    def make(reference: str | None, limit: str = "latency<=0.6ref") -> int:
-        named = {} if reference is None else {"retrain.reference": reference}
+    def make(reference: str | None, limit: str = "latency<=0.6ref", **more: Any) -> int:
+        named = more if reference is None else {"retrain.reference": reference, **more}
         given = {**tiny_settings, "space.base_width": 16, **named}
         sets = [word for key, value in given.items() for word in ("--set", f"{key}={value}")]
         names = ["--tasks", "tiny_tasks:TinyTasks", "--backend", "tiny_board:TinyBoard", "--workers", "1"]
@@ -85,3 +85,26 @@ def test_a_wrong_name_is_refused_before_anything_is_made(
     assert run(reference) == 3
     assert told in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
+
+
+def test_the_winner_of_the_race_is_what_was_found(
+    run: Run, tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever wins: its weights are those tested, exported and gone on from, and are trained to the end, once."""
+    monkeypatch.setattr("hnas_app.runs.pipeline.mean_accuracy", lambda *given: given[0].alone.genes[1] + 1.0)
+    assert run(None, **{"retrain.finalists": 3, "retrain.iterations": 8, "search.final_tasks": 4}) == 0
+    out = capsys.readouterr().out
+    folder = tmp_path / "run"
+    race = json.loads((folder / "race.json").read_text())
+    assert list(race["networks"])[-1] == "scaled"
+    winner = next(iter(race["heats"][-1]["accuracies"]))
+    assert f"{winner} won" in out
+    results = json.loads((folder / "evaluate.json").read_text())
+    assert results["networks"][0]["arch"] == race["networks"][winner]
+    assert results["race"]["networks"] == race["networks"]
+    ends = {p.parent.name: p.stem for p in sorted(folder.glob("checkpoints/retrain-*/state-*.json"))}
+    assert ends[f"retrain-{winner}"] == ends["retrain-scaled"] == "state-00000008"
+    losers = set(race["networks"]) - {winner, "scaled"}
+    assert all(ends[f"retrain-{name}"] in ("state-00000002", "state-00000004") for name in losers)
+    assert command_line(["retrain", str(folder)]) == 0
+    assert f"found: {folder / 'checkpoints' / f'retrain-{winner}'}\n" in capsys.readouterr().out

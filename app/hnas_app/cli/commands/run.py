@@ -95,5 +95,7 @@ def _show(done: Evaluated, *, as_json: bool) -> None:
         print(missing)
     if done.adaption.place is not None:
         print(f"\nfound: {done.adaption.place}, by loss with the super-net's weights")
+    if results.race is not None:
+        print(f"race: {report.race_text(results.race)}")
     print(f"\nlimits: {', '.join(map(str, done.limits))}\n{results.protocol}\npicture: {done.picture}")
     say_next(f"hnas adapt {quoted(done.run)} --constraint '{metric.name}<=…' for another limit, or `hnas runs`")

@@ -90,6 +90,11 @@ class SearchConfig:
         "candidates that finalists are chosen from: all that were scored, or those of the last iteration (the paper's)",
         one_of("all", "last"),
     )
+    start: Literal["random", "scaled"] = setting(
+        "random",
+        "the first batch of a strategy: random (the paper's), or with the scaled reference network among them",
+        one_of("random", "scaled"),
+    )
     finalists: int = setting(10, "best candidates that are scored again before choosing", positive)
     final_tasks: int = setting(100, "tasks that the finalists are scored on", positive)
     pool: int = setting(600, "validation tasks that the search draws from", positive)

@@ -32,6 +32,7 @@ from hnas_app.runs.tasks_check import DRAWING, check_tasks
 from hnas_app.search.adapt import Adaption, adapt
 from hnas_app.search.feasibility import Feasibility
 from hnas_app.search.loop import Search
+from hnas_app.search.scaled import scaled
 from hnas_app.search.score_store import SCORES, ScoreStore
 from hnas_app.search.trace import SearchTrace
 from hnas_app.trackers.json_lines import JsonLines
@@ -132,9 +133,17 @@ class Pipeline:
             cost=self.cost,
             sample_feasible=feasibility.sample,
             generator=self.setup.seeds.numpy("search", *counter),
+            known=self._known(feasibility),
         )
         trace = SearchTrace(self.run.path / "search.jsonl")
         return Search(name=name, strategy=self.strategy, problem=problem, trace=trace, emit=self.emit)
+
+    def _known(self, feasibility: Feasibility) -> tuple[Architecture, ...]:
+        """Return what a strategy's first batch may hold."""
+        if self.config.search.start == "random" or self.reference is None:
+            return ()
+        arch = scaled(self.setup.space, self.reference[1], feasibility.feasible)
+        return () if arch is None else (arch,)
 
     def adapted(self, found: Adaption) -> None:
         """Save what a search found as the result of this run's phase 3."""

@@ -100,7 +100,7 @@ class SyntheticTasks(TaskSource):
     def sample(self, split: Split, spec: EpisodeSpec, generators: Sequence[np.random.Generator]) -> Episodes:
         drawn = draw_tasks(generators, self.CLASSES, self.IMAGES, spec, "the synthetic set")
         images = self._images[torch.from_numpy(drawn.each_image(drawn.classes)), torch.from_numpy(drawn.images)]
-        return assemble((images.float() - 128) / 32, len(drawn), spec)
+        return assemble((images.float() - 128) / 32, len(drawn), spec, drawn.classes)
 
 
 _OMNIGLOT_20 = Config(name="omni20_mp", image=(1, 28, 28), n_way=20, n_query=1, tasks=8, downsample="pool")

@@ -80,13 +80,12 @@ class Reptile(MetaLearner):
         on: Literal["query", "support"] = "query",
     ) -> Scores:
         import torch
-        from torch.nn import functional as F
+
+        from hnas.toolkit.learning import task_scores
 
         x, y = (episodes.query_x, episodes.query_y) if on == "query" else (episodes.support_x, episodes.support_y)
         with torch.no_grad():
-            logits = supernet.forward_tasks(self.adapt(supernet, state, episodes, arch), x, arch)
-            loss = F.cross_entropy(logits.flatten(0, 1), y.flatten(), reduction="none").view(y.shape).mean(1)
-        return Scores(loss=loss.where(loss.isfinite(), torch.inf), accuracy=(logits.argmax(-1) == y).float().mean(1))
+            return task_scores(supernet.forward_tasks(self.adapt(supernet, state, episodes, arch), x, arch), y)
 
     def _descend(self, supernet: SuperNet, shared: Params, x: Tensor, y: Tensor, arch: Architecture) -> Params:
         """Return each task's weights after the inner loop, with a leading task dimension."""

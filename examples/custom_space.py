@@ -149,25 +149,19 @@ class MySuperNet(SuperNet):
         shared["classifier.weight"] = params["classifier.weight"][..., :before]
         return shared | {"classifier.bias": params["classifier.bias"]}
 
+    def head(self, arch: Architecture) -> tuple[str, str]:
+        """Return the names of the classifier's parameters, for learners that compare the features before it."""
+        return "classifier.weight", "classifier.bias"
+
     def forward(self, shared: Params, x: Tensor, arch: Architecture, *, stats: NormStats | None = None) -> Tensor:
         """Return the logits. This plain pass is enough: the core loops over tasks and differentiates through it."""
         from torch.nn import functional as F
 
+        from hnas.toolkit.learning import normalise
+
         for i, (kernel, _) in enumerate(self._space.blocks(arch), 1):
             x = F.conv2d(x, shared[f"depthwise{i}.weight"], stride=2, padding=kernel // 2, groups=x.shape[1])
-            x = F.relu(_normalise(x, shared, f"norm{i}a", stats))
+            x = F.relu(normalise(x, shared, f"norm{i}a", stats))
             x = F.conv2d(x, shared[f"pointwise{i}.weight"])
-            x = F.relu(_normalise(x, shared, f"norm{i}b", stats))
+            x = F.relu(normalise(x, shared, f"norm{i}b", stats))
         return F.linear(x.mean((2, 3)), shared["classifier.weight"], shared["classifier.bias"])
-
-
-def _normalise(x: Tensor, shared: Params, name: str, stats: NormStats | None) -> Tensor:
-    """Normalise by this batch, or by the statistics given; record this batch's if they are collected."""
-    if stats is not None and stats.mode == "apply":
-        mean, var = stats.mean[name], stats.var[name]
-    else:
-        mean, var = x.mean((0, 2, 3)), x.var((0, 2, 3), unbiased=False)
-        if stats is not None:
-            stats.mean[name], stats.var[name] = mean.detach(), var.detach()
-    scale = shared[f"{name}.weight"] * (var + 1e-5).rsqrt()
-    return x * scale[:, None, None] + (shared[f"{name}.bias"] - mean * scale)[:, None, None]

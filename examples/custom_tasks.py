@@ -53,10 +53,10 @@ class Arrays(TaskSource):
                 hint=f"choose task.n_way of at most {len(classes)}, or add classes",
             )
         members = {c: self._members(c, each) for c in classes}  # all: a class that is too small is told at once
-        picked = []  # (n_way, each) image numbers of every task
+        picked, ids = [], []  # (n_way, each) image numbers of every task, and (n_way,) numbers of its classes
         for generator in generators:
-            drawn = [classes[i] for i in generator.choice(len(classes), spec.n_way, replace=False)]
-            picked.append([generator.permutation(members[c])[:each] for c in drawn])
+            ids.append(generator.choice(len(classes), spec.n_way, replace=False))
+            picked.append([generator.permutation(members[classes[i]])[:each] for i in ids[-1]])
         images = self._images[np.array(picked)]  # (task, n_way, each, C, H, W)
         labels = torch.arange(spec.n_way)
 
@@ -66,7 +66,13 @@ class Arrays(TaskSource):
 
         support_x, support_y = part(slice(spec.k_shot), spec.k_shot)
         query_x, query_y = part(slice(spec.k_shot, each), spec.n_query)
-        return Episodes(support_x=support_x, support_y=support_y, query_x=query_x, query_y=query_y)
+        return Episodes(
+            support_x=support_x,
+            support_y=support_y,
+            query_x=query_x,
+            query_y=query_y,
+            classes=torch.from_numpy(np.array(ids)),
+        )
 
     def class_digests(self, split: Split) -> Mapping[str, str]:
         """Return a digest of each class's images, so that no run is tested on classes that it was trained on."""

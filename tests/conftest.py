@@ -20,12 +20,21 @@ import pytest
 
 from hnas.discovery import GROUP, Registry
 from hnas.testing import TinySpace
+from hnas_app.executors.interruption import SIGNALS
 from hnas_plugins.tasks.glyphs import rendering as glyph_rendering
 
 sys.path.insert(0, str(Path(__file__).parent / "app" / "in_workers"))  # what worker processes import
 
 # A suite started in the background inherits an ignored SIGINT, and so would the commands that tests interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(autouse=True)
+def signals_are_heard() -> Iterator[None]:
+    """A test that leaves a signal ignored makes later ones fail, in this process and in those that they start."""
+    before = [signal.getsignal(number) for number in SIGNALS]
+    yield
+    assert [signal.getsignal(number) for number in SIGNALS] == before
 
 
 @pytest.fixture(scope="session")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import inspect
+import pydoc
 import re
 import subprocess
 import sys
@@ -51,10 +53,34 @@ def test_every_public_name_has_its_place():
     assert {f"testing.{n}" for n in classes} - told == set()
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.stem)
+def test_a_page_of_the_reference_lists_its_names_in_a_checkout(page):
+    """After a change of the code, `python docs/hooks/reference_tables.py` writes the tables anew."""
+    text, tables = page.read_text(encoding="utf-8"), hook("reference_tables")
+    assert text.count(tables.BEGIN) == text.count(tables.END) == 1
+    assert text == tables.with_table(text)
+    rows = [line for line in text.splitlines() if line.startswith("| `hnas")]
+    assert len(rows) >= max(5, text.count("\n::: "))
+    assert [row for row in rows if row.endswith("|  |")] == []
+
+
+@pytest.mark.parametrize("module", ["hnas", "hnas.testing"])
+def test_pydoc_explains_every_public_name(module):
+    """The lazy names as well: `python -m pydoc hnas.Run`."""
+    public = importlib.import_module(module)
+    whole = pydoc.render_doc(module, renderer=pydoc.plaintext)
+    for name in (n for n in public.__all__ if not n.startswith("_") and not n.isupper()):
+        first = (inspect.getdoc(getattr(public, name)) or "").partition("\n")[0]
+        assert first
+        assert first in pydoc.render_doc(f"{module}.{name}", renderer=pydoc.plaintext)
+        assert name in whole
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_a_name_in_the_reference_exists_and_says_what_it_is(name):
     module, _, last = name.rpartition(".")
-    found = importlib.import_module(name) if name == "hnas.settings" else getattr(importlib.import_module(module), last)
+    whole = name in ("hnas.settings", "hnas.toolkit.learning")
+    found = importlib.import_module(name) if whole else getattr(importlib.import_module(module), last)
     assert found.__doc__
 
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from attrs import field, frozen
 
+from hnas.errors import PluginError
+from hnas.toolkit.operations import OPERATIONS, misfit
+
 Shape = tuple[int, int, int]
 """Channels, height, width."""
 
@@ -12,13 +15,14 @@ Shape = tuple[int, int, int]
 class Layer:
     """One operation with its shapes. Two layers with the same `key` cost the same on any device.
 
-    ``op`` is one of ``conv2d``, ``linear``, ``norm`` (batch normalisation), ``max_pool``, ``avg_pool``, ``add``,
-    ``concat`` or an activation's name. Shapes are (channels, height, width) of one image; a linear layer has height and
-    width 1. An ``avg_pool`` of kernel 1 is adaptive; in larger windows, zeros beyond the edge are counted, as by default
-    in torch. A ``concat`` has the joined shape as input and as output.
+    ``op`` is one of `hnas.toolkit.operations.OPERATIONS`, or an operation of your own, which states its ``counts``:
+    parameters and multiply-accumulates. Shapes are (channels, height, width) of one image; a linear layer has height
+    and width 1. An ``avg_pool`` of kernel 1 is adaptive; in larger windows, zeros beyond the edge are counted, as by
+    default in torch. A ``concat`` has the joined shape as input and as output.
 
     ``reads`` says where the inputs come from: 1 is the output of the layer before, 2 that of the one before it, and so
-    on back to the network's input. Without it, `hnas.toolkit.dataflow` derives them. It changes no cost.
+    on back to the network's input. Without it, `hnas.toolkit.dataflow` derives them. It changes no cost. Raises
+    `PluginError` if no layer can be so: torch would have no module of these shapes.
     """
 
     op: str
@@ -30,7 +34,16 @@ class Layer:
     groups: int = 1
     bias: bool = False
     dilation: int = 1
+    counts: tuple[int, int] | None = None
     reads: tuple[int, ...] = field(default=(), eq=False)
+
+    def __attrs_post_init__(self) -> None:
+        window = (self.kernel, self.stride, self.padding, self.dilation)
+        counts = self.counts and tuple(self.counts)
+        if why := misfit(self.op, tuple(self.in_shape), tuple(self.out_shape), window, self.groups, counts):
+            own = "an operation of your own states its counts=(parameters, multiply-accumulates)"
+            sizes = "correct its sizes or its window in the space that made it, or use larger images"
+            raise PluginError(f"there is no layer {self.key}: {why}", hint=sizes if self.op in OPERATIONS else own)
 
     @property
     def key(self) -> str:
@@ -42,7 +55,9 @@ class Layer:
     @property
     def params(self) -> int:
         """Learned parameters: weights and bias of a convolution or linear layer, gamma and beta of a norm."""
-        if self.op in ("conv2d", "linear"):
+        if self.counts:
+            return self.counts[0]
+        if OPERATIONS[self.op] == "weights":
             weights = self.kernel**2 * self.in_shape[0] // self.groups * self.out_shape[0]
             return weights + (self.out_shape[0] if self.bias else 0)
         return 2 * self.out_shape[0] if self.op == "norm" else 0
@@ -50,7 +65,7 @@ class Layer:
     @property
     def macs(self) -> int:
         """Multiply-accumulates for one image; only convolutions and linear layers count, as in the paper."""
-        if self.op not in ("conv2d", "linear"):
-            return 0
+        if self.counts or OPERATIONS[self.op] != "weights":
+            return self.counts[1] if self.counts else 0
         channels, height, width = self.out_shape
         return self.kernel**2 * self.in_shape[0] // self.groups * channels * height * width

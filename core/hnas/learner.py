@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Literal
 
 from attrs import frozen
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
+    from hnas.space import Schedule, SearchSpace
     from hnas.supernet import NormStats, Params, SuperNet
 
 State = dict[str, "Tensor"]
@@ -63,6 +65,22 @@ class MetaLearner(ABC):
 
     A learner holds its options only; everything learnt lives in a `State` that the core saves, loads and hands to
     workers. Methods other than `update` must not change the state.
+    """
+
+    any_n_way: bool = False
+    """Whether it classifies into as many classes as a task has, without the super-net's classifier.
+
+    Training tasks may then have more classes than test tasks, and a run's weights serve tasks of any number. The
+    classifier has an output for each class of the training split if `needs_classes`, and else two outputs.
+    """
+
+    needs_classes: bool = False
+    """Whether `gradient` needs `Episodes.classes`: a source that gives none is refused. Other methods do without."""
+
+    support_scores: bool = True
+    """Whether the loss on the images that a network was adapted to tells how good it is.
+
+    If not, `score` is never called with ``on="support"``: the search compares networks by other images.
     """
 
     @abstractmethod
@@ -123,3 +141,20 @@ class MetaLearner(ABC):
         A search that scores candidates in part proceeds in steps of this size.
         """
         return 1
+
+    def schedules(self, space: SearchSpace) -> Mapping[str, Schedule]:
+        """Return the learner's own schedules, for ``meta_train.sampling="learner:NAME"``. Empty by default."""
+        return {}
+
+    @property
+    def proposes(self) -> bool:
+        """Whether `propose` is offered: by default if it is overridden. Asked before anything is computed."""
+        return type(self).propose is not MetaLearner.propose
+
+    def propose(self, space: SearchSpace, supernet: SuperNet, state: State, episodes: Episodes) -> list[Architecture]:
+        """Return an architecture of ``space`` for each task, by its support images; there are no query images.
+
+        Called for `SearchProblem.proposals`, and for every test task if ``evaluate.architecture="per-task"``. A
+        proposal must not depend on the other tasks. One that breaks a limit is moved to a near architecture.
+        """
+        raise NotImplementedError(f"{type(self).__name__} proposes no architectures")

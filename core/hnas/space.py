@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import product, zip_longest
 from typing import TYPE_CHECKING, Any
+
+from attrs import evolve
 
 from hnas.architecture import Architecture, Choice, Option
 from hnas.errors import ConfigError, close_matches
@@ -17,6 +18,13 @@ if TYPE_CHECKING:
     import numpy as np
 
     from hnas.supernet import SuperNet
+
+Schedule = Callable[["np.random.Generator", int, int, int], Iterable[Architecture]]
+"""Draws the architectures that an iteration of meta-training trains; its tasks are shared out among them.
+
+Called once an iteration with (generator, iteration, total iterations, ``meta_train.architectures``). It must depend on
+these alone, since a resumed training draws again. Returns at most as many as there are tasks (``meta_train.tasks``).
+"""
 
 
 class SearchSpace(ABC):
@@ -75,6 +83,10 @@ class SearchSpace(ABC):
         """Return the smallest architecture: by default each choice's smallest number, or its first option."""
         return self._extreme(min)
 
+    def schedules(self) -> Mapping[str, Schedule]:
+        """Return the space's own schedules, for ``meta_train.sampling="space:NAME"``. Empty by default."""
+        return {}
+
     # ---------------------------------------------------------------- derived
 
     def architecture(self, **options: Option) -> Architecture:
@@ -131,26 +143,6 @@ class SearchSpace(ABC):
             )
         return known[name]
 
-    def size_printed(self) -> int:
-        """Return the product of all options, the count that papers print."""
-        return math.prod(len(c.options) for c in self.choices)
-
-    def size_true(self) -> int:
-        """Return the number of distinct networks: inactive choices counted once.
-
-        Conditions are one level deep: a choice that others need must itself be unconditional.
-        """
-        parents = [c for c in self.choices if any(o.needs and o.needs[0] == c.name for o in self.choices)]
-        total = 0
-        for picked in product(*(c.options for c in parents)):
-            value = {c.name: o for c, o in zip(parents, picked, strict=True)}
-            total += math.prod(
-                len(c.options)
-                for c in self.choices
-                if c.name not in value and (c.needs is None or value[c.needs[0]] in c.needs[1])
-            )
-        return total
-
     def sample(self, generator: np.random.Generator) -> Architecture:
         """Draw an architecture, each choice uniform on its own."""
         genes = tuple(int(generator.integers(len(c.options))) for c in self.choices)
@@ -173,7 +165,7 @@ class SearchSpace(ABC):
                     yield self.canonical(Architecture(self.name, (*arch.genes[:i], gene, *arch.genes[i + 1 :])))
 
     def distinct_layers(self, input_shape: Shape, n_way: int) -> list[Layer]:
-        """Return every layer that some architecture has, once each, sorted: the rows that a cost table needs.
+        """Return every layer that some architecture has, once each, sorted, for any place: the rows of a cost table.
 
         The default visits each combination of the options that other choices need. There it changes one choice at a
         time to find on which choices each position depends, and enumerates those. A space must override it if one
@@ -198,7 +190,7 @@ class SearchSpace(ABC):
             for genes_needed in {tuple(sorted(n)) for n in needs.values()}:
                 for arch in self._spread(base, genes_needed):
                     found.update(self.layers(arch, input_shape, n_way))
-        return sorted(found)
+        return sorted(evolve(layer, reads=()) if layer.reads else layer for layer in found)
 
     def _spread(self, arch: Architecture, genes: tuple[int, ...]) -> Iterator[Architecture]:
         """Yield ``arch`` with every combination of the options of ``genes``."""

@@ -36,6 +36,14 @@ class SearchProblem:
     In a sweep, searches for other devices and limits supply the rest: `SearchStrategy.tell` receives their candidates
     too. A strategy that still proposes a whole batch is correct too, but costs more.
     """
+    max_train: int = 0
+    """The most iterations that `Ask.train` may ask for: those of a re-training; 0 in a search for a user's pictures."""
+    proposals: Callable[[int], Sequence[Architecture]] | None = None
+    """Return the learner's proposals for the first so many tasks of a stream of validation tasks, one for each.
+
+    One that breaks a constraint is moved to a near architecture that keeps it. Each is computed once. ``None`` if the
+    learner proposes nothing; see `SearchStrategy.needs_proposals`.
+    """
 
 
 @frozen(kw_only=True)
@@ -43,17 +51,22 @@ class Ask:
     """The architectures to score next. All of them must be feasible.
 
     ``keep=k`` says that only the k best matter; only then may the evaluator stop scoring an architecture early.
+
+    ``train=n`` asks for scores after a short training: each architecture is trained alone for the first n iterations of
+    a re-training (``[retrain]``), from the super-net's weights. Longer trainings of it go on from shorter ones.
     """
 
     architectures: tuple[Architecture, ...]
     keep: int | None = None
+    train: int = 0
 
 
 @frozen(kw_only=True)
 class Scored:
     """An architecture with its fitness: the mean loss over the iteration's tasks (lower is better), and its cost.
 
-    ``bound`` marks a score that was stopped early: the true loss is at least this.
+    ``bound`` marks a score that was stopped early: the true loss is at least this. ``train`` is that of the `Ask`: with
+    0 it is a score of the super-net's weights. A network whose training diverged has an infinite loss.
     """
 
     arch: Architecture
@@ -61,10 +74,14 @@ class Scored:
     accuracy: float
     cost: Cost
     bound: bool = False
+    train: int = 0
 
 
 class SearchStrategy(ABC):
     """Proposes architectures and learns from their scores. The core drives it: start, then ask and tell in turn."""
+
+    needs_proposals: bool = False
+    """Whether it cannot do without `SearchProblem.proposals`; a learner without them is refused before any work."""
 
     @abstractmethod
     def start(self, problem: SearchProblem) -> None:
@@ -81,7 +98,8 @@ class SearchStrategy(ABC):
     def tell(self, scored: Sequence[Scored]) -> None:
         """Receive the scores of the last batch, in the order in which it was asked.
 
-        In a sweep, scores of feasible architectures that other searches asked for may follow those of the batch.
+        In a sweep, scores of feasible architectures that other searches asked for, with an equal ``train``, may follow
+        those of the batch.
         """
 
     @property

@@ -18,6 +18,7 @@ from hnas.cost import DeviceInfo, LayerCosts
 from hnas.layer import Shape
 from hnas_app.costs.measuring import ONE, Network, Sitting
 from hnas_app.costs.profile import ProfilePlan, network_key
+from hnas_app.search.sizes import true_size
 from hnas_app.trackers.json_lines import JsonLines
 
 BLOCK = 25
@@ -41,7 +42,7 @@ class Networks:
         found: dict[str, Architecture] = {}
         layers: dict[str, Network] = {}
         tries = 0
-        wanted = min(test + train, space.size_true())
+        wanted = min(test + train, true_size(space))
         while len(found) < wanted and tries <= TRIES:
             arch = space.sample(generator)
             network = tuple(space.layers(arch, shape, n_way))

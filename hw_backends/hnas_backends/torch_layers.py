@@ -16,13 +16,12 @@ from torch import Tensor, nn
 
 from hnas import Layer
 from hnas.toolkit.activations import ACTIVATIONS
-from hnas.toolkit.dataflow import dataflow
-from hnas_backends.geometry import check_layer, is_adaptive
-from hnas_backends.layerbench.lines import OPS, unknown_op
+from hnas_backends.geometry import is_adaptive
+from hnas_backends.layerbench.lines import connections, unknown_op
 
 
 class Addition(nn.Module):
-    """Add two branches of a network; or to one, a map that it holds, read from memory as the other branch would be.
+    """Add branches of a network; or to one, a map that it holds, read from memory as the other branch would be.
 
     The held map is made at the first call with a shape, so that call belongs in a warm-up.
     """
@@ -31,12 +30,19 @@ class Addition(nn.Module):
         super().__init__()
         self._held: Tensor | None = None
 
-    def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
-        if y is not None:
-            return x + y
+    def forward(self, x: Tensor, *others: Tensor) -> Tensor:
+        if others:
+            return sum(others, x)
         if self._held is None or self._held.shape != x.shape or self._held.device != x.device:
             self._held = torch.ones_like(x)
         return x + self._held
+
+
+class Concatenation(nn.Module):
+    """Join the channels of branches; of a single map, which is the joined one, make a copy: the same bytes."""
+
+    def forward(self, *parts: Tensor) -> Tensor:
+        return torch.cat(parts, 1)
 
 
 class Residual(nn.Module):
@@ -61,8 +67,7 @@ def module(layer: Layer) -> nn.Module:
     """Return the layer as a module on the CPU, in evaluation mode and without gradients.
 
     Its parameters are those that `Layer.params` counts, drawn so that maps keep their scale through a deep network,
-    from a generator that depends on the layer alone. Raises `DeviceError` for an operation that is not known here, and
-    for shapes that the operation cannot have.
+    from a generator that depends on the layer alone. Raises `DeviceError` for an operation that is not known here.
     """
     made = _build(layer).eval().requires_grad_(False)
     if layer.op in ("conv2d", "linear"):
@@ -78,13 +83,19 @@ def module(layer: Layer) -> nn.Module:
 
 
 def network(layers: Sequence[Layer]) -> nn.Module:
-    """Return the layers as one module, connected as `hnas.toolkit.dataflow` says.
+    """Return the layers as one module, connected as `lines.connections` says.
 
-    A linear layer takes its input flattened; a chain is an ``nn.Sequential``. Raises `DeviceError` if the layers make
-    no network.
+    A linear layer takes its input flattened, and gives a map unless it is the last one; a chain is an
+    ``nn.Sequential``. Raises `DeviceError` if the layers make no network.
     """
-    reads = dataflow(layers)
-    parts = [nn.Sequential(nn.Flatten(), module(la)) if la.op == "linear" else module(la) for la in layers]
+    reads = connections(layers)
+    parts: list[nn.Module] = []
+    for n, layer in enumerate(layers, 1):
+        made = module(layer)
+        if layer.op == "linear":
+            given = [nn.Unflatten(1, layer.out_shape)] if n < len(layers) else []
+            made = nn.Sequential(nn.Flatten(), made, *given)
+        parts.append(made)
     if reads == [(i,) for i in range(len(layers))]:
         return nn.Sequential(*parts).eval()
     return Residual(parts, reads).eval()
@@ -102,26 +113,28 @@ def example(layer: Layer, batch: int, device: torch.device | str, generator: tor
 def _build(layer: Layer) -> nn.Module:
     """Return the module; weights have no memory yet, since torch would fill it from its global generator."""
     made: nn.Module
-    if layer.op in OPS:
-        check_layer(layer, "PyTorch runtime")
     match layer.op:
         case "conv2d":
             made = nn.Conv2d(
                 layer.in_shape[0], layer.out_shape[0], layer.kernel, stride=layer.stride, padding=layer.padding,
-                groups=layer.groups, bias=layer.bias, device="meta",
+                dilation=layer.dilation, groups=layer.groups, bias=layer.bias, device="meta",
             )  # fmt: skip
         case "linear":
             made = nn.Linear(layer.in_shape[0], layer.out_shape[0], bias=layer.bias, device="meta")
         case "norm":
             made = nn.BatchNorm2d(layer.out_shape[0])  # draws nothing
         case "max_pool":
-            made = nn.MaxPool2d(layer.kernel, layer.stride, layer.padding, ceil_mode=_rounds_up(layer))
+            made = nn.MaxPool2d(
+                layer.kernel, layer.stride, layer.padding, dilation=layer.dilation, ceil_mode=_rounds_up(layer)
+            )
         case "avg_pool" if is_adaptive(layer):
             made = nn.AdaptiveAvgPool2d(layer.out_shape[1:])
         case "avg_pool":
             made = nn.AvgPool2d(layer.kernel, layer.stride, layer.padding)
         case "add":
             made = Addition()
+        case "concat":
+            made = Concatenation()
         case op if op in ACTIVATIONS:
             made = getattr(nn, ACTIVATIONS[op].module)()
         case _:
@@ -131,5 +144,6 @@ def _build(layer: Layer) -> nn.Module:
 
 def _rounds_up(layer: Layer) -> bool:
     """Return whether a pooling, by its shapes, keeps the pixels that fill no whole window."""
-    down = tuple((n + 2 * layer.padding - layer.kernel) // layer.stride + 1 for n in layer.in_shape[1:])
+    window = layer.dilation * (layer.kernel - 1) + 1
+    down = tuple((n + 2 * layer.padding - window) // layer.stride + 1 for n in layer.in_shape[1:])
     return down != layer.out_shape[1:]

@@ -21,9 +21,8 @@ def network(image: tuple[int, int, int], filters: int, n_way: int, *, max_pool: 
     channels, size, _ = image
     for _ in range(4):
         out = size if max_pool else (size + 1) // 2
-        layers.append(
-            Layer(op="conv2d", in_shape=(channels, size, size), out_shape=(filters, out, out), kernel=3, padding=1)
-        )
+        shapes = {"in_shape": (channels, size, size), "out_shape": (filters, out, out)}
+        layers.append(Layer(op="conv2d", **shapes, kernel=3, stride=1 if max_pool else 2, padding=1))
         channels, size = filters, out // 2 if max_pool else out
     features = filters * (size**2 if max_pool else 1)
     return [*layers, Layer(op="linear", in_shape=(features, 1, 1), out_shape=(n_way, 1, 1))]

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from hnas.testing import CHAIN, BackendConformance
+from hnas.testing import CHAIN, RESIDUAL, BackendConformance
 from hnas.toolkit.codec import save
 from hnas.toolkit.table_file import TableFile
+from hnas_app.testing.networks import CELL
 from hnas_backends.cuda import CUDA, CUDAOptions
 from hnas_backends.eyeriss import Eyeriss, EyerissOptions
 from hnas_backends.eyeriss_rs import EyerissRS, EyerissRSOptions
@@ -27,6 +28,7 @@ class TestEyeriss(BackendConformance):
 
 class TestEyerissRS(BackendConformance):
     options = EyerissRSOptions
+    networks = (CHAIN, RESIDUAL, CELL)
 
     def make(self) -> EyerissRS:
         return EyerissRS(EyerissRSOptions())
@@ -36,7 +38,7 @@ class TestTable(BackendConformance):
     """A file of another backend's measurements."""
 
     options = TableOptions
-    networks = (CHAIN,)
+    networks = (CHAIN, CELL)
 
     @pytest.fixture(autouse=True)
     def _written(self, tmp_path: Path) -> None:
@@ -54,6 +56,7 @@ class TestX86(BackendConformance):
     """This machine, however busy it is: the factors are loose."""
 
     options = X86Options
+    networks = (CHAIN, RESIDUAL, CELL)
     repeatability = 10.0
     network_factor = 10.0
 
@@ -61,10 +64,18 @@ class TestX86(BackendConformance):
         return X86(X86Options(samples=3, sample_ms=0.2))
 
 
+class TestTorch(TestX86):
+    """The same with PyTorch."""
+
+    def make(self) -> X86:
+        return X86(X86Options(runtime="torch", samples=3, sample_ms=0.2))
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 class TestCUDA(BackendConformance):
     options = CUDAOptions
+    networks = (CHAIN, RESIDUAL, CELL)
     repeatability = 4.0
 
     def make(self) -> CUDA:

@@ -14,6 +14,7 @@ from hnas import DeviceError, DeviceInfo, HardwareBackend, Layer, Measurement, M
 from hnas.cost import LayerCosts, sum_over_layers
 from hnas.settings import positive, setting
 from hnas.testing import BackendConformance
+from hnas.toolkit.operations import OPERATIONS
 
 
 class Board(HardwareBackend):
@@ -224,6 +225,29 @@ class LooksItUp(Board):
         return {**cost, "latency": evolve(cost["latency"], median=known[layer.op] * cost["latency"].median)}
 
 
+class NamesNoLayer(Board):
+    """The error does not say which of the thousands of layers it was."""
+
+    def cost(self, layer: Layer) -> LayerCosts:
+        if layer.dilation > 1:
+            raise DeviceError("dilation is unknown here")
+        return super().cost(layer)
+
+
+class Everything(frozenset[str]):
+    """Holds whatever it is asked for."""
+
+    def __contains__(self, name: object) -> bool:
+        return True
+
+
+class PricesEverything(Board):
+    """It says that it prices whatever there may be."""
+
+    def describe(self) -> DeviceInfo:
+        return evolve(super().describe(), ops=Everything(OPERATIONS))
+
+
 class ClosesWhatIsNotOpen(Board):
     link: Any = None
 
@@ -256,6 +280,8 @@ BROKEN = {
     WrongNoise: "test_networks_cost_what_their_layers_do",
     TupleInSettings: "test_table_survives_json",
     LooksItUp: "test_a_layer_it_does_not_know_is_its_own_error",
+    NamesNoLayer: "test_a_layer_it_does_not_know_is_its_own_error",
+    PricesEverything: "test_operations_of_others_are_refused_before_anything_is_measured",
     ClosesWhatIsNotOpen: "test_closes_whatever_happened",
 }
 
@@ -290,8 +316,8 @@ def test_what_is_no_cost_is_told_with_the_layer_and_the_value(failures):
 def test_a_device_error_is_the_right_error_for_an_unknown_layer(failures):
     class Careful(Board):
         def cost(self, layer: Layer) -> LayerCosts:
-            if layer.op == "operation_of_tomorrow":
-                raise DeviceError("unknown")
+            if layer.op == "concat":
+                raise DeviceError(f"{layer.key}: unknown")
             return super().cost(layer)
 
     assert failures(BackendConformance, Careful) == {}

@@ -5,12 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from attrs import evolve
 from torch.nn.functional import cross_entropy
+from whole_classes import PROTOTYPICAL, WholeClasses
 
-from hnas import Episodes, EpisodeSpec, Registry, Scores
+from hnas import Architecture, Episodes, EpisodeSpec, Registry, Scores
 from hnas.testing import LearnerConformance, TinySpace
 
 EXAMPLE = f"{Path(__file__).resolve().parents[2] / 'examples' / 'custom_learner.py'}:Reptile"
@@ -146,8 +148,76 @@ class ComparesCentroids(Learner):
     n_way = 3
 
 
+class TrainsWhatThereIsNot(Learner):
+    """Its schedule names an architecture of a space that it was written for."""
+
+    def schedules(self, space: Any) -> Any:
+        return {"fixed": lambda *given: [Architecture("vgg9", (0,))]}
+
+
+class Proposes(Learner):
+    """An architecture for each task, by its first image. Nothing is wrong with it."""
+
+    def propose(self, space: Any, supernet: Any, state: Any, episodes: Episodes) -> list[Any]:
+        keys = episodes.support_x.flatten(1).sum(1).mul(1e4).abs().long().tolist()
+        return [space.sample(np.random.default_rng(key)) for key in keys]
+
+
+class ProposesOneForAll(Proposes):
+    def propose(self, space: Any, supernet: Any, state: Any, episodes: Episodes) -> list[Any]:
+        return super().propose(space, supernet, state, episodes)[:1]
+
+
+class ProposesForTheFirst(Proposes):
+    def propose(self, space: Any, supernet: Any, state: Any, episodes: Episodes) -> list[Any]:
+        return super().propose(space, supernet, state, episodes)[:1] * len(episodes)
+
+
+class ProposesByTheQuery(Proposes):
+    """The images that the task is tested on decide about its network."""
+
+    def propose(self, space: Any, supernet: Any, state: Any, episodes: Episodes) -> list[Any]:
+        return super().propose(space, supernet, state, evolve(episodes, support_x=episodes.query_x))
+
+
+class ProposesAnotherSpace(Proposes):
+    def propose(self, space: Any, supernet: Any, state: Any, episodes: Episodes) -> list[Any]:
+        return [evolve(arch, space="another") for arch in super().propose(space, supernet, state, episodes)]
+
+
+class CountsToThree(PROTOTYPICAL):
+    """The means of three classes, whatever a task has."""
+
+    def __init__(self) -> None:
+        super().__init__(PROTOTYPICAL.Options())
+
+    def _adapted(self, supernet: Any, params: Any, episodes: Episodes, arch: Any) -> Any:
+        found = super()._adapted(supernet, params, episodes, arch)
+        return found | {"prototypes": found["prototypes"][:, :3]}
+
+
+class WeighsByClass(Learner):
+    """Tasks with the first class count more, but a source may not know which class that is."""
+
+    def gradient(self, supernet: Any, state: Any, episodes: Any, *given: Any) -> Any:
+        found, scores = super().gradient(supernet, state, episodes, *given)
+        known = [] if episodes.classes is None else episodes.classes
+        return {k: g + 1e-4 * sum(bool((ids == 0).any()) for ids in known) for k, g in found.items()}, scores
+
+
+class LooksAtValues(Learner):
+    """A value decides about the way of `logits`: the same numbers here, but nothing that can be exported."""
+
+    def logits(self, supernet: Any, adapted: Any, x: Any, arch: Any, *, stats: Any = None) -> Any:
+        logits = super().logits(supernet, adapted, x, arch, stats=stats)
+        return logits if bool(logits.isfinite().all()) else logits.nan_to_num()
+
+
 BROKEN = {
+    CountsToThree: "test_serves_any_number_of_classes_if_it_says_so",
+    WeighsByClass: "test_goes_by_the_ids_of_classes_only_if_it_says_so",
     ComparesCentroids: "test_scores_are_those_of_the_exported_network",
+    LooksAtValues: "test_logits_can_be_exported",
     DrawsByItself: "test_state_is_drawn_from_the_generator",
     RemembersItsSteps: "test_state_survives_its_file",
     HidesARate: "test_workers_do_without_the_outer_state",
@@ -155,10 +225,15 @@ BROKEN = {
     TouchesTheState: "test_gradient_is_finite_and_changes_nothing",
     Averages: "test_gradient_is_a_sum_over_tasks",
     Climbs: "test_loss_falls",
+    TrainsWhatThereIsNot: "test_schedules_draw_members",
     KnowsTheSpace: "test_an_architecture_can_be_trained_alone",
     SharesStatistics: "test_scores_repeat_and_do_not_depend_on_other_tasks",
     Overflows: "test_overflowing_losses_are_infinite",
     AdaptsToTheFirst: "test_adapted_weights_are_those_of_each_task",
+    ProposesOneForAll: "test_proposals_are_one_for_each_task",
+    ProposesForTheFirst: "test_proposals_are_one_for_each_task",
+    ProposesByTheQuery: "test_proposals_are_one_for_each_task",
+    ProposesAnotherSpace: "test_proposals_are_one_for_each_task",
 }
 
 
@@ -174,8 +249,16 @@ def test_a_broken_learner_fails_the_test_for_it(broken, failures, expect_only):
     expect_only(failed, BROKEN[broken])
 
 
-def test_nothing_is_said_against_a_good_one(failures):
-    assert failures(LearnerConformance, Learner, space=space, **QUICK) == {}
+@pytest.mark.parametrize("good", [Learner, Proposes])
+def test_nothing_is_said_against_a_good_one(good, failures):
+    assert failures(LearnerConformance, good, space=space, **QUICK) == {}
+
+
+def test_nothing_is_said_against_one_that_classifies_all_training_classes(failures):
+    def make() -> WholeClasses:
+        return WholeClasses(PROTOTYPICAL.Options(meta_lr=0.1))
+
+    assert failures(LearnerConformance, make, space=space, **QUICK) == {}
 
 
 def test_every_test_has_a_broken_learner():

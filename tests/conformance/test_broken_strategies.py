@@ -109,12 +109,31 @@ class WaitsForNewOnes(Search):
         raise TimeoutError("no new architecture")
 
 
+class CollectsProposals(Search):
+    """It begins with three different proposals; there is an end to its patience, for this test."""
+
+    def start(self, problem: SearchProblem) -> None:
+        super().start(problem)
+        count = 3 if problem.proposals else 0
+        while problem.proposals and len(set(problem.proposals(count))) < 3:
+            if (count := count + 1) > 50:
+                raise TimeoutError("no third proposal")
+
+
 class SwallowsErrors(Search):
     def ask(self) -> Ask | None:
         try:
             return super().ask()
         except InfeasibleError:
             return None
+
+
+class TrainsTooLong(Search):
+    """It trains its candidates without asking how long that may take."""
+
+    def ask(self) -> Ask | None:
+        ask = super().ask()
+        return ask and evolve(ask, train=5000)
 
 
 BROKEN: dict[Any, str] = {
@@ -125,8 +144,10 @@ BROKEN: dict[Any, str] = {
     DividesByTheLoss: "test_survives_infinite_losses",
     TrustsBounds: "test_takes_a_bound_for_no_loss",
     CountsWhatItIsTold: "test_survives_scores_that_others_asked_for",
+    CollectsProposals: "test_takes_proposals_as_they_come",
     WaitsForNewOnes: "test_ends_where_the_space_is_used_up",
     SwallowsErrors: "test_an_impossible_limit_is_told",
+    TrainsTooLong: "test_asks_for_training_that_there_is",
 }
 MORE = {IgnoresLimits, RollsADice}
 """Of these all tests that compare or check batches must fail as well."""
@@ -140,7 +161,7 @@ def test_a_broken_strategy_fails_the_test_for_it(broken, failures):
 
 
 @pytest.mark.parametrize(
-    "broken", [c for c in BROKEN if c not in (DividesByTheLoss, CountsWhatItIsTold, WaitsForNewOnes)]
+    "broken", [c for c in BROKEN if c not in (DividesByTheLoss, CountsWhatItIsTold, CollectsProposals, WaitsForNewOnes)]
 )
 def test_the_message_tells_what_to_do(broken, failures):
     """Those left out raise an error of their own, whose traceback leads to the place."""

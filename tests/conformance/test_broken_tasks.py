@@ -171,7 +171,38 @@ class HoldsAGenerator(Source):
         self.stream = (n for n in range(3))
 
 
+class Numbered(Source):
+    """It knows the ids of its classes. Nothing is wrong with it."""
+
+    def classes(self, spec: EpisodeSpec, generator: np.random.Generator) -> Any:
+        self.ids.append(super().classes(spec, generator))
+        return self.ids[-1]
+
+    def sample(self, *given: Any) -> Episodes:
+        self.ids: list[Any] = []
+        drawn = super().sample(*given)
+        return evolve(drawn, classes=torch.from_numpy(np.stack(self.ids)))
+
+
+class NumbersByLabel(Numbered):
+    """A class has its label in the task as its id."""
+
+    def sample(self, split: Split, spec: EpisodeSpec, generators: Sequence[np.random.Generator]) -> Episodes:
+        drawn = super().sample(split, spec, generators)
+        return evolve(drawn, classes=torch.arange(spec.n_way).repeat(len(drawn), 1))
+
+
+class NumbersAcrossSplits(Numbered):
+    """Ids go on from one split to the next."""
+
+    def sample(self, split: Split, spec: EpisodeSpec, generators: Sequence[np.random.Generator]) -> Episodes:
+        drawn = super().sample(split, spec, generators)
+        return evolve(drawn, classes=drawn.classes + self.first[SPLITS.index(split)])
+
+
 BROKEN: dict[Any, str] = {
+    NumbersByLabel: "test_a_class_has_one_id_in_all_tasks",
+    NumbersAcrossSplits: "test_a_class_has_one_id_in_all_tasks",
     SaysNothing: "test_says_what_there_is",
     Doubles: "test_tasks_have_their_shapes",
     SortsByImage: "test_tasks_have_their_shapes",
@@ -217,6 +248,7 @@ def test_a_source_of_the_old_signature_is_told_the_new_one(failures):
 
 def test_nothing_is_said_against_a_good_one(failures):
     assert failures(TasksConformance, Source, **SIZE) == {}
+    assert failures(TasksConformance, Numbered, **SIZE) == {}
 
 
 def test_every_test_has_a_broken_source():

@@ -3,10 +3,11 @@
 import json
 import time
 
+import attrs
 import pytest
 
 from hnas import DataError, DeviceError, DeviceInfo, Layer, Measurement, Metric
-from hnas.cost import CostTable
+from hnas.cost import CostTable, priced
 from hnas.toolkit.codec import from_json, to_json
 
 CONV = Layer(op="conv2d", in_shape=(3, 8, 8), out_shape=(16, 4, 4), kernel=3, stride=2, padding=1, bias=True)
@@ -59,11 +60,57 @@ def test_nothing_costs_nothing():
 
 def test_every_operation_needs_a_row_where_the_device_names_none_as_free():
     """``ops=None`` means all: an unmeasured layer would silently be free."""
-    import attrs
-
     table = attrs.evolve(TABLE, info=attrs.evolve(INFO, ops=None))
     with pytest.raises(DeviceError, match=NORM.key):
         table.cost(NETWORK)
+
+
+OWN = Layer(op="attention", in_shape=(16, 4, 4), out_shape=(16, 4, 4), counts=(96, 5000))
+JOIN = Layer(op="concat", in_shape=(32, 4, 4), out_shape=(32, 4, 4))
+
+
+@pytest.mark.parametrize("layer", [OWN, JOIN])
+@pytest.mark.parametrize("ops", [frozenset({"conv2d", "linear"}), frozenset({"relu"})])
+def test_what_is_neither_priced_nor_free_is_refused_by_name(layer, ops):
+    """It would cost nothing in every table: an operation of others, or one newer than the device's description."""
+    info = attrs.evolve(INFO, ops=ops)
+    with pytest.raises(DeviceError, match=f"board neither prices '{layer.op}' .*{layer.key}.* free; it prices") as told:
+        priced(info, layer)
+    assert "`free`" in told.value.hint
+    with pytest.raises(DeviceError, match=layer.key):
+        attrs.evolve(TABLE, info=info).cost([layer])
+    assert priced(attrs.evolve(info, ops=ops | {layer.op}), layer)
+    assert not priced(attrs.evolve(info, free=frozenset({layer.op})), layer)
+
+
+def test_a_device_without_a_list_prices_all_that_hnas_knows_and_no_more():
+    info = attrs.evolve(INFO, ops=None)
+    assert priced(info, JOIN)
+    with pytest.raises(DeviceError, match=OWN.key):
+        priced(info, OWN)
+
+
+def test_what_is_declared_free_replaces_what_is_left_out():
+    info = attrs.evolve(INFO, free=frozenset({"norm"}))
+    assert not priced(info, NORM)
+    with pytest.raises(DeviceError, match=RELU.key):
+        priced(info, RELU)
+
+
+def test_an_operation_of_others_counts_what_its_layer_states():
+    info = attrs.evolve(INFO, free=frozenset({"attention"}))
+    cost = attrs.evolve(TABLE, info=info).cost([OWN])
+    assert (cost["latency"], cost["params"], cost["macs"]) == (0, 96, 5000)
+
+
+def test_a_description_that_is_older_than_what_is_free_is_read():
+    """Tables of before have no such field, and their free operations are those that they leave out."""
+    old = to_json(TABLE)
+    assert "free" not in old["info"]
+    assert read(old).cost(NETWORK) == TABLE.cost(NETWORK)
+    newer = attrs.evolve(TABLE, info=attrs.evolve(INFO, free=frozenset({"norm", "relu"})))
+    assert read(json.loads(json.dumps(to_json(newer)))) == newer
+    assert newer.info.fingerprint == INFO.fingerprint
 
 
 def test_a_missing_row_names_the_layer_and_what_to_run():

@@ -7,6 +7,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from attrs import evolve
 
 from hnas import DeviceError, Layer
 from hnas.layer import Shape
@@ -19,7 +20,8 @@ HALF = (4, 3, 3)
 
 
 def layer(op: str, given: Shape = MAP, gives: Shape | None = None) -> Layer:
-    return Layer(op=op, in_shape=given, out_shape=gives or given)
+    window = {"kernel": 2, "stride": 2} if gives else {}
+    return Layer(op=op, in_shape=given, out_shape=gives or given, **window)
 
 
 def test_a_chain_reads_one_after_the_other():
@@ -76,3 +78,75 @@ def test_what_is_no_network_is_told(layers: Sequence[Layer], told: str):
         dataflow(layers)
     assert caught.value.hint
     assert not connects(layers)
+
+
+WIDE = (8, 6, 6)
+
+
+def reading(one: Layer, *reads: int) -> Layer:
+    return evolve(one, reads=reads)
+
+
+@pytest.mark.parametrize(
+    ("layers", "expected"),
+    [
+        # The input is read by two branches of its own shape: derived, they would be a chain whose sum has one term.
+        ([layer("relu"), reading(layer("elu"), 2), reading(layer("add"), 1, 2)], [(0,), (0,), (2, 1)]),
+        ([reading(layer("add"), 1, 1), layer("relu")], [(0, 0), (1,)]),
+        ([layer("relu"), reading(layer("concat", WIDE), 1, 2)], [(0,), (1, 0)]),
+        ([layer("relu"), layer("elu"), reading(layer("add"), 1, 2, 3)], [(0,), (1,), (2, 1, 0)]),
+        # A branch that waits is joined by a layer that says so, and the next `add` without places joins the other one.
+        (
+            [
+                layer("max_pool", MAP, HALF),
+                layer("max_pool", MAP, HALF),
+                reading(layer("max_pool", MAP, HALF), 3),
+                reading(layer("add", HALF), 1, 3),
+                reading(layer("add", HALF), 1, 3),
+            ],
+            [(0,), (0,), (0,), (3, 1), (4, 2)],
+        ),
+        ([layer("relu"), reading(Layer(op="linear", in_shape=(144, 1, 1), out_shape=(5, 1, 1)), 1)], [(0,), (1,)]),
+        ([layer("relu"), Layer(op="mul", in_shape=MAP, out_shape=MAP, counts=(0, 0), reads=(1, 2))], [(0,), (1, 0)]),
+    ],
+)
+def test_layers_read_what_they_say(layers: Sequence[Layer], expected: list[tuple[int, ...]]):
+    assert dataflow(layers) == expected
+
+
+@pytest.mark.parametrize(
+    ("layers", "told"),
+    [
+        ([layer("relu"), reading(layer("add"), 1, 3)], r"layer 2 .*reads=\(1, 3\), cannot take 4x6x6 and nothing"),
+        ([layer("relu"), reading(layer("elu"), 0)], "cannot take nothing"),
+        ([layer("relu"), reading(layer("elu"), -1)], "cannot take nothing"),
+        ([layer("relu"), reading(layer("elu"), 1, 2)], "cannot take 4x6x6 and 4x6x6"),
+        ([layer("relu"), reading(layer("concat"), 1)], "cannot take 4x6x6"),
+        ([layer("relu"), reading(layer("concat", (9, 6, 6)), 1, 2)], "cannot take 4x6x6 and 4x6x6"),
+        ([layer("max_pool", MAP, HALF), reading(layer("concat", WIDE), 1, 2)], "cannot take 4x3x3 and 4x6x6"),
+        ([layer("max_pool", MAP, HALF), reading(layer("add", HALF), 1, 2)], "cannot take 4x3x3 and 4x6x6"),
+        ([layer("relu"), reading(layer("elu"), 2)], "output of layer 1 .*, 4x6x6, is never used"),
+        ([layer("relu"), layer("concat")], "does not say what else it reads"),
+    ],
+)
+def test_what_cannot_be_read_is_told(layers: Sequence[Layer], told: str):
+    """A runner would read another map, or crash on a board far away."""
+    with pytest.raises(DeviceError, match=told) as caught:
+        dataflow(layers)
+    assert caught.value.hint
+    assert not connects(layers)
+
+
+def test_a_concatenation_is_measured_alone():
+    assert dataflow([layer("concat", WIDE)]) == [(0,)]
+
+
+def test_distinct_layers_are_for_any_place():
+    """A row is read by the key; with the places of one network it could not be measured alone."""
+    branches = [layer("relu"), reading(layer("elu"), 2), reading(layer("add"), 1, 2)]
+
+    class Branches(VGG9):
+        def layers(self, *_: object) -> list[Layer]:
+            return branches
+
+    assert [la.reads for la in Branches().distinct_layers((1, 28, 28), 5)] == [(), (), ()]

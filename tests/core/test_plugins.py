@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from hnas.discovery import API, Registry
-from hnas.errors import PluginError
+from hnas.errors import ConfigError, PluginError
 
 ONE = """
 from attrs import frozen
@@ -276,3 +276,31 @@ def test_every_built_in_can_be_resolved():
     assert {r.kind for r in found} == {"space", "learner", "backend", "strategy", "tasks"}
     for r in found:
         assert registry.create(r.kind, r.plugin.name) is not None
+
+
+def test_options_may_be_given_by_name(make_distribution, make_registry):
+    """Values as JSON has them are made what the types say; without any, the defaults count."""
+    fields = "size: int = 1\n    names: tuple[str, ...] = ()\n    way: Literal['a', 'b'] = 'a'"
+    source = one().replace("size: int = 1", fields).replace("self.size = options.size", "self.options = options")
+    make_distribution("hnas-backend-board", f"from typing import Literal\n{source}")
+    registry = make_registry()
+    made = registry.create("backend", "board", {"size": 5, "names": ["x"], "way": "b"}).options
+    assert made == registry.options_class("backend", "board")(size=5, names=("x",), way="b")
+    assert registry.create("backend", "board", {}).options == registry.options_class("backend", "board")()
+    for wrong, told in (
+        (
+            {"sise": 5},
+            r"backend 'board' of hnas-backend-board 1\.0 has no option 'sise'\. Did you mean 'size'\? It has",
+        ),
+        ({"size": "many"}, r"options of backend 'board' of .*: expected a whole number, got 'many' @ \$\.size"),
+        ({"size": True}, "expected a whole number, got True"),
+        ({"way": "c"}, "expected one of 'a', 'b', got 'c'"),
+    ):
+        with pytest.raises(ConfigError, match=told):
+            registry.create("backend", "board", wrong)
+
+
+def test_options_by_name_are_held_to_their_bounds():
+    """`VGG9({...})` would fail at an attribute, and a learner only when it is used."""
+    with pytest.raises(ConfigError, match=r"learner 'maml' of hnas .*'inner_steps' must be > 0: 0"):
+        Registry().create("learner", "maml", {"inner_steps": 0})

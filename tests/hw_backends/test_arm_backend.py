@@ -24,6 +24,16 @@ NETWORK = [
     Layer(op="linear", in_shape=(32, 1, 1), out_shape=(5, 1, 1), bias=True),
 ]
 
+CELL = [
+    Layer(op="conv2d", in_shape=(3, 9, 9), out_shape=(8, 9, 9), kernel=3, padding=1),
+    Layer(op="conv2d", in_shape=(8, 9, 9), out_shape=(8, 9, 9), kernel=3, padding=2, dilation=2, groups=8),
+    Layer(op="conv2d", in_shape=(8, 9, 9), out_shape=(16, 9, 9), kernel=3, padding=3, dilation=3, groups=8, reads=(2,)),
+    Layer(op="concat", in_shape=(24, 9, 9), out_shape=(24, 9, 9), reads=(1, 2)),
+    Layer(op="max_pool", in_shape=(24, 9, 9), out_shape=(24, 3, 3), kernel=3, stride=2, dilation=2),
+    Layer(op="linear", in_shape=(216, 1, 1), out_shape=(5, 1, 1)),
+]
+"""Dilated, depth-wise and joined layers."""
+
 
 @contextmanager
 def arm(device: str, **options: object) -> Iterator[Arm]:
@@ -58,6 +68,8 @@ def test_a_profile_on_each_kind_of_board(kind, runtime, bits, kernel, make_pi, n
         whole = backend.measure_network(NETWORK)
         assert whole is not None
         assert whole["latency"].median > 0
+        assert len(list(backend.measure(CELL))) == len(CELL)
+        assert backend.measure_network(CELL) is not None
         assert backend.measure_network([NETWORK[0], NETWORK[4]]) is None  # no network
         fingerprint = info.fingerprint
     assert len([f for f in board.files() if "layerbench-" in f]) == 1

@@ -81,7 +81,7 @@ def test_settings_of_torch_are_as_before_afterwards():
     bench(precision="tf32").layer(conv(4, 4))
     bench().layer(conv(4, 4))
     with pytest.raises(DeviceError):
-        bench().layer(Layer(op="attention", in_shape=(4, 4, 4), out_shape=(4, 4, 4)))
+        bench().layer(Layer(op="attention", in_shape=(4, 4, 4), out_shape=(4, 4, 4), counts=(0, 0)))
     after = torch.backends.cudnn.allow_tf32, torch.backends.cudnn.benchmark, torch.backends.cuda.matmul.allow_tf32
     assert after == before
     assert torch.equal(torch.get_rng_state(), random)

@@ -11,7 +11,7 @@ from hnas_backends.eyeriss.options import DATAFLOWS
 from hnas_backends.eyeriss.scalesim_engine import compute_model_cycles, simulate
 
 
-def conv(c_in, size, c_out, out, kernel, stride=1, padding=0, groups=1):
+def conv(c_in, size, c_out, out, kernel, stride=1, padding=0, groups=1, dilation=1):
     return Layer(
         op="conv2d",
         in_shape=(c_in, size, size),
@@ -20,6 +20,7 @@ def conv(c_in, size, c_out, out, kernel, stride=1, padding=0, groups=1):
         stride=stride,
         padding=padding,
         groups=groups,
+        dilation=dilation,
         bias=True,
     )
 
@@ -30,6 +31,8 @@ SMALL = {
     "odd map, rounded up": conv(3, 7, 20, 4, 5, stride=2, padding=2),
     "several folds both ways": conv(16, 4, 30, 2, 3, stride=2, padding=1),
     "two groups": conv(8, 4, 32, 4, 3, padding=1, groups=2),
+    "each channel alone": conv(5, 4, 5, 4, 3, padding=1, groups=5),
+    "dilated": conv(16, 7, 20, 4, 3, stride=2, padding=2, dilation=2),
     "linear": Layer(op="linear", in_shape=(40, 1, 1), out_shape=(5, 1, 1), bias=True),
 }
 
@@ -92,6 +95,8 @@ def test_lowers_to_the_matrix_product_of_the_paper():
     assert gemm(conv(16, 8, 30, 4, 3, stride=2, padding=1)) == Gemm(p=16, k=144, m=30)
     assert gemm(conv(16, 8, 32, 8, 3, padding=1, groups=4)) == Gemm(p=64, k=36, m=8, times=4)
     assert gemm(SMALL["linear"]) == Gemm(p=1, k=40, m=5)
+    assert gemm(SMALL["each channel alone"]) == Gemm(p=16, k=9, m=1, times=5)
+    assert gemm(SMALL["dilated"]) == Gemm(p=16, k=144, m=20)
 
 
 def test_refuses_what_scalesim_does_not_model():

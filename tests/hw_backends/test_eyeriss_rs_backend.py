@@ -6,12 +6,12 @@ import time
 
 import pytest
 
-from hnas import Cost, DeviceError, Layer
+from hnas import Cost, DeviceError, Layer, PluginError
 from hnas_app.costs.limits import Constraint, resolve
 from hnas_backends.eyeriss_rs import EyerissRS, EyerissRSOptions
 
 
-def conv(c_in, size, c_out, kernel, stride=2, groups=1):
+def conv(c_in, size, c_out, kernel, stride=2, groups=1, dilation=1):
     out = -(-size // stride)
     return Layer(
         op="conv2d",
@@ -19,8 +19,9 @@ def conv(c_in, size, c_out, kernel, stride=2, groups=1):
         out_shape=(c_out, out, out),
         kernel=kernel,
         stride=stride,
-        padding=kernel // 2,
+        padding=dilation * (kernel // 2),
         groups=groups,
+        dilation=dilation,
         bias=True,
     )
 
@@ -140,6 +141,19 @@ def test_a_kernel_larger_than_the_array_is_cut_in_pieces():
     assert costs["energy"].median < 4 * price(conv(4, 40, 8, 11))["energy"].median
 
 
+@pytest.mark.parametrize("stride", [1, 2])
+def test_a_dilated_convolution_reads_more_and_computes_the_same(stride):
+    """Priced as without dilation, it would read rows that it does not use, and leave out those that it does."""
+    plain, spread = (price(conv(16, 20, 16, 3, stride=stride, dilation=d), minimise="energy") for d in (1, 3))
+    for metric in ("energy", "cycles"):
+        assert plain[metric].median < spread[metric].median < 1.5 * plain[metric].median
+
+
+def test_a_depthwise_convolution_costs_its_channels_one_after_another():
+    one, all_of_them = price(conv(1, 20, 1, 3)), price(conv(8, 20, 8, 3, groups=8))
+    assert all(all_of_them[metric].median == pytest.approx(8 * one[metric].median) for metric in one)
+
+
 @pytest.mark.parametrize("kernel", [1, 3, 5])
 def test_a_map_smaller_than_its_kernel_is_priced(kernel):
     """VGG9's last layers: 2 x 2 maps, 5 x 5 kernels, all the rest is padding, which DRAM does not hold."""
@@ -159,9 +173,8 @@ def test_refuses_what_the_array_does_not_do():
 @pytest.mark.parametrize("out", [(8, 0, 0), (0, 4, 4)])
 def test_an_empty_layer_is_refused_by_name(out):
     """A layer that vanished would cost nothing and win every search."""
-    layer = Layer(op="conv2d", in_shape=(8, 2, 2), out_shape=out, kernel=3, stride=2)
-    with pytest.raises(DeviceError, match=layer.key):
-        price(layer)
+    with pytest.raises(PluginError, match=f"conv2d-8x2x2-{'x'.join(map(str, out))}-k3s2"):
+        price(Layer(op="conv2d", in_shape=(8, 2, 2), out_shape=out, kernel=3, stride=2))
 
 
 def test_a_map_too_large_for_the_buffer_is_refused_with_the_next_step():

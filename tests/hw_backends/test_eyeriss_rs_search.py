@@ -16,20 +16,21 @@ from hnas_backends.eyeriss_rs.shape import Shape
 LINK_WORDS = 1.2
 
 
-def shape(N=1, M=1, C=1, k=3, E=4, U=1, padding=0):
-    size = (E - 1) * U + k - 2 * padding
-    return Shape(N=N, M=M, C=C, R=k, S=k, E=E, F=E, U=U, height=size, width=size, padding=padding)
+def shape(N=1, M=1, C=1, k=3, E=4, U=1, D=1, padding=0):
+    size = (E - 1) * U + (k - 1) * D + 1 - 2 * padding
+    return Shape(N=N, M=M, C=C, R=k, S=k, E=E, F=E, U=U, D=D, height=size, width=size, padding=padding)
 
 
 @st.composite
 def shapes(draw, images=3, channels=40, size=30):
     k = draw(st.sampled_from([1, 3, 5, 7, 12]))
-    padding = draw(st.sampled_from([0, k // 2]))
     U = draw(st.integers(1, 3))
+    D = draw(st.integers(1, 3)) if U == 1 and k < 7 else 1  # with a stride, the rows read are bounded, not counted
+    padding = draw(st.sampled_from([0, D * (k // 2)]))
     smallest = 1 if k > 2 * padding else 2
     E = draw(st.integers(max(smallest, 1 + 2 * padding // U), max(size, 14)))
     counts = [draw(st.integers(1, high)) for high in (images, channels, channels)]
-    return shape(*counts, k=k, E=E, U=U, padding=padding)
+    return shape(*counts, k=k, E=E, U=U, D=D, padding=padding)
 
 
 def everything(s):
@@ -54,7 +55,7 @@ def walk(s, x):
         return [(begin, min(step, total - begin)) for begin in range(0, total, step)]
 
     for (_, n), (_, m), (row, e) in product(parts(s.N, x.n), parts(s.M, x.m), parts(s.E, x.e)):
-        needed = {y * s.U + i for y in range(row, row + e) for i in range(s.R)}
+        needed = {y * s.U + i * s.D for y in range(row, row + e) for i in range(s.R)}
         held = [y for y in needed if 0 <= y - s.padding < s.height]
         for _, c in parts(s.C, x.q * x.r):
             seen["fmaps"] += n * c * len(held) * s.width

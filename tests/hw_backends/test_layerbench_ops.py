@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hnas import DeviceError, Layer
+from hnas import DeviceError, Layer, PluginError
 from hnas.toolkit import activations
 from hnas_backends.layerbench.lines import OPS, network_spec, spec
 from hnas_backends.layerbench.oracle import _apply, expected, numbers, verify
@@ -54,12 +54,14 @@ def layers(draw: st.DrawFn, op: str) -> Layer:
         return Layer(op=op, in_shape=(c, h, w), out_shape=(c, h, w))
     kernel, stride = draw(st.integers(1, 5)), draw(st.integers(1, 3))
     if op == "max_pool":
-        padding = draw(st.integers(0, kernel // 2))
-        if min(h, w) + 2 * padding + stride <= kernel:  # PyTorch has no such window
+        dilation = draw(st.integers(1, 3))
+        padding = draw(st.integers(0, kernel // 2)) if dilation == 1 else 0  # else a window may hold no pixel at all
+        if min(h, w) + 2 * padding + stride <= (kernel - 1) * dilation + 1:  # PyTorch has no such window
             kernel, padding = 1, 0
-        out = tuple(_rounded_up(n, kernel, stride, padding) for n in (h, w))
+        out = tuple(_rounded_up(n, (kernel - 1) * dilation + 1, stride, padding) for n in (h, w))
         return Layer(
-            op=op, in_shape=(c, h, w), out_shape=(c, *out), kernel=kernel, stride=stride, padding=padding
+            op=op, in_shape=(c, h, w), out_shape=(c, *out), kernel=kernel, stride=stride, padding=padding,
+            dilation=dilation,
         )  # fmt: skip
     if op == "avg_pool":
         kernel = min(kernel, h, w)
@@ -68,12 +70,14 @@ def layers(draw: st.DrawFn, op: str) -> Layer:
         if kernel == 1:  # that would be an adaptive one
             out = (h, w)
         return Layer(op=op, in_shape=(c, h, w), out_shape=(c, *out), kernel=kernel, stride=stride, padding=padding)
-    padding = draw(st.integers(max(0, -(-(kernel - min(h, w)) // 2)), kernel))
+    dilation = draw(st.integers(1, 3))
+    span = (kernel - 1) * dilation + 1
+    padding = draw(st.integers(max(0, -(-(span - min(h, w)) // 2)), span))
     groups, wide, deep = draw(st.integers(1, 4)), draw(st.integers(1, 3)), draw(st.integers(1, 3))
-    out = tuple((n + 2 * padding - kernel) // stride + 1 for n in (h, w))
+    out = tuple((n + 2 * padding - span) // stride + 1 for n in (h, w))
     return Layer(
         op=op, in_shape=(groups * deep, h, w), out_shape=(groups * wide, *out),
-        kernel=kernel, stride=stride, padding=padding, groups=groups, bias=bias,
+        kernel=kernel, stride=stride, padding=padding, groups=groups, bias=bias, dilation=dilation,
     )  # fmt: skip
 
 
@@ -195,9 +199,9 @@ def test_residual_blocks_read_the_blocks_input_and_add_both_branches(session):
     ("layers", "error"),
     [
         ([Layer(op="max_pool", in_shape=(2, 4, 4), out_shape=(2, 2, 2), kernel=2, stride=2),
-          Layer(op="relu", in_shape=(2, 4, 4), out_shape=(2, 4, 4))], "never joined"),
+          Layer(op="relu", in_shape=(2, 4, 4), out_shape=(2, 4, 4))], "layer 2 .*takes 2x4x4"),
         ([Layer(op="relu", in_shape=(2, 4, 4), out_shape=(2, 4, 4)),
-          Layer(op="relu", in_shape=(2, 3, 4), out_shape=(2, 3, 4))], "no layer before gives the 2x3x4"),
+          Layer(op="relu", in_shape=(2, 3, 4), out_shape=(2, 3, 4))], "layer 2 .*takes 2x3x4"),
     ],
 )  # fmt: skip
 def test_the_program_itself_refuses_what_is_no_network(session, layers, error):
@@ -222,7 +226,7 @@ def test_the_oracle_means_what_pytorch_means(op):
             k = layer.kernel
             weights = torch.from_numpy(numbers(layer.params - (out[0] if layer.bias else 0), 7))
             weights = weights.reshape(out[0], layer.in_shape[0] // layer.groups, k, k)
-            right = F.conv2d(t, weights, bias, layer.stride, layer.padding, 1, layer.groups)
+            right = F.conv2d(t, weights, bias, layer.stride, layer.padding, layer.dilation, layer.groups)
         elif op == "linear":
             weights = torch.from_numpy(numbers(out[0] * layer.in_shape[0], 7)).reshape(out[0], -1)
             right = F.linear(t.flatten(1), weights, bias)[..., None, None]
@@ -230,13 +234,15 @@ def test_the_oracle_means_what_pytorch_means(op):
             a, b = (torch.from_numpy(numbers(out[0], seed)) for seed in (7, 8))
             right = F.batch_norm(t, torch.zeros_like(a), torch.ones_like(a), a, b, eps=0.0)
         elif op == "max_pool":
-            right = F.max_pool2d(t, layer.kernel, layer.stride, layer.padding, ceil_mode=True)
+            right = F.max_pool2d(t, layer.kernel, layer.stride, layer.padding, layer.dilation, ceil_mode=True)
         elif op == "avg_pool":
             right = (
                 F.adaptive_avg_pool2d(t, out[1:])
                 if layer.kernel == 1
                 else F.avg_pool2d(t, layer.kernel, layer.stride, layer.padding)
             )
+        elif op == "concat":
+            right = t
         elif op == "add":
             right = t + torch.from_numpy(numbers(t.numel(), 7)).reshape(t.shape)
         else:
@@ -270,7 +276,7 @@ def test_numbers_are_a_hash_of_their_position():
         ("avg_pool-1x5x5-1x4x4-k3s1p0g1b0", "does not follow"),
         ("avg_pool-1x5x5-1x7x7-k3s1p2g1b0", "more than half"),
         ("conv2d-1048576x1000x1000-1x1000x1000-k1s1p0g1b0", "map too large"),
-        ("relu-1x4x4-1x4x4-k1s1p0g1b0 relu-1x5x5-1x5x5-k1s1p0g1b0", "no layer before gives the 1x5x5"),
+        ("relu-1x4x4-1x4x4-k1s1p0g1b0 relu-1x5x5-1x5x5-k1s1p0g1b0", "layer 2 of the network takes 1x5x5"),
         ("x" * 100_000, "too long"),
     ],
 )
@@ -287,9 +293,9 @@ def test_specs_refuse_what_the_program_cannot_run():
     """Told on the host, by name, before a device is asked."""
     maps = {"in_shape": (1, 4, 4), "out_shape": (1, 4, 4)}
     with pytest.raises(DeviceError, match=r"'conv'.*Did you mean 'conv2d'.*Known: conv2d, linear") as caught:
-        spec(Layer(op="conv", **maps))
-    assert caught.value.hint
-    with pytest.raises(DeviceError, match="cannot run avg_pool-1x5x5-1x4x4-k3s1p0g1b0: its output does not follow"):
+        spec(Layer(op="conv", **maps, counts=(1, 16)))
+    assert "torch" not in caught.value.hint  # which cannot run it either
+    with pytest.raises(PluginError, match="no layer avg_pool-1x5x5-1x4x4-k3s1p0g1b0: its output does not follow"):
         spec(Layer(op="avg_pool", in_shape=(1, 5, 5), out_shape=(1, 4, 4), kernel=3, stride=1))
     assert spec(Layer(op="avg_pool", in_shape=(1, 5, 5), out_shape=(1, 5, 5), kernel=3, padding=1))
     assert spec(Layer(op="avg_pool", in_shape=(1, 4, 4), out_shape=(1, 2, 2), kernel=2, stride=2))

@@ -12,7 +12,7 @@ import pytest
 from hnas import DeviceError, Layer
 from hnas_backends.layerbench.lines import Hello, RunnerBusy, spec
 from hnas_backends.layerbench.oracle import verify
-from hnas_backends.layerbench.program import host_binary
+from hnas_backends.layerbench.program import PROTOCOL, host_binary
 from hnas_backends.layerbench.session import RunnerDied, RunnerSilent, Session
 
 LAYERS = [Layer(op="relu", in_shape=(1, n, n), out_shape=(1, n, n)) for n in range(1, 12)]
@@ -155,7 +155,7 @@ def test_a_wrong_option_is_refused(options):
 def test_hello_tells_what_was_built_and_where_it_runs():
     done = subprocess.run([host_binary(), "--hello"], capture_output=True, text=True, check=True, timeout=20)
     hello = Hello.parse(done.stdout)
-    assert hello.protocol == 1
+    assert hello.protocol == PROTOCOL
     assert hello.cpus >= 1
     assert 0 < hello.clock_step_ns < 1_000_000
     assert json.loads(done.stdout)["compiler"] == hello.compiler

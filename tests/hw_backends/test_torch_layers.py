@@ -22,7 +22,7 @@ def layers_of(downsample):
 
 
 def same(op, **changes):
-    return attrs.evolve(Layer(op=op, in_shape=GRID, out_shape=GRID), **changes)
+    return Layer(**{"op": op, "in_shape": GRID, "out_shape": GRID} | changes)
 
 
 @pytest.fixture
@@ -124,10 +124,44 @@ def test_a_residual_network_adds_its_branches(generator):
         torch.testing.assert_close(made(x), expected)
 
 
+def test_a_dilated_window_is_spread(generator):
+    """Without its dilation a convolution has the output of another padding, and reads other pixels."""
+    conv = same("conv2d", kernel=3, padding=2, dilation=2, groups=4)
+    made, x = module(conv), example(conv, 1, "cpu", generator)
+    torch.testing.assert_close(made(x), F.conv2d(x, made.weight, None, padding=2, dilation=2, groups=4))
+    for out in ((4, 2, 1), (4, 1, 1)):
+        pool = same("max_pool", kernel=3, stride=3, dilation=2, out_shape=out)
+        assert torch.equal(module(pool)(x), F.max_pool2d(x, 3, 3, dilation=2, ceil_mode=out[1] == 2))
+
+
+def test_a_cell_joins_what_its_layers_say(generator):
+    """By hand: two branches read the input, and a third the first one; two are added, and then all are joined."""
+    left, right = (same("conv2d", kernel=k, padding=k // 2) for k in (1, 3))
+    total = attrs.evolve(same("add"), reads=(1, 2, 2))
+    layers = [
+        left,
+        attrs.evolve(right, reads=(2,)),
+        total,
+        same("concat", in_shape=(12, 7, 5), out_shape=(12, 7, 5), reads=(3, 1, 4)),
+    ]
+    x = example(left, 2, "cpu", generator)
+    a, b = module(left)(x), module(right)(x)
+    torch.testing.assert_close(network(layers)(x), torch.cat((a, b + a + a, x), 1))
+
+
+def test_a_concatenation_alone_copies_the_joined_map(generator):
+    for channels in (2, 5):
+        joined = same("concat", in_shape=(channels, 4, 3), out_shape=(channels, 4, 3))
+        x = example(joined, 2, "cpu", generator)
+        found = module(joined)(x)
+        assert torch.equal(found, x)
+        assert found.data_ptr() != x.data_ptr()
+
+
 def test_an_unknown_operation_is_refused_with_what_is_known():
     """A space with an operation of its own gets an AttributeError."""
     with pytest.raises(DeviceError) as error:
-        module(same("leaky_relu"))
+        module(same("leaky_relu", counts=(0, 0)))
     assert "'leaky_relu'" in str(error.value)
     assert "Did you mean 'leakyrelu'" in str(error.value)
     assert all(op in str(error.value) for op in OPS)

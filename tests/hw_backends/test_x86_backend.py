@@ -102,13 +102,13 @@ def test_affinity_and_threads_are_as_before(backend):
     next(rows)
     backend.measure_network(NETWORK)
     with pytest.raises(DeviceError):
-        list(backend.measure([Layer(op="softmax", in_shape=(1, 4, 4), out_shape=(1, 4, 4))]))
+        list(backend.measure([Layer(op="softmax", in_shape=(1, 4, 4), out_shape=(1, 4, 4), counts=(0, 0))]))
     assert (os.sched_getaffinity(0), torch.get_num_threads()) == (cores, threads)
 
 
 def test_an_unknown_operation_is_named_with_the_known_ones(backend):
     with pytest.raises(DeviceError, match=r"'Conv2d'.*Did you mean 'conv2d'.*Known: conv2d, linear"):
-        list(backend.measure([Layer(op="Conv2d", in_shape=(1, 4, 4), out_shape=(1, 4, 4))]))
+        list(backend.measure([Layer(op="Conv2d", in_shape=(1, 4, 4), out_shape=(1, 4, 4), counts=(1, 16))]))
 
 
 def test_what_is_no_network_is_not_measured(backend):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -90,17 +91,26 @@ def test_the_graph_of_a_residual_block_adds_its_shortcut():
     np.testing.assert_allclose(Call(layers).result()[0], expected, rtol=1e-4, atol=1e-5)
 
 
+def optimised(layers: list[Layer], folder: Path) -> list[str]:
+    """Return the nodes that onnxruntime runs for layers."""
+    from hnas_backends.x86.onnx_graph import graph
+
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+    options.optimized_model_filepath = str(folder / "optimised.onnx")
+    onnxruntime.InferenceSession(graph(layers), options, providers=["CPUExecutionProvider"])
+    return [n.op_type for n in onnx.load(folder / "optimised.onnx").graph.node]
+
+
 @pytest.mark.parametrize("activation", sorted(FREE - {"norm"}))
 def test_what_is_free_is_taken_along_by_the_convolution(activation, tmp_path):
     """The claim behind the rows that are left out: onnxruntime's own optimised graph has one node for all of it."""
-    from hnas_backends.x86.onnx_graph import graph
+    assert optimised([CONV, LAYERS["norm"], LAYERS[activation]], tmp_path) == ["FusedConv"]
 
-    layers = [CONV, LAYERS["norm"], LAYERS[activation]]
-    options = onnxruntime.SessionOptions()
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
-    options.optimized_model_filepath = str(tmp_path / "optimised.onnx")
-    onnxruntime.InferenceSession(graph(layers), options, providers=["CPUExecutionProvider"])
-    assert [n.op_type for n in onnx.load(tmp_path / "optimised.onnx").graph.node] == ["FusedConv"]
+
+def test_a_concatenation_alone_is_not_optimised_away(tmp_path):
+    """It reads one map, which onnxruntime could give back as it is: its row would be that of nothing."""
+    assert optimised([LAYERS["concat"]], tmp_path) == ["Concat"]
 
 
 def test_a_convolution_is_measured_with_what_it_takes_along():

@@ -13,6 +13,7 @@ from typing import Any, Literal
 from attrs import field, fields, frozen, has, validators
 
 from hnas.discovery import KINDS
+from hnas.errors import close_matches
 from hnas.settings import at_least_0, fraction, one_of, positive, setting
 
 
@@ -21,12 +22,28 @@ def _is_accelerator(instance: object, attribute: object, value: str) -> None:
         raise ValueError(f"expected cpu, cuda or cuda:N, got {value!r}")
 
 
+def _not_one(instance: object, attribute: object, value: int) -> None:
+    if value == 1:
+        raise ValueError("expected 0 or at least 2 classes, got 1")
+
+
 _EXECUTORS = "local, threads, processes, ray or ray://HOST:PORT"
 
 
 def _is_executor(instance: object, attribute: object, value: str) -> None:
     if not re.fullmatch(r"local|threads|processes|ray|ray://[^\s/:]+:[0-9]{1,5}", value):
         raise ValueError(f"expected {_EXECUTORS}, got {value!r}")
+
+
+SAMPLINGS = ("shrinking", "uniform", "attentive", "sandwich")
+
+
+def _is_sampling(instance: object, attribute: object, value: str) -> None:
+    if value not in SAMPLINGS and not re.fullmatch(r"(space|learner):.+", value):
+        known = ", ".join(map(repr, SAMPLINGS))
+        raise ValueError(
+            f"expected one of {known}, 'space:NAME' or 'learner:NAME', got {value!r}.{close_matches(value, SAMPLINGS)}"
+        )
 
 
 @frozen(kw_only=True)
@@ -56,12 +73,15 @@ class MetaTrainConfig:
     epochs: int = setting(100, "epochs; schedules (Eq. 4, MSL, cosine) count in these", positive)
     iterations: int = setting(500, "meta-iterations in an epoch", positive)
     tasks: int = setting(8, "tasks in a meta-batch", positive)
+    n_way: int = setting(0, "classes in a task to train or re-train on; 0: task.n_way", at_least_0, _not_one)
+    k_shot: int = setting(0, "labelled images per class of these tasks; 0: task.k_shot", at_least_0)
     n_query: int = setting(1, "query images per class", positive)
     architectures: int = setting(1, "architectures that share the tasks of a meta-batch (the paper's: 1)", positive)
-    sampling: Literal["shrinking", "uniform", "attentive", "sandwich"] = setting(
+    sampling: str = setting(
         "shrinking",
-        "how architectures are drawn: by Eq. 4, uniformly, by accuracy so far, or largest, smallest and random ones",
-        one_of("shrinking", "uniform", "attentive", "sandwich"),
+        "how architectures are drawn: by Eq. 4, uniformly, by accuracy so far, or largest, smallest and random ones "
+        "(shrinking, uniform, attentive, sandwich); or by a plugin's own schedule (space:NAME, learner:NAME)",
+        _is_sampling,
     )
     temperature: float = setting(
         0.1, "attentive sampling: softmax temperature, in accuracy; lower is greedier", positive
@@ -151,6 +171,11 @@ class EvaluateConfig:
 
     tasks: int = setting(600, "test tasks", positive)
     n_query: int = setting(15, "query images per class", positive)
+    architecture: Literal["found", "per-task"] = setting(
+        "found",
+        "tested on each task: the network that the search found, or the architecture that the learner proposes for it",
+        one_of("found", "per-task"),
+    )
 
 
 @frozen(kw_only=True)

@@ -107,8 +107,13 @@ def from_command_line(sets: Iterable[tuple[str, str]], flags: Mapping[str, Any])
 
 
 def from_arguments(arguments: Mapping[str, Any]) -> list[Entry]:
-    """Read the arguments of a Python program: dotted keys, and values of their own type."""
-    return [Entry(keys=_split(k), value=v, origin=f"argument {k}", where=k) for k, v in arguments.items()]
+    """Read the arguments of a Python program: dotted keys, and values of their own type; a table is a mapping."""
+    found = []
+    for name, value in arguments.items():
+        inner = value if isinstance(value, Mapping) and (name in SECTIONS or name in KINDS) else None
+        for key, leaf in [(name, value)] if inner is None else [(f"{name}.{k}", v) for k, v in inner.items()]:
+            found.append(Entry(keys=_split(key), value=leaf, origin=f"argument {key}", where=key))
+    return found
 
 
 def _leaves(tree: Mapping[str, Any]) -> Iterator[tuple[Keys, Any]]:

@@ -12,6 +12,7 @@ import attrs
 
 from hnas.cost import MACS, PARAMS, DeviceInfo, Metric, Rounds
 from hnas.errors import DataError, PluginError, short
+from hnas.toolkit.operations import OPERATIONS
 
 _ROUNDS = {
     "count": (1, 10**6),
@@ -35,10 +36,12 @@ def checked(info: DeviceInfo, backend: str) -> DeviceInfo:
         raise _wrong(
             backend, "metrics", info.metrics, "what a limit needs: hnas.Metric objects with names of their own"
         )
-    if info.ops is not None and not (
-        isinstance(info.ops, frozenset | set) and all(isinstance(o, str) for o in info.ops)
-    ):
-        raise _wrong(backend, "ops", info.ops, "a frozenset of names, or None")
+    for name in ("ops", "free"):
+        found = getattr(info, name)
+        if not (found is None or (isinstance(found, frozenset | set) and all(isinstance(o, str) for o in found))):
+            raise _wrong(backend, name, found, "a frozenset of names, or None")
+    if both := (OPERATIONS.keys() if info.ops is None else info.ops) & (info.free or set()):
+        raise _wrong(backend, "free", info.free, f"no operation that `ops` names as well: {', '.join(sorted(both))}")
     return attrs.evolve(
         info,
         metrics=metrics,

@@ -1,28 +1,63 @@
-"""The layers of a space, checked before they are priced or measured."""
+"""The layers of a space and its whole networks, checked before they are priced or measured."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from numbers import Integral
 from typing import Any
 
+import attrs
+
 from hnas.architecture import Architecture
-from hnas.errors import short
+from hnas.errors import PluginError, short
 from hnas.layer import Layer, Shape
 from hnas.space import SearchSpace
-from hnas_app.executors.plugin_exit import wrong
+from hnas.toolkit.dataflow import connects, dataflow
+from hnas_app.executors.plugin_exit import named, wrong
 
 
 def distinct_layers(space: SearchSpace, input_shape: Shape, n_way: int) -> list[Layer]:
-    """Return every layer that some architecture of a space has. Raises `PluginError` for what is no possible layer."""
+    """Return every layer that some architecture of a space has, for any place.
+
+    Raises `PluginError` for what is no possible layer.
+    """
     for method in ("smallest", "largest"):  # first: of layers that equal nothing, all networks are visited
         arch = getattr(space, method)()
         if not isinstance(arch, Architecture):
             raise wrong(space, method, short(arch), "an Architecture")
-        _check(space, space.layers(arch, input_shape, n_way))
-    found = space.distinct_layers(input_shape, n_way)
+        with _made_in(space, "layers"):
+            layers = space.layers(arch, input_shape, n_way)
+        _check(space, layers)
+    with _made_in(space, "layers"):
+        found = space.distinct_layers(input_shape, n_way)
     _check(space, found)
-    return found
+    return [attrs.evolve(layer, reads=()) if layer.reads else layer for layer in found]
+
+
+def whole(space: SearchSpace, layers: Sequence[Layer]) -> tuple[Layer, ...]:
+    """Return the layers of a network that is measured end to end.
+
+    Raises `PluginError` if a sum is read as one of a chain: in a space's first cell, say, whose two inputs are one.
+    """
+    reads = dataflow(layers) if connects(layers) else []
+    for n, (layer, read) in enumerate(zip(layers, reads, strict=False), start=1):
+        if layer.op == "add" and not layer.reads and len(read) < 2:
+            raise PluginError(
+                f"{named(space)}, in layers(): layer {n} of {len(layers)}, {layer.key}, adds nothing to the output of "
+                "the layer before it, as the layers stand",
+                hint="state what it reads, as in Layer(op='add', …, reads=(1, 3)): 1 is the layer before",
+            )
+    return tuple(layers)
+
+
+@contextmanager
+def _made_in(space: SearchSpace, method: str) -> Iterator[None]:
+    """Name the space in the error for a layer that cannot be."""
+    try:
+        yield
+    except PluginError as cause:
+        raise PluginError(f"{named(space)}, in {method}(): {cause}", hint=cause.hint) from cause
 
 
 def _check(space: SearchSpace, layers: Any) -> None:
@@ -31,19 +66,8 @@ def _check(space: SearchSpace, layers: Any) -> None:
     for layer in layers:
         if not isinstance(layer, Layer):
             raise wrong(space, "layers", short(layer), "hnas.Layer")
-        if not _is_possible(layer):
-            raise wrong(space, "layers", str(layer), "an op's name, whole numbers from 1 up, and padding from 0 up")
-
-
-def _is_possible(layer: Layer) -> bool:
-    shapes = (layer.in_shape, layer.out_shape)
-    return (
-        isinstance(layer.op, str)
-        and all(isinstance(shape, tuple) and len(shape) == 3 for shape in shapes)
-        and all(_whole(n, 1) for n in (*layer.in_shape, *layer.out_shape, layer.kernel, layer.stride, layer.groups))
-        and _whole(layer.padding, 0)
-    )
-
-
-def _whole(number: Any, least: int) -> bool:
-    return isinstance(number, Integral) and int(number) >= least
+        windows = (layer.kernel, layer.stride, layer.padding, layer.groups, layer.dilation)
+        numbers = (*layer.in_shape, *layer.out_shape, *windows, *(layer.counts or ()), *layer.reads)
+        tuples = all(isinstance(shape, tuple) for shape in (layer.in_shape, layer.out_shape, layer.reads))
+        if not (isinstance(layer.op, str) and tuples and all(isinstance(n, Integral) for n in numbers)):
+            raise wrong(space, "layers", str(layer), "an op's name, shapes as tuples, and whole numbers")

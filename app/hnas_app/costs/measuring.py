@@ -15,6 +15,7 @@ from hnas.cost import DeviceInfo, LayerCosts, Rounds, check_costs
 from hnas.errors import DeviceError, UnsteadyError
 from hnas.layer import Layer
 from hnas.seeds import Seeds
+from hnas.toolkit.dataflow import dataflow
 from hnas_app.costs.faults import faults_of
 
 Network = tuple[Layer, ...]
@@ -122,12 +123,23 @@ class Sitting:
                 with faults_of(f"the backend {self.info.backend} failed in measure_network() at {key}"):
                     costs = self.backend.measure_network(self.items[key])  # type: ignore[arg-type]
                 if costs is None:
-                    raise DeviceError(
-                        f"{self.info.backend} cannot measure whole networks, so there is nothing to verify its table "
-                        "with",
-                        hint="leave --verify out",
-                    )
+                    raise self._unmeasured(self.items[key])  # type: ignore[arg-type]
                 yield key, costs
+
+    def _unmeasured(self, network: Network) -> DeviceError:
+        """Return why the backend measures no whole network: it never does, or this one's layers do not connect."""
+        if type(self.backend).measure_network is not HardwareBackend.measure_network:
+            try:
+                dataflow(network)
+            except DeviceError as cause:
+                return DeviceError(
+                    f"{self.info.backend} cannot measure a whole network whose layers do not connect: {cause}",
+                    hint=f"{cause.hint}; or leave --verify out",
+                )
+        return DeviceError(
+            f"{self.info.backend} cannot measure whole networks, so there is nothing to verify its table with",
+            hint="leave --verify out",
+        )
 
     def _measure_anchor(self) -> float:
         assert self.anchor is not None

@@ -22,7 +22,7 @@ from hnas.toolkit.codec import to_json
 from hnas.toolkit.table_file import RoundCosts, combine
 from hnas_app.costs.agreement import agreement
 from hnas_app.costs.checked_info import as_json
-from hnas_app.costs.checked_layers import distinct_layers
+from hnas_app.costs.checked_layers import distinct_layers, whole
 from hnas_app.costs.description import described
 from hnas_app.costs.faults import faults_of
 from hnas_app.costs.measuring import ONE, Item, Network, Sitting, typical_spread
@@ -174,13 +174,14 @@ def _forget(store: CostStore, info: DeviceInfo, keys: Iterable[str], where: str)
 def random_networks(space: SearchSpace, input_shape: Shape, n_way: int, count: int, seeds: Seeds) -> dict[str, Network]:
     """Return random networks of the space by key, at most ``count``: those with equal layers count once."""
     generator = seeds.numpy("verify")
-    drawn = (tuple(space.layers(space.sample(generator), input_shape, n_way)) for _ in range(count))
+    drawn = (whole(space, space.layers(space.sample(generator), input_shape, n_way)) for _ in range(count))
     return {network_key(network): network for network in drawn}
 
 
 def network_key(network: Network) -> str:
-    """Return the row of a whole network in the cost store."""
-    return "network-" + hashlib.sha256("\n".join(layer.key for layer in network).encode()).hexdigest()[:20]
+    """Return the row of a whole network in the cost store: of its layers, and of what they say that they read."""
+    layers = (f"{layer.key} {layer.reads}" if layer.reads else layer.key for layer in network)
+    return "network-" + hashlib.sha256("\n".join(layers).encode()).hexdigest()[:20]
 
 
 def verified(table: CostTable, networks: Mapping[str, Network], measured: Mapping[str, LayerCosts]) -> dict[str, Any]:

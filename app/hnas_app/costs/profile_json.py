@@ -9,6 +9,7 @@ from hnas.cost import CostTable, Metric, priced
 from hnas.layer import Shape
 from hnas.space import SearchSpace
 from hnas.toolkit.codec import to_json
+from hnas_app.costs.checked_layers import distinct_layers
 
 
 def profile_json(table: CostTable, space: SearchSpace, input_shape: Shape, n_way: int) -> dict[str, Any]:
@@ -18,7 +19,7 @@ def profile_json(table: CostTable, space: SearchSpace, input_shape: Shape, n_way
     something on the device, each with its fields. ``references`` are the networks that the space names, with parameters
     and multiply-accumulates, too: limits are chosen by them. Raises `DeviceError` for a layer that the table lacks.
     """
-    layers = [layer for layer in space.distinct_layers(input_shape, n_way) if priced(table.info, layer)]
+    layers = [layer for layer in distinct_layers(space, input_shape, n_way) if priced(table.info, layer)]
     medians = [{name: m.median for name, m in table.row(layer).items()} for layer in layers]
     references = {name: space.layers(arch, input_shape, n_way) for name, arch in space.references().items()}
     return {

@@ -36,7 +36,7 @@ def failed_plugin(cause: Exception) -> PluginError | None:
 
 def wrong(plugin: object, method: str, told: str, expected: str) -> PluginError:
     """Return the error for a plugin whose ``method`` returned something else than ``expected``."""
-    return PluginError(f"{_named(plugin)}, in {method}(), returned {told}; expected {expected}")
+    return PluginError(f"{named(plugin)}, in {method}(), returned {told}; expected {expected}")
 
 
 def _raiser(cause: BaseException, besides: tuple[str, ...] = ()) -> str:
@@ -50,10 +50,11 @@ def _plugin(frame: FrameType, besides: tuple[str, ...]) -> str:
     made = frame.f_locals.get("self")
     if type(made).__module__.startswith(_OURS + besides) or not _kind(made):
         return ""
-    return f"{_named(made)}, in {frame.f_code.co_name}(),"
+    return f"{named(made)}, in {frame.f_code.co_name}(),"
 
 
-def _named(plugin: object) -> str:
+def named(plugin: object) -> str:
+    """Return a plugin's kind, module and class."""
     return f"{_kind(plugin)} {type(plugin).__module__}:{type(plugin).__qualname__}"
 
 

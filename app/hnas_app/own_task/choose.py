@@ -7,6 +7,7 @@ from typing import Literal
 import attrs
 
 from hnas.errors import DataError
+from hnas.learner import MetaLearner
 from hnas.toolkit.pictures import PictureTask
 from hnas_app.own_task.folds import folds, n_folds
 from hnas_app.runs.pipeline import Pipeline
@@ -39,11 +40,21 @@ def fit_super_net(run: RunDir, setup: Setup, n_way: int) -> None:
     save_checkpoint(folder, f"state-{int(found[1]['iteration']):08d}", state, found[1])
 
 
+def check_comparable(task: PictureTask, learner: MetaLearner) -> None:
+    """Raise `DataError` if the only pictures of a task are those adapted to, and the learner cannot compare by them."""
+    if task.k_shot == 1 and not task.n_query and not learner.support_scores:
+        raise DataError(
+            "one labelled picture of each class and none in query/: networks of this learner cannot be compared by the "
+            "pictures that they are adapted to",
+            hint="give two pictures of each class, of which one is held out in turn, or some in query/",
+        )
+
+
 def choose(phases: Pipeline, task: PictureTask) -> tuple[Adaption, str]:
     """Search the architecture for a task; return also how it was chosen. The artefacts are those of any search.
 
     With several labelled pictures of a class some are held out in turn. With one, the loss is that of the query
-    pictures; without any, that of the support pictures after adapting to them.
+    pictures; without any, that of the support pictures after adapting to them, unless `check_comparable` refuses it.
     """
     given = task.episodes()
     on: Literal["query", "support"] = "query"

@@ -5,29 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any, Literal, get_type_hints
+from typing import Any, get_type_hints
 
 import attrs
-from attrs import frozen
 
 from hnas.discovery.descriptors import KINDS, Kind, Registered, interface
 from hnas.discovery.loading import BUILT_IN, FAULTS, cause_text, construct, normalised, options_of
 from hnas.errors import HnasError, PluginError
+from hnas_app.plugin_tools.finding import Finding, Level
 from hnas_app.plugin_tools.import_cost import SLOW_S, import_cost
 from hnas_app.plugin_tools.interface_checks import CHECKS
 
-Level = Literal["ok", "hint", "warning", "failed"]
 PREFIX: dict[Kind, str] = {kind: f"hnas-{kind}-" for kind in KINDS}
 """The prefix of the names of each kind's distributions."""
-
-
-@frozen
-class Finding:
-    """The finding of one check. Only ``failed`` makes a plugin unusable."""
-
-    level: Level
-    check: str
-    told: str
 
 
 def check(registered: Registered, others: Sequence[Registered] = ()) -> list[Finding]:

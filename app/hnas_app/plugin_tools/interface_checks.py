@@ -8,7 +8,7 @@ from itertools import islice
 from typing import Any, Literal
 
 from hnas.backend import HardwareBackend
-from hnas.cost import DeviceInfo, LayerCosts, check_costs
+from hnas.cost import DeviceInfo, LayerCosts, check_costs, priced
 from hnas.cost.units import UNITS
 from hnas.discovery.descriptors import Kind
 from hnas.errors import DeviceError
@@ -18,6 +18,7 @@ from hnas.strategy import SearchStrategy
 from hnas.task_source import SPLITS, TaskSource
 from hnas_app.costs.description import described
 from hnas_app.costs.faults import faults_of
+from hnas_app.search.sizes import true_size
 
 Seen = Iterator[tuple[Literal["ok", "warning", "failed"], str]]
 IMAGE = (3, 32, 32)
@@ -54,7 +55,7 @@ def check_space(space: SearchSpace) -> Seen:
                 f"layers of {space.options(arch)} lead from {first} to {last}, not {IMAGE} to {N_WAY} logits",
             )
             return
-    yield "ok", f"{space.size_true():,} architectures of {len(names)} choices; {len(archs)} drawn"
+    yield "ok", f"{true_size(space):,} architectures of {len(names)} choices; {len(archs)} drawn"
 
 
 def check_backend(backend: HardwareBackend) -> Seen:
@@ -66,7 +67,7 @@ def check_backend(backend: HardwareBackend) -> Seen:
         yield "ok", f"{info.device}: {', '.join(m.column for m in info.metrics)}"
         if info.rounds is not None:
             return
-        layers = [layer for layer in LAYERS if info.ops is None or layer.op in info.ops]
+        layers = [layer for layer in LAYERS if priced(info, layer)]
         wrong, rows = 0, _priced(info, backend, layers)
         if len(rows) != len(layers):
             wrong += 1

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from hnas.architecture import Option
 from hnas.cost import MACS, PARAMS, Cost, Metric
 from hnas_app.fronts.dominance import nondominated
 from hnas_app.fronts.plot import label
-from hnas_app.runs.results import Results
+from hnas_app.runs.results import PerTask, Results
 from hnas_app.search.adapt import Adaption
 from hnas_app.training.race import Race
 
@@ -23,21 +24,45 @@ def table(results: Results) -> tuple[list[str], list[list[str]]]:
         [n.name, *(_amount(n.cost, m) for m in metrics), str(n.zero_retrain), str(n.retrained)]
         for n in results.networks
     ]
+    if (own := results.per_task) is not None:
+        rows.insert(0, ["per task", *(_amount(own.cost, m) for m in metrics), str(own.accuracy), ""])
     rows.append(["nearest class mean", *("" for _ in metrics), "", str(results.baseline)])
     return head, rows
 
 
+def describe_per_task(own: PerTask, metrics: Sequence[Metric]) -> str:
+    """Return how many architectures the test tasks had, how many proposals broke a limit, and the largest costs."""
+    tasks, most = own.accuracy.tasks, ", ".join(f"{m.column} {_amount(own.largest, m)}" for m in metrics)
+    return (
+        f"per task: {len(own.architectures)} architectures for {tasks} tasks, {own.moved} of them moved to keep the "
+        f"limits; costs are means, at most {most}"
+    )
+
+
 def describe(options: Mapping[str, Option]) -> str:
-    """Gather options such as ``kernel1`` by their number; those without one come first."""
-    whole, layers = [], {}  # type: list[str], dict[str, list[str]]
+    """Gather options by the number in their names, such as ``kernel1``; those without one come first.
+
+    A second number, as in ``kernel2_3``, is a place in the block: ``2: kernel 3/5/1``, with ``-`` for one that is not.
+    """
+    whole, blocks = [], {}  # type: list[str], dict[str, dict[tuple[str, bool], dict[str, Option]]]
     for name, option in options.items():
-        stem = name.rstrip("0123456789")
-        number = name[len(stem) :]
-        if number:
-            layers.setdefault(number, []).append(f"{stem} {option}")
+        if numbered := _NUMBERED.fullmatch(name):
+            stem, block, place = numbered.groups()
+            blocks.setdefault(block, {}).setdefault((stem, bool(place)), {})[place or ""] = option
         else:
             whole.append(f"{name} {option}")
-    return "; ".join([*whole, *(f"{number}: {', '.join(parts)}" for number, parts in layers.items())])
+    return "; ".join([*whole, *(f"{number}: {_block(stems)}" for number, stems in blocks.items())])
+
+
+_NUMBERED = re.compile(r"(.*?[^\d_])(\d+)(?:_(\d+))?")
+
+
+def _block(stems: Mapping[tuple[str, bool], Mapping[str, Option]]) -> str:
+    places = list(dict.fromkeys(place for (_, placed), found in stems.items() if placed for place in found))
+    return ", ".join(
+        f"{stem} {'/'.join(str(found.get(place, '-')) for place in (places if placed else ['']))}"
+        for (stem, placed), found in stems.items()
+    )
 
 
 def race_text(race: Race) -> str:
@@ -51,7 +76,7 @@ def race_text(race: Race) -> str:
 
 
 def plot_population(adaption: Adaption, results: Results, metric: Metric, limit: float | None, path: Path) -> None:
-    """Draw cost against super-net accuracy of the last population, its Pareto front, and the networks tested."""
+    """Draw cost against accuracy of the last population, its Pareto front, and the networks tested."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(6.4, 4.4), layout="constrained")

@@ -24,24 +24,26 @@ from hnas_app.costs.limits import Constraint, Limit, resolve
 from hnas_app.costs.profile import profile
 from hnas_app.costs.store import CostStore
 from hnas_app.executors.interface import Executor
-from hnas_app.runs.compared import SCALED, Compared, compared, reference_of
 from hnas_app.runs.limits import check_names, limits_of
-from hnas_app.runs.results import NetworkResult, Results, protocol
+from hnas_app.runs.results import NetworkResult, PerTask, Results, protocol
 from hnas_app.runs.run_dir import RunDir
 from hnas_app.runs.tasks_check import DRAWING, check_tasks
 from hnas_app.search.adapt import Adaption, adapt
+from hnas_app.search.compared import SCALED, Compared, compared, reference_of
 from hnas_app.search.feasibility import Feasibility
 from hnas_app.search.loop import Search
+from hnas_app.search.proposals import PROPOSALS, Proposals, moved
 from hnas_app.search.scaled import scaled
 from hnas_app.search.score_store import SCORES, ScoreStore
 from hnas_app.search.trace import SearchTrace
 from hnas_app.trackers.json_lines import JsonLines
 from hnas_app.training.best import kept
-from hnas_app.training.evaluate import evaluate, evaluate_baseline
-from hnas_app.training.meta_train import PHASE, meta_train
+from hnas_app.training.evaluate import evaluate, evaluate_baseline, evaluate_per_task
+from hnas_app.training.meta_train import PHASE, meta_train, super_net_misfit
 from hnas_app.training.race import FILE, Race, entrants, mean_accuracy, race
 from hnas_app.training.retrain import retrain
 from hnas_app.training.setup.setup import Setup
+from hnas_app.training.short import ShortTrainings, longest
 
 T = TypeVar("T")
 
@@ -66,10 +68,15 @@ class Pipeline:
     # ---------------------------------------------------------------- the phases
 
     def begin(self, phase: str) -> None:
-        """Check the tasks of all unfinished phases, unless ``phase`` is done; the first call does, before any work."""
+        """Check the tasks of all unfinished phases, and a finished super-net's weights, unless ``phase`` is done.
+
+        The first call does, before any work.
+        """
         if self.setup.given is None and "begin" not in self._kept and not self.run.is_done(phase):
             self.check_tasks([p for p in DRAWING if not self.run.is_done(p)])
             self._kept["begin"] = True
+            if self.run.is_done(PHASE) and (misfit := self.setup.misfit(self.meta_train())):
+                raise super_net_misfit(self.run.path, self.config.learner.name, misfit)
 
     def check_tasks(self, phases: Sequence[str]) -> None:
         """Check that the tasks of some phases can be drawn, from the classes that the run was trained with."""
@@ -94,7 +101,9 @@ class Pipeline:
     def retrain(self) -> dict[str, tuple[Setup, State]]:
         """Phase 4: train the chosen architecture, and those to compare with by the same budget, each alone."""
         self.begin("retrain")
-        self.adapt()
+        if self._searches:
+            self.adapt()
+        assert self.limits  # as in `adapt`
         return self._once("retrain", self._retrain_all)
 
     def evaluate(self) -> Results:
@@ -124,7 +133,7 @@ class Pipeline:
         """Return the costs of an architecture on the device, by a table look-up."""
         return self.profile().cost(self.setup.space.layers(arch, self.setup.image_shape, self.setup.n_way))
 
-    def search(self, name: str = "", *counter: int) -> Search:
+    def search(self, proposals: Proposals, name: str = "", *counter: int) -> Search:
         """Return this run's search, with its trace; a sweep distinguishes its searches by name and ``counter``."""
         feasibility = Feasibility(self.setup.space, self.limits, self.cost)
         problem = SearchProblem(
@@ -134,6 +143,8 @@ class Pipeline:
             sample_feasible=feasibility.sample,
             generator=self.setup.seeds.numpy("search", *counter),
             known=self._known(feasibility),
+            max_train=0 if self.setup.given is not None else longest(self.config.retrain),
+            proposals=proposals.within(feasibility),
         )
         trace = SearchTrace(self.run.path / "search.jsonl")
         return Search(name=name, strategy=self.strategy, problem=problem, trace=trace, emit=self.emit)
@@ -144,6 +155,11 @@ class Pipeline:
             return ()
         arch = scaled(self.setup.space, self.reference[1], feasibility.feasible)
         return () if arch is None else (arch,)
+
+    def proposals(self, folder: Path) -> Proposals:
+        """Return the store of the learner's proposals, with its log in a folder."""
+        log = JsonLines(folder / PROPOSALS, compact=True)
+        return Proposals(setup=self.setup, executor=self.executor, state=self.meta_train(), log=log)
 
     def adapted(self, found: Adaption) -> None:
         """Save what a search found as the result of this run's phase 3."""
@@ -156,8 +172,16 @@ class Pipeline:
         return self._retrain(name if arch == found else "found", arch) if alone else (self.setup, self.meta_train())
 
     def networks(self) -> dict[str, Architecture]:
-        """Return the networks to train and test: ``found``, and those to compare with under their own names."""
-        return {"found": self.found[1], **self.compared.networks}
+        """Return the networks to train and test: ``found``, and those to compare with under their own names.
+
+        Nothing is searched for if each test task gets an architecture of its own.
+        """
+        found = {"found": self.found[1]} if self._searches else {}
+        return found | self.compared.networks
+
+    @property
+    def _searches(self) -> bool:
+        return self.config.evaluate.architecture == "found"
 
     @property
     def found(self) -> tuple[str, Architecture]:
@@ -200,13 +224,18 @@ class Pipeline:
 
     def _adapt(self) -> Adaption:
         log = JsonLines(self.run.path / SCORES, compact=True)
-        scores = ScoreStore(setup=self.setup, executor=self.executor, config=self.config.search, log=log)
-        (found,) = adapt([self.search()], scores, self.meta_train()).values()
+        trainings = ShortTrainings.of(self.run.checkpoints, self.config.retrain, self.emit)
+        scores = ScoreStore(
+            setup=self.setup, executor=self.executor, config=self.config.search, log=log, trainings=trainings
+        )
+        proposals = self.proposals(self.run.path)
+        (found,) = adapt([self.search(proposals)], scores, proposals.state).values()
         self.adapted(found)
         return found
 
     def _retrain_all(self) -> dict[str, tuple[Setup, State]]:
-        self._race()
+        if self._searches:
+            self._race()
         trained: dict[Architecture, tuple[Setup, State]] = {}
         for name, arch in self.networks().items():
             if arch not in trained:  # what was found may be one of the others
@@ -263,7 +292,9 @@ class Pipeline:
         config = self.config.evaluate
         rows: list[NetworkResult] = []
         trained = self.retrain()
-        self.emit(Event(phase="evaluate", kind="start", total=2 * len(trained) + 1))
+        proposes = config.architecture == "per-task"
+        total = 2 * len(trained) + proposes + 1
+        self.emit(Event(phase="evaluate", kind="start", total=total))
         for name, (alone, state) in trained.items():
             arch = alone.alone
             assert arch is not None
@@ -272,7 +303,7 @@ class Pipeline:
                 accuracies.append(evaluate(setup, weights, arch, config, self.executor))
                 done = 2 * len(rows) + len(accuracies)
                 values = {"network": name, "accuracy": accuracies[-1].mean}
-                self.emit(Event(phase="evaluate", kind="step", done=done, total=2 * len(trained) + 1, values=values))
+                self.emit(Event(phase="evaluate", kind="step", done=done, total=total, values=values))
             options, cost = self.setup.space.options(arch), self.cost(arch)
             zero_retrain, retrained = accuracies
             rows.append(
@@ -280,6 +311,10 @@ class Pipeline:
                     name=name, arch=arch, options=options, cost=cost, zero_retrain=zero_retrain, retrained=retrained
                 )
             )
+        per_task = self._per_task() if proposes else None
+        if per_task:
+            values = {"network": "per task", "accuracy": per_task.accuracy.mean}
+            self.emit(Event(phase="evaluate", kind="step", done=total - 1, total=total, values=values))
         baseline = evaluate_baseline(self.setup, config)
         results = Results(
             networks=tuple(rows),
@@ -289,11 +324,23 @@ class Pipeline:
             protocol=protocol(self.config),
             missing=self.compared.missing,
             race=self.race_on_record(),
+            per_task=per_task,
         )
         save(self.run.path / "evaluate.json", results)
-        self.run.update(results={"accuracy": rows[0].retrained.mean, **to_json(results)})
-        self.emit(Event(phase="evaluate", kind="end", values={"accuracy": rows[0].retrained.mean}))
+        self.run.update(results={"accuracy": results.accuracy, **to_json(results)})
+        self.emit(Event(phase="evaluate", kind="end", values={"accuracy": results.accuracy}))
         return results
+
+    def _per_task(self) -> PerTask:
+        """Test each task with the architecture that the learner proposes for it, moved if it breaks a limit."""
+        feasibility = Feasibility(self.setup.space, self.limits, self.cost)
+
+        def fitted(arch: Architecture, task: int) -> Architecture:
+            return moved(arch, task, feasibility, self.setup)
+
+        config = self.config.evaluate
+        proposals, used, accuracy = evaluate_per_task(self.setup, self.meta_train(), fitted, config, self.executor)
+        return PerTask.of(proposals, used, [self.cost(arch) for arch in used], accuracy)
 
     def _once(self, phase: str, do: Callable[[], T], artefact: type[T] | None = None, **hint: str) -> T:
         """Do a phase unless this process has done it, or its artefact is there; keep its state in the run's record."""

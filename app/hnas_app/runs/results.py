@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 
 from attrs import field, frozen
 
@@ -26,10 +27,47 @@ class NetworkResult:
 
 
 @frozen(kw_only=True)
+class Proposed:
+    """An architecture that test tasks were adapted with, and how many of them."""
+
+    arch: Architecture
+    tasks: int
+
+
+@frozen(kw_only=True)
+class PerTask:
+    """The test tasks, each with the architecture that the learner proposed for it, on the super-net's weights."""
+
+    accuracy: Accuracy
+    cost: Cost
+    """The mean over the tasks, of each metric on its own."""
+    largest: Cost
+    """The largest of any task, of each metric on its own."""
+    moved: int
+    """Tasks whose proposal broke a limit: a near architecture that keeps all of them took its place."""
+    architectures: tuple[Proposed, ...]
+    """All that were used, the most frequent first."""
+
+    @classmethod
+    def of(
+        cls, proposals: Sequence[Architecture], used: Sequence[Architecture], costs: Sequence[Cost], accuracy: Accuracy
+    ) -> PerTask:
+        """Summarise the proposals, the architectures used instead and their costs, one of each for every task."""
+        return cls(
+            accuracy=accuracy,
+            cost=Cost(values={m: sum(c[m] for c in costs) / len(costs) for m in costs[0].values}),
+            largest=Cost(values={m: max(c[m] for c in costs) for m in costs[0].values}),
+            moved=sum(a != b for a, b in zip(proposals, used, strict=True)),
+            architectures=tuple(Proposed(arch=a, tasks=n) for a, n in Counter(used).most_common()),
+        )
+
+
+@frozen(kw_only=True)
 class Results:
-    """The result of a run. The first network is the one that was found."""
+    """The result of a run. The first network is the one that was found, unless there is ``per_task``."""
 
     networks: tuple[NetworkResult, ...]
+    """Without the one that was found if there is ``per_task``: nothing is searched for then."""
     baseline: Accuracy
     """Nearest class mean on raw pixels, over the same test tasks."""
     metrics: tuple[Metric, ...]
@@ -40,13 +78,21 @@ class Results:
     """Why a network to compare with is not there, a sentence for each."""
     race: Race | None = None
     """How the network that was found won against other finalists, if they raced."""
+    per_task: PerTask | None = None
+    """With ``evaluate.architecture="per-task"``: an architecture for each test task, in place of a search."""
     schema: int = field(default=2, metadata={"unsealed": 1})
+
+    @property
+    def accuracy(self) -> float:
+        """The run's accuracy: that of the network that was found, trained alone, or over each task's own."""
+        return self.per_task.accuracy.mean if self.per_task else self.networks[0].retrained.mean
 
 
 def protocol(config: Config) -> str:
     """Describe how a run of ``config`` measures accuracies."""
+    own = ", each with the architecture proposed for it" if config.evaluate.architecture == "per-task" else ""
     return (
         f"{config.tasks.name}, {config.task.n_way}-way {config.task.k_shot}-shot, {config.evaluate.tasks} test tasks "
-        f"with {config.evaluate.n_query} query images per class, one model (no ensemble), seed {config.seed}; "
+        f"with {config.evaluate.n_query} query images per class{own}, one model (no ensemble), seed {config.seed}; "
         f"{interval_over(config.evaluate.tasks)}"
     )

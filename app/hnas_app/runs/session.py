@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from hnas.errors import ConfigError
 from hnas_app.executors.this_rank import own_accelerator
 
 if TYPE_CHECKING:
     from hnas.discovery import Kind, Registry
     from hnas.events import Listener
+    from hnas.strategy import SearchStrategy
     from hnas_app.config.schema import Config
     from hnas_app.executors.interface import Executor
     from hnas_app.runs.pipeline import Pipeline
@@ -30,20 +32,40 @@ def chosen(kind: Kind, config: Config, registry: Registry, **overrides: Any) -> 
 
 
 def setup_of(config: Config, registry: Registry) -> Setup:
-    """Construct the set-up that every phase needs: the space, the learner and the tasks."""
+    """Construct the set-up that every phase needs: the space, the learner and the tasks.
+
+    Raises `ConfigError` if something else of ``config`` needs proposals, and the learner makes none.
+    """
     from hnas.seeds import Seeds
     from hnas_app.training.setup.setup import Setup
 
-    return Setup(
+    setup = Setup(
         space=chosen("space", config, registry),
         learner=chosen("learner", config, registry),
         tasks=chosen("tasks", config, registry),
         n_way=config.task.n_way,
         k_shot=config.task.k_shot,
+        train_n_way=config.meta_train.n_way,
+        train_k_shot=config.meta_train.k_shot,
         seeds=Seeds(config.seed),
         accelerator=own_accelerator(config.accelerator),
         prefetch=config.accelerator != "cpu",  # on CPUs the thread takes the interpreter from the training
     )
+    if not setup.learner.proposes:
+        _refuse_need_of_proposals(config, chosen("strategy", config, registry))
+    return setup
+
+
+def _refuse_need_of_proposals(config: Config, strategy: SearchStrategy) -> None:
+    """Raise `ConfigError` that names what needs a learner which proposes architectures."""
+    needs = ["evaluate.architecture=per-task"] if config.evaluate.architecture == "per-task" else []
+    needs += [f"the strategy {config.strategy.name!r}"] if strategy.needs_proposals else []
+    if needs:
+        raise ConfigError(
+            f"{' and '.join(needs)} needs architectures that the learner proposes; {config.learner.name!r} proposes "
+            "none",
+            hint="choose a learner that implements `MetaLearner.propose`, or other settings",
+        )
 
 
 def check_branch(run: RunDir, config: Config, registry: Registry) -> None:

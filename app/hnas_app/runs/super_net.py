@@ -9,8 +9,9 @@ from hnas_app.config.dump import after_training, at_default, flatten, toml_value
 from hnas_app.config.load import load_config
 from hnas_app.runs.config_changes import changed_values
 from hnas_app.runs.session import chosen, setup_of
+from hnas_app.runs.tasks_check import with_record
 from hnas_app.training.checkpoint import load_latest
-from hnas_app.training.meta_train import PHASE, super_net_gone
+from hnas_app.training.meta_train import PHASE, super_net_gone, super_net_misfit
 from hnas_app.training.setup.returned import image_shape
 
 if TYPE_CHECKING:
@@ -44,6 +45,8 @@ def check_super_net(run: RunDir, config: Config, registry: Registry) -> None:
     misfit = "" if wrong else _misfit(run, config, registry)
     if N_WAY in changed and (wrong or misfit):
         wrong[N_WAY] = changed[N_WAY]
+    if misfit and not wrong:  # other tasks: a classifier may have an output for each class of training
+        wrong |= {k: v for k, v in changed.items() if k.startswith("tasks.")}
     if wrong:
         listed = "\n".join(f"{k}: {old!r} in the run, {new!r} now" for k, (old, new) in wrong.items())
         raise ConfigError(
@@ -51,10 +54,7 @@ def check_super_net(run: RunDir, config: Config, registry: Registry) -> None:
             hint=f"leave them out, or train such a super-net: {_command(run, config, wrong)}",
         )
     if misfit:
-        raise DataError(
-            f"the checkpoint of {run.path} is not of the run's settings: {misfit}",
-            hint="another version of a plugin may have written it; environment.json has the versions",
-        )
+        raise super_net_misfit(run.path, config.learner.name, misfit)
 
 
 def _other_images(
@@ -79,14 +79,7 @@ def _misfit(run: RunDir, config: Config, registry: Registry) -> str:
     found = load_latest(folder, "state")
     if found is None:
         raise super_net_gone(folder)
-    setup = setup_of(config, registry)
-    fresh = setup.fresh_state("fit")
-    saved, expected = (
-        {k: f"{tuple(v.shape)} {v.dtype}" for k, v in state.items() if not k.startswith("outer/")}
-        for state in (found[0], fresh)
-    )
-    differing = (k for k in dict.fromkeys([*expected, *saved]) if saved.get(k) != expected.get(k))
-    return next((f"it has {k} of {saved.get(k)}, expected {expected.get(k)}" for k in differing), "")
+    return with_record(setup_of(config, registry), run, config.tasks.name).misfit(found[0])
 
 
 def _command(run: RunDir, config: Config, wrong: dict[str, tuple[Any, Any]]) -> str:

@@ -13,11 +13,12 @@ import numpy as np
 from attrs import field, frozen
 
 from hnas.episode import EpisodeSpec
-from hnas.errors import DataError
+from hnas.errors import ConfigError, DataError
 from hnas.events import Event, Listener
 from hnas.task_source import SPLITS, Split
 from hnas.toolkit.codec import load, save
 from hnas_app.config.schema import Config
+from hnas_app.runs.learner_check import check_learner
 from hnas_app.runs.run_dir import SPLITS_FILE, RunDir
 from hnas_app.training.meta_train import PHASE
 from hnas_app.training.setup.classes import classes_of, refuse_trained_on
@@ -119,19 +120,48 @@ def _needs(config: Config, phases: Collection[str]) -> Iterator[_Need]:
 
 
 def check_needs(setup: Setup, config: Config, phases: Collection[str]) -> None:
-    """Draw a task for each need, apart from the run's streams; raise the mistakes of all in one `DataError`."""
+    """Draw a task for each need, apart from the run's streams; raise the mistakes of all in one `DataError`.
+
+    Raises `ConfigError` as `check_learner` does, and if the learner needs ids of classes that the source does not give.
+    """
+    check_learner(setup, config, phases)
     mistakes: dict[str, list[_Need]] = {}
     hints: dict[str, None] = {}
     for need in _needs(config, phases):
-        spec = EpisodeSpec(n_way=setup.n_way, k_shot=setup.k_shot, n_query=need.n_query)
+        n_way, k_shot = setup.size(need.split)
+        spec = EpisodeSpec(n_way=n_way, k_shot=k_shot, n_query=need.n_query)
         try:
-            sampled(setup.source, need.split, spec, [np.random.default_rng(0)], setup.image_shape)
+            drawn = sampled(setup.source, need.split, spec, [np.random.default_rng(0)], setup.image_shape)
+            if setup.learner.needs_classes and need.split == "train" and drawn.classes is None:
+                raise ConfigError(
+                    f"learner {config.learner.name!r} needs the ids of classes, and tasks {config.tasks.name!r} have "
+                    "none (Episodes.classes)",
+                    hint="take a task source that knows its classes, such as glyphs, or another learner",
+                )
         except DataError as cause:
             mistakes.setdefault(str(cause), []).append(need)
             if len({n.split for n in mistakes[str(cause)]}) > 1:
                 raise  # not for want of classes or images in a split: the data cannot be read
-            hints |= {cause.hint: None} if cause.hint else {}
+            hint = _of_training(config, cause.hint or "") if need.split == "train" else cause.hint
+            hints |= {hint: None} if hint else {}
     if mistakes:
-        size = f"task.n_way={setup.n_way}, task.k_shot={setup.k_shot}"
-        told = "\n".join(f"{size}, {', '.join(n.setting for n in needs)}: {why}" for why, needs in mistakes.items())
+        told = "\n".join(
+            f"{_size(setup, config, needs[0].split)}, {', '.join(n.setting for n in needs)}: {why}"
+            for why, needs in mistakes.items()
+        )
         raise DataError(f"tasks of these settings cannot be drawn:\n{told}", hint="; ".join(hints) or None)
+
+
+def _size(setup: Setup, config: Config, split: Split) -> str:
+    """Return the size of a split's tasks, by the settings that it comes from."""
+    n_way, k_shot = setup.size(split)
+    told = f"task.n_way={n_way}, task.k_shot={k_shot}"
+    return _of_training(config, told) if split == "train" else told
+
+
+def _of_training(config: Config, text: str) -> str:
+    """Name the settings of training tasks in a text about the size of a task, if they have a size of their own."""
+    for key in ("n_way", "k_shot"):
+        if getattr(config.meta_train, key):
+            text = text.replace(f"task.{key}", f"meta_train.{key}")
+    return text

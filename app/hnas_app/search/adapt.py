@@ -38,6 +38,12 @@ class Adaption:
     def chosen(self) -> Scored:
         return self.finalists[0]
 
+    @property
+    def weights(self) -> str:
+        """The weights that the finalists were scored with, in words that follow "loss"."""
+        train = self.chosen.train
+        return f"after {train} iterations of training" if train else "with the super-net's weights"
+
 
 def adapt(
     searches: Sequence[Search], scores: ScoreStore, state: State, *, emit: Listener = nobody
@@ -53,20 +59,31 @@ def adapt(
     for listener in listeners:
         listener(Event(phase="adapt", kind="start", total=total))
     scores.start(state)
-    evaluators = {s.name: Evaluator(scores=scores, cost=s.problem.cost) for s in searches}
+    costs = {s.name: s.problem.cost for s in searches}
+    fits = {s.name: s.problem.feasible for s in searches}
+
+    def by_training(train: Mapping[str, int]) -> list[tuple[ScoreStore, list[str]]]:
+        """Return the searches that ask for scores of equal training, each with their store; the shortest first."""
+        return [(scores.after(n), [name for name in train if train[name] == n]) for n in sorted({*train.values()})]
 
     def evaluate(
         iteration: int, asks: Mapping[str, Ask], proposed_by: Mapping[Architecture, str]
     ) -> Mapping[str, Sequence[Scored]]:
-        wanted = {name: evaluators[name].iteration(iteration, ask) for name, ask in asks.items()}
-        return scores.settle(wanted, proposed_by)
+        found: dict[str, Sequence[Scored]] = {}
+        for store, names in by_training({name: ask.train for name, ask in asks.items()}):
+            wanted = {n: Evaluator(scores=store, cost=costs[n]).iteration(iteration, asks[n]) for n in names}
+            found |= store.settle(wanted, proposed_by)
+        return found
 
     parts = shares([s.problem for s in searches], scores.setup.seeds)
     sharing = [evolve(s, problem=evolve(s.problem, share=part)) for s, part in zip(searches, parts, strict=True)]
     populations = search(sharing, evaluate, emit=emit)
-    finals = scores.settle(
-        {s.name: evaluators[s.name].finals(populations[s.name], s.problem.feasible) for s in searches}
-    )
+    finals: dict[str, tuple[list[Scored], Place | None]] = {}
+    for store, names in by_training({name: population[0].train for name, population in populations.items()}):
+        ended = {n: Evaluator(scores=store, cost=costs[n]).finals(populations[n], fits[n]) for n in names}
+        finals |= store.settle(ended)
+    if scores.trainings is not None:
+        scores.trainings.end()
     for listener in listeners:
         listener(Event(phase="adapt", kind="end", done=total, total=total))
     return {

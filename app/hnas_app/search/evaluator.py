@@ -28,8 +28,9 @@ class Evaluator:
 
     Iteration ``i`` draws ``config.tasks`` of the ``config.pool`` validation tasks, the same for all its architectures,
     so that candidates are compared on common tasks; with ``config.slice = "fixed"`` every iteration has those of the
-    first. A score depends on seed, iteration and architecture only, so searches for several devices may have one store:
-    `ScoreStore.settle` carries the scorings that `iteration` and `finals` return to their ends together.
+    first. A score depends on seed, iteration and architecture only (and on the length of training that ``scores`` is
+    of), so searches for several devices may have one store: `ScoreStore.settle` carries the scorings that `iteration`
+    and `finals` return to their ends together.
     """
 
     scores: ScoreStore
@@ -77,11 +78,11 @@ class Evaluator:
         middle = sorted(distinct, key=setup.work.macs)[len(distinct) // 2]
         few = tasks_at_once(setup.learner, setup.supernet, middle, setup.n_way * setup.k_shot)
         found = yield from truncated(distinct, tasks, keep, few=few)
-        return [_summary(a, found[a], self.cost(a), len(tasks)) for a in architectures]
+        return [_summary(a, found[a], self.cost(a), len(tasks), self.scores.train) for a in architectures]
 
 
-def _summary(arch: Architecture, scores: Mapping[int, TaskScore], cost: Cost, n_tasks: int) -> Scored:
+def _summary(arch: Architecture, scores: Mapping[int, TaskScore], cost: Cost, n_tasks: int, train: int) -> Scored:
     """Return mean loss and accuracy; for a candidate that was scored in part, a lower bound of the loss."""
     loss = math.fsum(s.loss for s in scores.values()) / n_tasks
     accuracy = math.fsum(s.accuracy for s in scores.values()) / len(scores)
-    return Scored(arch=arch, loss=loss, accuracy=accuracy, cost=cost, bound=len(scores) < n_tasks)
+    return Scored(arch=arch, loss=loss, accuracy=accuracy, cost=cost, bound=len(scores) < n_tasks, train=train)

@@ -54,6 +54,12 @@ class Feasibility:
                 return repaired
         return self.ensure_reachable()
 
+    def repair(self, arch: Architecture, generator: np.random.Generator) -> Architecture:
+        """Return ``arch`` if it is feasible, else one near to it that is. Raises `InfeasibleError` if there is none."""
+        if self.feasible(arch):
+            return arch
+        return self._shrink(arch, generator) or self.ensure_reachable()
+
     def smallest(self, metric: str) -> tuple[Architecture, float]:
         """Return the cheapest architecture in one metric and its cost, in the metric's unit.
 

@@ -101,10 +101,14 @@ def iterations_of(strategy: SearchStrategy) -> int:
 
 
 def joined(own: Ask, others: Iterable[Ask], feasible: Callable[[Architecture], bool]) -> Ask:
-    """Return a search's own architectures, followed by those of the others that are feasible for it."""
+    """Return a search's own architectures, followed by those of the others that are feasible for it.
+
+    Only those that are trained as long: other scores do not compare.
+    """
     known = set(own.architectures)
-    rest = dict.fromkeys(a for ask in others for a in ask.architectures if a not in known and feasible(a))
-    return Ask(architectures=(*own.architectures, *rest), keep=own.keep)
+    alike = [ask.architectures for ask in others if ask.train == own.train]
+    rest = dict.fromkeys(a for archs in alike for a in archs if a not in known and feasible(a))
+    return evolve(own, architectures=(*own.architectures, *rest))
 
 
 def check(strategy: SearchStrategy, problem: SearchProblem, ask: Ask, iteration: int) -> None:
@@ -116,6 +120,14 @@ def check(strategy: SearchStrategy, problem: SearchProblem, ask: Ask, iteration:
         raise wrong(strategy, "ask", short(ask.architectures), "architectures")
     if not isinstance(ask.keep, Integral | None):
         raise wrong(strategy, "ask", f"keep={short(ask.keep)}", "a whole number, or None")
+    if not isinstance(ask.train, Integral):
+        raise wrong(strategy, "ask", f"train={short(ask.train)}", "a whole number")
+    if not 0 <= ask.train <= problem.max_train:
+        raise PluginError(
+            f"{where}: train={ask.train}, expected 0 to {problem.max_train} (`problem.max_train`)",
+            hint="networks are trained no longer than in a re-training, retrain.epochs × retrain.iterations; those for "
+            "a user's own pictures are scored with the super-net's weights only",
+        )
     if not ask.architectures:
         raise PluginError(f"{where}: asked for no architecture, expected at least one (or None to end the search)")
     if ask.keep is not None and ask.keep < 1:

@@ -49,6 +49,9 @@ class SearchTrace:
         if iteration >= len(self._iterations):
             return None
         scored, keep = self._iterations[iteration]
+        if scored[0].train != ask.train:
+            what = f"its networks were trained for {scored[0].train} iterations, {ask.train} are asked for"
+            raise self._other(iteration, what)
         if tuple(s.arch for s in scored) != ask.architectures:
             raise self._other(iteration, "its architectures are not those that the strategy asks for")
         if keep is not None and (ask.keep is None or ask.keep > keep):
@@ -102,6 +105,7 @@ class _Line:
     accuracy: tuple[float, ...]
     bound: tuple[bool, ...]
     cost: Mapping[str, tuple[float, ...]]
+    train: int = 0
 
     @classmethod
     def of(cls, iteration: int, ask: Ask, scored: Sequence[Scored]) -> _Line:
@@ -114,6 +118,7 @@ class _Line:
             accuracy=tuple(float(s.accuracy) for s in scored),
             bound=tuple(s.bound for s in scored),
             cost={m: tuple(float(s.cost[m]) for s in scored) for m in scored[0].cost.values},
+            train=int(ask.train),
         )
 
     def scored(self) -> list[Scored]:
@@ -123,7 +128,14 @@ class _Line:
         costs = [dict(zip(self.cost, c, strict=True)) for c in zip(*self.cost.values(), strict=True)]
         rows = zip(self.genes, self.loss, self.accuracy, self.bound, costs, strict=True)
         found = [
-            Scored(arch=Architecture(self.space, genes), loss=x, accuracy=y, cost=Cost(values=cost), bound=bound)
+            Scored(
+                arch=Architecture(self.space, genes),
+                loss=x,
+                accuracy=y,
+                cost=Cost(values=cost),
+                bound=bound,
+                train=self.train,
+            )
             for genes, x, y, bound, cost in rows
         ]
         if not found:

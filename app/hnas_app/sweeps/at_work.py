@@ -57,19 +57,23 @@ def run_sweep(folder: Path, record: SweepRecord, pipelines: Mapping[str, Pipelin
     """
     from hnas_app.search.adapt import adapt
     from hnas_app.search.score_store import SCORES, ScoreStore
+    from hnas_app.training.short import ShortTrainings
 
     first = next(iter(pipelines.values()))
     first.begin("adapt")
     profile_once(list(pipelines.values()))
     check_reachable(record.pairs, pipelines)
+    proposals = first.proposals(folder)
     with ExitStack() as held:
         searches = []
         for number, (name, phases) in enumerate(pipelines.items()):
             held.enter_context(phases.run.running("adapt"))
-            searches.append(phases.search(name, number))
+            searches.append(phases.search(proposals, name, number))
         log = JsonLines(folder / SCORES, compact=True)
-        scores = ScoreStore(setup=first.setup, executor=first.executor, config=first.config.search, log=log)
-        found = adapt(searches, scores, first.meta_train(), emit=emit)
+        trainings = ShortTrainings.of(RunDir(folder).checkpoints, first.config.retrain, emit)
+        config = first.config.search
+        scores = ScoreStore(setup=first.setup, executor=first.executor, config=config, log=log, trainings=trainings)
+        found = adapt(searches, scores, proposals.state, emit=emit)
         for name, adaption in found.items():
             pipelines[name].adapted(adaption)
     done = record.finished({n: _row(pipelines[n], adaption, scores.spent[n]) for n, adaption in found.items()})

@@ -24,7 +24,7 @@ class Found:
     options: Mapping[str, Option]
     loss: float
     accuracy: float
-    """With super-net weights, over the tasks of the finals."""
+    """As its search scored it, over the tasks of the finals."""
     cost: Mapping[str, float]
     """By metric with its unit: ``latency_ms``, ``params``, …"""
     place: Place | None = field(metadata={"formerly": "rank"})

@@ -18,7 +18,7 @@ from hnas.toolkit.codec import from_json, to_json
 from hnas_app.costs.limits import Constraint, resolve
 from hnas_app.testing.conformance import Conformance
 from hnas_app.testing.expectation import ending, expect, not_applicable
-from hnas_app.testing.networks import CHAIN, RESIDUAL
+from hnas_app.testing.networks import CHAIN, EVERY_LAYER, RESIDUAL
 
 
 class BackendConformance(Conformance[HardwareBackend]):
@@ -44,7 +44,8 @@ class BackendConformance(Conformance[HardwareBackend]):
 
     def layers(self, info: DeviceInfo) -> list[Layer]:
         """Return the distinct layers of the networks that cost something on the device."""
-        return list(dict.fromkeys(layer for network in self.networks for layer in network if priced(info, layer)))
+        found = dict.fromkeys(layer for network in self.networks for layer in network if priced(info, layer))
+        return [attrs.evolve(layer, reads=()) for layer in found]
 
     # ---------------------------------------------------------------- its description
 
@@ -202,15 +203,30 @@ class BackendConformance(Conformance[HardwareBackend]):
         expect(back.cost(network) == table.cost(network), "the same cost of a network", back.cost(network), then)
 
     def test_a_layer_it_does_not_know_is_its_own_error(self) -> None:
-        """A space may hold operations that the backend does not know: it prices them, or raises `DeviceError`."""
+        """A space may have layers that the backend does not know: it prices them, or raises `DeviceError`."""
         then = "raise hnas.DeviceError with the layer's key and a hint, or name in DeviceInfo.ops what costs something"
         with self.opened() as backend:
             info = backend.describe()
-            unknown = Layer(op="operation_of_tomorrow", in_shape=(2, 4, 4), out_shape=(2, 4, 4))
-            if not priced(info, unknown):
-                not_applicable("`DeviceInfo.ops` leaves out what is not known")
-            with ending("costs or a DeviceError for an unknown operation", then, DeviceError):
-                list(backend.measure([unknown]))
+            for layer in EVERY_LAYER:
+                with ending(f"costs of {layer.key}, or a DeviceError that names it", then) as seen:
+                    try:
+                        count = len(list(backend.measure([layer]))) if priced(info, layer) else 1
+                    except DeviceError as cause:
+                        seen += [] if layer.key in str(cause) else [str(cause)]
+                    else:
+                        seen += [] if count == 1 else [f"{count} rows"]
+
+    def test_operations_of_others_are_refused_before_anything_is_measured(self) -> None:
+        """An operation that is neither priced nor free would cost nothing in every table, or end a profile half-way."""
+        with self.opened() as backend:
+            info = backend.describe()
+        own = Layer(op="operation_of_tomorrow", in_shape=(2, 4, 4), out_shape=(2, 4, 4), counts=(1, 16))
+        then = "name each operation that is priced in DeviceInfo.ops, and those of others that are free in `free`"
+        try:
+            found = "priced" if priced(info, own) else "free"
+        except DeviceError:
+            return
+        expect(False, f"{own.op!r} to be neither priced nor free", found, then)
 
     def test_closes_whatever_happened(self) -> None:
         """``close`` is called after errors too, also if nothing was opened."""

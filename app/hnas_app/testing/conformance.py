@@ -7,9 +7,15 @@ from typing import Any, Generic, TypeVar, get_type_hints
 
 import attrs
 
+from hnas.learner import MetaLearner
+from hnas.seeds import Seeds
+from hnas.space import SearchSpace
 from hnas_app.config.dump import toml_value
+from hnas_app.config.schema import MetaTrainConfig
 from hnas_app.config.values import read_text
-from hnas_app.testing.expectation import expect, not_applicable
+from hnas_app.testing.expectation import GlobalRandomness, ending, expect, not_applicable
+from hnas_app.training.sampling.architectures import check_sampling
+from hnas_app.training.sampling.schedules import schedules_of
 
 T = TypeVar("T")
 
@@ -60,3 +66,18 @@ class Conformance(ABC, Generic[T]):
                 back = f"{cause}"
             then = f"make the default and the type of {f.name} agree: 1.0, not 1, for a float, and a tuple for a tuple"
             expect(back == value, f"the option {f.name} = {text} to be read back as {value!r}", back, then)
+
+
+def expect_sound_schedules(space: SearchSpace, learner: MetaLearner | None = None) -> None:
+    """Fail the test if a schedule of the space, or of the learner if one is given, could not be trained by."""
+    __tracebackhide__ = True
+    untouched = GlobalRandomness()
+    then = "return a mapping of names to functions of (generator, iteration, total iterations, architectures)"
+    with ending("schedules by name", then):
+        names = [n for n in schedules_of(space, learner) if n.startswith("learner:") or learner is None]
+    then = "draw 1 to 8 members of the space from the generator alone, and keep no memory: see hnas.space.Schedule"
+    for name in names:
+        config = MetaTrainConfig(epochs=4, iterations=10, tasks=8, architectures=4, sampling=name)
+        with ending(f"{name} to draw architectures of the space, the same ones again", then):
+            check_sampling(space, learner, config, Seeds(0))
+    untouched.expect_untouched("a schedule")

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Literal
 
 import torch
+from attrs import evolve
 from safetensors.torch import load, save
+from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from hnas.architecture import Architecture
@@ -13,12 +15,24 @@ from hnas.episode import Episodes, EpisodeSpec
 from hnas.learner import Gradient, MetaLearner, Progress, Scores, State
 from hnas.seeds import Seeds
 from hnas.space import SearchSpace
-from hnas.supernet import SuperNet
+from hnas.supernet import NormStats, SuperNet
 from hnas.task_source import Split, TaskSource
-from hnas_app.testing.conformance import Conformance
-from hnas_app.testing.expectation import GlobalRandomness, agree, ending, expect, expect_none, sent_to_a_worker, unequal
+from hnas_app.testing.conformance import Conformance, expect_sound_schedules
+from hnas_app.testing.expectation import (
+    GlobalRandomness,
+    agree,
+    ending,
+    expect,
+    expect_none,
+    not_applicable,
+    sent_to_a_worker,
+    unequal,
+)
 from hnas_app.testing.tiny_space import TinySpace
 from hnas_app.testing.tiny_tasks import TinyTasks
+from hnas_app.training.proposing import support_only
+from hnas_app.training.setup.returned import proposed
+from hnas_app.training.setup.setup import Setup
 from hnas_app.training.setup.subnet import subnet
 
 EPOCHS = 3
@@ -156,6 +170,10 @@ class LearnerConformance(Conformance[MetaLearner]):
         then = "go by the names and shapes of the super-net that is given, not by those of the space"
         expect(bool(moved), "its parameters to move", "they stayed", then)
 
+    def test_schedules_draw_members(self) -> None:
+        """Meta-training draws by one if ``meta_train.sampling`` names it: ``learner:NAME``."""
+        expect_sound_schedules(self.space(), self.make())
+
     # ---------------------------------------------------------------- scores
 
     def test_scores_repeat_and_do_not_depend_on_other_tasks(self) -> None:
@@ -163,8 +181,8 @@ class LearnerConformance(Conformance[MetaLearner]):
         learner, supernet, arch, state = self._begin()
         episodes = self._episodes("validation")
         before, untouched = self._copy(state), GlobalRandomness()
-        parts: tuple[Literal["query"], Literal["support"]] = ("query", "support")
-        for on in parts:
+        parts: tuple[Literal["query", "support"], ...] = ("query", "support")
+        for on in parts if learner.support_scores else parts[:1]:
             together = learner.score(supernet, state, episodes, arch, on=on)
             self._expect_scores(together, len(episodes))
             again = learner.score(supernet, state, episodes, arch, on=on)
@@ -230,6 +248,84 @@ class LearnerConformance(Conformance[MetaLearner]):
         accuracy = (logits.argmax(-1) == y).float().mean(1)
         expect(agree(accuracy, scored.accuracy, *self._within), f"its accuracies, {scored.accuracy}", accuracy, then)
 
+    def test_logits_can_be_exported(self) -> None:
+        """An exported model is `logits` as `torch.export` traces it, of one task and any number of images."""
+        learner, supernet, arch, state = self._begin()
+        task, seen = self._episodes("validation", 1), NormStats("collect")
+        images = task.query_x[0]
+        with torch.no_grad():
+            adapted = learner.adapt(supernet, state, task, arch)
+            learner.logits(supernet, adapted, task.support_x, arch, stats=seen)
+            fixed = NormStats("apply", seen.mean, seen.var)
+
+            class Model(torch.nn.Module):
+                def forward(self, image: Tensor) -> Tensor:
+                    return learner.logits(supernet, adapted, image[None], arch, stats=fixed)[0]
+
+            then = "let no value and no number of images decide about the way of `logits`; see docs/plugins/learner.md"
+            with ending("`logits` that can be traced for any number of images", then):
+                batch = {"image": {0: torch.export.Dim("batch", min=1)}}
+                traced = torch.export.export(Model(), (images[:2],), dynamic_shapes=batch).module()
+            for x in (images, images[:1]):
+                same = agree(traced(x), Model()(x), *self._within)
+                expect(same, f"the traced logits of {len(x)} images to be those of torch", "others", then)
+
+    def test_proposals_are_one_for_each_task(self) -> None:
+        """Architectures of the space, by the support images of each task alone; a learner need not propose any."""
+        learner, supernet, arch, state = self._begin()
+        if not learner.proposes:
+            not_applicable("the learner proposes no architectures")
+        state, space, episodes = self._trained(learner, supernet, arch, state, 3), self.space(), self._episodes("train")
+        support, before, untouched = support_only(episodes), self._copy(state), GlobalRandomness()
+        found = learner.propose(space, supernet, state, support)
+        with ending(f"an architecture of the space for each of {self.batch} tasks", "return a list with one for each"):
+            found = proposed(learner, found, self.batch, space)
+        untouched.expect_untouched("`propose`")
+        changed = unequal(state, before)
+        expect(not changed, "the state to stay as it was", f"changed: {changed}", "let `update` alone change it")
+        others = {
+            "again": learner.propose(space, supernet, state, support),
+            "for each task alone": [learner.propose(space, supernet, state, e)[0] for e in _split(support, 1)],
+            "whatever the query images": learner.propose(space, supernet, state, episodes),
+        }
+        then = "go by the state and the task's support images only; the core gives no query images"
+        for how, other in others.items():
+            expect(list(map(space.canonical, other)) == found, f"the same architectures {how}", other, then)
+
+    # ---------------------------------------------------------------- what it declares
+
+    def test_serves_any_number_of_classes_if_it_says_so(self) -> None:
+        """``any_n_way``: training tasks may have more classes than test tasks, and weights serve any number."""
+        learner, supernet, arch, state = self._begin()
+        if not learner.any_n_way:
+            not_applicable("the learner classifies by the super-net's outputs")
+        then = "take the number of classes from the tasks, or leave any_n_way out"
+        for n_way in (2, self.spec.n_way + 1):
+            episodes = self._episodes("train", spec=evolve(self.spec, n_way=n_way))
+            with ending(f"training, scores and logits with {n_way} classes", then) as seen:
+                learner.gradient(supernet, state, episodes, arch, self._progress(0, episodes))
+                self._expect_scores(learner.score(supernet, state, episodes, arch), len(episodes))
+                adapted = learner.adapt(supernet, state, episodes, arch)
+                shape = tuple(learner.logits(supernet, adapted, episodes.query_x, arch).shape)
+                expected = (*episodes.query_y.shape, n_way)
+                seen += [] if shape == expected else [f"logits {shape}, not {expected}"]
+
+    def test_goes_by_the_ids_of_classes_only_if_it_says_so(self) -> None:
+        """Not every task source gives `Episodes.classes`; one without is refused to learners of ``needs_classes``."""
+        learner, supernet, arch, state = self._begin()
+        episodes = self._episodes("train")
+        bare, progress = evolve(episodes, classes=None), self._progress(0, episodes)
+        then = "declare needs_classes if `gradient` needs them, and let all else do without"
+        with ending("the same without the ids of classes", then) as seen:
+            one, two = (learner.score(supernet, state, e, arch) for e in (episodes, bare))
+            seen += [] if agree(one.loss, two.loss) else ["other scores"]
+            seen += unequal(learner.adapt(supernet, state, episodes, arch), learner.adapt(supernet, state, bare, arch))
+            if not learner.needs_classes:
+                with_ids, without = (
+                    learner.gradient(supernet, self._copy(state), e, arch, progress)[0] for e in (episodes, bare)
+                )
+                seen += unequal(with_ids, without)
+
     # ---------------------------------------------------------------- inside
 
     @property
@@ -237,8 +333,10 @@ class LearnerConformance(Conformance[MetaLearner]):
         return self.tolerance, self.tolerance
 
     def _network(self) -> tuple[SuperNet, Architecture]:
-        space = self.space()
-        return space.supernet(self.tasks().image_shape, self.spec.n_way), space.largest()
+        n_way, k_shot, seeds = self.spec.n_way, self.spec.k_shot, Seeds(0)
+        space, learner, tasks = self.space(), self.make(), self.tasks()
+        setup = Setup(space=space, learner=learner, tasks=tasks, n_way=n_way, k_shot=k_shot, seeds=seeds)
+        return setup.supernet, space.largest()
 
     def _begin(self) -> tuple[MetaLearner, SuperNet, Architecture, State]:
         learner, (supernet, arch) = self.make(), self._network()
@@ -250,9 +348,11 @@ class LearnerConformance(Conformance[MetaLearner]):
     def _copy(self, state: State) -> State:
         return {k: v.clone() for k, v in state.items()}
 
-    def _episodes(self, split: Split, n: int | None = None, iteration: int = 0) -> Episodes:
+    def _episodes(
+        self, split: Split, n: int | None = None, iteration: int = 0, spec: EpisodeSpec | None = None
+    ) -> Episodes:
         generators = [Seeds(0).numpy(split, iteration, i) for i in range(n or self.batch)]
-        return self.tasks().sample(split, self.spec, generators)
+        return self.tasks().sample(split, spec or self.spec, generators)
 
     def _progress(self, iteration: int, episodes: Episodes) -> Progress:
         per_epoch = max(1, self.iterations // EPOCHS)

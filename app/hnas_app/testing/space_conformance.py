@@ -13,6 +13,8 @@ from hnas.layer import Layer
 from hnas.space import SearchSpace
 from hnas.toolkit.codec import from_json, to_json
 from hnas.toolkit.dataflow import dataflow
+from hnas_app.costs.checked_layers import whole
+from hnas_app.testing.conformance import expect_sound_schedules
 from hnas_app.testing.expectation import ending, expect, sent_to_a_worker
 from hnas_app.testing.supernet_conformance import SuperNetConformance
 
@@ -91,20 +93,27 @@ class SpaceConformance(SuperNetConformance):
         then = "name choices whose options are widths, or factors of a width"
         expect(not strange, f"width_choices to name some of {sorted(numbers)}", sorted(strange), then)
 
+    def test_schedules_draw_members(self) -> None:
+        """Meta-training draws by one if ``meta_train.sampling`` names it: ``space:NAME``."""
+        expect_sound_schedules(self.make())
+
     # ---------------------------------------------------------------- layers
 
     def test_layers_lead_from_the_image_to_the_logits(self) -> None:
         """Hardware sees a network that can be run: each layer reads the output of an earlier one."""
         space = self.make()
         for arch in self.architectures(space):
-            layers = self._layers(space, arch)
+            then = "let sizes follow as in torch; an operation of your own states its counts=(parameters, macs)"
+            with ending(f"possible layers of {space.options(arch)}", then):
+                layers = self._layers(space, arch)
             text = f"{space.options(arch)}: {[la.key for la in layers]}"
             good = bool(layers) and all(isinstance(la, Layer) for la in layers)
             expect(good, "a list of hnas.Layer", text, "return one for each operation of the forward pass")
             ends = layers[0].in_shape == self.input_shape and math.prod(layers[-1].out_shape) == self.n_way
             expect(ends, f"layers from {self.input_shape} to {self.n_way} logits", text, "check the first and last one")
-            with ending("layers that connect", "see hnas.toolkit.dataflow for how branches are read"):
+            with ending("layers that connect", "see hnas.toolkit.dataflow for how branches are read, or state `reads`"):
                 dataflow(layers)
+                whole(space, layers)
 
     def test_inactive_choices_change_no_layer(self) -> None:
         """Two descriptions of one network must cost the same, or one of them would be searched in vain."""

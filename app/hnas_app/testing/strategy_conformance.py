@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
+from attrs import evolve
 
 from hnas.architecture import Architecture
 from hnas.cost import PARAMS
@@ -18,6 +19,7 @@ from hnas_app.testing.conformance import Conformance
 from hnas_app.testing.expectation import GlobalRandomness, ending, expect
 from hnas_app.testing.tiny_space import TinySpace
 
+ANY = 10**12
 Losses = Callable[[int, Architecture], tuple[float, bool]]
 """The loss of an architecture in an iteration, and whether it is a bound."""
 
@@ -28,6 +30,8 @@ class StrategyConformance(Conformance[SearchStrategy]):
     limit: float = 300.0
     """The limit on the parameters of a `TinySpace` that a search has to keep; 31 are the fewest, 3,469 the most."""
     most_iterations: int = 100
+    max_train: int = 1000
+    """The most iterations of training that the strategy may ask for with each candidate."""
 
     def space(self) -> TinySpace:
         """Return the space that is searched; it prices its networks itself."""
@@ -64,6 +68,13 @@ class StrategyConformance(Conformance[SearchStrategy]):
         first = self._asks(strategy, self._problem())
         self._expect_same(first, self._asks(self.make(), self._problem()), "after another search")
 
+    def test_asks_for_training_that_there_is(self) -> None:
+        """Networks are trained no longer than in a re-training; ``problem.max_train`` holds how long that is."""
+        trained = [ask.train for ask in self._asks(self.make(), self._problem())]
+        holds = max(trained) <= self.max_train
+        then = "make it shorter, by an option of the strategy, or set `max_train` in your test"
+        expect(holds, f"`Ask.train` of at most {self.max_train}", trained, then)
+
     # ---------------------------------------------------------------- telling
 
     def test_survives_infinite_losses(self) -> None:
@@ -91,6 +102,12 @@ class StrategyConformance(Conformance[SearchStrategy]):
         further = [problem.sample_feasible(generator) for _ in range(3)]
         self._asks(self.make(), problem, further=further)
 
+    def test_takes_proposals_as_they_come(self) -> None:
+        """A learner may propose an architecture for each task, or the same one for all; most propose none."""
+        for kinds in (100, 1):
+            first, again = (self._asks(self.make(), self._problem(kinds=kinds)) for _ in range(2))
+            self._expect_same(first, again, "with the same proposals")
+
     # ---------------------------------------------------------------- borders
 
     def test_ends_where_the_space_is_used_up(self) -> None:
@@ -109,10 +126,24 @@ class StrategyConformance(Conformance[SearchStrategy]):
     # ---------------------------------------------------------------- inside
 
     def _problem(
-        self, *, seed: int = 0, limit: float | None = None, share: float = 1.0, space: TinySpace | None = None
+        self,
+        *,
+        seed: int = 0,
+        limit: float | None = None,
+        share: float = 1.0,
+        space: TinySpace | None = None,
+        kinds: int | None = None,
     ) -> SearchProblem:
+        """Return a problem; of its proposals at most ``kinds`` are different, by default there are none."""
+        kinds = kinds or (100 if self.make().needs_proposals else None)
         space, limit = space or self.space(), limit or self.limit
         feasibility = Feasibility(space, [Limit(metric=PARAMS, value=limit, text=f"params<={limit:g}")], space.cost)
+
+        def proposals(count: int) -> list[Architecture]:
+            seeds = [task % (kinds or 1) for task in range(count)]
+            drawn = [(space.sample(np.random.default_rng(s)), np.random.default_rng(s)) for s in seeds]
+            return [feasibility.repair(arch, generator) for arch, generator in drawn]
+
         return SearchProblem(
             space=space,
             feasible=feasibility.feasible,
@@ -120,6 +151,8 @@ class StrategyConformance(Conformance[SearchStrategy]):
             sample_feasible=feasibility.sample,
             generator=np.random.default_rng(seed),
             share=share,
+            max_train=self.max_train,
+            proposals=proposals if kinds else None,
         )
 
     def _asks(
@@ -141,13 +174,14 @@ class StrategyConformance(Conformance[SearchStrategy]):
         while (ask := strategy.ask()) is not None and len(asks) < self.most_iterations:
             then = "draw by problem.sample_feasible, or test with problem.feasible before asking"
             with ending("a batch of feasible architectures", then):
-                check(strategy, problem, ask, len(asks))
+                check(strategy, evolve(problem, max_train=ANY), ask, len(asks))  # a test of its own holds that
             found = [(losses or _loss)(len(asks), a) for a in ask.architectures]
             if bound is not None and ask.keep is not None and ask.keep < len(found):
                 worst = sorted(loss for loss, _ in found)[ask.keep - 1]
                 found = [(loss, stopped) if loss <= worst else (bound * loss, True) for loss, stopped in found]
             told = [_scored(problem, a, *f) for a, f in zip(ask.architectures, found, strict=True)]
-            strategy.tell(told + [_scored(problem, a, *_loss(len(asks), a)) for a in further])
+            told += [_scored(problem, a, *_loss(len(asks), a)) for a in further]
+            strategy.tell([evolve(s, train=ask.train) for s in told])
             asks.append(ask)
         then = f"end by None after `iterations` batches, {self.most_iterations} at most in this test"
         expect(ask is None, "the search to end", f"{len(asks)} batches and no end", then)

@@ -7,12 +7,20 @@ import torch
 from attrs import evolve
 
 from hnas.discovery.loading import mismatch
-from hnas.episode import TENSORS, Episodes, EpisodeSpec
+from hnas.episode import Episodes, EpisodeSpec
 from hnas.errors import DataError
 from hnas.seeds import Seeds
 from hnas.task_source import SPLITS, Split, TaskSource
 from hnas_app.testing.conformance import Conformance
-from hnas_app.testing.expectation import GlobalRandomness, agree, ending, expect, sent_to_a_worker
+from hnas_app.testing.expectation import (
+    GlobalRandomness,
+    agree,
+    ending,
+    expect,
+    not_applicable,
+    sent_to_a_worker,
+    unequal,
+)
 from hnas_app.testing.image_groups import ImageGroups, tasks
 
 
@@ -108,6 +116,26 @@ class TasksConformance(Conformance[TaskSource]):
                 told = f"{len(classes)} of {n_way}; two labels stand for one class"
                 expect(len(classes) == n_way, f"{n_way} classes in a {split} task", told, then)
 
+    def test_a_class_has_one_id_in_all_tasks(self) -> None:
+        """As far as can be seen: learners of ``needs_classes`` classify by `Episodes.classes`."""
+        source = self.make()
+        for split in SPLITS:
+            count, drawn = source.n_classes(split), self._sample(source, split, self.n_tasks)
+            if drawn.classes is None:
+                not_applicable("the source does not know the ids of its classes")
+            ids = drawn.classes
+            then = "return the numbers of each task's classes in the split, in the order of its labels"
+            good = ids.shape == (self.n_tasks, self.spec.n_way) and ids.dtype == torch.int64
+            expect(good, f"int64 ids ({self.n_tasks}, {self.spec.n_way})", f"{ids.dtype} {tuple(ids.shape)}", then)
+            good = all(len(set(own)) == len(own) and set(own) <= set(range(count)) for own in ids.tolist())
+            expect(good, f"different ids from 0 to {count - 1} in each {split} task", ids.tolist(), then)
+            groups, known = ImageGroups(), dict[bytes, int]()
+            groups.add(drawn)
+            for images, own in zip(tasks(drawn), ids.tolist(), strict=True):
+                for label, members in images.items():
+                    seen = known.setdefault(groups.group(members[0]), own[label])
+                    expect(seen == own[label], f"one id for a class of {split}", f"{seen} and {own[label]}", then)
+
     def test_splits_share_no_image(self) -> None:
         """As far as can be seen: accuracy is promised on classes that training never saw."""
         source, seen = self.make(), dict[str, set[bytes]]()
@@ -179,4 +207,4 @@ class TasksConformance(Conformance[TaskSource]):
 
 
 def _equal(one: Episodes, two: Episodes) -> bool:
-    return all(agree(getattr(one, name), getattr(two, name)) for name in TENSORS)
+    return not unequal(one.tensors, two.tensors)

@@ -20,7 +20,8 @@ class TinySpace(SearchSpace):
     """VGG9 in small: stride-2 convolutions with a kernel, width and activation each, a depth, then a linear layer.
 
     A shallow network has a large linear layer, so the cheapest network is not simply that of all first options. With
-    ``norm`` a batch normalisation follows each convolution, in place of its bias.
+    ``norm`` a batch normalisation follows each convolution, in place of its bias. With ``relaxed`` its super-net has
+    a relaxed network, for learners that adapt architecture weights.
     """
 
     name = "tiny"
@@ -31,8 +32,9 @@ class TinySpace(SearchSpace):
         widths: Sequence[int] = (2, 4, 8),
         acts: Sequence[str] = ("relu", "elu"),
         norm: bool = False,
+        relaxed: bool = False,
     ) -> None:
-        self.norm = norm
+        self.norm, self.relaxed = norm, relaxed
         choices = [Choice(name="depth", options=tuple(range(1, depth + 1)))]
         for i in range(1, depth + 1):
             needs = ("depth", tuple(range(i, depth + 1)))
@@ -77,7 +79,7 @@ class TinySpace(SearchSpace):
     def supernet(self, input_shape: Shape, n_way: int) -> TinySuperNet:
         from hnas_app.testing.tiny_supernet import TinySuperNet  # it imports torch
 
-        return TinySuperNet(self, input_shape, n_way, norm=self.norm)
+        return TinySuperNet(self, input_shape, n_way, norm=self.norm, relaxed=self.relaxed)
 
     def everything(self) -> list[Architecture]:
         """Return every distinct architecture, by enumeration."""

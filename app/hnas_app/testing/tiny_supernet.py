@@ -13,17 +13,22 @@ from hnas.layer import Shape
 from hnas.space import SearchSpace
 from hnas.supernet import NormStats, Params, Role, SuperNet
 from hnas.toolkit.activations import ACTIVATIONS
+from hnas.toolkit.learning import normalise
 
 
 class TinySuperNet(SuperNet):
     """Share weights by the first channels and the centre of the largest kernel; a classifier for each depth.
 
     The classifier reads the map without pooling it, so its features are (channels, height × width) of each depth. With
-    ``norm`` a batch normalisation follows each convolution.
+    ``norm`` a batch normalisation follows each convolution. With ``relaxed`` each choice has weights ``<choice>.arch``,
+    whose softmax mixes its options in the relaxed network.
     """
 
-    def __init__(self, space: SearchSpace, input_shape: Shape, n_way: int, *, norm: bool = False) -> None:
+    def __init__(
+        self, space: SearchSpace, input_shape: Shape, n_way: int, *, norm: bool = False, relaxed: bool = False
+    ) -> None:
         self._space, self._has_norm = space, norm
+        self.relaxed = Architecture(space.name, ()) if relaxed else None
         options = {c.name: c.options for c in space.choices}
         channels, height, width = input_shape
         self._shapes: dict[str, tuple[int, ...]] = {}
@@ -36,13 +41,17 @@ class TinySuperNet(SuperNet):
             self._shapes[f"fc{i}.weight"] = (n_way, widest, height * width)
             self._shapes[f"fc{i}.bias"] = (n_way,)
             channels = widest
+        if relaxed:
+            self._shapes |= {f"{c.name}.arch": (len(c.options),) for c in space.choices}
 
     @property
     def roles(self) -> Mapping[str, Role]:
-        return {name: "norm" if name.startswith("norm") else "weight" for name in self._shapes}
+        return {
+            n: "norm" if n.startswith("norm") else "arch" if n.endswith(".arch") else "weight" for n in self._shapes
+        }
 
     def init(self, generator: torch.Generator) -> Params:
-        """Draw weights with a variance of 2 over the fan-in (He et al., 2015); gamma 1, beta and biases 0."""
+        """Draw weights with a variance of 2 over the fan-in (He et al., 2015); gamma 1, beta, biases and the like 0."""
         params = {}
         for name, shape in self._shapes.items():
             if len(shape) == 1:
@@ -52,11 +61,19 @@ class TinySuperNet(SuperNet):
                 params[name] = scale * torch.randn(shape, generator=generator)
         return params
 
-    def head(self, arch: Architecture) -> tuple[str, str]:
+    def head(self, arch: Architecture) -> tuple[str, str] | None:
+        if arch == self.relaxed:  # which has a classifier of each depth
+            return None
         depth = self._space.options(arch)["depth"]
         return f"fc{depth}.weight", f"fc{depth}.bias"
 
+    def decode(self, adapted: Params) -> list[Architecture]:
+        genes = torch.stack([adapted[f"{c.name}.arch"].argmax(-1) for c in self._space.choices], 1).tolist()
+        return [self._space.canonical(Architecture(self._space.name, tuple(task))) for task in genes]
+
     def share(self, params: Params, arch: Architecture) -> Params:
+        if arch == self.relaxed:
+            return dict(params)
         picked, shared = self._space.options(arch), Params()
         channels, depth = params["conv1.weight"].shape[-3], int(picked["depth"])
         for i in range(1, depth + 1):
@@ -73,24 +90,38 @@ class TinySuperNet(SuperNet):
         return shared
 
     def forward(self, shared: Params, x: Tensor, arch: Architecture, *, stats: NormStats | None = None) -> Tensor:
+        if arch == self.relaxed:
+            return self._mixture(shared, x, stats)
         picked = self._space.options(arch)
         depth = int(picked["depth"])
         for i in range(1, depth + 1):
             weight = shared[f"conv{i}.weight"]
             x = F.conv2d(x, weight, shared.get(f"conv{i}.bias"), stride=2, padding=weight.shape[-1] // 2)
             if self._has_norm:
-                x = _normalise(x, shared, f"norm{i}", stats)
+                x = normalise(x, shared, f"norm{i}", stats)
             x = getattr(F, ACTIVATIONS[str(picked[f"act{i}"])].function)(x)
         return F.linear(x.flatten(1), shared[f"fc{depth}.weight"].flatten(1), shared[f"fc{depth}.bias"])
 
-
-def _normalise(x: Tensor, shared: Params, name: str, stats: NormStats | None) -> Tensor:
-    if stats is not None and stats.mode == "apply":
-        mean, var = stats.mean[name], stats.var[name]
-    else:
-        var, mean = torch.var_mean(x, dim=(0, 2, 3), correction=0)
-        if stats is not None:
-            stats.mean[name], stats.var[name] = mean.detach(), var.detach()
-    scale = shared[f"{name}.weight"] * (var + 1e-5).rsqrt()
-    shift = shared[f"{name}.bias"] - mean * scale
-    return x * scale[:, None, None] + shift[:, None, None]
+    def _mixture(self, shared: Params, x: Tensor, stats: NormStats | None) -> Tensor:
+        """Return the logits of all options together, each choice mixed by the softmax of its architecture weights."""
+        options = {c.name: c.options for c in self._space.choices}
+        share = {name: shared[f"{name}.arch"].softmax(-1) for name in options}
+        logits = []
+        for i in map(int, options["depth"]):
+            weight = shared[f"conv{i}.weight"]
+            away = (torch.arange(weight.shape[-1]) - weight.shape[-1] // 2).abs()  # from the centre
+            off = torch.maximum(away[:, None], away[None])
+            kernel = sum(
+                s * (off <= int(k) // 2) for s, k in zip(share[f"kernel{i}"], options[f"kernel{i}"], strict=True)
+            )
+            width = sum(
+                s * (torch.arange(len(weight)) < int(w))
+                for s, w in zip(share[f"width{i}"], options[f"width{i}"], strict=True)
+            )
+            x = F.conv2d(x, weight * kernel, shared.get(f"conv{i}.bias"), stride=2, padding=weight.shape[-1] // 2)
+            if self._has_norm:
+                x = normalise(x, shared, f"norm{i}", stats)
+            acts = [getattr(F, ACTIVATIONS[str(a)].function)(x) for a in options[f"act{i}"]]
+            x = torch.einsum("a,anchw,c->nchw", share[f"act{i}"], torch.stack(acts), width)
+            logits.append(F.linear(x.flatten(1), shared[f"fc{i}.weight"].flatten(1), shared[f"fc{i}.bias"]))
+        return torch.einsum("d,dnw->nw", share["depth"], torch.stack(logits))

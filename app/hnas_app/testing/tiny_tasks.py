@@ -33,8 +33,10 @@ class TinyTasks(TaskSource):
             raise DataError(f"tiny tasks have {self.n_classes(split)} classes, {spec.n_way} are wanted")
         patterns = np.random.default_rng(SPLITS.index(split)).normal(size=(10, 1, 8, 8))
         parts: dict[str, list[NDArray[np.float64]]] = {"support": [], "query": []}
+        drawn: list[NDArray[np.int64]] = []
         for generator in generators:
-            classes = patterns[generator.choice(10, spec.n_way, replace=False)]
+            drawn.append(generator.choice(10, spec.n_way, replace=False))
+            classes = patterns[drawn[-1]]
             for name, images in (("support", spec.k_shot), ("query", spec.n_query)):
                 clean = np.repeat(classes, images, axis=0)
                 parts[name].append(self.scale * (clean + self.noise * generator.normal(size=clean.shape)))
@@ -50,4 +52,5 @@ class TinyTasks(TaskSource):
             support_y=labels(spec.k_shot),
             query_x=stacked("query"),
             query_y=labels(spec.n_query),
+            classes=torch.from_numpy(np.stack(drawn)),
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from hnas.architecture import Architecture
@@ -9,8 +10,9 @@ from hnas.learner import State
 from hnas_app.config.schema import EvaluateConfig
 from hnas_app.executors.interface import Executor
 from hnas_app.training.accuracy import Accuracy
-from hnas_app.training.outer_loop import score_tasks
-from hnas_app.training.setup.setup import Setup
+from hnas_app.training.outer_loop import score_part, score_tasks
+from hnas_app.training.proposing import propose
+from hnas_app.training.setup.setup import Setup, to_workers
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -28,6 +30,28 @@ def evaluate(setup: Setup, state: State, arch: Architecture, config: EvaluateCon
     setup.send(executor)
     _, accuracies = score_tasks(executor, state, arch, "test", PURPOSE, config.tasks, config.n_query)
     return Accuracy.over(accuracies)
+
+
+def evaluate_per_task(
+    setup: Setup,
+    state: State,
+    fitted: Callable[[Architecture, int], Architecture],
+    config: EvaluateConfig,
+    executor: Executor,
+) -> tuple[list[Architecture], list[Architecture], Accuracy]:
+    """Adapt each test task with the architecture that the learner proposes for it; return accuracy on query images.
+
+    ``fitted`` returns what takes the place of the proposal for a task, so that limits are kept. Also returns, for each
+    task, the proposal and the architecture used.
+    """
+    setup.send(executor)
+    executor.put(scored=to_workers(state))
+    tasks = range(config.tasks)
+    proposals = propose(executor, "test", PURPOSE, tasks, config.n_query)
+    used = [fitted(arch, task) for task, arch in enumerate(proposals)]
+    items = [(arch, "test", PURPOSE, [task], config.n_query) for task, arch in enumerate(used)]
+    accuracies = [x for _, found in executor.map(score_part, items) for x in found]
+    return proposals, used, Accuracy.over(accuracies)
 
 
 def evaluate_baseline(setup: Setup, config: EvaluateConfig) -> Accuracy:

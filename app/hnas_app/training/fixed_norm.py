@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal
 from hnas.architecture import Architecture
 from hnas.episode import Episodes
 from hnas.learner import Gradient, MetaLearner, Progress, Scores, State
+from hnas.space import SearchSpace
 from hnas.supernet import NormStats, Params, SuperNet
 from hnas_app.training.setup.returned import adapted_weights
 
@@ -39,6 +40,8 @@ class FixedNorm(MetaLearner):
 
     def __init__(self, learner: MetaLearner) -> None:
         self._learner = learner
+        self.any_n_way, self.needs_classes = learner.any_n_way, learner.needs_classes
+        self.support_scores = learner.support_scores
 
     def init(self, supernet: SuperNet, generator: torch.Generator) -> State:
         return self._learner.init(supernet, generator)
@@ -69,17 +72,21 @@ class FixedNorm(MetaLearner):
         on: Literal["query", "support"] = "query",
     ) -> Scores:
         import torch
-        from torch.nn import functional as F
+
+        from hnas.toolkit.learning import task_scores
 
         x, y = (episodes.query_x, episodes.query_y) if on == "query" else (episodes.support_x, episodes.support_y)
         adapted = self.adapt(supernet, state, episodes, arch)
         stats = support_statistics(self, supernet, adapted, episodes.support_x, arch)
         with torch.no_grad():
-            logits = self.logits(supernet, adapted, x, arch, stats=stats).float()
-        losses = F.cross_entropy(logits.flatten(0, 1), y.flatten(), reduction="none").view(y.shape).mean(1)
-        return Scores(
-            loss=losses.where(losses.isfinite(), torch.inf), accuracy=(logits.argmax(-1) == y).float().mean(-1)
-        )
+            return task_scores(self.logits(supernet, adapted, x, arch, stats=stats).float(), y)
 
     def tasks_at_once(self, supernet: SuperNet, arch: Architecture, n_support: int) -> int:
         return self._learner.tasks_at_once(supernet, arch, n_support)
+
+    @property
+    def proposes(self) -> bool:
+        return self._learner.proposes
+
+    def propose(self, space: SearchSpace, supernet: SuperNet, state: State, episodes: Episodes) -> list[Architecture]:
+        return self._learner.propose(space, supernet, state, episodes)

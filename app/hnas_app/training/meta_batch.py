@@ -80,8 +80,9 @@ def gradient_part(values: Mapping[str, Any], item: GradientItem) -> tuple[dict[s
     state = from_driver(values["state"], setup)
     first = int(setup.seeds.numpy(f"{purpose}-noise", progress.iteration).integers(1 << 62))
     progress = attrs.evolve(progress, noise=tuple(first + i for i in part.tasks))
+    n_way, k_shot = setup.size("train")
     with memory_explained(
-        f"the networks of {len(part.tasks)} tasks, {setup.n_way} x ({setup.k_shot} + {n_query}) images each",
+        f"the networks of {len(part.tasks)} tasks, {n_way} x ({k_shot} + {n_query}) images each",
         "the phase's tasks or n_query, or learner.batch_below_gflop",
     ):
         found = setup.learner.gradient(setup.supernet, state, episodes, part.arch, progress)

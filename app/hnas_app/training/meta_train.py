@@ -10,7 +10,7 @@ from hnas.learner import State
 from hnas_app.config.schema import MetaTrainConfig
 from hnas_app.executors.interface import Executor
 from hnas_app.training.outer_loop import TrainPlan, train
-from hnas_app.training.sampling.architectures import sampler_of
+from hnas_app.training.sampling.architectures import check_sampling, sampler_of
 from hnas_app.training.sampling.attention import Attention
 from hnas_app.training.setup.setup import Setup
 
@@ -26,6 +26,15 @@ def super_net_gone(folder: Path) -> DataError:
     )
 
 
+def super_net_misfit(run: Path, learner: str, misfit: str) -> DataError:
+    """Return the error for a super-net whose state is not as the settings of its run say; see `Setup.misfit`."""
+    return DataError(
+        f"the checkpoint of {run} is not of the run's settings: {misfit}",
+        hint=f"another version of learner {learner!r} or of the space may have written it; environment.json has the "
+        "versions",
+    )
+
+
 def meta_train(
     setup: Setup, config: MetaTrainConfig, executor: Executor, *, folder: Path, emit: Listener, finished: bool = False
 ) -> State:
@@ -38,13 +47,14 @@ def meta_train(
     def start() -> State:
         if finished:
             raise super_net_gone(folder)
+        check_sampling(setup.space, setup.learner, config, setup.seeds)
         return setup.fresh_state("meta-train-init")
 
     attention = Attention(setup.space, config.temperature) if config.sampling == "attentive" else None
     return train(
         setup,
         TrainPlan.of(config),
-        sampler_of(setup.space, config, setup.seeds, attention),
+        sampler_of(setup.space, config, setup.seeds, attention, setup.learner),
         executor,
         phase=PHASE,
         folder=folder,

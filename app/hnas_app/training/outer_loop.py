@@ -50,6 +50,15 @@ class TrainPlan:
         said = attrs.asdict(config)
         return cls(**{f.name: said[f.name] for f in attrs.fields(cls) if f.name in said})
 
+    def progress(self, iteration: int) -> Progress:
+        """Return how far a training is at an iteration."""
+        return Progress(
+            iteration=iteration,
+            iterations_per_epoch=self.iterations,
+            epochs=self.epochs,
+            rate_factor=self.rate_factor,
+        )
+
 
 Sampler = Callable[[Progress], Sequence[Architecture]]
 """The architectures that an iteration trains; its tasks are shared out among them.
@@ -128,12 +137,7 @@ def train(
     done = first
     try:
         for iteration in range(first, last):
-            progress = Progress(
-                iteration=iteration,
-                iterations_per_epoch=plan.iterations,
-                epochs=plan.epochs,
-                rate_factor=plan.rate_factor,
-            )
+            progress = plan.progress(iteration)
             parts = cut(sampler(progress), plan.tasks, executor.size, setup.work)
             gradient, scores = meta_gradient(executor, state, parts, plan.n_query, progress, phase)
             for part, (loss, _) in zip(parts, scores, strict=True):
@@ -199,10 +203,14 @@ def _mean(parts: Sequence[Part], scores: Sequence[tuple[float, float]]) -> tuple
     return loss, accuracy
 
 
+def not_finite(state: State) -> list[str]:
+    """Return the names of what a training learnt that is no longer finite."""
+    return [k for k, v in state.items() if not k.startswith("outer/") and not bool(v.isfinite().all())]
+
+
 def _refuse_diverged(state: State, phase: str, done: int, folder: Path) -> None:
     """Raise `DivergenceError` rather than save a state that is no longer finite: a meta-gradient overflowed."""
-    bad = [k for k, v in state.items() if not k.startswith("outer/") and not bool(v.isfinite().all())]
-    if bad:
+    if bad := not_finite(state):
         more = f" and {len(bad) - 3} more" if len(bad) > 3 else ""
         raise DivergenceError(
             f"{phase}: after iteration {done - 1} these are no longer finite: {', '.join(bad[:3])}{more}",
@@ -234,11 +242,11 @@ def score_tasks(
     chunk = 25
     parts = [range(a, min(a + chunk, n_tasks)) for a in range(0, n_tasks, chunk)]
     executor.put(scored=to_workers(state))
-    results = executor.map(_score_part, [(arch, split, purpose, part, n_query) for part in parts])
+    results = executor.map(score_part, [(arch, split, purpose, part, n_query) for part in parts])
     return [x for r in results for x in r[0]], [x for r in results for x in r[1]]
 
 
-def _score_part(values: Mapping[str, Any], item: Any) -> tuple[list[float], list[float]]:
+def score_part(values: Mapping[str, Any], item: Any) -> tuple[list[float], list[float]]:
     """Run in a worker: score one architecture on some tasks."""
     setup: Setup = values["setup"]
     arch, split, purpose, tasks, n_query = item

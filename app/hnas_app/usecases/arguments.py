@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from hnas_app.config.schema import LoadedConfig
 
 PathLike = str | os.PathLike[str]
+Table = Mapping[str, Any]
+"""A plugin's options by name, and its ``name``, as a table of a configuration file holds them."""
 
 KEYS = {"data_root": "tasks.root", "device": "backend.device", "n_way": "task.n_way"}
 """Fields of `Given` that are not spelt like the key they set."""
@@ -56,14 +58,14 @@ class Sources(TypedDict, total=False):
 class Given:
     """The user's arguments for a configuration, by flags or from Python; ``None`` means not given.
 
-    A plugin is a name, or an object that implements its kind's interface.
+    A plugin is a name, a table of its name and options, or an object that implements its kind's interface.
     """
 
-    space: str | SearchSpace | None = None
-    learner: str | MetaLearner | None = None
-    backend: str | HardwareBackend | None = None
-    strategy: str | SearchStrategy | None = None
-    tasks: str | TaskSource | None = None
+    space: str | SearchSpace | Table | None = None
+    learner: str | MetaLearner | Table | None = None
+    backend: str | HardwareBackend | Table | None = None
+    strategy: str | SearchStrategy | Table | None = None
+    tasks: str | TaskSource | Table | None = None
     preset: str | None = None
     constraints: tuple[str, ...] | None = None
     """Single limits that must all hold."""
@@ -89,7 +91,9 @@ class Given:
     def objects(self) -> dict[Kind, Any]:
         """The plugins that are objects."""
         given = {kind: getattr(self, kind) for kind in KINDS}
-        return {kind: plugin for kind, plugin in given.items() if plugin is not None and not isinstance(plugin, str)}
+        return {
+            k: plugin for k, plugin in given.items() if plugin is not None and not isinstance(plugin, str | Mapping)
+        }
 
     @property
     def same_results(self) -> Given:

@@ -81,12 +81,14 @@ def check_start(
     from hnas_app.runs.limits import check_limits
     from hnas_app.runs.session import chosen
     from hnas_app.runs.tasks_check import DRAWING, check_needs, checked
+    from hnas_app.training.sampling.architectures import check_sampling
 
     def check(setup: Setup) -> None:
         run = run_dir and RunDir(run_dir)
         if run and is_made(run) and not is_unused(run):
             return
         if origin is None:
+            check_sampling(setup.space, setup.learner, config.meta_train, setup.seeds)
             check_needs(setup, config, DRAWING if phases is None else phases)
         elif phases != ():
             checked(setup, origin, config, DRAWING[1:] if phases is None else phases)
@@ -102,9 +104,12 @@ def resolved(caller: Caller, given: Given, *, quiet: bool = False, **sources: Un
     The accelerator and the executor must be available, and workers must be able to import the objects.
     """
     from hnas_app.executors.choice import check_executor
+    from hnas_app.runs.learner_check import suited
     from hnas_app.training.accelerator import check_accelerator
 
-    config = caller.load(given, quiet=quiet, **sources).config
+    config, note = suited(caller.load(given, quiet=quiet, **sources), caller.registry)
+    if note and not quiet:
+        caller.note(note)
     check_accelerator(config.accelerator)
     check_executor(config.executor, config.accelerator)
     given.check_importable()

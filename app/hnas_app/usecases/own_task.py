@@ -90,8 +90,9 @@ def adapt_to(caller: Caller, path: Path, task: OwnTask, given: Given, *, own: Gi
     """
     from hnas_app.export.files import MODEL, Subject, write_architecture, write_model
     from hnas_app.export.onnx_file import has_onnx, require_onnx
-    from hnas_app.own_task.choose import choose
+    from hnas_app.own_task.choose import check_comparable, choose
     from hnas_app.own_task.result import finish
+    from hnas_app.runs.session import chosen
 
     if task.model is not None:  # before a search, not after it
         check_writable(task.model, "model", (".onnx", ""))
@@ -103,6 +104,7 @@ def adapt_to(caller: Caller, path: Path, task: OwnTask, given: Given, *, own: Gi
         invert = recorded[1] if invert is None else invert
     assert pictures is not None
     preparation, found = read_task(caller, asking.own, asking.run, pictures, invert)
+    check_comparable(found, chosen("learner", asking.own, caller.registry))
     size = attrs.evolve(asking.wanted.task, n_way=found.n_way, k_shot=found.k_shot)
     config = attrs.evolve(asking.wanted, task=size)
     record = {
@@ -165,7 +167,7 @@ def read_task(
     preparation = Preparation(channels=channels, height=height, width=width, invert=inverted)
     task = picture_source(caller.registry, preparation, pictures).task()
     n_way = config.task.n_way
-    if task.n_way > n_way:
+    if task.n_way > n_way and not chosen("learner", config, caller.registry).any_n_way:
         raise ConfigError(
             f"{pictures} has {task.n_way} classes; the super-net of {run.path} serves {n_way} at most",
             hint=f"take classes out, or train one for as many: hnas meta-train --config {quoted(run.config_path)} "
@@ -202,7 +204,9 @@ def _for_pictures(
             from hnas_app.own_task.choose import fit_super_net
             from hnas_app.runs.session import setup_of
 
-            fit_super_net(new, setup_of(own, caller.registry), n_way)
-            caller.note(f"of the super-net's {own.task.n_way} outputs the first {n_way} serve")
+            setup = setup_of(own, caller.registry)
+            if not setup.learner.any_n_way:
+                fit_super_net(new, setup, n_way)
+                caller.note(f"of the super-net's {own.task.n_way} outputs the first {n_way} serve")
         write_json(new.path / RECORD, sealed({"schema": SCHEMA, **record}))
         yield new

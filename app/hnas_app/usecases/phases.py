@@ -25,9 +25,10 @@ class Evaluated:
 
     run: Path
     results: Results
-    adaption: Adaption
+    adaption: Adaption | None
+    """``None`` if each test task had an architecture of its own, so that nothing was searched for."""
     limits: tuple[Limit, ...]
-    picture: Path
+    picture: Path | None
     """The last population, cost against loss."""
 
 
@@ -82,8 +83,10 @@ def _evaluated(caller: Caller, phases: Pipeline) -> Evaluated:
     """Test the networks, and draw the last population; results are more than a picture for which there is no room."""
     from hnas_app.report.networks import plot_population
 
-    results, adaption = phases.evaluate(), phases.adapt()
-    metric = results.metrics[0]
+    results = phases.evaluate()
+    if results.per_task is not None:
+        return Evaluated(run=phases.run.path, results=results, adaption=None, limits=phases.limits, picture=None)
+    adaption, metric = phases.adapt(), results.metrics[0]
     limit = next((limit.value for limit in phases.limits if limit.metric == metric), None)
     picture = phases.run.path / "pareto.png"
     try:

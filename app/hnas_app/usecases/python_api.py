@@ -20,7 +20,7 @@ from hnas.space import SearchSpace
 from hnas.strategy import SearchStrategy
 from hnas.task_source import TaskSource
 from hnas_app.runs.run_dir import RunDir
-from hnas_app.usecases.arguments import Given, PathLike, absolute, absolute_if_given, explained, limits
+from hnas_app.usecases.arguments import Given, PathLike, Table, absolute, absolute_if_given, explained, limits
 from hnas_app.usecases.opening import at_work, check_start, made_or_resumed, resolved
 from hnas_app.usecases.python_run import Run, caller_of
 
@@ -30,11 +30,11 @@ PHASES: tuple[PhaseName, ...] = get_args(PhaseName)
 
 def run(
     *,
-    space: str | SearchSpace | None = None,
-    backend: str | HardwareBackend | None = None,
-    tasks: str | TaskSource | None = None,
-    learner: str | MetaLearner | None = None,
-    strategy: str | SearchStrategy | None = None,
+    space: str | SearchSpace | Table | None = None,
+    backend: str | HardwareBackend | Table | None = None,
+    tasks: str | TaskSource | Table | None = None,
+    learner: str | MetaLearner | Table | None = None,
+    strategy: str | SearchStrategy | Table | None = None,
     preset: str | None = None,
     constraints: str | Sequence[str] = (),
     seed: int | None = None,
@@ -47,8 +47,9 @@ def run(
 ) -> Run:
     """Do a whole run as ``hnas run`` does, and return it with its results.
 
-    A plugin is named as on the command line, or is an object that implements its interface. ``settings`` maps dotted
-    keys to values, as in ``{"search.tasks": 12}``; ``config`` is a TOML file; settings that are not given come from
+    A plugin is named as on the command line, or is an object that implements its interface, or a table of its options,
+    as in ``{"name": "vgg9", "base_width": 32}``. ``settings`` maps dotted keys to values, as in
+    ``{"search.tasks": 12}``, or sections to tables; ``config`` is a TOML file; settings that are not given come from
     there, from ``HNAS_*`` variables, the preset and the defaults. ``constraints`` must all hold.
 
     ``run_dir`` is a new folder, or that of an earlier run, which goes on where it stopped; by default a new one below

@@ -15,6 +15,7 @@ from hnas.discovery import Registry
 from hnas.errors import DataError
 from hnas.events import Event, Listener
 from hnas.strategy import SearchStrategy
+from hnas_app.config.object_options import object_options
 from hnas_app.runs.run_dir import RunDir
 from hnas_app.usecases.arguments import Caller, Given, PathLike, absolute, absolute_if_given, explained, limits, nobody
 from hnas_app.usecases.opening import at_work, branched, resolved
@@ -69,7 +70,12 @@ class Run:
 
     @property
     def found(self) -> NetworkResult:
-        """The network that was found: the first one of `results`."""
+        """The network that was found: the first one of `results`.
+
+        Raises `DataError` if each test task had an architecture of its own.
+        """
+        if self.results.per_task is not None:
+            raise DataError(f"the run {self.path} searched for no network: see results.per_task")
         return self.results.networks[0]
 
     # ---------------------------------------------------------------- the phases
@@ -270,7 +276,7 @@ def caller_of(given: Given, listener: Listener | None) -> Caller:
 
     registry = Registry(warn=note)
     for kind, instance in given.objects.items():
-        registry.add(kind, instance)
+        registry.add(kind, instance, object_options(instance))
     return Caller(registry=registry, emit=emit, note=note)
 
 

@@ -68,17 +68,18 @@ def refuse_ranks(command: str) -> None:
 
 def follow(registry: Registry, given: Given, run_dir: Path | None) -> None:
     """Meta-train as a rank that does not lead: compute with the others; write nothing, print nothing."""
+    from hnas_app.runs.learner_check import suited
     from hnas_app.runs.session import setup_of
     from hnas_app.runs.tasks_check import with_record
     from hnas_app.training.meta_train import PHASE, meta_train
 
-    loaded = Caller(registry=registry).load(given, run_dir=run_dir)
-    with joined(loaded.config, "meta-train", run_dir, registry) as group:
+    config, _ = suited(Caller(registry=registry).load(given, run_dir=run_dir), registry)
+    with joined(config, "meta-train", run_dir, registry) as group:
         assert group is not None
         assert run_dir is not None
-        setup = with_record(setup_of(loaded.config, registry), RunDir(run_dir), loaded.config.tasks.name)
+        setup = with_record(setup_of(config, registry), RunDir(run_dir), config.tasks.name)
         folder = run_dir / "checkpoints" / PHASE
-        meta_train(setup, loaded.config.meta_train, group, folder=folder, emit=lambda event: None)
+        meta_train(setup, config.meta_train, group, folder=folder, emit=lambda event: None)
 
 
 def _classes(config: Config, registry: Registry) -> str:

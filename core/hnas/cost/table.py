@@ -10,6 +10,7 @@ from attrs import field, frozen
 from hnas.cost.values import MACS, PARAMS, Cost, DeviceInfo, LayerCosts, Measurement, Metric
 from hnas.errors import DeviceError
 from hnas.layer import Layer
+from hnas.toolkit.operations import OLDER, OPERATIONS
 
 
 class Pricer(Protocol):
@@ -25,8 +26,18 @@ COMBINED: dict[str, Callable[[Iterable[float]], float]] = {"sum": sum, "max": ma
 
 
 def priced(info: DeviceInfo, layer: Layer) -> bool:
-    """Return whether the layer costs something on the device, and so needs a row."""
-    return info.ops is None or layer.op in info.ops
+    """Return whether the layer costs something on the device, and so needs a row.
+
+    Raises `DeviceError` for an operation that the backend neither prices nor declares free.
+    """
+    ops, free = OPERATIONS if info.ops is None else info.ops, OLDER if info.free is None else info.free
+    if layer.op not in ops and layer.op not in free:
+        raise DeviceError(
+            f"the backend {info.backend} neither prices {layer.op!r} (the layer {layer.key}) nor declares it free; it "
+            f"prices {', '.join(sorted(ops))}",
+            hint="use another backend; in one of your own, name the operation in the `ops` or `free` of its DeviceInfo",
+        )
+    return layer.op in ops
 
 
 def sum_over_layers(backend: Pricer, layers: Sequence[Layer]) -> LayerCosts:

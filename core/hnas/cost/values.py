@@ -93,7 +93,10 @@ class DeviceInfo:
     metrics: tuple[Metric, ...]
     settings: Mapping[str, Any] = Factory(dict)
     ops: frozenset[str] | None = None
-    """The operations that cost something here; ``None`` means all. Others are free and are not listed."""
+    """The operations that cost something here; ``None``: all of `hnas.toolkit.operations.OPERATIONS`."""
+    free: frozenset[str] | None = None
+    """The operations that cost nothing here; ``None``: all that ``ops`` leaves out, except ``concat``. A layer whose
+    operation is in neither is refused before anything is measured."""
     rounds: Rounds | None = None
     """How often each layer is measured; ``None`` for a model, which returns the same each time."""
     conditions: Mapping[str, Any] = Factory(dict)

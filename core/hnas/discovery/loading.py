@@ -6,6 +6,7 @@ import importlib
 import inspect
 import re
 import shlex
+from collections.abc import Mapping
 from functools import reduce
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ import pluggy
 
 from hnas._version import __version__
 from hnas.discovery.descriptors import API, HOOK, KINDS, Hooks, Plugin, Registered, interface
-from hnas.errors import HnasError, PluginError, close_matches
+from hnas.errors import ConfigError, HnasError, PluginError, close_matches
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -124,9 +125,29 @@ def options_of(registered: Registered) -> type:
     return options
 
 
+def _by_name(registered: Registered, cls: Any, values: Mapping[str, Any]) -> Any:
+    """Make options of values by name. Raises `ConfigError`."""
+    from hnas.toolkit.codec import converter, mistakes
+
+    known = [f.name for f in attrs.fields(cls) if f.init]
+    for name in values:
+        if name not in known:
+            raise ConfigError(
+                f"{registered.title} has no option {name!r}.{close_matches(str(name), known)} It has {', '.join(known)}"
+            )
+    try:
+        return converter().structure(values, cls)
+    except Exception as cause:
+        raise ConfigError(f"options of {registered.title}: {mistakes(cause)}") from cause
+
+
 def construct(registered: Registered, options: Any = None) -> Any:
-    """Construct a plugin with an instance of its options class (its defaults if ``None``). Raises `PluginError`."""
+    """Construct a plugin with an instance of its options class, or with some by name (its defaults if ``None``).
+
+    Raises `PluginError`, and `ConfigError` for options that it does not have, or of another type.
+    """
     factory, cls = resolve(registered.plugin.factory, registered), options_of(registered)
+    options = _by_name(registered, cls, options) if isinstance(options, Mapping) else options
     try:
         made = factory(cls() if options is None else options)
     except HnasError:

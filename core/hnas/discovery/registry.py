@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from hnas.discovery.descriptors import Failure, Kind, Registered
 from hnas.discovery.loading import BUILT_IN, GROUP, cause_text, construct, normalised, options_of, origin, read, refusal
-from hnas.discovery.user_code import USER_CODE, is_object, object_plugin, user_plugin
+from hnas.discovery.user_code import USER_CODE, NoOptions, is_object, object_plugin, user_plugin
 from hnas.errors import PluginError, close_matches
 
 if TYPE_CHECKING:
@@ -52,12 +52,12 @@ class Registry:
         self._objects: dict[tuple[Kind, str], Registered] = {}
         self.failures: list[Failure] = []
 
-    def add(self, kind: Kind, instance: Any) -> None:
+    def add(self, kind: Kind, instance: Any, options: type = NoOptions) -> None:
         """Register an object that implements a kind's interface; `get` finds it by its `object_name`.
 
-        Raises `PluginError` for an object of another kind.
+        ``options`` is the attrs class of what a run records of it. Raises `PluginError` for an object of another kind.
         """
-        registered = object_plugin(kind, instance)
+        registered = object_plugin(kind, instance, options)
         self._objects[kind, registered.plugin.name] = registered
 
     def list(self, kind: Kind | None = None) -> list[Registered]:
@@ -119,9 +119,9 @@ class Registry:
         return options_of(self.get(kind, name))
 
     def create(self, kind: Kind, name: str, options: Any = None) -> Any:
-        """Construct a plugin with an instance of its options class (its defaults if ``None``).
+        """Construct a plugin with an instance of its options class, or with some by name (its defaults if ``None``).
 
-        Raises `PluginError` for a plugin that cannot be imported or constructed.
+        Raises `PluginError` for a plugin that cannot be imported or constructed, `ConfigError` for wrong options.
         """
         return construct(self.get(kind, name), options)
 

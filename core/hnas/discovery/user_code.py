@@ -6,8 +6,6 @@ import importlib
 import inspect
 import os
 import sys
-import typing
-from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -90,9 +88,6 @@ def _import(name: str, folder: Path, reference: str) -> ModuleType:
 OBJECT = "object"
 """The part of an object's name before the colon, and its distribution."""
 
-_WHERE = ("options", "settings", "_options", "_settings")
-"""Attributes in which an object may keep the options that it was made with."""
-
 
 def is_object(name: str) -> bool:
     """Return whether a plugin's name is that of an object."""
@@ -104,13 +99,10 @@ def object_name(instance: Any) -> str:
     return f"{OBJECT}:{type(instance).__qualname__}"
 
 
-def object_plugin(kind: Kind, instance: Any) -> Registered:
-    """Describe an object as a plugin; its factory returns the object itself.
+def object_plugin(kind: Kind, instance: Any, options: type = NoOptions) -> Registered:
+    """Describe an object as a plugin; its factory returns the object itself, whatever the ``options``.
 
-    If the object keeps the attrs instance that it was made with in an attribute ``options`` or ``settings`` (perhaps
-    with an underscore), those are the plugin's options. The object's value of each is the only valid one. A run records
-    them and cannot be resumed with an object that was made differently. Raises `PluginError` for an object of another
-    kind.
+    Raises `PluginError` for an object of another kind.
     """
     expected, cls = interface(kind), type(instance)
     if not isinstance(instance, expected):
@@ -121,32 +113,8 @@ def object_plugin(kind: Kind, instance: Any) -> Registered:
             name=object_name(instance),
             summary=(cls.__doc__ or "").partition("\n")[0],
             factory=lambda options: instance,
-            options=_options(instance),
+            options=options,
         ),
         distribution=OBJECT,
         version="",
     )
-
-
-def _options(instance: Any) -> type:
-    """Return an attrs class of the object's options, whose fields accept only the object's values."""
-    kept = (getattr(instance, name, None) for name in _WHERE)
-    if (found := next((o for o in kept if attrs.has(type(o))), None)) is None:
-        return attrs.make_class("Options", {}, frozen=True)
-    types = typing.get_type_hints(type(found))
-    fields: dict[str, Any] = {}
-    for f in attrs.fields(type(found)):
-        value = getattr(found, f.name)
-        if f.init:
-            fields[f.name] = attrs.field(
-                default=value, type=types.get(f.name, Any), validator=_only(value), metadata=dict(f.metadata)
-            )
-    return attrs.make_class("Options", fields, frozen=True, kw_only=True)
-
-
-def _only(made_with: Any) -> Callable[[object, object, Any], None]:
-    def check(instance: object, attribute: object, value: Any) -> None:
-        if value != made_with:
-            raise ValueError(f"the object was made with {made_with!r}, got {value!r}")
-
-    return check

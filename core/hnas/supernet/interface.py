@@ -15,9 +15,11 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Params = dict[str, "Tensor"]
-Role = Literal["weight", "norm", "meta"]
+Role = Literal["weight", "norm", "meta", "arch"]
 """``weight``: adapted in the inner loop. ``norm``: gamma and beta of a batch normalisation, kept per step by MAML++.
-``meta``: used by `SuperNet.share` alone, learnt in the outer loop only."""
+``meta``: used by `SuperNet.share` alone, learnt in the outer loop only. ``arch``: weighs the options of a choice in the
+network `SuperNet.relaxed`, and is adapted like ``weight``. No architecture of the space has any: they are neither
+counted nor exported, and a network that is trained alone is without them."""
 
 
 class SuperNet(ABC):
@@ -31,6 +33,12 @@ class SuperNet(ABC):
 
     largest: Architecture | None = None
     """The architecture whose weights contain those of all others, if there is one: a teacher for them."""
+
+    relaxed: Architecture | None = None
+    """Stands for the mixture of all options, weighed by the parameters of role ``arch``; outside the space.
+
+    All methods take it in place of an architecture, so a meta-learner may train and adapt it like one.
+    """
 
     @property
     @abstractmethod
@@ -70,9 +78,9 @@ class SuperNet(ABC):
     ) -> Params:
         """Return each task's weights (T, …) after gradient descent on its support set, without a graph.
 
-        All tasks start from ``weights``, the sub-network's parameters of role ``weight``. Step ``i`` descends on the
-        mean cross-entropy of images ``x`` (T, N, C, H, W) with labels ``y`` (T, N), at the learning rates
-        ``rates[name][i]``: one for a tensor, or one for each of its elements. It normalises with the parameters
+        All tasks start from ``weights``, the sub-network's parameters of roles ``weight`` and ``arch``. Step ``i``
+        descends on the mean cross-entropy of images ``x`` (T, N, C, H, W) with labels ``y`` (T, N), at the learning
+        rates ``rates[name][i]``: one for a tensor, or one for each of its elements. It normalises with the parameters
         ``norms[i]`` (and the statistics ``stats[i]``, if given). ``gradients`` receives each step's gradient by name,
         (steps, T, …). Adaption, which needs no meta-gradient, uses this, and so does the inner loop of first-order
         training. The default is autograd; a faster override must agree with it.
@@ -99,6 +107,10 @@ class SuperNet(ABC):
         if gradients is not None:
             gradients |= {k: torch.stack(v) for k, v in kept.items()}
         return adapted
+
+    def decode(self, adapted: Params) -> list[Architecture]:
+        """Return the architecture of the space that each task's weights (T, …) of the `relaxed` network stand for."""
+        raise NotImplementedError(f"{type(self).__name__} has no relaxed network")
 
     def head(self, arch: Architecture) -> tuple[str, str] | None:
         """Return the names of the final classifier's weight (n_way, …) and bias (n_way,); ``None`` without one."""

@@ -10,13 +10,14 @@ import types
 from collections.abc import Callable, Mapping, Set
 from functools import cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, Union, get_args, get_origin
 
 import attrs
 
 from hnas.architecture import Architecture
 from hnas.cost import CostTable, DeviceInfo, Measurement, Metric, Rounds, check_costs
 from hnas.errors import DataError, HnasError, short
+from hnas.layer import Layer
 from hnas.toolkit.files import check_seal, read_json, sealed, write_json
 from hnas.toolkit.pictures import Preparation
 
@@ -30,7 +31,7 @@ _NO_NUMBERS = ("inf", "-inf", "nan")
 
 def to_json(value: Any) -> Any:
     """Return an attrs value, or a collection of such, as JSON types."""
-    return _converter().unstructure(value)
+    return converter().unstructure(value)
 
 
 def from_json(value: Any, kind: type[T], where: str, *, hint: str = AGAIN) -> T:
@@ -49,9 +50,9 @@ def from_json(value: Any, kind: type[T], where: str, *, hint: str = AGAIN) -> T:
             hint=f"use the version of hnas that wrote it, or {hint}",
         )
     try:
-        return _converter().structure(value, kind)
+        return converter().structure(value, kind)
     except Exception as cause:
-        raise DataError(f"{where} is damaged or was edited: {_mistakes(cause)}", hint=hint) from cause
+        raise DataError(f"{where} is damaged or was edited: {mistakes(cause)}", hint=hint) from cause
 
 
 def save(path: Path, value: Any) -> None:
@@ -75,7 +76,7 @@ def _schemas(kind: Any) -> tuple[Any, Any]:
 
 
 @cache
-def _converter() -> Converter:
+def converter() -> Converter:
     """Make the converter at the first use: cattrs takes longer to import than all of hnas's interfaces."""
     import cattrs
     from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
@@ -93,11 +94,13 @@ def _converter() -> Converter:
         made.register_structure_hook(strict, make_dict_structure_fn(strict, made, _cattrs_forbid_extra_keys=True))
     plain_preparation = make_dict_structure_fn(Preparation, made, _cattrs_forbid_extra_keys=True)
     made.register_structure_hook(Preparation, lambda value, _: _preparation(value, plain_preparation))
-    plain_measurement = make_dict_unstructure_fn(Measurement, made, samples=override(omit_if_default=True))
-    made.register_unstructure_hook(Measurement, plain_measurement)
+    unset = override(omit_if_default=True)
+    made.register_unstructure_hook(Measurement, make_dict_unstructure_fn(Measurement, made, samples=unset))
+    plain_layer = make_dict_unstructure_fn(Layer, made, dilation=unset, counts=unset, reads=unset)
+    made.register_unstructure_hook(Layer, plain_layer)
     for kind, needed in ((Measurement, ("mad", "n", "unit")), (DeviceInfo, ("settings", "ops"))):
         made.register_structure_hook(kind, _needing(needed, make_dict_structure_fn(kind, made)))
-    plain_info = make_dict_unstructure_fn(DeviceInfo, made)
+    plain_info = make_dict_unstructure_fn(DeviceInfo, made, free=unset)
     made.register_unstructure_hook(DeviceInfo, lambda info: _with_fingerprint(plain_info(info), info.fingerprint))
     plain_table = make_dict_structure_fn(CostTable, made)
     made.register_structure_hook(CostTable, lambda value, _: _checked(plain_table(value, CostTable)))
@@ -142,12 +145,14 @@ def _exactly(value: Any, kind: type) -> Any:
 
 
 def _is_plain(kind: Any) -> bool:
-    return get_origin(kind) in (Union, types.UnionType) and set(get_args(kind)) <= {bool, int, float, str}
+    origin = get_origin(kind)
+    return origin is Literal or (origin in (Union, types.UnionType) and set(get_args(kind)) <= {bool, int, float, str})
 
 
-def _any_of(value: Any, union: Any) -> Any:
-    if not isinstance(value, get_args(union)):
-        raise _wrong("text or a number", value)
+def _any_of(value: Any, kind: Any) -> Any:
+    options = get_args(kind) if get_origin(kind) is Literal else ()
+    if value not in options if options else not isinstance(value, get_args(kind)):
+        raise _wrong(f"one of {', '.join(map(repr, options))}" if options else "text or a number", value)
     return value
 
 
@@ -164,7 +169,7 @@ def _preparation(value: Any, read: Callable[[Any, Any], Preparation]) -> Prepara
     try:
         return read(value, Preparation)
     except Exception as cause:
-        raise ValueError(f"not how hnas prepares pictures: {_mistakes(cause)}") from cause
+        raise ValueError(f"not how hnas prepares pictures: {mistakes(cause)}") from cause
 
 
 def _needing(names: tuple[str, ...], read: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
@@ -194,7 +199,7 @@ def _wrong(expected: str, value: Any) -> ValueError:
     return ValueError(f"expected {expected}, got {short(value)}")
 
 
-def _mistakes(cause: BaseException) -> str:
+def mistakes(cause: BaseException) -> str:
     from cattrs import transform_error
 
     return "; ".join(transform_error(cause, format_exception=_explained))

@@ -8,6 +8,7 @@ from typing import Any
 
 from hnas import DeviceError, DeviceInfo, HardwareBackend, Layer, Measurement, Metric
 from hnas.cost import LayerCosts, sum_over_layers
+from hnas.toolkit.operations import OPERATIONS
 from hnas_backends.eyeriss.closed_form import gemm, total_cycles
 from hnas_backends.eyeriss.options import EyerissOptions
 
@@ -38,6 +39,7 @@ class Eyeriss(HardwareBackend):
             metrics=METRICS,
             settings=settings,
             ops=OPS,
+            free=frozenset(OPERATIONS) - OPS,
         )
 
     def measure(self, layers: Sequence[Layer]) -> Iterator[LayerCosts]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 from attrs import frozen
 
 from hnas import DeviceError, Layer
-from hnas_backends.geometry import refuse, wrong_sizes
 
 
 @frozen
@@ -31,7 +30,6 @@ def gemm(layer: Layer) -> Gemm:
             f"eyeriss cannot price the operation {layer.op!r} ({layer.key}): ScaleSim models conv2d and linear only",
             hint="other operations are free on this backend; leave them out",
         )
-    refuse(layer, "eyeriss model", wrong_sizes(layer))
     channels, height, width = layer.out_shape
     window = layer.kernel**2 * layer.in_shape[0] // layer.groups
     return Gemm(height * width, window, channels // layer.groups, layer.groups)

@@ -10,6 +10,7 @@ from attrs import frozen, validators
 from hnas import DeviceInfo, HardwareBackend, Layer, Measurement, Metric
 from hnas.cost import LayerCosts, sum_over_layers
 from hnas.settings import one_of, positive, setting
+from hnas.toolkit.operations import OPERATIONS
 from hnas_backends.eyeriss_rs import chip
 from hnas_backends.eyeriss_rs.shape import OPS, shape_of
 
@@ -66,6 +67,7 @@ class EyerissRS(HardwareBackend):
             metrics=METRICS,
             settings=settings,
             ops=OPS,
+            free=frozenset(OPERATIONS) - OPS,
         )
 
     def measure(self, layers: Sequence[Layer]) -> Iterator[LayerCosts]:

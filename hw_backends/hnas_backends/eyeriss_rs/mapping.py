@@ -58,8 +58,8 @@ def ceil_div(a: Counts | int, b: Counts | int) -> Counts:
 
 
 def per_row(shape: Shape, e: Counts) -> Counts:
-    """Return the ifmap rows that ``e`` rows of the ofmap need; a large stride jumps over rows not among them."""
-    return np.minimum((e - 1) * shape.U + shape.R, e * shape.R)
+    """Return the ifmap rows that ``e`` rows of the ofmap need; a large stride or dilation jumps over others."""
+    return np.minimum((e - 1) * shape.U + (shape.R - 1) * shape.D + 1, e * shape.R)
 
 
 def buffer_words(shape: Shape, x: Mappings) -> tuple[Counts, Counts]:

@@ -6,7 +6,6 @@ from attrs import frozen
 
 from hnas import DeviceError, Layer
 from hnas_backends.eyeriss_rs import chip
-from hnas_backends.geometry import refuse, wrong_sizes
 
 OPS = frozenset({"conv2d", "linear"})
 
@@ -15,7 +14,9 @@ OPS = frozenset({"conv2d", "linear"})
 class Shape:
     """One group of a convolution, for a batch; a linear layer is a 1 x 1 convolution of one pixel.
 
-    Names are those of the paper: N images, M filters, C channels, R x S kernel, E x F outputs, stride U.
+    Names are those of the paper: N images, M filters, C channels, R x S kernel, E x F outputs, stride U. D is the
+    dilation, which the paper does not have: a PE takes the columns of a row one phase after another, so its scratch pad
+    holds S words of a channel as without; a set of PEs reads rows D apart.
     """
 
     N: int
@@ -30,6 +31,7 @@ class Shape:
     """Rows of the ifmap as it lies in DRAM, without padding."""
     width: int
     padding: int
+    D: int = 1
     pieces: int = 1
     """How many pieces of R x S a kernel too large for the array is cut into; they count as further channels."""
 
@@ -41,7 +43,7 @@ class Shape:
     @property
     def row_words(self) -> int:
         """Words of an ifmap row that a PE walks along, padding included."""
-        return (self.F - 1) * self.U + self.S
+        return (self.F - 1) * self.U + (self.S - 1) * self.D + 1
 
     @property
     def psums(self) -> int:
@@ -58,6 +60,10 @@ class Shape:
         total = 0
         for first in range(0, self.E, e):
             rows = min(e, self.E - first)
+            if self.D > 1:
+                read = {y * self.U + r * self.D for y in range(first, first + rows) for r in range(self.R)}
+                total += sum(0 <= y - self.padding < self.height for y in read)
+                continue
             begin = first * self.U - self.padding
             end = begin + (rows - 1) * self.U + self.R
             held = max(0, min(end, self.height) - max(begin, 0))
@@ -76,7 +82,6 @@ def shape_of(layer: Layer, batch: int) -> Shape:
             hint="other operations are free on this backend; leave them out",
         )
     channels, height, width = layer.out_shape
-    refuse(layer, "eyeriss-rs model", wrong_sizes(layer))
     pieces = -(-layer.kernel // min(chip.ROWS, chip.IFMAP_SPAD))
     kernel = -(-layer.kernel // pieces)
     return Shape(
@@ -88,6 +93,7 @@ def shape_of(layer: Layer, batch: int) -> Shape:
         E=height,
         F=width,
         U=layer.stride,
+        D=layer.dilation,
         height=layer.in_shape[1],
         width=layer.in_shape[2],
         padding=layer.padding,

@@ -16,9 +16,8 @@ typedef struct {
 static const float *run(const Run *r) {
     const float *result = NULL;
     for (const Op *o = r->first; o; o = o->next) {
-        float *to = r->buffers[o->to];
-        op_run(o, r->buffers[o->from], o->other < 0 ? NULL : r->buffers[o->other], to);
-        result = to;
+        op_run(o, r->buffers);
+        result = r->buffers[o->to];
     }
     __asm__ volatile("" ::"r"(result) : "memory");
     return result;

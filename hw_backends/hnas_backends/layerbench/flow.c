@@ -1,31 +1,35 @@
 /* See flow.h. Value 0 is the network's input, value n what the n-th operation gives. */
 #include "flow.h"
+#include <stdio.h>
 #include <stdlib.h>
 
 typedef struct { Map map; int last, buffer; } Value;        /* `last`: the operation, from 1, that reads it last */
 
 static int takes(const Op *o, Map m) {
     if (o->kind == LINEAR) return count(m) == count(o->in);
-    return m.c == o->in.c && m.h == o->in.h && m.w == o->in.w;
+    return (m.c == o->in.c || o->kind == CONCAT) && m.h == o->in.h && m.w == o->in.w;
 }
 
-/* Find what each operation reads; 0, or the number of the first that fits nothing, or n + 1 for an open branch. */
-static int connect(Op *first, int n, Value *values, int *waiting) {
-    int open = 0, i = 1;
+/* Find the shapes of what each operation reads, and the last reader of each value. 0, or the number of the first
+ * operation that fits nothing, or less the number of one that nothing reads. */
+static int connect(Op *first, int n, Value *values) {
+    int i = 1;
     values[0].map = first->in;
     for (Op *o = first; o; o = o->next, i++) {
-        int read = i - 1;
-        while (read >= 0 && !takes(o, values[read].map)) read--;
-        if (read < 0) return i;
-        if (read != i - 1) waiting[open++] = i - 1;
-        o->from = read;
-        o->other = o->kind == ADD && open && takes(o, values[waiting[open - 1]].map) ? waiting[--open] : -1;
-        values[read].last = i;
-        if (o->other >= 0) values[o->other].last = i;
+        int64_t channels = 0;
+        for (Read *r = o->reads; r < o->reads + o->n_reads; r++) {
+            if (r->back > i || !takes(o, values[i - r->back].map)) return i;
+            Value *v = values + (i - r->back);
+            channels += (r->map = v->map).c;
+            v->last = i;
+        }
+        if (o->kind == CONCAT && channels != o->in.c) return i;
         values[i].map = o->out;
         values[i].last = i;
     }
-    return open ? n + 1 : 0;
+    for (i = 1; i < n; i++)
+        if (values[i].last == i) return -i;
+    return 0;
 }
 
 /* Give each value the first buffer that holds nothing still to be read: for a chain, two in turn. */
@@ -35,33 +39,33 @@ static int place(Op *first, Value *values, int *held) {
         int b = 1;
         while (b < buffers && held[b] >= i) b++;
         if (b == buffers) buffers++;
-        values[i].buffer = b;
-        held[b] = o->next ? values[i].last : i;
-        o->from = values[o->from].buffer;
-        if (o->other >= 0) o->other = values[o->other].buffer;
-        o->to = b;
+        for (int r = 0; r < o->n_reads; r++) o->reads[r].buffer = values[i - o->reads[r].back].buffer;
+        o->to = values[i].buffer = b;
+        held[b] = values[i].last;
     }
     return buffers;
 }
 
-int flow(Op *first, const Op **wrong) {
+int flow(Op *first, char *error, size_t size) {
     int n = 0;
     for (Op *o = first; o; o = o->next) n++;
     Value *values = calloc(n + 1, sizeof *values);
-    int *scratch = calloc(n + 2, sizeof *scratch), buffers = -1;
-    if (values && scratch) {
-        int bad = connect(first, n, values, scratch);
-        buffers = 0;
-        *wrong = NULL;
+    int *held = calloc(n + 2, sizeof *held), buffers = 0;
+    if (values && held) {
+        int bad = connect(first, n, values);
         if (bad) {
-            if (bad <= n)
-                for (*wrong = first; --bad;) *wrong = (*wrong)->next;
+            const Op *o = first;
+            for (int i = 1; i < abs(bad); i++) o = o->next;
+            Map m = bad > 0 ? o->in : o->out;
+            snprintf(error, size, "layer %d of the network %s %dx%dx%d, which is %s", abs(bad),
+                     bad > 0 ? "takes" : "gives", m.c, m.h, m.w, bad > 0 ? "not what it reads" : "never read");
         } else {
-            for (int i = 0; i < n + 2; i++) scratch[i] = 0;
-            buffers = place(first, values, scratch);
+            buffers = place(first, values, held);
         }
+    } else {
+        snprintf(error, size, "out of memory");
     }
     free(values);
-    free(scratch);
+    free(held);
     return buffers;
 }

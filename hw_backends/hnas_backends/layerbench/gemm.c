@@ -62,14 +62,14 @@ void conv_pack(const Op *o) {
 /* The pixels that weight (r, q) of one channel meets at outputs (y, x) and the n - 1 after it; 0 in the padding. */
 static void gather(const Op *o, const float *channel, int r, int q, int y, int x, int n, float *to) {
     for (; n > 0; y++, x = 0) {
-        int end = x + n < o->out.w ? x + n : o->out.w, iy = y * o->stride - o->padding + r;
+        int end = x + n < o->out.w ? x + n : o->out.w, iy = y * o->stride - o->padding + r * o->dilation;
         n -= end - x;
         if ((unsigned)iy >= (unsigned)o->in.h) {
             for (; x < end; x++) *to++ = 0.f;
             continue;
         }
         const float *from = channel + (size_t)iy * o->in.w;
-        int shift = q - o->padding, hi = o->hi[q] < end ? o->hi[q] : end;
+        int shift = q * o->dilation - o->padding, hi = o->hi[q] < end ? o->hi[q] : end;
         for (; x < end && x < o->lo[q]; x++) *to++ = 0.f;
         if (o->stride == 1)
             for (; x < hi; x++) *to++ = from[x + shift];
@@ -127,19 +127,20 @@ static void product(const Op *o, const float *packed, const float *in, const flo
     }
 }
 
-/* One channel in, one out: too thin for a product of matrices. */
-static void depthwise(const Op *o, const float *in, float *out) {
-    int k = o->kernel, s = o->stride, w = o->out.w;
-    for (int c = 0; c < o->in.c; c++, in += (size_t)o->in.h * o->in.w)
+/* Each output reads one channel: too thin for a product of matrices. */
+static void depthwise(const Op *o, const float *input, float *out) {
+    int k = o->kernel, s = o->stride, w = o->out.w, d = o->dilation, given = o->out.c / o->groups;
+    for (int c = 0; c < o->out.c; c++) {
+        const float *in = input + (size_t)(c / given) * o->in.h * o->in.w;
         for (int y = 0; y < o->out.h; y++, out += w) {
             for (int x = 0; x < w; x++) out[x] = o->shift ? o->shift[c] : 0.f;
             for (int r = 0; r < k; r++) {
-                int iy = y * s - o->padding + r;
+                int iy = y * s - o->padding + r * d;
                 if ((unsigned)iy >= (unsigned)o->in.h) continue;
                 for (int q = 0; q < k; q++) {
                     const float *from = in + (size_t)iy * o->in.w;
                     float weight = o->weight[((size_t)c * k + r) * k + q];
-                    int shift = q - o->padding;
+                    int shift = q * d - o->padding;
                     if (s == 1)
                         for (int x = o->lo[q]; x < o->hi[q]; x++) out[x] += weight * from[x + shift];
                     else
@@ -147,10 +148,11 @@ static void depthwise(const Op *o, const float *in, float *out) {
                 }
             }
         }
+    }
 }
 
 void conv_run(const Op *o, const float *in, float *out) {
-    if (o->groups == o->in.c && o->out.c == o->in.c && o->groups > 1) {
+    if (o->groups == o->in.c && o->groups > 1) {
         depthwise(o, in, out);
         return;
     }

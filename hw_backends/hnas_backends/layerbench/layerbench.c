@@ -5,8 +5,10 @@
  *   layerbench [OPTIONS]    for each line "ID KEY [KEY...]" on standard input one line of JSON, at once
  *
  * A KEY is a layer: conv2d-64x14x14-96x7x7-k3s2p1g1b1 is operation, input, output (channels x height x width), kernel,
- * stride, padding, groups, bias. Several keys are a network: each takes what the one before gives, or begins a residual
- * branch where that does not fit (flow.h). Something wrong with a line gives {"id":..,"error":..}.
+ * stride, padding, groups, bias; d2 behind them is a dilation. Several keys are a network: each reads what the one
+ * before gives, or what it names: add-8x7x7-8x7x7-k1s1p0g1b0@1,4 reads the results of the one before and of the fourth
+ * before it.
+ * Something wrong with a line gives {"id":..,"error":..}.
  *
  *   --samples N (10)        --min-us T (2000): a sample repeats the layer for so long, and for 1000 steps of the clock
  *   --max-ms T (5000)       no more samples of a layer after this time, but three at least
@@ -28,7 +30,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#define PROTOCOL 1
+#define PROTOCOL 2
 #define MAX_ID 64
 
 static void report(const char *id, const char *error) {
@@ -62,13 +64,8 @@ static void serve(char *line, const Plan *plan, int core) {
     if (strlen(id) > MAX_ID) id[MAX_ID] = 0;
     Op *first = read_network(rest, error, sizeof error);
     if (first) {
-        const Op *wrong = NULL;
-        int buffers = flow(first, &wrong);
-        if (wrong)
-            snprintf(error, sizeof error, "no layer before gives the %dx%dx%d that one takes", wrong->in.c, wrong->in.h,
-                     wrong->in.w);
-        else if (!buffers) snprintf(error, sizeof error, "a branch is never joined by an addition");
-        else if (buffers < 0 || bench(id, first, buffers, plan, core)) snprintf(error, sizeof error, "out of memory");
+        int buffers = flow(first, error, sizeof error);
+        if (buffers && bench(id, first, buffers, plan, core)) snprintf(error, sizeof error, "out of memory");
     }
     if (*error) report(id, error);
     op_free(first);

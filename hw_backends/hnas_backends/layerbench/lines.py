@@ -1,7 +1,7 @@
 """The lines of the C program: those that it reads, and the rows, errors and words on the device that it writes.
 
 It reads an ID, then the key of one layer or the keys of a network. A `Layer.key` says everything there is to run, so
-it is the program's input as well as the table's row.
+it is the program's input as well as the table's row. In a network it may be followed by the places that it reads.
 """
 
 from __future__ import annotations
@@ -18,9 +18,8 @@ from hnas.errors import close_matches, short
 from hnas.toolkit.activations import ACTIVATIONS
 from hnas.toolkit.dataflow import dataflow
 from hnas.toolkit.files import parse_json
-from hnas_backends.geometry import check_layer
 
-OPS = ("conv2d", "linear", "norm", "max_pool", "avg_pool", "add", *ACTIVATIONS)
+OPS = ("conv2d", "linear", "norm", "max_pool", "avg_pool", "add", "concat", *ACTIVATIONS)
 MAX_LINE = 1 << 20
 """Characters of the longest line worth reading: a row of 1,000 samples has some 20,000."""
 
@@ -32,13 +31,10 @@ class RunnerBusy(DeviceError):
 def spec(layer: Layer) -> str:
     """Return the text after the ID for a single layer.
 
-    Raises `DeviceError` for an operation that the program does not know, and for shapes that the operation cannot have.
+    Raises `DeviceError` for an operation that the program does not know.
     """
     if layer.op not in OPS:
-        raise unknown_op(
-            layer, "layer runner", "backend.runtime=torch or a backend of your own can measure other operations"
-        )
-    check_layer(layer, "layer runner")
+        raise unknown_op(layer, "layer runner", "a backend of your own can measure other operations")
     return layer.key
 
 
@@ -52,12 +48,25 @@ def unknown_op(layer: Layer, runtime: str, hint: str | None = None) -> DeviceErr
 
 
 def network_spec(layers: Sequence[Layer]) -> str:
-    """Return the text after the ID for a whole network, connected as `hnas.toolkit.dataflow` says.
+    """Return the text after the ID for a whole network, connected as `connections` says; of one layer, its `spec`.
 
+    A layer that reads other values than the output before has ``@`` and their places, as `Layer.reads` counts them.
     Raises `DeviceError` if the layers make no network.
     """
-    dataflow(layers)
-    return " ".join(spec(layer) for layer in layers)
+    words = []
+    for n, (layer, read) in enumerate(zip(layers, connections(layers), strict=True)):
+        places = ",".join(str(n + 1 - value) for value in read)
+        words.append(spec(layer) + ("" if read == (n,) else f"@{places}"))
+    return " ".join(words)
+
+
+def connections(layers: Sequence[Layer]) -> list[tuple[int, ...]]:
+    """Return what each layer reads, as `hnas.toolkit.dataflow` says.
+
+    A layer alone reads one input, though its `Layer.reads` may be those within a network. Raises `DeviceError` if the
+    layers make no network.
+    """
+    return [(0,)] if len(layers) == 1 else dataflow(layers)
 
 
 @frozen(kw_only=True)

@@ -8,7 +8,8 @@
 #include <string.h>
 
 #define NAME(kind, name, result) name,
-static const char *const names[] = {"conv2d", "linear", "norm", "max_pool", "avg_pool", "add", ACTIVATIONS(NAME)};
+static const char *const names[] = {"conv2d",   "linear", "norm",   "max_pool",
+                                    "avg_pool", "add",    "concat", ACTIVATIONS(NAME)};
 #define KINDS ((int)(sizeof names / sizeof *names))
 
 void *alloc(size_t bytes) {
@@ -73,16 +74,16 @@ static void norm(const Op *o, const float *in, float *out) {
 
 /* A window that reaches over the edge has fewer pixels, as torch has it. */
 static void max_pool(const Op *o, const float *in, float *out) {
-    int k = o->kernel, s = o->stride, w = o->out.w;
+    int k = o->kernel, s = o->stride, w = o->out.w, d = o->dilation;
     for (int c = 0; c < o->in.c; c++, in += (size_t)o->in.h * o->in.w)
         for (int y = 0; y < o->out.h; y++, out += w) {
             for (int x = 0; x < w; x++) out[x] = -FLT_MAX;
             for (int r = 0; r < k; r++) {
-                int iy = y * s - o->padding + r;
+                int iy = y * s - o->padding + r * d;
                 if ((unsigned)iy >= (unsigned)o->in.h) continue;
                 const float *from = in + (size_t)iy * o->in.w;
                 for (int q = 0; q < k; q++) {
-                    int shift = q - o->padding;
+                    int shift = q * d - o->padding;
                     if (s == 2)
                         for (int x = o->lo[q]; x < o->hi[q]; x++) {
                             float v = from[2 * x + shift];
@@ -151,9 +152,8 @@ static void avg_windows(const Op *o, const float *in, float *out) {
     break
 #define CASE(kind, name, result) case kind: EACH(result);
 
-void op_run(const Op *o, const float *restrict in, const float *restrict other, float *restrict out) {
+static void compute(const Op *o, const float *restrict in, const float *restrict other, float *restrict out) {
     size_t n = count(o->in);
-    if (!other) other = o->weight;
     switch (o->kind) {
     case CONV2D: conv_run(o, in, out); break;
     case LINEAR: linear(o, in, out); break;
@@ -161,7 +161,23 @@ void op_run(const Op *o, const float *restrict in, const float *restrict other, 
     case MAX_POOL: max_pool(o, in, out); break;
     case AVG_POOL: (adaptive(o) ? avg_pool : avg_windows)(o, in, out); break;
     case ADD: EACH(x + other[i]);
+    case CONCAT: break;                     /* see op_run */
     ACTIVATIONS(CASE)
+    }
+}
+
+void op_run(const Op *o, float *const *buffers) {
+    const Read *read = o->reads;
+    float *out = buffers[o->to];
+    if (o->kind == CONCAT) {
+        for (int r = 0; r < o->n_reads; out += count(read[r++].map))
+            memcpy(out, buffers[read[r].buffer], count(read[r].map) * sizeof(float));
+        return;
+    }
+    compute(o, buffers[read->buffer], o->n_reads > 1 ? buffers[read[1].buffer] : o->weight, out);
+    for (int r = 2; o->kind == ADD && r < o->n_reads; r++) {
+        const float *more = buffers[read[r].buffer];
+        for (size_t i = 0; i < count(o->out); i++) out[i] += more[i];
     }
 }
 
@@ -175,10 +191,15 @@ static int windows_fit(int in, int out, int k, int s, int p, int up) {
 
 static const char *wrong_shape(const Op *o) {
     int same = o->in.c == o->out.c && o->in.h == o->out.h && o->in.w == o->out.w;
-    const int sizes[] = {o->in.c, o->in.h, o->in.w, o->out.c, o->out.h, o->out.w, o->kernel, o->stride, o->groups};
+    const int sizes[] = {o->in.c,  o->in.h,   o->in.w,   o->out.c,  o->out.h,
+                         o->out.w, o->kernel, o->stride, o->groups, o->dilation};
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
         if (sizes[i] < 1 || sizes[i] > 1 << 20) return "a size is not from 1 to 2^20";
-    if (o->padding < 0 || o->kernel >= MAX_KERNEL || o->padding >= MAX_KERNEL) return "kernel or padding out of range";
+    if (o->padding < 0 || o->kernel >= MAX_KERNEL || o->padding >= MAX_KERNEL * o->dilation)
+        return "kernel or padding out of range";
+    if (o->dilation > 1 && o->kind != CONV2D && o->kind != MAX_POOL)
+        return "only a convolution or a max_pool has a dilation";
+    if (o->n_reads > 1 && o->kind != ADD && o->kind != CONCAT) return "only an add or a concat reads several results";
     if ((double)o->in.c * o->in.h * o->in.w > 1e9 || (double)o->out.c * o->out.h * o->out.w > 1e9) return "map too large";
     switch (o->kind) {
     case CONV2D:
@@ -196,15 +217,16 @@ static const char *wrong_shape(const Op *o) {
         break;
     default: return same ? NULL : "input and output differ in shape";
     }
-    if (!windows_fit(o->in.h, o->out.h, o->kernel, o->stride, o->padding, o->kind == MAX_POOL) ||
-        !windows_fit(o->in.w, o->out.w, o->kernel, o->stride, o->padding, o->kind == MAX_POOL))
+    int window = (o->kernel - 1) * o->dilation + 1;
+    if (!windows_fit(o->in.h, o->out.h, window, o->stride, o->padding, o->kind == MAX_POOL) ||
+        !windows_fit(o->in.w, o->out.w, window, o->stride, o->padding, o->kind == MAX_POOL))
         return "the output does not follow from input, kernel, stride and padding";
     return NULL;
 }
 
 static void window_bounds(Op *o) {
     for (int q = 0; q < o->kernel; q++) {
-        int before = o->padding - q, behind = o->in.w - 1 + before;
+        int before = o->padding - q * o->dilation, behind = o->in.w - 1 + before;
         o->lo[q] = before > 0 ? (before + o->stride - 1) / o->stride : 0;
         o->hi[q] = behind < 0 ? 0 : behind / o->stride + 1;
         if (o->hi[q] > o->out.w) o->hi[q] = o->out.w;
@@ -227,9 +249,27 @@ static int make_weights(Op *o, uint32_t seed) {
     return 0;
 }
 
+/* What an operation reads: "@1,4", or nothing for what the one before gives. 0, or -1 if it is something else. */
+static int parse_reads(Op *o, const char *text) {
+    int n = 1;
+    for (const char *c = text; *c; c++) n += *c == ',';
+    if (!(o->reads = alloc(n * sizeof *o->reads))) return -1;
+    o->n_reads = n;
+    o->reads->back = 1;
+    if (!*text) return 0;
+    for (int r = 0; r < n; r++) {
+        char *end;
+        long back = *text == (r ? ',' : '@') ? strtol(text + 1, &end, 10) : 0;
+        if (back < 1 || back > 1 << 20) return -1;
+        o->reads[r].back = (int)back;
+        text = end;
+    }
+    return *text ? -1 : 0;
+}
+
 Op *op_new(const char *key, uint32_t seed, char *error, size_t size) {
     char name[16];
-    int kind = 0, end = 0;
+    int kind = 0, end = 0, used = 0;
     Op *o = alloc(sizeof *o);
     if (!o) {
         snprintf(error, size, "out of memory");
@@ -237,11 +277,13 @@ Op *op_new(const char *key, uint32_t seed, char *error, size_t size) {
     }
     int read = sscanf(key, "%15[a-z0-9_]-%dx%dx%d-%dx%dx%d-k%ds%dp%dg%db%d%n", name, &o->in.c, &o->in.h, &o->in.w,
                       &o->out.c, &o->out.h, &o->out.w, &o->kernel, &o->stride, &o->padding, &o->groups, &o->bias, &end);
+    o->dilation = 1;
+    if (read == 12 && sscanf(key + end, "d%d%n", &o->dilation, &used) == 1) end += used;
     while (kind < KINDS && strcmp(name, names[kind])) kind++;
     if (read < 1 || kind == KINDS) {
-        int used = snprintf(error, size, "unknown operation %.60s; known:", key);
+        used = snprintf(error, size, "unknown operation %.60s; known:", key);
         for (int i = 0; i < KINDS && used < (int)size; i++) used += snprintf(error + used, size - used, " %s", names[i]);
-    } else if (read != 12 || key[end]) {
+    } else if (read != 12 || parse_reads(o, key + end)) {
         snprintf(error, size, "no layer key: %.120s", key);
     } else {
         o->kind = (enum Kind)kind;
@@ -263,6 +305,7 @@ void op_free(Op *o) {
         free(o->weight);
         free(o->packed);
         free(o->shift);
+        free(o->reads);
         free(o);
         o = next;
     }

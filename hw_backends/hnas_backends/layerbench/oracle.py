@@ -14,9 +14,8 @@ import numpy as np
 
 from hnas import DeviceError, Layer
 from hnas.toolkit.activations import ACTIVATIONS
-from hnas.toolkit.dataflow import dataflow
 from hnas_backends.geometry import is_adaptive
-from hnas_backends.layerbench.lines import Checksums, Row
+from hnas_backends.layerbench.lines import Checksums, Row, connections
 
 TOLERANCE = 1e-4
 """Relative error of float32 sums in any order stays below 1e-5 here; a wrong pixel or weight gives far more."""
@@ -54,14 +53,15 @@ def verify(row: Row, layers: Sequence[Layer]) -> None:
             )
 
 
-@lru_cache(maxsize=1 << 14)
 def expected(layers: tuple[Layer, ...]) -> Checksums:
     """Return the checksums of layers run as a network. Cached; the first time takes milliseconds."""
-    values = [numbers(math.prod(layers[0].in_shape), 1)]
-    for n, (layer, (read, *other)) in enumerate(zip(layers, dataflow(layers), strict=True)):
-        x = values[read].reshape(layer.in_shape)
-        values.append(x + values[other[0]].reshape(x.shape) if other else _apply(layer, x, 16 * n))
-    flat = values[-1].ravel()
+    return _expected(layers, tuple(connections(layers)))
+
+
+@lru_cache(maxsize=1 << 14)
+def _expected(layers: tuple[Layer, ...], reads: tuple[tuple[int, ...], ...]) -> Checksums:
+    """``reads`` is an argument since layers that read other values are equal."""
+    flat = result(layers, reads).ravel()
     return Checksums(
         sum=float(flat.sum()),
         abs=float(np.abs(flat).sum()),
@@ -69,6 +69,20 @@ def expected(layers: tuple[Layer, ...]) -> Checksums:
         first=float(flat[0]),
         last=float(flat[-1]),
     )
+
+
+def result(layers: Sequence[Layer], reads: Sequence[tuple[int, ...]]) -> Array:
+    """Return the output of layers that read these values, as `lines.connections` numbers them."""
+    values = [numbers(math.prod(layers[0].in_shape), 1).reshape(layers[0].in_shape)]
+    for n, (layer, (read, *others)) in enumerate(zip(layers, reads, strict=True)):
+        x = values[read]
+        if layer.op == "concat":
+            values.append(np.concatenate([x, *(values[other] for other in others)]))
+        elif others:
+            values.append(x + sum(values[other] for other in others))
+        else:
+            values.append(_apply(layer, x.reshape(layer.in_shape), 16 * n))
+    return values[-1]
 
 
 def _apply(layer: Layer, x: Array, seed: int) -> Array:
@@ -92,6 +106,8 @@ def _apply(layer: Layer, x: Array, seed: int) -> Array:
             rows, columns = (cells(*sizes) for sizes in zip(x.shape[1:], layer.out_shape[1:], strict=True))
             pooled = [[x[:, slice(*r), slice(*c)].mean(axis=(1, 2)) for c in columns] for r in rows]
             return np.moveaxis(np.array(pooled), 2, 0)
+        case "concat":
+            return x
         case "add":
             return x + numbers(x.size, seed + 7).reshape(x.shape)
         case activation:
@@ -115,11 +131,12 @@ def _convolution(layer: Layer, x: Array, seed: int) -> Array:
 
 def _windows(layer: Layer, x: Array, beyond: float) -> Array:
     """Return the window of each output, shape (C, out height, out width, k, k); ``beyond`` is what the edge hides."""
-    (_, height, width), k, s, p = layer.out_shape, layer.kernel, layer.stride, layer.padding
-    after = [max(0, (n - 1) * s + k - p - size) for n, size in zip((height, width), x.shape[1:], strict=True)]
+    (_, height, width), d, s, p = layer.out_shape, layer.dilation, layer.stride, layer.padding
+    span = (layer.kernel - 1) * d + 1
+    after = [max(0, (n - 1) * s + span - p - size) for n, size in zip((height, width), x.shape[1:], strict=True)]
     padded = np.pad(x, ((0, 0), (p, after[0]), (p, after[1])), constant_values=beyond)
-    windows: Array = np.lib.stride_tricks.sliding_window_view(padded, (k, k), axis=(1, 2))
-    return windows[:, ::s, ::s][:, :height, :width]
+    windows: Array = np.lib.stride_tricks.sliding_window_view(padded, (span, span), axis=(1, 2))
+    return windows[:, ::s, ::s, ::d, ::d][:, :height, :width]
 
 
 def cells(size: int, count: int) -> list[tuple[int, int]]:

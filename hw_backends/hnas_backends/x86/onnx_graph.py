@@ -15,22 +15,21 @@ from onnx import TensorProto, helper, numpy_helper
 
 from hnas import Layer
 from hnas.toolkit.activations import ACTIVATIONS
-from hnas.toolkit.dataflow import dataflow
-from hnas_backends.geometry import check_layer, is_adaptive
-from hnas_backends.layerbench.lines import OPS, unknown_op
+from hnas_backends.geometry import is_adaptive
+from hnas_backends.layerbench.lines import connections, unknown_op
 from hnas_backends.layerbench.oracle import cells, numbers
 
 OPSET = 17
 
 
 def graph(layers: Sequence[Layer]) -> bytes:
-    """Return a network of layers as an ONNX model: ``x`` (1, C, H, W) to ``y``. `hnas.toolkit.dataflow` connects them.
+    """Return a network of layers as an ONNX model: ``x`` (1, C, H, W) to ``y``. `lines.connections` says how.
 
     Raises `DeviceError` for an operation that is not known, and if the layers make no network.
     """
     made = _Graph()
-    for n, (layer, read) in enumerate(zip(layers, dataflow(layers), strict=True)):
-        made.add(layer, 16 * n, read)
+    for n, (layer, read) in enumerate(zip(layers, connections(layers), strict=True)):
+        made.add(layer, 16 * n, read, last=n + 1 == len(layers))
     (c, h, w), last = layers[0].in_shape, layers[-1]
     out = [1, last.out_shape[0], *(last.out_shape[1:] if last.op != "linear" else ())]
     made.nodes[-1].output[0] = "y"
@@ -55,12 +54,11 @@ class _Graph:
         self._values = ["x"]
         self._taken = "x"
 
-    def add(self, layer: Layer, seed: int, read: tuple[int, ...]) -> None:
-        """Append one layer that reads the results with those numbers."""
-        self._taken, *other = (self._values[v] for v in read)
-        if layer.op in OPS:
-            check_layer(layer, "onnxruntime runtime")
+    def add(self, layer: Layer, seed: int, read: tuple[int, ...], *, last: bool) -> None:
+        """Append one layer that reads the results with those numbers. Only the last linear one gives no map."""
+        self._taken, *others = (self._values[v] for v in read)
         channels, k, p = layer.out_shape[0], layer.kernel, layer.padding
+        spread, window = [layer.dilation] * 2, layer.dilation * (k - 1) + 1
         match layer.op:
             case "conv2d":
                 taken = layer.in_shape[0] // layer.groups
@@ -68,19 +66,22 @@ class _Graph:
                 self._node(
                     "Conv", kernels, *self._bias(layer, seed),
                     kernel_shape=[k, k], strides=[layer.stride] * 2, pads=[p] * 4, group=layer.groups,
+                    dilations=spread,
                 )  # fmt: skip
             case "linear":
                 taken = math.prod(layer.in_shape)
                 self._node("Flatten")
                 weights = numbers(channels * taken, seed + 7).reshape(channels, taken)
                 self._node("Gemm", weights, *self._bias(layer, seed), transB=1)
+                if not last:
+                    self._node("Unsqueeze", self._constant(np.array([2, 3]), np.int64))
             case "norm":
                 scale, shift = numbers(channels, seed + 7), numbers(channels, seed + 8)
                 self._node("BatchNormalization", scale, shift, np.zeros(channels), np.ones(channels), epsilon=0.0)
             case "max_pool":
-                down = tuple((n + 2 * p - k) // layer.stride + 1 for n in layer.in_shape[1:])
+                down = tuple((n + 2 * p - window) // layer.stride + 1 for n in layer.in_shape[1:])
                 self._node(
-                    "MaxPool", kernel_shape=[k, k], strides=[layer.stride] * 2, pads=[p] * 4,
+                    "MaxPool", kernel_shape=[k, k], strides=[layer.stride] * 2, pads=[p] * 4, dilations=spread,
                     ceil_mode=int(down != layer.out_shape[1:]),
                 )  # fmt: skip
             case "avg_pool" if not is_adaptive(layer):
@@ -89,8 +90,11 @@ class _Graph:
                 )
             case "avg_pool":
                 self._avg_pool(layer)
-            case "add" if other:
-                self._node("Add", *other)
+            case "concat":
+                self._node("Concat", *others, axis=1)
+            case "add" if others:
+                for other in others:
+                    self._node("Add", other)
             case "add":
                 self._node("Add", numbers(math.prod(layer.in_shape), seed + 7).reshape(1, *layer.in_shape))
             case op if op in ACTIVATIONS:
@@ -124,9 +128,9 @@ class _Graph:
         self._taken = f"v{len(self.nodes) + 1}"
         self.nodes.append(helper.make_node(kind, inputs, [self._taken], **attributes))
 
-    def _constant(self, value: np.ndarray[Any, Any]) -> str:
+    def _constant(self, value: np.ndarray[Any, Any], kind: type[np.generic] = np.float32) -> str:
         name = f"c{len(self.constants)}"
-        self.constants.append(numpy_helper.from_array(value.astype(np.float32), name))
+        self.constants.append(numpy_helper.from_array(value.astype(kind), name))
         return name
 
 

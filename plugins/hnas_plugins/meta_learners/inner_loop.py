@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from hnas import NormStats
 from hnas.supernet import Params
+from hnas.toolkit.learning import task_losses
 
 
 def for_tasks(params: Params, n_tasks: int) -> Params:
@@ -42,17 +42,3 @@ def unroll(
         gradients = torch.autograd.grad(loss, tuple(weights.values()), create_graph=second_order)
         weights = {k: w - rates[k][step] * g for k, w, g in zip(names, weights.values(), gradients, strict=True)}
         yield weights
-
-
-def task_losses(logits: Tensor, y: Tensor) -> Tensor:
-    """Return the mean cross-entropy of each task, at least in float32: (), or (T,) for logits (T, N, n_way)."""
-    logits = logits.float() if logits.dtype is torch.bfloat16 else logits
-    if logits.dim() == 2:
-        return F.cross_entropy(logits, y)
-    losses = F.cross_entropy(logits.flatten(0, 1), y.flatten(), reduction="none")
-    return losses.view(y.shape).mean(1)
-
-
-def task_accuracies(logits: Tensor, y: Tensor) -> Tensor:
-    """Return each task's share of right answers: (), or (T,)."""
-    return (logits.argmax(-1) == y).float().mean(-1)

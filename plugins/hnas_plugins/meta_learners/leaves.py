@@ -13,6 +13,9 @@ from hnas.supernet import Params
 from hnas_plugins.meta_learners.inner_loop import for_tasks
 from hnas_plugins.meta_learners.options import MAMLPlusPlusOptions
 
+ADAPTED = ("weight", "arch")
+"""The roles of parameters that the inner loop adapts."""
+
 
 class Leaves:
     """The part of a state that the inner loop needs, sliced for one architecture: leaves that gradients accumulate on.
@@ -28,7 +31,7 @@ class Leaves:
         with torch.enable_grad():
             self._shared = supernet.share(self._full, arch)
         leaf = {k: _compact(v.detach()).requires_grad_() for k, v in self._shared.items()}
-        self.weights = {k: v for k, v in leaf.items() if roles[k] == "weight"}
+        self.weights = {k: v for k, v in leaf.items() if roles[k] in ADAPTED}
         norm = {k: v for k, v in leaf.items() if roles[k] == "norm"}
         fans = supernet.fan_ratios(arch)
         power = {"none": (0.0, 0.0), "head": (0.0, -1.0), "sqrt": (0.5, -1.0), "linear": (1.0, -1.0)}

@@ -13,12 +13,13 @@ from hnas import Architecture, Episodes, MetaLearner, NormStats, Progress, Score
 from hnas.episode import TENSORS
 from hnas.learner import Gradient, State
 from hnas.supernet import Params
+from hnas.toolkit.learning import adam_state, adam_step, task_accuracies, task_losses, task_scores
 from hnas_plugins.meta_learners.batching import Batching, parts
 from hnas_plugins.meta_learners.cuda_graphs import Replay
-from hnas_plugins.meta_learners.inner_loop import for_tasks, task_accuracies, task_losses, unroll
-from hnas_plugins.meta_learners.leaves import Leaves, running_statistics
+from hnas_plugins.meta_learners.inner_loop import for_tasks, unroll
+from hnas_plugins.meta_learners.leaves import ADAPTED, Leaves, running_statistics
 from hnas_plugins.meta_learners.options import MAMLPlusPlusOptions
-from hnas_plugins.meta_learners.outer_step import adam_state, adam_step, update_statistics
+from hnas_plugins.meta_learners.running_statistics import update_statistics
 from hnas_plugins.meta_learners.schedules import is_second_order, loss_weights, outer_rate
 
 
@@ -45,7 +46,7 @@ class MAML(MetaLearner):
             if roles[name] == "norm" and o.per_step_norm:
                 value = value.expand(o.inner_steps, *value.shape).clone()
             state[f"params/{name}"] = value
-            if roles[name] == "weight":
+            if roles[name] in ADAPTED:
                 state[f"lslr/{name}"] = torch.full((o.inner_steps,), o.inner_lr)
             elif roles[name] == "norm" and o.per_step_statistics:
                 layer = name.rpartition(".")[0]
@@ -190,7 +191,7 @@ class MAML(MetaLearner):
         on: Literal["query", "support"] = "query",
     ) -> Scores:
         learned = Leaves(supernet, state, arch, self._options)
-        losses, accuracies = [], []
+        scores = []
         for group in self._batching.groups(supernet, arch, episodes):
             x, y = (group.query_x, group.query_y) if on == "query" else (group.support_x, group.support_y)
             with torch.no_grad(), self._arithmetic(group):
@@ -198,10 +199,8 @@ class MAML(MetaLearner):
                 pieces = ({k: v[part] for k, v in params.items()} for part in parts(x))
                 split = zip(pieces, parts(x), strict=True)
                 logits = torch.cat([self.logits(supernet, piece, x[part], arch) for piece, part in split])
-            losses.append(task_losses(logits, y))
-            accuracies.append(task_accuracies(logits, y))
-        loss = torch.cat(losses)
-        return Scores(loss=loss.where(loss.isfinite(), torch.inf), accuracy=torch.cat(accuracies))
+            scores.append(task_scores(logits, y))
+        return Scores(loss=torch.cat([s.loss for s in scores]), accuracy=torch.cat([s.accuracy for s in scores]))
 
     def _noise(self, progress: Progress, n_tasks: int) -> list[torch.Generator]:
         """Return each task's generator, or none if nothing is random."""

@@ -148,8 +148,8 @@ def pixels(images: NDArray[np.uint8]) -> Tensor:
     return torch.from_numpy(np.multiply(channels_first, np.float32(1 / 255), order="C", dtype=np.float32))
 
 
-def assemble(images: Tensor, n_tasks: int, spec: EpisodeSpec) -> Episodes:
-    """Make episodes of ``images`` (N, C, H, W) without a copy.
+def assemble(images: Tensor, n_tasks: int, spec: EpisodeSpec, classes: Indices | None = None) -> Episodes:
+    """Make episodes of ``images`` (N, C, H, W) without a copy, with the ids of their ``classes`` (n_tasks, n_way).
 
     All tasks' support images come first, then all their query images; within a task they stand class by class.
     """
@@ -162,6 +162,7 @@ def assemble(images: Tensor, n_tasks: int, spec: EpisodeSpec) -> Episodes:
         support_y=torch.from_numpy(_labels(n_tasks, spec.n_way, spec.k_shot)),
         query_x=images[n_tasks * n_support :].view(n_tasks, n_query, *shape),
         query_y=torch.from_numpy(_labels(n_tasks, spec.n_way, spec.n_query)),
+        classes=None if classes is None else torch.from_numpy(classes),
     )
 
 

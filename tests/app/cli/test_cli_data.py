@@ -22,7 +22,7 @@ from typer.testing import CliRunner, Result
 from hnas import ConfigError, DataError, Plugin, PluginError, Registry, TaskSource, hookimpl
 from hnas.task_source import Split
 from hnas.toolkit.remote_file import RemoteFile
-from hnas_app.cli import main
+from hnas_app.cli import run as command_line
 from hnas_app.cli.commands.data import app
 from hnas_app.cli.invocation import Invocation
 
@@ -188,9 +188,7 @@ def test_mistakes_are_told(registry: Registry, tmp_path: Path):
 
 
 def test_incomplete_data_end_with_exit_code_3_and_what_to_do(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    with pytest.raises(SystemExit) as ended:
-        main(["data", "check", "omniglot", "--data-root", str(tmp_path)])
-    assert ended.value.code == 3
+    assert command_line(["data", "check", "omniglot", "--data-root", str(tmp_path)]) == 3
     told = capsys.readouterr().err
     assert f"{tmp_path} has neither images_background/ nor images_background.zip" in told
     assert "hnas data fetch omniglot" in told

@@ -87,6 +87,7 @@ class Counter(HardwareBackend):
         return {"rows": len(table), "in order": [la.key for la in layers] == list(table)}
 
 
+SAME = {"in_shape": (4, 6, 6), "out_shape": (4, 6, 6)}
 GOOD = {"latency": Measurement(median=1.0, unit="ms"), "cycles": Measurement(median=1.0)}
 SPACE, SHAPE, N_WAY = TwoLayers(), (3, 6, 6), 5
 PRICED = [la for la in SPACE.distinct_layers(SHAPE, N_WAY) if la.op in ("conv2d", "linear")]
@@ -112,6 +113,32 @@ def test_measures_every_layer_that_costs_once_and_in_order():
     assert backend.asked == [la.key for la in PRICED]
     assert table.rows == {la.key: backend.costs(la) for la in PRICED}
     assert table.check == {"rows": 9, "in order": True}
+
+
+@pytest.mark.parametrize("own", [Layer(op="tanh", **SAME, counts=(0, 0)), Layer(op="concat", **SAME)])
+def test_an_operation_that_is_neither_priced_nor_free_is_refused_before_anything_is_measured(own):
+    """It would be free in every table, and a whole run would end with a wrong one."""
+
+    class WithOwn(TwoLayers):
+        def layers(self, arch, input_shape, n_way):
+            return [*super().layers(arch, input_shape, n_way), own]
+
+    backend, space = Counter(), WithOwn()
+    for start in (plan, profile):
+        emit = {} if start is plan else {"emit": lambda event: None}
+        with pytest.raises(DeviceError, match=f"counter neither prices '{own.op}' .*{own.key}"):
+            start(backend, space, SHAPE, N_WAY, store=None, **emit)
+    assert backend.asked == []
+
+
+def test_rows_are_for_any_place():
+    """The layers of a space that lists them itself say where they stand in one network."""
+
+    class Listed(TwoLayers):
+        def distinct_layers(self, input_shape, n_way):
+            return [attrs.evolve(layer, reads=(3,)) for layer in super().distinct_layers(input_shape, n_way)]
+
+    assert all(layer.reads == () for layer in plan(Counter(), Listed(), SHAPE, N_WAY, store=None).layers)
 
 
 def test_prices_every_architecture_of_the_space():

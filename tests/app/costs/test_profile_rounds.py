@@ -1,5 +1,7 @@
 """Phase 2 on a noisy device: shuffled rounds, anchors, blocks done again, and whole networks that prove the table."""
 
+import hashlib
+
 import attrs
 import numpy as np
 import pytest
@@ -12,13 +14,15 @@ from hnas import (
     Layer,
     Measurement,
     Metric,
+    PluginError,
     Rounds,
     SearchSpace,
     UnsteadyError,
 )
 from hnas.seeds import Seeds
+from hnas.toolkit.dataflow import connects, dataflow
 from hnas_app.costs.description import described
-from hnas_app.costs.profile import plan, profile
+from hnas_app.costs.profile import network_key, plan, profile, random_networks
 from hnas_app.costs.store import CostStore
 
 
@@ -224,6 +228,56 @@ def test_a_backend_that_cannot_measure_networks_says_so():
 
     with pytest.raises(DeviceError, match="cannot measure whole networks"):
         run(LayersOnly(), verify=2)
+
+
+def test_layers_that_do_not_connect_are_the_cause_that_is_told():
+    """A user would look for another backend, and the space is what has to change."""
+
+    class Runs(Board):
+        def measure_network(self, layers):
+            return None if not connects(layers) else super().measure_network(layers)
+
+    class Broken(Convolutions):
+        def layers(self, arch, input_shape, n_way):
+            return super().layers(arch, input_shape, n_way)[::-1]
+
+    with pytest.raises(
+        DeviceError, match=r"whose layers do not connect: layer 2 .*takes 3x4x4: the one before"
+    ) as told:
+        profile(Runs(rounds=None), Broken(), SHAPE, N_WAY, store=None, emit=lambda event: None, verify=2)
+    assert "Layer.reads" in told.value.hint
+
+
+def test_a_sum_of_one_term_is_refused_before_anything_is_measured():
+    """A cell whose two inputs are one map, without places: a chain would be measured in its place."""
+
+    class FirstCell(Convolutions):
+        def layers(self, arch, input_shape, n_way):
+            first, *_ = super().layers(arch, input_shape, n_way)
+            shapes = {"in_shape": first.out_shape, "out_shape": first.out_shape}
+            branch = [Layer(op=op, **shapes, **({"reads": self.places[op]} if self.places else {})) for op in OPS]
+            return [first, *branch]
+
+        places = None
+
+    OPS = ("relu", "elu", "add")
+    backend, space = Board(rounds=None), FirstCell()
+    with pytest.raises(PluginError, match=r"FirstCell, in layers\(\): layer 4 of 4, add-.* adds nothing") as told:
+        profile(backend, space, SHAPE, N_WAY, store=None, emit=lambda event: None, verify=2)
+    assert "reads=(1, 3)" in told.value.hint
+    assert backend.asked == []
+    space.places = {"relu": (1,), "elu": (2,), "add": (1, 2)}
+    (layers,) = random_networks(space, SHAPE, N_WAY, 1, Seeds(0)).values()
+    assert dataflow(layers) == [(0,), (1,), (1,), (3, 2)]
+
+
+def test_networks_of_the_same_layers_that_read_others_are_two_rows():
+    """A network would get the time of another one, from the cost store."""
+    shape = (4, 4, 4)
+    relu, elu = (Layer(op=op, in_shape=shape, out_shape=shape) for op in ("relu", "elu"))
+    chain, branches = (relu, elu, attrs.evolve(relu, reads=(1,))), (relu, elu, attrs.evolve(relu, reads=(2,)))
+    assert len({network_key(n) for n in (chain, branches, (relu, elu, relu))}) == 3
+    assert network_key((relu, elu)) == "network-" + hashlib.sha256(f"{relu.key}\n{elu.key}".encode()).hexdigest()[:20]
 
 
 def test_a_plan_asks_the_device_for_nothing_and_knows_what_is_missing(store):

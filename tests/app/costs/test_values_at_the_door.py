@@ -134,6 +134,9 @@ def test_a_metric_that_is_not_declared_is_not_kept(tiny_space, store):
         ("metrics", (Metric(name=5),)),
         ("ops", "conv2d"),
         ("ops", frozenset({1})),
+        ("free", "norm"),
+        ("free", frozenset({1})),
+        ("free", frozenset({"norm"})),  # which is priced as well, since there are no `ops`
         ("settings", {"clock": NAN}),
         ("settings", {"clock": INF}),
         ("settings", {"clock": print}),

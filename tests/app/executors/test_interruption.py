@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,14 +14,6 @@ from hnas_app.cli.invocation import Invocation
 from hnas_app.cli.terminal import at_terminal
 from hnas_app.executors.interruption import SIGNALS, held, interruptible
 from hnas_app.executors.ray_cluster import imported
-
-
-@pytest.fixture(autouse=True)
-def handlers() -> Iterator[None]:
-    """Every test leaves the handlers as they were."""
-    before = [signal.getsignal(number) for number in SIGNALS]
-    yield
-    assert [signal.getsignal(number) for number in SIGNALS] == before
 
 
 def send(number: int) -> None:

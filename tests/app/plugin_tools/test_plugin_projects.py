@@ -205,7 +205,7 @@ def test_it_is_listed_and_passes_the_check(venv, tmp_path):
     assert set(checked) == set(KINDS)
     for result in checked.values():
         assert {f["level"] for f in result["findings"]} == {"ok"}
-        assert result["findings"][-1]["check"] == "interface"
+        assert result["findings"][-1]["check"] == "conformance"
 
 
 @pytest.mark.slow

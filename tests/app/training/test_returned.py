@@ -43,11 +43,11 @@ def spoilt(base: type, method: str, change: Change, *options: Any) -> Any:
     return type("Spoilt", (base,), {method: body, "__module__": __name__})(*options)
 
 
-def refused(call: Callable[[], object], plugin: str, method: str) -> str:
+def refused(call: Callable[[], object], plugin: str, method: str, how: str = ", returned ") -> str:
     with pytest.raises(PluginError) as caught:
         call()
     told = str(caught.value)
-    assert told.startswith(f"{plugin} {__name__}:Spoilt, in {method}(), returned "), told
+    assert told.startswith(f"{plugin} {__name__}:Spoilt, in {method}(){how}"), told
     assert len(told) < 400
     return told
 
@@ -79,6 +79,12 @@ def with_nan(x: torch.Tensor) -> torch.Tensor:
         (changed("query_x", with_nan), "query_x with pixels that are not finite"),
         (changed("support_x", lambda x: x * math.inf), "support_x with pixels that are not finite"),
         (lambda tasks: tasks[:1], "support_x of (1, "),
+        (changed("classes", lambda ids: ids.tolist()), "classes of list"),
+        (changed("classes", lambda ids: ids.int()), "torch.int32"),
+        (changed("classes", lambda ids: ids[:, :2]), "classes of (2, 2)"),
+        (changed("classes", lambda ids: ids + 10), "expected different ids from 0 to 9"),
+        (changed("classes", lambda ids: ids - 10), "expected different ids from 0 to 9"),
+        (changed("classes", lambda ids: ids * 0), "expected different ids from 0 to 9"),
     ],
 )
 def test_tasks(change: Change, told: str) -> None:
@@ -132,16 +138,29 @@ def field_of_layers(**values: Any) -> Change:
     [
         *ANYTHING,
         lambda _: [("conv2d", 3)],
-        field_of_layers(kernel=-3),
-        field_of_layers(stride=math.nan),
-        field_of_layers(in_shape=(1, 8)),
-        field_of_layers(out_shape=(0, 8, 8)),
-        field_of_layers(op=None),
+        lambda layers: [attrs.evolve(layer, in_shape=list(layer.in_shape)) for layer in layers],
+        lambda layers: [attrs.evolve(layer, stride=float(layer.stride)) for layer in layers],
     ],
 )
 def test_layers(change: Change) -> None:
     space = spoilt(TinySpace, "layers", change)
     refused(lambda: distinct_layers(space, (1, 8, 8), 3), "space", "layers")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        field_of_layers(kernel=-3),
+        field_of_layers(stride=math.nan),
+        field_of_layers(in_shape=(1, 8)),
+        field_of_layers(out_shape=(0, 8, 8)),
+        field_of_layers(op=None),
+        field_of_layers(padding=4),
+    ],
+)
+def test_layers_that_cannot_be(change: Change) -> None:
+    space = spoilt(TinySpace, "layers", change)
+    refused(lambda: distinct_layers(space, (1, 8, 8), 3), "space", "layers", ": there is no layer ")
 
 
 @pytest.mark.parametrize("change", ANYTHING)

@@ -26,8 +26,9 @@ from hnas_app.training.setup.subnet import SubNet
 
 
 def same(one: Episodes, other: Episodes) -> bool:
-    names = ("support_x", "support_y", "query_x", "query_y")
-    return all(torch.equal(getattr(one, n), getattr(other, n)) for n in names)
+    return one.tensors.keys() == other.tensors.keys() and all(
+        torch.equal(tensor, other.tensors[name]) for name, tensor in one.tensors.items()
+    )
 
 
 class Counted(type(tiny_setup().tasks)):  # type: ignore[misc]

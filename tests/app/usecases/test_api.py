@@ -219,12 +219,25 @@ def test_all_wrong_settings_are_told_at_once_in_the_words_of_python(tmp_path):
         ({"until": "retrian"}, hnas.ConfigError, "Did you mean 'retrain'"),
         ({"preset": "quik"}, hnas.ConfigError, "Did you mean 'quick'"),
         ({"space": VGG9(), "settings": {"space.base_width": 8}}, hnas.ConfigError, "made with 64, got 8"),
+        ({"space": {"base_widht": 8}}, hnas.ConfigError, "space.base_widht: unknown key .* 'space.base_width'"),
+        ({"learner": {"name": "maml", "inner_steps": "5"}}, hnas.ConfigError, "inner_steps: expected int, got str '5'"),
+        ({"learner": {"name": 5}}, hnas.ConfigError, "learner.name: expected str, got int 5"),
+        ({"settings": {"search": {"taks": 8}}}, hnas.ConfigError, "search.taks: unknown key"),
     ],
 )
 def test_a_wrong_argument_is_an_error_of_its_kind(tmp_path, given, error, message):
     with pytest.raises(error, match=message):
         hnas.run(run_dir=tmp_path, **given)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_plugin_may_be_a_table_of_its_options(tmp_path):
+    """As a file of settings has them, with or without a name; sections of settings as well."""
+    given = {"space": {"base_width": 8}, "learner": {"name": "maml", "inner_steps": 3}, "strategy": "random"}
+    made = hnas.run(**given, settings={"search": {"tasks": 7}, "retrain.epochs": 2}, until=None, run_dir=tmp_path / "r")
+    text = (made.path / "config.toml").read_text()
+    for line in ("base_width = 8", 'name = "maml"', "inner_steps = 3", "tasks = 7", "epochs = 2"):
+        assert f"\n{line}\n" in text
 
 
 def test_a_folder_that_is_no_run_is_refused_with_what_to_do(tmp_path):

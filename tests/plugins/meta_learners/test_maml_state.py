@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from hnas.toolkit.learning import adam_state, adam_step
 from hnas_plugins.meta_learners.options import MAMLPlusPlusOptions
-from hnas_plugins.meta_learners.outer_step import adam_state, adam_step
 
 
 def update(problem, gradient, tasks=2):

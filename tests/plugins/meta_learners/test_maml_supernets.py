@@ -4,8 +4,8 @@ import attrs
 import pytest
 import torch
 
+from hnas.toolkit.learning import adam_state
 from hnas_plugins.meta_learners.maml import MAML
-from hnas_plugins.meta_learners.outer_step import adam_state
 
 # The network of the "smooth" problem at base width 3: 3x3 to 2 channels, 1x1 to 4 (1.5 x 3, rounded to even), 5x5 to 3.
 RATIOS = {

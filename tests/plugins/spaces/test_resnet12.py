@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from hnas import ConfigError
+from hnas_app.search.sizes import printed_size, true_size
 from hnas_plugins.spaces.resnet12 import ResNet12, ResNet12Options
 from hnas_plugins.spaces.resnet12.space import SCALES
 
@@ -18,8 +19,8 @@ CIFAR = (3, 32, 32)
 def test_the_size_is_that_of_table_8():
     """108 to the twelfth, printed as 2.518e24; without ANL every genotype is a network of its own."""
     space = ResNet12()
-    assert space.size_printed() == space.size_true() == 108**12
-    assert f"{space.size_printed():.3e}" == "2.518e+24"
+    assert printed_size(space) == true_size(space) == 108**12
+    assert f"{printed_size(space):.3e}" == "2.518e+24"
 
 
 @pytest.mark.parametrize(
@@ -32,7 +33,7 @@ def test_the_size_is_that_of_table_8():
 )
 def test_ge_and_anl_switch_choices_on_and_off(options, size):
     """Without GE the last convolution of each block, its edge, keeps its base width; ANL stops after a block."""
-    assert ResNet12(ResNet12Options(**options)).size_true() == size
+    assert true_size(ResNet12(ResNet12Options(**options))) == size
 
 
 def test_without_ge_the_blocks_have_their_base_widths_at_the_edges():

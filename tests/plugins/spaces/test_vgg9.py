@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from hnas import ConfigError
+from hnas_app.search.sizes import printed_size, true_size
 from hnas_plugins.spaces.blocks.conv_layers import ACTIVATIONS, KERNELS
 from hnas_plugins.spaces.vgg9 import VGG9, VGG9Options
 from hnas_plugins.spaces.vgg9.space import DEPTH, SCALES
@@ -24,7 +25,7 @@ def totals(space, arch, input_shape, n_way):
 
 
 def test_the_size_printed_is_that_of_table_7():
-    assert VGG9().size_printed() == 126**4 * 4 == 1_008_189_504
+    assert printed_size(VGG9()) == 126**4 * 4 == 1_008_189_504
 
 
 @pytest.mark.parametrize(
@@ -40,7 +41,7 @@ def test_ge_and_anl_switch_choices_on_and_off(options, size):
     """The switches of Table 2: 254,063,754 networks in all, 111,150 without GE, 252,047,376 without ANL."""
     golden = {(): 254_063_754, ("ge",): 111_150, ("anl",): 252_047_376}
     assert size == golden.get(tuple(options), size)
-    assert VGG9(VGG9Options(**options)).size_true() == size
+    assert true_size(VGG9(VGG9Options(**options))) == size
 
 
 def test_a_layer_beyond_the_depth_changes_nothing():

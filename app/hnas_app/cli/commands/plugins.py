@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+import attrs
 import typer
 from attrs import asdict
 
 from hnas.discovery import BUILT_IN, KINDS, Failure, Registered, Registry, options_of
 from hnas.discovery.loading import normalised
-from hnas.errors import PluginError, close_matches, quoted
+from hnas.errors import PluginError, close_matches, quoted, shown
 from hnas_app.cli.invocation import Invocation, invocation
-from hnas_app.cli.options import JsonOption
+from hnas_app.cli.options import JsonOption, load, takes
 from hnas_app.cli.output import print_json, print_table, say_next
+from hnas_app.usecases.arguments import Given
 
 if TYPE_CHECKING:
-    from hnas_app.plugin_tools.check import Finding
+    from hnas_app.plugin_tools.finding import Finding
 
 app = typer.Typer(help="List, show, check and begin plugins.", no_args_is_help=True)
 
@@ -110,8 +114,10 @@ def show_plugin(
 
 
 @app.command("check")
+@takes("set")
 def check_plugins(
     ctx: typer.Context,
+    given: Given,
     name: Annotated[
         str | None,
         typer.Argument(
@@ -119,27 +125,49 @@ def check_plugins(
             "third-party plugins."
         ),
     ] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Run no conformance tests.")] = False,
+    measure: Annotated[bool, typer.Option("--measure", help="Test backends that measure a real device, too.")] = False,
+    timeout: Annotated[
+        float, typer.Option("--timeout", min=1, metavar="SECONDS", help="Limit of one conformance test.")
+    ] = 300.0,
     as_json: JsonOption = False,
 ) -> None:
-    """Check that plugins can be imported and made, have what they require, and fit their interface.
+    """Check that plugins can be made, have what they require, fit their interface, and pass its conformance tests.
 
-    The exit code is 4 if one fails. Warnings and hints are printed, but fail nothing.
+    The tests run in a process of their own, some seconds for most plugins, with small options; --set changes them. The
+    exit code is 4 if one fails. Warnings and hints are printed, but fail nothing.
     """
-    from hnas_app.plugin_tools.check import Finding, check
+    from hnas_app.plugin_tools.check import check
+    from hnas_app.plugin_tools.conformance import Conformance, check_pytest
+    from hnas_app.plugin_tools.finding import Finding
 
-    registry = _quiet(invocation(ctx))
+    call = invocation(ctx)
+    registry = _quiet(call)
     found = registry.list()
     third_party = [r for r in found if r.distribution != BUILT_IN]
     registered, failures = _named(registry, name) if name else (third_party, registry.failures)
+    if registered and not quick:
+        check_pytest()
+    for one in registered if given.sets else ():  # or a mistake in --set would be a fault of the plugin
+        load(call, Given(by_flags=True, preset="none", sets=given.sets, **_named_plugin(one, registry)))
     results = [_result("entry point", f.entry_point, f, [Finding("failed", "load", f.cause)]) for f in failures]
-    results += [_result(r.kind, r.plugin.name, r, check(r, found)) for r in registered]
+    with _progress() as progress:
+        conformance = Conformance(
+            sets=given.sets, timeout_s=timeout, measure=measure, third_party=not call.no_plugins, progress=progress
+        )
+        for one in registered:
+            findings = check(one, found)
+            if not quick and not any(f.level == "failed" and f.check != "interface" for f in findings):
+                findings += conformance.run(one)
+            results.append(_result(one.kind, one.plugin.name, one, findings))
     if as_json:
         print_json(results)
     for result in () if as_json else results:
         whose = f"{result['distribution']} {result['version']}".strip()
         print(f"{'passed' if result['passed'] else 'FAILED'}: {result['kind']} {result['name']} of {whose}")
         for finding in result["findings"]:
-            print(f"  {finding['level']:<8} {finding['check']}: {finding['told']}")
+            told = shown(finding["told"], keep="\n").replace("\n", "\n" + 11 * " ")
+            print(f"  {finding['level']:<8} {finding['check']}: {told}")
     if not results:
         if not as_json:
             print("no third-party plugin is installed")
@@ -149,6 +177,23 @@ def check_plugins(
         raise PluginError(f"{len(wrong)} of {len(results)} checked plugins failed: {', '.join(wrong)}")
     one = registered[0]
     say_next("hnas plugins list" if len(registered) > 1 else f"hnas run --{one.kind} {quoted(registry.selector(one))}")
+
+
+def _named_plugin(registered: Registered, registry: Registry) -> dict[str, Any]:
+    return {registered.kind: registry.selector(registered)}
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[str], None]]:
+    """Yield what shows a text in one line of the terminal, until the next one; elsewhere it shows nothing."""
+    stream = getattr(sys.stderr, "unescaped", sys.stderr)
+    if not sys.stderr.isatty():
+        yield lambda text: None
+        return
+    try:
+        yield lambda text: print(f"\r\x1b[2K{shown(text)[:100]}", end="", file=stream, flush=True)
+    finally:
+        print("\r\x1b[2K", end="", file=stream, flush=True)
 
 
 def _quiet(call: Invocation) -> Registry:
@@ -199,8 +244,6 @@ def _row(registry: Registry, registered: Registered) -> dict[str, Any]:
 
 def _options(registered: Registered) -> list[dict[str, Any]]:
     from typing import get_type_hints
-
-    import attrs
 
     from hnas_app.config.dump import toml_value
     from hnas_app.config.values import describe

@@ -68,9 +68,12 @@ def retrain(ctx: typer.Context, run: options.RunArgument, given: Given) -> None:
     say_next(f"hnas evaluate {quoted(run)}")
 
 
-@options.takes(*SAME_RESULTS)
+@options.takes("set", *SAME_RESULTS)
 def evaluate(ctx: typer.Context, run: options.RunArgument, given: Given, as_json: options.JsonOption = False) -> None:
-    """Test the run's networks on the test tasks and print the result; earlier phases are done first."""
+    """Test the run's networks on the test tasks and print the result; earlier phases are done first.
+
+    For other settings, such as --set evaluate.architecture=per-task, a new run beside it starts from its super-net.
+    """
     from hnas_app.usecases.phases import evaluate as test
 
     with at_terminal(invocation(ctx), "hnas evaluate {}") as caller:
@@ -93,9 +96,13 @@ def _show(done: Evaluated, *, as_json: bool) -> None:
     print_table(*report.table(results))
     for missing in results.missing:
         print(missing)
-    if done.adaption.place is not None:
-        print(f"\nfound: {done.adaption.place}, by loss with the super-net's weights")
+    if results.per_task is not None:
+        print(f"\n{report.describe_per_task(results.per_task, results.metrics)}")
+    if done.adaption is not None and done.adaption.place is not None:
+        print(f"\nfound: {done.adaption.place}, by loss {done.adaption.weights}")
     if results.race is not None:
         print(f"race: {report.race_text(results.race)}")
-    print(f"\nlimits: {', '.join(map(str, done.limits))}\n{results.protocol}\npicture: {done.picture}")
+    print(f"\nlimits: {', '.join(map(str, done.limits))}\n{results.protocol}")
+    if done.picture is not None:
+        print(f"picture: {done.picture}")
     say_next(f"hnas adapt {quoted(done.run)} --constraint '{metric.name}<=…' for another limit, or `hnas runs`")

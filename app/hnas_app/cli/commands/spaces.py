@@ -13,6 +13,7 @@ from hnas.toolkit.files import parse_json
 from hnas_app.cli import options
 from hnas_app.cli.invocation import Invocation, invocation
 from hnas_app.cli.output import print_json, print_table, say_next
+from hnas_app.search.sizes import printed_size, true_size
 from hnas_app.usecases.arguments import Given
 
 if TYPE_CHECKING:
@@ -102,8 +103,8 @@ def _describe(
     record: dict[str, Any] = {
         "space": space.name,
         "options": values,
-        "size_printed": space.size_printed(),
-        "size_true": space.size_true(),
+        "size_printed": printed_size(space),
+        "size_true": true_size(space),
         "choices": {c.name: list(c.options) for c in space.choices},
         "references": list(space.references()),
     }

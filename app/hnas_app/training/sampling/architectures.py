@@ -8,26 +8,37 @@ from collections.abc import Callable, Iterable
 import numpy as np
 
 from hnas.architecture import Architecture
-from hnas.learner import Progress
+from hnas.errors import PluginError
+from hnas.learner import MetaLearner, Progress
 from hnas.seeds import Seeds
 from hnas.space import SearchSpace
 from hnas_app.config.schema import MetaTrainConfig
 from hnas_app.training.outer_loop import Sampler
 from hnas_app.training.sampling.attention import Attention
+from hnas_app.training.sampling.schedules import own_schedule
 
 Draw = Callable[[np.random.Generator, Progress], Iterable[Architecture]]
+TRIED = 50
+"""Iterations, spread over a training, for which a plugin's schedule is tried before it begins."""
 
 
 def sampler_of(
-    space: SearchSpace, config: MetaTrainConfig, seeds: Seeds, attention: Attention | None = None
+    space: SearchSpace,
+    config: MetaTrainConfig,
+    seeds: Seeds,
+    attention: Attention | None = None,
+    learner: MetaLearner | None = None,
 ) -> Sampler:
     """Return the sampler that the configuration names; it draws ``config.architectures`` for each iteration.
 
-    An architecture that is drawn twice is returned once. `attentive` sampling draws by ``attention``.
+    An architecture that is drawn twice is returned once. `attentive` sampling draws by ``attention``, a schedule of the
+    space or the ``learner`` as many as it likes. Raises `ConfigError` if there is no such schedule.
     """
     if config.sampling == "attentive":
         assert attention is not None
         draw = attentive(attention, config)
+    elif ":" in config.sampling:
+        draw = own_schedule(space, learner, config)
     else:
         draw = {"shrinking": progressive_shrinking, "uniform": uniform, "sandwich": sandwich}[config.sampling](
             space, config
@@ -37,6 +48,27 @@ def sampler_of(
         return list(dict.fromkeys(draw(seeds.numpy(config.sampling, progress.iteration), progress)))
 
     return sampler
+
+
+def check_sampling(space: SearchSpace, learner: MetaLearner | None, config: MetaTrainConfig, seeds: Seeds) -> None:
+    """Try a schedule of the space's or the learner's own, before anything is trained; others need no check.
+
+    Raises `ConfigError` if there is no such schedule, and `PluginError` if it draws what cannot be trained, or draws
+    something else when it is asked again: a training could not be resumed.
+    """
+    if ":" not in config.sampling:
+        return
+    sampler = sampler_of(space, config, seeds, learner=learner)
+    total = config.epochs * config.iterations
+    iterations = sorted({total * i // TRIED for i in range(TRIED)} | {total - 1})
+    at = {i: Progress(iteration=i, iterations_per_epoch=config.iterations, epochs=config.epochs) for i in iterations}
+    drawn = {i: sampler(at[i]) for i in iterations}
+    if differing := [i for i in reversed(iterations) if sampler(at[i]) != drawn[i]]:
+        raise PluginError(
+            f"meta_train.sampling={config.sampling!r} drew others for iteration {differing[-1]} the second time; "
+            "expected the same architectures",
+            hint="a schedule draws from the generator that it is given, and keeps no memory",
+        )
 
 
 def largest_probability(config: MetaTrainConfig, epoch: int) -> float:

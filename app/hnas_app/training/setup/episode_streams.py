@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property, partial
 
 from attrs import define, field
@@ -25,8 +25,8 @@ class EpisodeStreams:
     """
 
     tasks: TaskSource
-    n_way: int
-    k_shot: int
+    sizes: Mapping[Split, tuple[int, int]]
+    """The number of classes in a task of each split, and of labelled images of each class."""
     seeds: Seeds
     accelerator: str
     """The device that tasks are returned on."""
@@ -39,7 +39,8 @@ class EpisodeStreams:
     def __call__(self, split: Split, purpose: str, indices: Iterable[int], n_query: int, *counter: int) -> Episodes:
         """Return the tasks ``indices`` of the stream that ``purpose`` and ``counter`` name."""
         wanted = tuple(indices)
-        spec = EpisodeSpec(n_way=self.n_way, k_shot=self.k_shot, n_query=n_query)
+        n_way, k_shot = self.sizes[split]
+        spec = EpisodeSpec(n_way=n_way, k_shot=k_shot, n_query=n_query)
         stream = Stream(split=split, purpose=purpose, spec=spec, counter=counter)
         key = (stream, wanted)
         if self._last is None or self._last[0] != key:

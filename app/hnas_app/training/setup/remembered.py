@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from attrs import define, field
 
-from hnas.episode import TENSORS, Episodes
+from hnas.episode import Episodes
 from hnas_app.training.setup.prefetch import Draw, Stream
 
 REMEMBERED_BYTES = 64 << 20
@@ -42,8 +42,8 @@ class Remembered:
                 self._block = _room(drawn)
             full = len(self._places) == len(self._block)
             place = self._places.popitem(last=False)[1] if full else len(self._places)
-            for name in TENSORS:
-                getattr(self._block, name)[place] = getattr(drawn, name)[0]
+            for name, block in self._block.tensors.items():
+                block[place] = drawn.tensors[name][0]
         self._places[index] = place
         assert self._block is not None
         return self._block[place : place + 1]
@@ -52,4 +52,4 @@ class Remembered:
 def _room(task: Episodes) -> Episodes:
     """Return a block for tasks of this size; the memory is taken as it fills."""
     count = max(1, REMEMBERED_BYTES // task.nbytes)
-    return Episodes(**{n: (v := getattr(task, n)).new_empty((count, *v.shape[1:])) for n in TENSORS})
+    return Episodes(**{n: v.new_empty((count, *v.shape[1:])) for n, v in task.tensors.items()})

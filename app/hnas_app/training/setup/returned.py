@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from hnas.architecture import Architecture
 from hnas.episode import TENSORS, Episodes, EpisodeSpec
-from hnas.errors import short
+from hnas.errors import ConfigError, short
 from hnas.layer import Shape
 from hnas.learner import Gradient, MetaLearner, Scores, State
 from hnas.space import SearchSpace
@@ -58,7 +58,7 @@ def sampled(
     source: TaskSource, split: Split, spec: EpisodeSpec, generators: Sequence[np.random.Generator], shape: Shape
 ) -> Episodes:
     """Return the tasks that a source draws, of images of ``shape``. Raises `PluginError` unless they are as `Episodes`
-    says: every tensor of its shape and type, labels in order, pixels finite.
+    says: every tensor of its shape and type, labels in order, pixels finite, and ids of different classes.
     """
     import torch
 
@@ -77,7 +77,20 @@ def sampled(
             raise wrong(source, "sample", f"{name} with pixels that are not finite", "finite ones")
         if not images and not found.equal(torch.arange(spec.n_way).repeat_interleave(each).expand(size)):
             raise wrong(source, "sample", f"{name} {found[0].tolist()}", "labels in the order 0,0,…,1,1,…")
+    if tasks.classes is not None:
+        _check_ids(source, tasks.classes, (len(generators), spec.n_way), n_classes(source, split))
     return tasks
+
+
+def _check_ids(source: TaskSource, found: Any, size: tuple[int, int], count: int) -> None:
+    """Raise `PluginError` unless the ids of the classes are a tensor as `Episodes` says, none twice in a task."""
+    import torch
+
+    if not isinstance(found, torch.Tensor) or found.shape != size or found.dtype != torch.int64:
+        raise wrong(source, "sample", f"classes of {_told(found)}", f"{size} {torch.int64}")
+    ordered = found.sort(dim=1).values
+    if bool((ordered[:, 0] < 0).any() or (ordered[:, -1] >= count).any() or (ordered.diff(dim=1) == 0).any()):
+        raise wrong(source, "sample", f"classes {short(found.tolist())}", f"different ids from 0 to {count - 1}")
 
 
 def super_net(space: SearchSpace, shape: Shape, n_way: int) -> SuperNet:
@@ -98,6 +111,21 @@ def adapted_weights(learner: MetaLearner, found: Any, n_tasks: int) -> Params:
         if value.shape[:1] != (n_tasks,):
             raise wrong(learner, "adapt", f"{name} of {_told(value)}", f"{n_tasks} tasks as its first dimension")
     return tensors
+
+
+def proposed(learner: MetaLearner, found: Any, n_tasks: int, space: SearchSpace) -> list[Architecture]:
+    """Return the canonical forms of what ``learner.propose`` found. Raises `PluginError` unless it is as it must be:
+    one architecture of the space for each task.
+    """
+    archs = list(found) if isinstance(found, list | tuple) else []
+    if len(archs) != n_tasks or not all(isinstance(arch, Architecture) for arch in archs):
+        raise wrong(learner, "propose", short(found), f"{n_tasks} architectures, one for each task")
+    for arch in archs:
+        try:
+            space.check(arch)
+        except ConfigError as mistake:
+            raise wrong(learner, "propose", f"{arch} ({mistake})", f"architectures of {space.name}") from mistake
+    return [space.canonical(arch) for arch in archs]
 
 
 def gradient_and_scores(learner: MetaLearner, found: Any, n_tasks: int) -> tuple[Gradient, Scores]:

@@ -14,16 +14,19 @@ from hnas.layer import Shape
 from hnas.learner import MetaLearner, State
 from hnas.seeds import Seeds
 from hnas.space import SearchSpace
-from hnas.task_source import TaskSource
+from hnas.task_source import SPLITS, Split, TaskSource
 from hnas_app.executors.interface import Executor
 from hnas_app.training.setup.classes import Classes, kept_to
 from hnas_app.training.setup.episode_streams import EpisodeStreams
-from hnas_app.training.setup.returned import image_shape, initial, super_net
+from hnas_app.training.setup.returned import image_shape, initial, n_classes, super_net
 from hnas_app.training.setup.subnet import subnet
 from hnas_app.training.setup.work import Work
 
 if TYPE_CHECKING:
     from hnas.supernet import SuperNet
+
+UNUSED_OUTPUTS = 2
+"""Outputs of a classifier that no learner uses: as many as the smallest task has classes."""
 
 
 @frozen(kw_only=True, eq=False, slots=False)
@@ -39,6 +42,10 @@ class Setup:
     tasks: TaskSource
     n_way: int
     k_shot: int
+    train_n_way: int = 0
+    """The classes in a training task; 0: as many as in others."""
+    train_k_shot: int = 0
+    """The labelled images of each class in a training task; 0: as many as in others."""
     seeds: Seeds
     accelerator: str = "cpu"
     """The device that tasks are returned on, and where their networks are computed."""
@@ -62,15 +69,14 @@ class Setup:
 
     @cached_property
     def supernet(self) -> SuperNet:
-        whole = super_net(self.space, self.image_shape, self.n_way)
+        whole = super_net(self.space, self.image_shape, self._outputs)
         return whole if self.alone is None else subnet(whole, self.alone)
 
     @cached_property
     def episodes(self) -> EpisodeStreams:
         return EpisodeStreams(
             tasks=self.tasks if self.given is not None else self.source,
-            n_way=self.n_way,
-            k_shot=self.k_shot,
+            sizes={split: self.size(split) for split in SPLITS},
             seeds=self.seeds,
             accelerator=self.accelerator,
             given=self.given,
@@ -81,9 +87,32 @@ class Setup:
     def work(self) -> Work:
         return Work(space=self.space, image_shape=self.image_shape, n_way=self.n_way)
 
+    def size(self, split: Split) -> tuple[int, int]:
+        """Return the number of classes in a task of a split, and of labelled images of each."""
+        if split != "train":
+            return self.n_way, self.k_shot
+        return self.train_n_way or self.n_way, self.train_k_shot or self.k_shot
+
+    @property
+    def _outputs(self) -> int:
+        """The number of outputs of the super-net's classifier, see `MetaLearner.any_n_way`."""
+        if not self.learner.any_n_way:
+            return self.n_way
+        return n_classes(self.source, "train") if self.learner.needs_classes else UNUSED_OUTPUTS
+
     def fresh_state(self, purpose: str) -> State:
         """Return the learner's state before training; equal for equal purposes."""
         return initial(self.learner, self.supernet, self.seeds.torch(purpose))
+
+    def misfit(self, state: State) -> str:
+        """Return the first tensor of the learner's fresh state that ``state`` has otherwise, or not, in words."""
+        saved, expected = (
+            {k: f"{tuple(v.shape)} {v.dtype}" for k, v in tensors.items() if not k.startswith("outer/")}
+            for tensors in (state, self.fresh_state("fit"))
+        )
+        differing = (k for k in dict.fromkeys([*expected, *saved]) if saved.get(k) != expected.get(k))
+        told = ((f"{k} of {saved[k]}" if k in saved else f"no {k}", expected.get(k, "none")) for k in differing)
+        return next((f"it has {found}, expected {wanted}" for found, wanted in told), "")
 
     def send(self, executor: Executor) -> None:
         """Put this set-up into the workers under the name ``setup``.

@@ -20,6 +20,7 @@ class SubNet(SuperNet):
     def __init__(self, supernet: SuperNet, arch: Architecture, names: list[str]) -> None:
         self._supernet, self._arch, self._names = supernet, arch, names
         self.task_batched = supernet.task_batched
+        self.relaxed = supernet.relaxed and arch  # without other options to mix, the mixture is the network
 
     def __getattr__(self, name: str) -> Any:
         """Return what a space's super-net has beyond the interface, such as methods that its own learner calls."""
@@ -58,6 +59,9 @@ class SubNet(SuperNet):
         gradients: dict[str, Tensor] | None = None,
     ) -> Params:
         return self._supernet.descend(weights, norms, rates, x, y, self._arch, stats=stats, gradients=gradients)
+
+    def decode(self, adapted: Params) -> list[Architecture]:
+        return [self._arch] * len(next(iter(adapted.values())))
 
     def head(self, arch: Architecture) -> tuple[str, str] | None:
         return self._supernet.head(self._arch)

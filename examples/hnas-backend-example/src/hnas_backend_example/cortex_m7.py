@@ -21,7 +21,7 @@ BIAS_BYTES = 4
 COLUMN_BYTES = 2  # CMSIS-NN widens int8 to 16 bit for its dual multiply-accumulate
 COLUMNS = 2  # of the image-to-column matrix at a time
 WEIGHTED = ("conv2d", "linear")
-MOVED = (*WEIGHTED, "max_pool", "avg_pool")
+MOVED = (*WEIGHTED, "max_pool", "avg_pool", "concat")
 """Operations that do not work in place; all others do."""
 
 

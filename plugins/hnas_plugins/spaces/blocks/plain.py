@@ -15,10 +15,8 @@ from torch.nn import functional as F
 
 from hnas import NormStats
 from hnas.toolkit import activations
+from hnas.toolkit.learning import normalise
 from hnas_plugins.spaces.blocks.grouped_convolution import grouped_convolution
-
-EPS = 1e-5
-"""Added to the variance by a batch normalisation."""
 
 ACTIVATIONS: dict[str | None, Callable[[Tensor], Tensor]] = {
     **{name: getattr(F, known.function) for name, known in activations.ACTIVATIONS.items()},
@@ -44,7 +42,8 @@ def conv_norm_activation(
     cancel in the normalisation. ``norm`` names the layer in ``stats``. ``activation`` may be ``None``.
     """
     x = convolve_tasks(x, weight, stride) if weight.dim() == 5 else _convolve(x, weight, stride, 1)
-    x = ACTIVATIONS[activation](_normalise(x, gamma, beta, norm, stats))
+    x = normalise(x, {f"{norm}.weight": gamma, f"{norm}.bias": beta}, norm, stats)
+    x = ACTIVATIONS[activation](x)
     return F.max_pool2d(x, 2, ceil_mode=True) if max_pool else x
 
 
@@ -68,19 +67,6 @@ def _convolve(x: Tensor, weight: Tensor, stride: int, groups: int) -> Tensor:
     if weight.shape[-1] == 1 and stride > 1:
         x, stride = x[..., ::stride, ::stride], 1
     return F.conv2d(x, weight, stride=stride, padding=weight.shape[-1] // 2, groups=groups)
-
-
-def _normalise(x: Tensor, gamma: Tensor, beta: Tensor, norm: str, stats: NormStats | None) -> Tensor:
-    """Normalise each channel of (N, …, H, W); ``gamma`` is (C,), or (T, C) if channels are those of T tasks."""
-    # `flatten` leaves strides if C is 1; torch ignores them on CPUs, for 1×1 or channels-last maps.
-    flat = gamma.flatten().contiguous(), beta.flatten().contiguous()
-    if stats is not None and stats.mode == "apply":
-        mean, var = stats.mean[norm].flatten().contiguous(), stats.var[norm].flatten().contiguous()
-        return F.batch_norm(x, mean, var, *flat, training=False, eps=EPS)
-    if stats is not None:
-        var, mean = torch.var_mean(x.detach(), dim=(0, 2, 3), correction=0)
-        stats.mean[norm], stats.var[norm] = mean.view(gamma.shape), var.view(gamma.shape)
-    return F.batch_norm(x, None, None, *flat, training=True, eps=EPS)
 
 
 def centre(weight: Tensor, kernel: int) -> Tensor:

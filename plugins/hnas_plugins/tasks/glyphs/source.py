@@ -88,7 +88,7 @@ class Glyphs(TaskSource):
         images = torch.from_numpy(self._data.images[np.concatenate([support.reshape(-1), query.reshape(-1)])])
         o = self._options
         variation = Variation(rotation=o.rotation, scale=o.scale, shear=o.shear, shift=o.shift, elastic=o.elastic)
-        return assemble(vary(images, variation, generator), 1, spec)
+        return assemble(vary(images, variation, generator), 1, spec, drawn[None])
 
     def _draw_renderings(
         self, classes: Indices, spec: EpisodeSpec, generator: np.random.Generator

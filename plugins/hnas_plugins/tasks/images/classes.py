@@ -44,4 +44,4 @@ class ImageClasses:
         if augmentation:
             images = augment(images, augmentation, generators[0])
         release(self.images)
-        return assemble(images, len(drawn), spec)
+        return assemble(images, len(drawn), spec, drawn.classes)

@@ -92,7 +92,7 @@ class Omniglot(TaskSource):
         for quarter in range(1, turns):
             turned = np.flatnonzero(turn == quarter)
             images[turned] = _turned(images[turned], quarter)
-        return assemble(pixels(images), len(drawn), spec)
+        return assemble(pixels(images), len(drawn), spec, drawn.classes)
 
     def class_digests(self, split: Split) -> Mapping[str, str]:
         return {characters()[i].path: self._read[2][i] for i in self._characters[split]}

@@ -67,7 +67,7 @@ class Pictures(TaskSource):
         task = self.task()
         drawn = draw_tasks(generators, task.n_way, task.k_shot, spec, f"pictures: {self._root}")
         images = task.support[drawn.each_image(drawn.classes), drawn.images]
-        return assemble(torch.from_numpy(images), len(drawn), spec)
+        return assemble(torch.from_numpy(images), len(drawn), spec, drawn.classes)
 
     def origin(self) -> Origin:
         path = self._root if self._options.root else None

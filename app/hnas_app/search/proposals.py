@@ -1,0 +1,96 @@
+"""What the learner proposes for a search: an architecture for each task of a stream of validation tasks.
+
+A proposal depends on the weights and the task, not on the device or its limits. So searches for several devices share
+one store, and each moves the proposals that break its own limits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property
+from typing import Any
+
+from attrs import define, frozen
+
+from hnas.architecture import Architecture
+from hnas.errors import DataError
+from hnas.learner import State
+from hnas.toolkit.codec import from_json, to_json
+from hnas.toolkit.files import check_seal, sealed
+from hnas_app.executors.interface import Executor
+from hnas_app.search.feasibility import Feasibility
+from hnas_app.trackers.json_lines import JsonLines
+from hnas_app.training.proposing import propose
+from hnas_app.training.setup.setup import Setup, to_workers
+
+PURPOSE, REPAIR = "proposal-tasks", "proposal-repair"
+"""The stream of tasks, and that of the random numbers which move a proposal, by the index of its task."""
+PROPOSALS = "proposals.jsonl"
+"""The log of all proposals, task by task, in the folder of a run or of a sweep."""
+
+
+@define(kw_only=True, eq=False, slots=False)
+class Proposals:
+    """Asks the learner for proposals with one super-net's weights, for each task once.
+
+    ``log`` keeps them on disk, so that a search that was stopped sees the same ones, whatever machine it goes on with.
+    It must be of these weights.
+    """
+
+    setup: Setup
+    executor: Executor
+    state: State
+    log: JsonLines
+
+    def first(self, count: int) -> list[Architecture]:
+        """Return the proposals for the first ``count`` tasks. Raises `DataError` if the log is damaged."""
+        given = self.setup.given
+        tasks = range(len(self._known), count)
+        if tasks:
+            self.setup.send(self.executor)
+            self.executor.put(scored=self._arrays)
+            own = [t % len(given) for t in tasks] if given is not None else tasks  # own pictures make few tasks
+            for task, arch in zip(tasks, propose(self.executor, "validation", PURPOSE, own, 1), strict=True):
+                self.log.append(sealed(to_json(_Line(task=task, space=arch.space, genes=arch.genes))), sync=True)
+                self._known.append(arch)
+        return self._known[: max(0, count)]
+
+    def within(self, feasibility: Feasibility) -> Callable[[int], list[Architecture]] | None:
+        """Return `SearchProblem.proposals` for a search under limits; ``None`` if the learner proposes nothing."""
+
+        def proposals(count: int) -> list[Architecture]:
+            return [moved(arch, task, feasibility, self.setup) for task, arch in enumerate(self.first(count))]
+
+        return proposals if self.setup.learner.proposes else None
+
+    @cached_property
+    def _known(self) -> list[Architecture]:
+        return [_read(value, task, self.log) for task, value in enumerate(self.log.recover())]
+
+    @cached_property
+    def _arrays(self) -> dict[str, Any]:
+        return to_workers(self.state)
+
+
+def moved(arch: Architecture, task: int, feasibility: Feasibility, setup: Setup) -> Architecture:
+    """Return the proposal for a task if it keeps all limits, else one near to it that does."""
+    return feasibility.repair(arch, setup.seeds.numpy(REPAIR, task))
+
+
+@frozen(kw_only=True)
+class _Line:
+    """A line of the log."""
+
+    schema: int = 1
+    task: int
+    space: str
+    genes: tuple[int, ...]
+
+
+def _read(value: Any, task: int, log: JsonLines) -> Architecture:
+    hint = "move the file away; its proposals are then made again"
+    check_seal(value, str(log.path), needed=True, hint=hint)
+    line = from_json(value, _Line, str(log.path), hint=hint)
+    if line.task != task:
+        raise DataError(f"{log.path}, line {task + 1}: a proposal for task {line.task}, expected {task}", hint=hint)
+    return Architecture(line.space, line.genes)

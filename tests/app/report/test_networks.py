@@ -1,0 +1,30 @@
+"""How an architecture is printed: options gathered by the block that their names number."""
+
+from __future__ import annotations
+
+import hnas
+from hnas_app.report.networks import describe
+
+
+def test_a_layer_has_one_group():
+    options = {"depth": 2, "kernel1": 3, "scale1": 0.5, "kernel12": 5, "scale12": 1.0}
+    assert describe(options) == "depth 2; 1: kernel 3, scale 0.5; 12: kernel 5, scale 1.0"
+
+
+def test_a_block_of_several_layers_has_one_group():
+    """`kernel2_3` was shown as `3: kernel2_ 1`, among the third layers of other blocks."""
+    options = {"kernel1_1": 3, "scale1_1": 2.0, "kernel1_2": 5, "kernel2_1": 1, "scale2_1": 0.5, "kernel2_2": 3}
+    assert describe(options) == "1: kernel 3/5, scale 2.0/-; 2: kernel 1/3, scale 0.5/-"
+
+
+def test_every_option_of_the_residual_space_is_printed_in_its_block():
+    space = hnas.Registry().create("space", "resnet12")
+    blocks = describe(space.options(space.largest())).split("; ")
+    assert [block.partition(":")[0] for block in blocks] == ["1", "2", "3", "4"]
+    assert {block.count("/") for block in blocks} == {6}
+    assert not any("_" in block for block in blocks)
+
+
+def test_nothing_is_lost_whatever_the_names():
+    options = {"7": 1, "a_1": 2, "op3": 3, "op3_1": 4, "edge0_1_op": 5, "x1_2_3": 6, "plain": 7}
+    assert describe(options) == "7 1; a_1 2; edge0_1_op 5; x1_2_3 6; plain 7; 3: op 3, op 4"

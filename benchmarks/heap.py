@@ -43,7 +43,7 @@ from hnas_app.executors import local_processes
 from hnas_app.executors.local_processes import LocalProcesses
 from hnas_app.search.score_store import _score
 from hnas_app.training.meta_batch import GradientItem, Part, gradient_part
-from hnas_app.training.outer_loop import _score_part
+from hnas_app.training.outer_loop import score_part
 from hnas_app.training.setup import episode_streams
 from hnas_app.training.setup.prefetch import Draw, Stream
 from hnas_app.training.setup.setup import Setup, to_workers
@@ -92,7 +92,7 @@ def as_it_was(values: Mapping[str, Any], item: Any) -> None:
 def evaluate(pool: LocalProcesses, setup: Setup, number: int, split: str) -> None:
     """Score the architecture of a round on 100 tasks."""
     arch = setup.space.sample(np.random.default_rng(number))
-    pool.map(_score_part, [(arch, split, "test-tasks", range(t, t + 25), 15) for t in range(0, 100, 25)])
+    pool.map(score_part, [(arch, split, "test-tasks", range(t, t + 25), 15) for t in range(0, 100, 25)])
 
 
 def search(pool: LocalProcesses, setup: Setup, number: int) -> None:

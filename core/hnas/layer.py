@@ -40,6 +40,9 @@ class Layer:
     def __attrs_post_init__(self) -> None:
         window = (self.kernel, self.stride, self.padding, self.dilation)
         counts = self.counts and tuple(self.counts)
+        if self.reads and not (isinstance(self.reads, tuple) and all(type(n) is int and n > 0 for n in self.reads)):
+            told = f"it reads {self.reads!r}, expected a tuple of places, from 1 for the layer before"
+            raise PluginError(f"there is no layer {self.key}: {told}", hint="write reads=(1, 3), or leave it out")
         if why := misfit(self.op, tuple(self.in_shape), tuple(self.out_shape), window, self.groups, counts):
             own = "an operation of your own states its counts=(parameters, multiply-accumulates)"
             sizes = "correct its sizes or its window in the space that made it, or use larger images"

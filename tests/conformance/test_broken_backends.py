@@ -291,6 +291,18 @@ def test_a_broken_backend_fails_the_test_for_it(broken, failures, expect_only):
     expect_only(failures(BackendConformance, broken), BROKEN[broken])
 
 
+class KnowsSome(Board):
+    """It prices two operations, declares some free, and leaves the rest to be refused, as backends may."""
+
+    def describe(self) -> DeviceInfo:
+        ops, free = frozenset({"conv2d", "linear"}), frozenset({"norm", "relu", "max_pool", "avg_pool"})
+        return evolve(super().describe(), ops=ops, free=free)
+
+
+def test_nothing_is_said_against_one_that_does_not_know_all_operations(failures):
+    assert failures(BackendConformance, KnowsSome) == {}
+
+
 def test_nothing_is_said_against_a_good_one(failures):
     assert failures(BackendConformance, Board) == {}
 

@@ -23,6 +23,7 @@ WRONG = [
     ({"op": "conv2d", "in_shape": (4, 0, 5), "out_shape": (4, 5, 5)}, "4x0x5.* less than 1"),
     ({"op": "conv2d", "in_shape": (4, 5), "out_shape": (4, 5)}, "a size of it"),
     ({"op": "conv2d", **MAPS, "groups": 0}, "less than 1"),
+    *(({"op": "relu", **MAPS, "reads": r}, "a tuple of places") for r in ((0,), (-1,), 1, [1], (1.0,), (True,))),
     ({"op": "conv2d", **MAPS, "dilation": 0}, "less than 1"),
     ({"op": "conv2d", **MAPS, "padding": -1, "kernel": 1}, "padding less than 0"),
     ({"op": "conv2d", **MAPS, "counts": (1, 1)}, "counts follow from its shapes"),

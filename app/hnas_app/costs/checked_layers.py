@@ -10,7 +10,7 @@ from typing import Any
 import attrs
 
 from hnas.architecture import Architecture
-from hnas.errors import PluginError, short
+from hnas.errors import DeviceError, PluginError, short
 from hnas.layer import Layer, Shape
 from hnas.space import SearchSpace
 from hnas.toolkit.dataflow import connects, dataflow
@@ -29,6 +29,11 @@ def distinct_layers(space: SearchSpace, input_shape: Shape, n_way: int) -> list[
         with _made_in(space, "layers"):
             layers = space.layers(arch, input_shape, n_way)
         _check(space, layers)
+        if any(layer.reads for layer in layers):
+            try:
+                dataflow(layers)
+            except DeviceError as cause:
+                raise PluginError(f"{named(space)}, in layers() of its {method} network: {cause}") from cause
     with _made_in(space, "layers"):
         found = space.distinct_layers(input_shape, n_way)
     _check(space, found)

@@ -59,7 +59,7 @@ class Evaluator:
         They are the best of all that were ever scored and are ``feasible``, or of the ``last`` iteration.
         """
         config, seeds = self.scores.config, self.scores.setup.seeds
-        best = [s.arch for s in sorted(last, key=lambda s: s.loss)]
+        best = list(dict.fromkeys(s.arch for s in sorted(last, key=lambda s: s.loss)))
         if config.candidates == "all":
             best = list(dict.fromkeys([*filter(feasible, ranking(self.scores.known)), *best]))
         drawn = seeds.numpy("final-slice").permutation(config.pool)[: config.final_tasks]

@@ -7,12 +7,13 @@ Here the statistics are those of the support images after adaption, which stand 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Literal
 
 from hnas.architecture import Architecture
 from hnas.episode import Episodes
 from hnas.learner import Gradient, MetaLearner, Progress, Scores, State
-from hnas.space import SearchSpace
+from hnas.space import Schedule, SearchSpace
 from hnas.supernet import NormStats, Params, SuperNet
 from hnas_app.training.setup.returned import adapted_weights
 
@@ -83,6 +84,9 @@ class FixedNorm(MetaLearner):
 
     def tasks_at_once(self, supernet: SuperNet, arch: Architecture, n_support: int) -> int:
         return self._learner.tasks_at_once(supernet, arch, n_support)
+
+    def schedules(self, space: SearchSpace) -> Mapping[str, Schedule]:
+        return self._learner.schedules(space)
 
     @property
     def proposes(self) -> bool:

@@ -86,6 +86,6 @@ def gradient_part(values: Mapping[str, Any], item: GradientItem) -> tuple[dict[s
         "the phase's tasks or n_query, or learner.batch_below_gflop",
     ):
         found = setup.learner.gradient(setup.supernet, state, episodes, part.arch, progress)
-        gradient, scores = gradient_and_scores(setup.learner, found, len(episodes))
+        gradient, scores = gradient_and_scores(setup.learner, found, len(episodes), state)
         arrays = {k: v.detach().cpu().numpy() for k, v in gradient.items()}
     return arrays, (scores.loss.mean().item(), scores.accuracy.mean().item())

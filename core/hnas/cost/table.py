@@ -81,7 +81,8 @@ class CostTable:
             raise DeviceError(
                 f"the cost table of {self.info.device} has no row for the layer {layer.key}; it holds "
                 f"{len(self.rows)} layers, of another space, input shape or set of options",
-                hint="run `hnas profile` for this space and input shape",
+                hint="run `hnas profile` for this space and input shape; if that is what was measured, the space's "
+                "`distinct_layers` leaves this layer out",
             ) from None
 
     def cost(self, layers: Iterable[Layer]) -> Cost:

@@ -131,6 +131,18 @@ def test_an_operation_that_is_neither_priced_nor_free_is_refused_before_anything
     assert backend.asked == []
 
 
+def test_layers_that_read_what_there_is_not_are_refused_before_anything_is_measured():
+    class ReadsBeyond(TwoLayers):
+        def layers(self, arch, input_shape, n_way):
+            first, *rest = super().layers(arch, input_shape, n_way)
+            return [attrs.evolve(first, reads=(5,)), *rest]
+
+    backend = Counter()
+    with pytest.raises(PluginError, match=r"ReadsBeyond, in layers\(\) of its smallest network: layer 1 of the"):
+        plan(backend, ReadsBeyond(), SHAPE, N_WAY, store=None)
+    assert backend.asked == []
+
+
 def test_rows_are_for_any_place():
     """The layers of a space that lists them itself say where they stand in one network."""
 

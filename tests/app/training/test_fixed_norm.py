@@ -6,6 +6,7 @@ import attrs
 import torch
 from tiny_tasks import tiny_setup
 
+from hnas import MetaLearner
 from hnas.episode import Episodes
 from hnas.learner import State
 from hnas_app.export.classifier import classifier
@@ -73,3 +74,10 @@ def test_training_is_left_to_the_learner() -> None:
     fixed = FixedNorm(setup.learner)
     made, plain = fixed.init(setup.supernet, torch.Generator().manual_seed(0)), state_of(setup)
     assert all(torch.equal(made[k], v) for k, v in plain.items())
+
+
+def test_whatever_a_learner_may_override_is_passed_on() -> None:
+    """With a default in place of the learner's own, pictures would be adapted to by another learner."""
+    fixed = FixedNorm(tiny_setup().learner)
+    public = {name for name in vars(MetaLearner) if not name.startswith("_")}
+    assert public - vars(FixedNorm).keys() - vars(fixed).keys() == set()

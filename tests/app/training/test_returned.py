@@ -210,6 +210,8 @@ def test_scores(change: Change) -> None:
         lambda found: found[0],
         lambda found: (None, found[1]),
         lambda found: ({k: None for k in found[0]}, found[1]),
+        lambda found: ({f"another/{k}": v for k, v in found[0].items()}, found[1]),
+        lambda found: ({k: v.sum() for k, v in found[0].items()}, found[1]),
         *(lambda found, c=c: (found[0], c(found[1])) for c in WRONG_SCORES),
     ],
 )

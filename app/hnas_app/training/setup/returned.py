@@ -128,11 +128,20 @@ def proposed(learner: MetaLearner, found: Any, n_tasks: int, space: SearchSpace)
     return [space.canonical(arch) for arch in archs]
 
 
-def gradient_and_scores(learner: MetaLearner, found: Any, n_tasks: int) -> tuple[Gradient, Scores]:
-    """Return what ``learner.gradient`` found. Raises `PluginError` unless it is tensors by name, and scores."""
+def gradient_and_scores(learner: MetaLearner, found: Any, n_tasks: int, state: State) -> tuple[Gradient, Scores]:
+    """Return what ``learner.gradient`` found for a state. Raises `PluginError` unless it is as it must be: scores, and
+    tensors by name, some of them of the state and those of its shapes.
+    """
     if not isinstance(found, tuple) or len(found) != 2:
         raise wrong(learner, "gradient", short(found), "a gradient and Scores")
-    return _tensors(learner, "gradient", found[0]), checked_scores(learner, found[1], n_tasks, "gradient")
+    gradient = _tensors(learner, "gradient", found[0])
+    if gradient.keys().isdisjoint(state):
+        told = f"names such as {short(min(gradient))}"
+        raise wrong(learner, "gradient", told, f"names of the state, such as {short(min(state))}")
+    for name in gradient.keys() & state.keys():
+        if gradient[name].shape != state[name].shape:
+            raise wrong(learner, "gradient", f"{name} of {_told(gradient[name])}", f"{tuple(state[name].shape)}")
+    return gradient, checked_scores(learner, found[1], n_tasks, "gradient")
 
 
 def checked_scores(learner: MetaLearner, found: Any, n_tasks: int, method: str = "score") -> Scores:

@@ -68,6 +68,13 @@ class SearchSpace(ABC):
         """Return the name of the reference network to compare with on such images: by default the first one."""
         return next(iter(self.references()), None)
 
+    def width_choices(self) -> Sequence[str]:
+        """Return the names of the choices that scale the width of a layer, input side first. Empty by default.
+
+        Their options are numbers. A run compares its network with the reference network scaled by them alone.
+        """
+        return ()
+
     def largest(self) -> Architecture:
         """Return the largest architecture: by default each choice's largest number, or its first option."""
         return self._extreme(max)

@@ -28,6 +28,8 @@ class SearchProblem:
     """Draw a feasible architecture: rejection first, then repair by shrinking."""
     generator: np.random.Generator
     """The only source of a strategy's randomness. A search is resumed by asking again with the same generator."""
+    known: tuple[Architecture, ...] = ()
+    """Feasible architectures that are known to be good, such as a scaled reference network; for a first batch."""
     share: float = 1.0
     """The share of its batch of new architectures that a strategy has to propose itself, above 0 and at most 1.
 

@@ -32,12 +32,12 @@ class GeneticOptions:
 class Genetic(SearchStrategy):
     """Keep the elites, refill the pool with mutated elites, and score all of it again.
 
-    What the paper leaves open: the first pool is drawn by ``sample_feasible``; elites stay in the pool and are scored
-    again, because every iteration draws other tasks; there is no cross-over. A mutant that breaks a constraint, or that
-    the pool holds already, is drawn again; after ``tries`` of them a fresh feasible sample takes its place. The pool
-    holds no architecture twice; it is smaller than P only if no other feasible one is found. An architecture whose loss
-    is infinite is never an elite. In a sweep, candidates of other searches can become elites as well, and the pool has
-    only this search's share of mutants.
+    What the paper leaves open: the first pool is drawn by ``sample_feasible`` (and holds `SearchProblem.known`);
+    elites stay in the pool and are scored again, because every iteration draws other tasks; there is no cross-over.
+    A mutant that breaks a constraint, or that the pool holds already, is drawn again; after ``tries`` of them a
+    fresh feasible sample takes its place. The pool holds no architecture twice; it is smaller than P only if no
+    other feasible one is found. An architecture whose loss is infinite is never an elite. In a sweep, candidates of
+    other searches can become elites as well, and the pool has only this search's share of mutants.
 
     Without ``revisit`` only elites are asked for again. Fixed tasks need that: otherwise the known neighbours of the
     same elites fill the pool, for nothing, and the search ends once two mutations improve nothing.
@@ -79,7 +79,7 @@ class Genetic(SearchStrategy):
 
     def _pool(self) -> list[Architecture]:
         """Return the elites and as many new architectures as there is room for, or this search's share of them."""
-        pool = dict.fromkeys(self._elites)
+        pool = dict.fromkeys(self._elites if self._asked > 1 else self._problem.known)
         size = len(pool) + math.ceil(self._problem.share * (self._options.population - len(pool)))
         while len(pool) < size and (new := self._new(pool)) is not None:
             pool[new] = None

@@ -75,7 +75,7 @@ class NSGA2(SearchStrategy):
             return None
         self._asked += 1
         places = math.ceil(self._problem.share * (self._options.population - len(self._survivors)))
-        children = self._mating.ask(places) if self._survivors else []
+        children = self._mating.ask(places) if self._survivors else list(self._problem.known)
         return Ask(architectures=(*self._survivors, *self._filled(children, places)))
 
     def tell(self, scored: Sequence[Scored]) -> None:

@@ -49,7 +49,7 @@ class RandomSearch(SearchStrategy):
             return None
         self._asked += 1
         last = self._asked == self._options.iterations
-        pool = list(self._best) if last else []
+        pool = list(self._best if last else self._problem.known if self._asked == 1 else [])
         size = len(pool) + math.ceil(self._problem.share * (self._options.population - len(pool)))
         while len(pool) < size and (new := self._new()) is not None:
             pool.append(new)

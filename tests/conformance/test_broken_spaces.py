@@ -97,6 +97,11 @@ class ForeignReference(Space):
         return {"other": Architecture("another-space", (0,))}
 
 
+class ScalesActivations(Space):
+    def width_choices(self) -> Sequence[str]:
+        return ["act1"]
+
+
 class StopsBeforeTheLogits(Space):
     """The classifier is followed by a layer that takes what nothing gives."""
 
@@ -319,6 +324,7 @@ SPACES = {
     RawMutants: "test_neighbours_and_mutants_are_members",
     RoundsItsOptions: "test_architectures_survive_their_written_forms",
     ForeignReference: "test_references_are_members",
+    ScalesActivations: "test_width_choices_are_choices_of_numbers",
     StopsBeforeTheLogits: "test_layers_lead_from_the_image_to_the_logits",
     AddsNothing: "test_layers_lead_from_the_image_to_the_logits",
     ReadsTooFarBack: "test_layers_lead_from_the_image_to_the_logits",

@@ -16,7 +16,7 @@ COMMANDS = {
     "run": "Meta-train a super-net, measure the device, search under the limits, re-train and test the found network.",
     "meta-train": "Meta-train a super-net; the run directory then serves any device and limit.",
     "adapt": "Search the architecture for a device and limits with the run's super-net.",
-    "retrain": "Train the network that was found, and the reference network, alone; earlier phases are done first.",
+    "retrain": "Train the network that was found, and those to compare with, alone; earlier phases are done first.",
     "evaluate": "Test the run's networks on the test tasks and print the result; earlier phases are done first.",
     "export": "Write the network that a run found as an ONNX model and as JSON.",
     "predict": "Classify pictures with an exported model: class and probability of each.",

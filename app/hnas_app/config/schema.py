@@ -105,9 +105,17 @@ class SearchConfig:
         "tasks of an iteration: drawn anew (as in the paper), or always the first ones, which is several times as fast",
         one_of("fresh", "fixed"),
     )
-    finalists: int = setting(
-        10, "best candidates of the last iteration that are scored again before choosing", positive
+    candidates: Literal["all", "last"] = setting(
+        "last",
+        "candidates that finalists are chosen from: all that were scored, or those of the last iteration (the paper's)",
+        one_of("all", "last"),
     )
+    start: Literal["random", "scaled"] = setting(
+        "random",
+        "the first batch of a strategy: random (the paper's), or with the scaled reference network among them",
+        one_of("random", "scaled"),
+    )
+    finalists: int = setting(10, "best candidates that are scored again before choosing", positive)
     final_tasks: int = setting(100, "tasks that the finalists are scored on", positive)
     pool: int = setting(600, "validation tasks that the search draws from", positive)
     n_query: int = setting(15, "query images per class", positive)
@@ -116,6 +124,12 @@ class SearchConfig:
         "images whose loss is the fitness after adapting on the support set",
         one_of("query", "support"),
     )
+
+
+def _names_networks(instance: object, attribute: object, value: str) -> None:
+    names = [name.strip() for name in value.split(",")]
+    if "" in names or ("none" in names and len(names) > 1) or len(set(names)) < len(names):
+        raise ValueError(f"expected 'none', or different names with commas between them, got {value!r}")
 
 
 @frozen(kw_only=True)
@@ -140,9 +154,15 @@ class RetrainConfig:
     keep_best: bool = setting(False, _KEEP_BEST)
     patience: int = setting(0, _PATIENCE, at_least_0)
     reference: str = setting(
-        "auto",
-        "reference network trained with the same budget: a name, 'auto' (the space's for such images) or 'none'",
+        "scaled,auto",
+        "networks trained with the same budget, to compare with: names of reference networks, 'auto' (the space's for "
+        "such images), 'scaled' (that one scaled in width to fit the limits), or 'none'",
+        _names_networks,
     )
+    finalists: int = setting(
+        1, "finalists of the search that are trained in part, before the best of them is trained to the end", positive
+    )
+    race_tasks: int = setting(200, "validation tasks that these are compared on", positive)
 
 
 @frozen(kw_only=True)

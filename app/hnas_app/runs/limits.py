@@ -8,29 +8,18 @@ from functools import cache
 from hnas.architecture import Architecture
 from hnas.backend import HardwareBackend
 from hnas.cost import MACS, PARAMS, Cost, Metric
-from hnas.errors import ConfigError, short
+from hnas.errors import ConfigError
 from hnas.layer import Layer
 from hnas_app.config.schema import Config
 from hnas_app.costs.closing import given_back
 from hnas_app.costs.description import described
 from hnas_app.costs.limits import Constraint, check_named, default_constraint, resolve
-from hnas_app.executors.plugin_exit import wrong
+from hnas_app.search.compared import reference_of
 from hnas_app.search.feasibility import Feasibility
 from hnas_app.training.setup.setup import Setup
 
 COUNTED = (PARAMS, MACS)
 """The metrics that are counted, not measured."""
-
-
-def reference_of(setup: Setup, config: Config) -> tuple[str, Architecture] | None:
-    """Return the network to compare with, and to measure limits by: the configuration's, or the space's own."""
-    name: str | None = config.retrain.reference
-    if name in ("auto", "none"):
-        name = setup.space.default_reference(setup.image_shape)
-    arch = setup.space.reference(name) if name else None
-    if not isinstance(arch, Architecture | None):
-        raise wrong(setup.space, "reference", short(arch), "an Architecture")
-    return (name, arch) if name and arch else None
 
 
 def limits_of(setup: Setup, config: Config, metrics: Sequence[Metric]) -> tuple[str, ...]:

@@ -24,20 +24,23 @@ from hnas_app.costs.limits import Constraint, Limit, resolve
 from hnas_app.costs.profile import profile
 from hnas_app.costs.store import CostStore
 from hnas_app.executors.interface import Executor
-from hnas_app.runs.limits import check_names, limits_of, reference_of
+from hnas_app.runs.limits import check_names, limits_of
 from hnas_app.runs.results import NetworkResult, PerTask, Results, protocol
 from hnas_app.runs.run_dir import RunDir
 from hnas_app.runs.tasks_check import DRAWING, check_tasks
 from hnas_app.search.adapt import Adaption, adapt
+from hnas_app.search.compared import SCALED, Compared, compared, reference_of
 from hnas_app.search.feasibility import Feasibility
 from hnas_app.search.loop import Search
 from hnas_app.search.proposals import PROPOSALS, Proposals, moved
+from hnas_app.search.scaled import scaled
 from hnas_app.search.score_store import SCORES, ScoreStore
 from hnas_app.search.trace import SearchTrace
 from hnas_app.trackers.json_lines import JsonLines
 from hnas_app.training.best import kept
 from hnas_app.training.evaluate import evaluate, evaluate_baseline, evaluate_per_task
 from hnas_app.training.meta_train import PHASE, meta_train, super_net_misfit
+from hnas_app.training.race import FILE, Race, entrants, mean_accuracy, race
 from hnas_app.training.retrain import retrain
 from hnas_app.training.setup.setup import Setup
 from hnas_app.training.short import ShortTrainings, longest
@@ -96,10 +99,12 @@ class Pipeline:
         return self._once("adapt", self._adapt, Adaption)
 
     def retrain(self) -> dict[str, tuple[Setup, State]]:
-        """Phase 4: train the chosen architecture, and the reference network with the same budget, each alone."""
+        """Phase 4: train the chosen architecture, and those to compare with by the same budget, each alone."""
         self.begin("retrain")
-        networks = self.networks()
-        return self._once("retrain", lambda: {name: self._retrain(name, arch) for name, arch in networks.items()})
+        if self._searches:
+            self.adapt()
+        assert self.limits  # as in `adapt`
+        return self._once("retrain", self._retrain_all)
 
     def evaluate(self) -> Results:
         """Test every network on the same test tasks; the artefact is ``evaluate.json``, and `RunDir` holds the same."""
@@ -111,7 +116,7 @@ class Pipeline:
 
     @cached_property
     def reference(self) -> tuple[str, Architecture] | None:
-        """The network to compare with, and to measure limits by: the configuration's, or the space's own."""
+        """The network to measure limits by: the configuration's, or the space's own."""
         return reference_of(self.setup, self.config)
 
     @cached_property
@@ -137,11 +142,19 @@ class Pipeline:
             cost=self.cost,
             sample_feasible=feasibility.sample,
             generator=self.setup.seeds.numpy("search", *counter),
+            known=self._known(feasibility),
             max_train=0 if self.setup.given is not None else longest(self.config.retrain),
             proposals=proposals.within(feasibility),
         )
         trace = SearchTrace(self.run.path / "search.jsonl")
         return Search(name=name, strategy=self.strategy, problem=problem, trace=trace, emit=self.emit)
+
+    def _known(self, feasibility: Feasibility) -> tuple[Architecture, ...]:
+        """Return what a strategy's first batch may hold."""
+        if self.config.search.start == "random" or self.reference is None:
+            return ()
+        arch = scaled(self.setup.space, self.reference[1], feasibility.feasible)
+        return () if arch is None else (arch,)
 
     def proposals(self, folder: Path) -> Proposals:
         """Return the store of the learner's proposals, with its log in a folder."""
@@ -155,21 +168,39 @@ class Pipeline:
 
     def weights(self, arch: Architecture, *, alone: bool) -> tuple[Setup, State]:
         """Return the weights to adapt: the super-net's, or those of the network trained ``alone``."""
-        return self._retrain("found", arch) if alone else (self.setup, self.meta_train())
+        name, found = self.found
+        return self._retrain(name if arch == found else "found", arch) if alone else (self.setup, self.meta_train())
 
     def networks(self) -> dict[str, Architecture]:
-        """Return the networks to train and test: ``found``, and the reference network under its own name.
+        """Return the networks to train and test: ``found``, and those to compare with under their own names.
 
         Nothing is searched for if each test task gets an architecture of its own.
         """
-        found = {}
-        if self.config.evaluate.architecture == "found":
-            found["found"] = self.adapt().chosen.arch
-        else:
-            assert self.limits  # as in `adapt`
-        if self.reference is not None and self.config.retrain.reference != "none":
-            found[self.reference[0]] = self.reference[1]
-        return found
+        found = {"found": self.found[1]} if self._searches else {}
+        return found | self.compared.networks
+
+    @property
+    def _searches(self) -> bool:
+        return self.config.evaluate.architecture == "found"
+
+    @property
+    def found(self) -> tuple[str, Architecture]:
+        """The network that was found: the name that it was trained by, and its architecture.
+
+        It is the winner of the race if there was one, else the search's choice.
+        """
+        race = self.race_on_record()
+        return race.winner if race else ("found", self.adapt().chosen.arch)
+
+    def race_on_record(self) -> Race | None:
+        """Return the race of the finalists as far as it has come, if there was one."""
+        record = self.run.path / FILE
+        return load(record, Race) if record.is_file() else None
+
+    @cached_property
+    def compared(self) -> Compared:
+        """The networks to compare with."""
+        return compared(self.setup, self.config, Feasibility(self.setup.space, self.limits, self.cost))
 
     # ---------------------------------------------------------------- how each is done
 
@@ -202,7 +233,37 @@ class Pipeline:
         self.adapted(found)
         return found
 
-    def _retrain(self, name: str, arch: Architecture) -> tuple[Setup, State]:
+    def _retrain_all(self) -> dict[str, tuple[Setup, State]]:
+        if self._searches:
+            self._race()
+        trained: dict[Architecture, tuple[Setup, State]] = {}
+        for name, arch in self.networks().items():
+            if arch not in trained:  # what was found may be one of the others
+                trained[arch] = self._retrain(self.found[0] if name == "found" else name, arch)
+        return {name: trained[arch] for name, arch in self.networks().items()}
+
+    def _race(self) -> None:
+        """Let the finalists of the search race, and the scaled reference with them, unless they have done so."""
+        config, done = self.config.retrain, self.run.is_done("retrain")
+        networks = entrants([s.arch for s in self.adapt().finalists], config.finalists)
+        scaled = self.compared.networks.get(SCALED)
+        if scaled is not None and scaled not in networks.values():
+            networks[SCALED] = scaled
+        if config.finalists == 1 or len(networks) == 1 or done:
+            return
+
+        def accuracy_after(name: str, arch: Architecture, iterations: int) -> float:
+            alone, state = self._retrain(name, arch, iterations)
+            return mean_accuracy(alone, state, arch, config.race_tasks, self.config.search.n_query, self.executor)
+
+        record, total = self.run.path / FILE, config.epochs * config.iterations
+
+        def note(text: str) -> None:
+            self.emit(Event(phase="retrain", kind="note", text=text))
+
+        race(networks, accuracy_after, total, record, note)
+
+    def _retrain(self, name: str, arch: Architecture, until: int | None = None) -> tuple[Setup, State]:
         phase, done = "retrain" if name == "found" else f"retrain {name}", self.run.is_done("retrain")
         folder, config = self.run.checkpoints / f"retrain-{name}", self.config.retrain
         trained = retrain(
@@ -215,8 +276,10 @@ class Pipeline:
             folder=folder,
             emit=self.emit,
             finished=done,
+            until=until,
         )
-        self._note_kept(phase, folder, config)
+        if until is None:
+            self._note_kept(phase, folder, config)
         return trained
 
     def _note_kept(self, phase: str, folder: Path, config: MetaTrainConfig | RetrainConfig) -> None:
@@ -259,6 +322,8 @@ class Pipeline:
             metrics=self.profile().metrics,
             limits=tuple(limit.text for limit in self.limits),
             protocol=protocol(self.config),
+            missing=self.compared.missing,
+            race=self.race_on_record(),
             per_task=per_task,
         )
         save(self.run.path / "evaluate.json", results)

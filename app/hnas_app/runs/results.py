@@ -11,6 +11,7 @@ from hnas.architecture import Architecture, Option
 from hnas.cost import Cost, Metric
 from hnas_app.config.schema import Config
 from hnas_app.training.accuracy import Accuracy, interval_over
+from hnas_app.training.race import Race
 
 
 @frozen(kw_only=True)
@@ -73,6 +74,10 @@ class Results:
     limits: tuple[str, ...]
     protocol: str
     """How the accuracies were measured."""
+    missing: tuple[str, ...] = ()
+    """Why a network to compare with is not there, a sentence for each."""
+    race: Race | None = None
+    """How the network that was found won against other finalists, if they raced."""
     per_task: PerTask | None = None
     """With ``evaluate.architecture="per-task"``: an architecture for each test task, in place of a search."""
     schema: int = field(default=2, metadata={"unsealed": 1})

@@ -15,6 +15,7 @@ from attrs import define
 from hnas.architecture import Architecture
 from hnas.cost import Cost
 from hnas.strategy import Ask, Scored
+from hnas_app.search.estimates import ranking
 from hnas_app.search.place import Place, place_of_first
 from hnas_app.search.score_store import ScoreStore
 from hnas_app.search.truncation import Scoring, TaskScore, truncated
@@ -50,13 +51,20 @@ class Evaluator:
         tasks = generator.choice(config.pool, min(config.tasks, config.pool), replace=False)
         return sorted(int(t) for t in tasks)
 
-    def finals(self, candidates: Sequence[Scored]) -> Scoring[tuple[list[Scored], Place | None]]:
-        """Score the best candidates again on more tasks, best first; return them with the first one's place."""
+    def finals(
+        self, last: Sequence[Scored], feasible: Callable[[Architecture], bool]
+    ) -> Scoring[tuple[list[Scored], Place | None]]:
+        """Score the best candidates again on more tasks, best first; return them with the first one's place.
+
+        They are the best of all that were ever scored and are ``feasible``, or of the ``last`` iteration.
+        """
         config, seeds = self.scores.config, self.scores.setup.seeds
-        best = list(dict.fromkeys(s.arch for s in sorted(candidates, key=lambda s: s.loss)))[: config.finalists]
+        best = list(dict.fromkeys(s.arch for s in sorted(last, key=lambda s: s.loss)))
+        if config.candidates == "all":
+            best = list(dict.fromkeys([*filter(feasible, ranking(self.scores.known)), *best]))
         drawn = seeds.numpy("final-slice").permutation(config.pool)[: config.final_tasks]
         tasks = sorted(int(t) for t in drawn)
-        finalists = yield from self.score(best, tasks)
+        finalists = yield from self.score(best[: config.finalists], tasks)
         finalists = sorted(finalists, key=lambda s: s.loss)
         losses = [[self.scores.known[s.arch, t].loss for t in tasks] for s in finalists]
         return finalists, place_of_first(losses, seeds.numpy("final-rank"))

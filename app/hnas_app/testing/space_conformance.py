@@ -85,6 +85,14 @@ class SpaceConformance(SuperNetConformance):
         holds = default is None or default in space.references()
         expect(holds, "default_reference to be one of the references", default, "name one of them, or return None")
 
+    def test_width_choices_are_choices_of_numbers(self) -> None:
+        """A run scales its reference network by them, to compare with what a user would do by hand."""
+        space = self.make()
+        numbers = {c.name for c in space.choices if all(isinstance(o, int | float) for o in c.options)}
+        strange = set(space.width_choices()) - numbers
+        then = "name choices whose options are widths, or factors of a width"
+        expect(not strange, f"width_choices to name some of {sorted(numbers)}", sorted(strange), then)
+
     def test_schedules_draw_members(self) -> None:
         """Meta-training draws by one if ``meta_train.sampling`` names it: ``space:NAME``."""
         expect_sound_schedules(self.make())

@@ -49,6 +49,9 @@ class TinySpace(SearchSpace):
     def choices(self) -> Sequence[Choice]:
         return self._choices
 
+    def width_choices(self) -> Sequence[str]:
+        return [c.name for c in self._choices if c.name.startswith("width")]
+
     def layers(self, arch: Architecture, input_shape: Shape, n_way: int) -> Sequence[Layer]:
         if min(*input_shape, n_way) < 1:
             raise ConfigError(f"{self.name}: images of {input_shape} in {n_way} classes, expected positive sizes")

@@ -79,6 +79,7 @@ def train(
     start: Callable[[], State],
     attention: Attention | None = None,
     finished: bool = False,
+    until: int | None = None,
 ) -> State:
     """Meta-train until the plan is done, and return the learnt state.
 
@@ -86,10 +87,12 @@ def train(
     Continues from the last good checkpoint in ``folder`` if there is one; else from ``start()``. The result is the same
     either way, and does not depend on the number of workers beyond the order of float additions. ``attention`` learns
     each architecture's accuracy, and is kept in the checkpoints. If several ranks train together, the one that
-    `Executor.leads` reads and writes them. If the training is known to be ``finished``, its last checkpoint should be
+    `Executor.leads` reads and writes them. ``until`` stops it after so many iterations, with a checkpoint from which it
+    goes on as if it had not stopped. If the training is known to be ``finished``, its last checkpoint should be
     there, and a note reports if it is not. Raises `DivergenceError` when the meta-loss is no longer a number.
     """
     total = plan.epochs * plan.iterations
+    last = total if until is None else min(until, total)
     found = None
     if executor.leads:
         found = load_latest(folder, "state", notify=lambda text: emit(Event(phase=phase, kind="note", text=text)))
@@ -97,7 +100,7 @@ def train(
     first = int(saved_with["iteration"])
     if attention and "attention" in saved_with:
         attention.memory = saved_with["attention"]
-    if first >= total or "kept" in saved_with:
+    if first >= last or "kept" in saved_with:
         return state
     if finished:
         text = f"the last checkpoint of {phase} is not in {folder}, so it is trained again from iteration {first}"
@@ -133,7 +136,7 @@ def train(
     window: list[tuple[float, float]] = []
     done = first
     try:
-        for iteration in range(first, total):
+        for iteration in range(first, last):
             progress = plan.progress(iteration)
             parts = cut(sampler(progress), plan.tasks, executor.size, setup.work)
             gradient, scores = meta_gradient(executor, state, parts, plan.n_query, progress, phase)
@@ -163,10 +166,10 @@ def train(
                     improved = best.judge(done, scored["validation_accuracy"])
                 tell("step", done, {"epoch": progress.epoch + 1, **scored})
             ends = done == total or (best is not None and best.is_over)
-            if executor.leads and (now - saved >= CHECKPOINT_SECONDS or ends or judges):
+            if executor.leads and (now - saved >= CHECKPOINT_SECONDS or ends or judges or done == last):
                 keep(done, improved=improved, ends=ends)
                 saved = now
-            if now - reported >= REPORT_SECONDS or ends:
+            if now - reported >= REPORT_SECONDS or ends or done == last:
                 losses, accuracies = zip(*window, strict=True)
                 mean_loss, mean_accuracy = sum(losses) / len(window), sum(accuracies) / len(window)
                 values = {"epoch": progress.epoch + 1, "loss": mean_loss, "accuracy": mean_accuracy}
@@ -180,7 +183,7 @@ def train(
         if executor.leads and whole and done > on_disk:
             keep(done)
         raise
-    tell("end", total)
+    tell("end", last)
     return state
 
 

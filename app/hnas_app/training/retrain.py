@@ -27,10 +27,11 @@ def retrain(
     folder: Path,
     emit: Listener,
     finished: bool = False,
+    until: int | None = None,
 ) -> tuple[Setup, State]:
     """Return a set-up for ``arch`` alone and its learnt state; goes on from the last checkpoint in ``folder``.
 
-    See `train` for ``finished``.
+    See `train` for ``finished`` and ``until``.
     """
     alone = attrs.evolve(setup, alone=arch)
 
@@ -51,4 +52,5 @@ def retrain(
         emit=emit,
         start=start,
         finished=finished,
+        until=until,
     )

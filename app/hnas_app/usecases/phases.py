@@ -69,7 +69,8 @@ def adapt(caller: Caller, path: Path, given: Given) -> Adapted:
 def retrain(caller: Caller, path: Path, given: Given) -> dict[str, Path]:
     """Train each network of a run alone, and return its folder of checkpoints by its name."""
     with continued(caller, "retrain", path, given) as phases:
-        return {name: phases.run.checkpoints / f"retrain-{name}" for name in phases.retrain()}
+        names = {name: phases.found[0] if name == "found" else name for name in phases.retrain()}
+        return {name: phases.run.checkpoints / f"retrain-{trained_as}" for name, trained_as in names.items()}
 
 
 def evaluate(caller: Caller, path: Path, given: Given) -> Evaluated:

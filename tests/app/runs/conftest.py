@@ -32,6 +32,12 @@ TINY: dict[str, Any] = {
 }
 
 
+@pytest.fixture
+def tiny_settings() -> dict[str, Any]:
+    """Settings with which a run takes seconds."""
+    return TINY
+
+
 @pytest.fixture(scope="session")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a finished run, and the home that it was made with."""

@@ -37,6 +37,8 @@ TINY = {
     "retrain.epochs": 2,
     "retrain.iterations": 20,
     "retrain.tasks": 2,
+    "retrain.finalists": 2,
+    "retrain.race_tasks": 12,
     "evaluate.tasks": 60,
 }
 # A checkpoint after every iteration: the kill falls between two of them, not before the first.
@@ -79,7 +81,7 @@ def finish(run: Path) -> dict[str, bytes]:
     process = start(run)
     _, errors = process.communicate(timeout=300)
     assert process.returncode == 0, errors
-    names = ("search.jsonl", "adapt.json", "evaluate.json", "checkpoints/*/*")
+    names = ("search.jsonl", "adapt.json", "race.json", "evaluate.json", "checkpoints/*/*")
     return {str(path.relative_to(run)): path.read_bytes() for name in names for path in run.glob(name)}
 
 
@@ -109,6 +111,8 @@ def untouched(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
         ("adapt", "step", 2),
         ("adapt", "step", 4),
         ("retrain", "step", 9),
+        ("retrain finalist-2", "step", 3),
+        ("retrain scaled", "step", 15),
         ("evaluate", "step", 1),
     ],
 )

@@ -69,7 +69,7 @@ def score(evaluator: Evaluator, architectures: Sequence[Architecture], tasks: An
 
 
 def finals(evaluator: Evaluator, population: Sequence[Scored]) -> tuple[list[Scored], Place]:
-    return evaluator.scores.run(evaluator.finals(population))
+    return evaluator.scores.run(evaluator.finals(population, lambda arch: True))
 
 
 def candidates(setup: Setup, count: int = 5) -> tuple[Architecture, ...]:

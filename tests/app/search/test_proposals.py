@@ -110,7 +110,7 @@ def test_each_test_task_has_its_own_architecture(tested):
     own, count = tested.results.per_task, SETTINGS["evaluate.tasks"]
     assert own is not None
     assert set(tested.phases) == {"profile", "meta-train", "retrain", "evaluate"}
-    assert [n.name for n in tested.results.networks] == ["whole"]
+    assert [n.name for n in tested.results.networks] == ["scaled", "whole"]
     assert sum(p.tasks for p in own.architectures) == own.accuracy.tasks == count
     assert len(own.architectures) > 1
     assert "each with the architecture proposed for it" in tested.results.protocol

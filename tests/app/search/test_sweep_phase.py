@@ -88,7 +88,7 @@ def test_a_pair_alone_finds_what_asking_and_telling_in_turn_finds() -> None:
     while (ask := strategy.ask()) is not None:
         told.append(evaluator(len(told), ask))
         strategy.tell(told[-1])
-    finalists, place = single.run(evaluator.finals(told[-1]))
+    finalists, place = single.run(evaluator.finals(told[-1], lambda arch: True))
     assert found == Adaption(population=tuple(told[-1]), finalists=tuple(finalists), place=place)
     assert together.ran == alone.ran
 

@@ -60,6 +60,7 @@ def run(
     events: list[Event] | None = None,
     start: Callable[[], State] | None = None,
     arch: Architecture | None = None,
+    until: int | None = None,
 ) -> State:
     sampler = sampler_of(setup.space, SHRINKING, setup.seeds)
 
@@ -73,7 +74,15 @@ def run(
 
     told = [] if events is None else events
     return train(
-        setup, plan, sample, executor, phase="meta-train", folder=folder, emit=told.append, start=start or initial
+        setup,
+        plan,
+        sample,
+        executor,
+        phase="meta-train",
+        folder=folder,
+        emit=told.append,
+        start=start or initial,
+        until=until,
     )
 
 
@@ -176,6 +185,19 @@ def test_a_stop_changes_nothing(alone: Executor, tmp_path: Path, stop_at: int) -
     assert (events[0].kind, events[0].done, events[0].total) == ("start", stop_at, 8)
     assert same(run(setup, alone, tmp_path / "stopped", events=(again := []), start=must_not_start), whole)
     assert again == []  # a finished training is only read
+
+
+@pytest.mark.parametrize("until", [1, 4, 6])
+def test_a_training_in_parts_ends_as_in_one(alone: Executor, tmp_path: Path, until: int) -> None:
+    """A race stops each training for a while. What was trained is not thrown away, to the last bit."""
+    whole = run(tiny_setup(), alone, tmp_path / "whole")
+    events: list[Event] = []
+    part = run(tiny_setup(), alone, tmp_path / "parts", until=until, events=events)
+    assert [p.stem for p in sorted((tmp_path / "parts").glob("*.json"))] == [f"state-{until:08d}"]
+    assert (events[-1].kind, events[-1].done) == ("end", until)
+    assert not same(part, whole)
+    assert same(run(tiny_setup(), alone, tmp_path / "parts", until=until, start=must_not_start), part)
+    assert same(run(tiny_setup(), alone, tmp_path / "parts", start=must_not_start), whole)
 
 
 @pytest.mark.usefixtures("often")

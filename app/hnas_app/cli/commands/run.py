@@ -58,7 +58,7 @@ def meta_train(ctx: typer.Context, given: Given, run_dir: options.RunDirOption =
 
 @options.takes(*SAME_RESULTS)
 def retrain(ctx: typer.Context, run: options.RunArgument, given: Given) -> None:
-    """Train the network that was found, and the reference network, alone; earlier phases are done first."""
+    """Train the network that was found, and those to compare with, alone; earlier phases are done first."""
     from hnas_app.usecases.phases import retrain as train
 
     with at_terminal(invocation(ctx), "hnas retrain {}") as caller:
@@ -94,10 +94,14 @@ def _show(done: Evaluated, *, as_json: bool) -> None:
         print(f"{network.name}: {report.describe(network.options)}")
     print()
     print_table(*report.table(results))
+    for missing in results.missing:
+        print(missing)
     if results.per_task is not None:
         print(f"\n{report.describe_per_task(results.per_task, results.metrics)}")
     if done.adaption is not None and done.adaption.place is not None:
         print(f"\nfound: {done.adaption.place}, by loss {done.adaption.weights}")
+    if results.race is not None:
+        print(f"race: {report.race_text(results.race)}")
     print(f"\nlimits: {', '.join(map(str, done.limits))}\n{results.protocol}")
     if done.picture is not None:
         print(f"picture: {done.picture}")

@@ -72,6 +72,9 @@ class ResNet12(SearchSpace):
     def choices(self) -> Sequence[Choice]:
         return self._choices
 
+    def width_choices(self) -> Sequence[str]:
+        return [c.name for c in self._choices if c.name.startswith("scale")]
+
     def blocks(self, arch: Architecture) -> tuple[ResidualBlock, ...]:
         """Return the blocks that ``arch`` has, input side first."""
         genes = iter(arch.genes)

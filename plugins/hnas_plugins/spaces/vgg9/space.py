@@ -52,6 +52,9 @@ class VGG9(SearchSpace):
     def choices(self) -> Sequence[Choice]:
         return self._choices
 
+    def width_choices(self) -> Sequence[str]:
+        return [c.name for c in self._choices if c.name.startswith("scale")]
+
     def blocks(self, arch: Architecture) -> tuple[ConvBlock, ...]:
         """Return the convolution blocks that ``arch`` has, input side first."""
         genes = iter(arch.genes)

@@ -1,0 +1,113 @@
+"""The race of finalists: all are trained alone for a while, the better half goes on, and so on (successive halving).
+
+Scores with super-net weights cannot say which of a search's finalists is the best after re-training. The training of
+the winner goes on from where the race ends. Source of the halving: Jamieson and Talwalkar, AISTATS 2016.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from attrs import evolve, field, frozen
+
+from hnas.architecture import Architecture
+from hnas.errors import DivergenceError
+from hnas.learner import State
+from hnas.toolkit.codec import load, save
+from hnas_app.executors.interface import Executor
+from hnas_app.training.outer_loop import score_tasks
+from hnas_app.training.setup.setup import Setup
+
+FILE = "race.json"
+"""The record of a race in a run directory."""
+PURPOSE = "race-tasks"
+"""The stream of validation tasks on which the networks are compared."""
+
+
+@frozen(kw_only=True)
+class Heat:
+    """One part of a race: the accuracy of each network that was still in it, on validation tasks."""
+
+    iterations: int
+    """How long each of them had been trained by then."""
+    accuracies: Mapping[str, float]
+    """By name, best first. A network whose training diverged has -1."""
+
+
+@frozen(kw_only=True)
+class Race:
+    """A race, as far as it has come. The first network of the last heat leads it."""
+
+    networks: Mapping[str, Architecture]
+    heats: tuple[Heat, ...] = ()
+    schema: int = field(default=1)
+
+    @property
+    def going(self) -> list[str]:
+        """The names of the networks that are still in the race, best first."""
+        if not self.heats:
+            return list(self.networks)
+        ranking = [name for name, accuracy in self.heats[-1].accuracies.items() if accuracy >= 0]
+        return ranking[: math.ceil(len(self.heats[-1].accuracies) / 2)]
+
+    @property
+    def winner(self) -> tuple[str, Architecture]:
+        """The name and the architecture of the network that won."""
+        return self.going[0], self.networks[self.going[0]]
+
+
+def race(
+    networks: Mapping[str, Architecture],
+    accuracy_after: Callable[[str, Architecture, int], float],
+    total: int,
+    record: Path,
+    note: Callable[[str], None],
+) -> Race:
+    """Race ``networks`` and return the record; it goes on from ``record`` if there is one.
+
+    ``accuracy_after`` trains a network to a number of iterations and returns its accuracy on validation tasks; it may
+    raise `DivergenceError`. Of n networks, half of the rest go on after ``total / 2^h`` iterations, h = ⌈log2 n⌉ … 1.
+    Raises `DivergenceError` if all diverge.
+    """
+    done = load(record, Race) if record.is_file() else Race(networks=dict(networks))
+    rounds = math.ceil(math.log2(len(networks)))
+    for h in range(rounds - len(done.heats), 0, -1):
+        iterations = max(1, total >> h)
+        found: dict[str, float] = {}
+        for name in done.going:
+            try:
+                found[name] = accuracy_after(name, networks[name], iterations)
+            except DivergenceError as cause:
+                found[name], last = -1.0, cause
+                note(f"{name} leaves the race: {cause}")
+        ranking = dict(sorted(found.items(), key=lambda entry: -entry[1]))
+        if max(found.values()) < 0:
+            raise last
+        done = evolve(done, heats=(*done.heats, Heat(iterations=iterations, accuracies=ranking)))
+        save(record, done)
+    return done
+
+
+def mean_accuracy(
+    alone: Setup, state: State, arch: Architecture, n_tasks: int, n_query: int, executor: Executor
+) -> float:
+    """Return the mean accuracy (0–1) of a network on validation tasks, which are the same for all of a race."""
+    alone.send(executor)
+    _, accuracies = score_tasks(executor, state, arch, "validation", PURPOSE, n_tasks, n_query)
+    return sum(accuracies) / len(accuracies)
+
+
+def entrants(finalists: list[Architecture], count: int) -> dict[str, Architecture]:
+    """Return the ``count`` best finalists that differ from each other in two choices or more, by name.
+
+    If there are not so many, the next best ones take part too. The best is called ``found``.
+    """
+    picked: list[Architecture] = []
+    for arch in finalists:
+        if all(sum(a != b for a, b in zip(arch.genes, p.genes, strict=True)) > 1 for p in picked):
+            picked.append(arch)
+    rest = [arch for arch in dict.fromkeys(finalists) if arch not in picked]
+    names = ["found", *(f"finalist-{i}" for i in range(2, count + 1))]
+    return dict(zip(names, [*picked, *rest], strict=False))

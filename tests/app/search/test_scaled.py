@@ -1,0 +1,71 @@
+"""The reference network scaled in width: the widest that satisfies the limits, and no other change."""
+
+from __future__ import annotations
+
+import pytest
+
+from hnas import Architecture, SearchSpace
+from hnas.testing import TinySpace
+from hnas_app.search.scaled import scaled
+from hnas_plugins.spaces.resnet12.space import ResNet12
+from hnas_plugins.spaces.vgg9 import VGG9, VGG9Options
+
+SHAPE, N_WAY = (1, 28, 28), 5
+VGG = VGG9()
+
+
+def params(space: SearchSpace, arch: Architecture) -> int:
+    return sum(layer.params for layer in space.layers(arch, SHAPE, N_WAY))
+
+
+def under(space: SearchSpace, share: float) -> Architecture | None:
+    """Scale a space's reference network to a share of its parameters."""
+    reference = space.reference()
+    assert reference is not None
+    limit = share * params(space, reference)
+    return scaled(space, reference, lambda arch: params(space, arch) <= limit)
+
+
+@pytest.mark.parametrize("space", [VGG9(), ResNet12()], ids=["vgg9", "resnet12"])
+@pytest.mark.parametrize("share", [0.2, 0.3, 0.6, 1.0, 1.5])
+def test_nothing_but_widths_differs_and_no_layer_can_be_wider(space: SearchSpace, share: float) -> None:
+    """A yardstick that is narrower than it has to be would make the search look good."""
+    reference, found = space.reference(), under(space, share)
+    assert reference is not None
+    assert found is not None
+    then, now = space.options(reference), space.options(found)
+    assert {k for k in then if then[k] != now[k]} <= set(space.width_choices())
+    assert params(space, found) <= share * params(space, reference)
+    widths = [float(now[name]) for name in space.width_choices()]
+    options = sorted(next(c.options for c in space.choices if c.name == space.width_choices()[0]), key=float)
+    steps = [options.index(w) for w in widths]
+    assert max(steps) - min(steps) <= 1
+    if min(steps) + 1 < len(options):
+        wider = space.architecture(**{**now, **dict.fromkeys(space.width_choices(), options[min(steps) + 1])})
+        assert params(space, wider) > share * params(space, reference) or wider == found
+    for name, step in zip(space.width_choices(), steps, strict=True):
+        if step == min(steps) < len(options) - 1:
+            one = space.architecture(**{**now, name: options[step + 1]})
+            assert params(space, one) > share * params(space, reference)
+
+
+def test_a_single_layer_is_widened_from_the_output_side() -> None:
+    """The limit leaves room for one of the layers: the last one."""
+    reference = VGG.architecture(**dict.fromkeys(VGG.width_choices(), 1.0), depth=4)
+    half = VGG.architecture(**{**VGG.options(reference), **dict.fromkeys(VGG.width_choices(), 0.5)})
+    wanted = VGG.architecture(**{**VGG.options(half), "scale4": 0.75})
+    found = scaled(VGG, reference, lambda arch: params(VGG, arch) <= params(VGG, wanted))
+    assert found == wanted
+
+
+def test_layers_that_the_reference_lacks_are_left_alone() -> None:
+    space = TinySpace()
+    reference = space.architecture(depth=2, width1=4, width2=4)
+    assert scaled(space, reference, lambda arch: True) == space.architecture(depth=2, width1=8, width2=8)
+
+
+def test_no_network_if_no_width_fits() -> None:
+    assert under(VGG, 0.001) is None
+    fixed = VGG9(VGG9Options(ge=False))  # without GE there are no widths to choose
+    assert fixed.width_choices() == []
+    assert under(fixed, 1.0) is None

@@ -24,13 +24,13 @@ from hnas_app.costs.limits import Constraint, Limit, resolve
 from hnas_app.costs.profile import profile
 from hnas_app.costs.store import CostStore
 from hnas_app.executors.interface import Executor
-from hnas_app.runs.limits import check_names, limits_of
 from hnas_app.runs.results import NetworkResult, PerTask, Results, protocol
 from hnas_app.runs.run_dir import RunDir
 from hnas_app.runs.tasks_check import DRAWING, check_tasks
 from hnas_app.search.adapt import Adaption, adapt
 from hnas_app.search.compared import SCALED, Compared, compared, reference_of
 from hnas_app.search.feasibility import Feasibility
+from hnas_app.search.limits import check_names, limits_of
 from hnas_app.search.loop import Search
 from hnas_app.search.proposals import PROPOSALS, Proposals, moved
 from hnas_app.search.scaled import scaled

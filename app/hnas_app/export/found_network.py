@@ -5,9 +5,9 @@ from __future__ import annotations
 from hnas.errors import ConfigError, DataError
 from hnas.learner import State
 from hnas.toolkit.pictures import PictureTask, Preparation
+from hnas_app.config.changes import removed_values
 from hnas_app.export.classifier import Classifier, classifier
 from hnas_app.export.files import Subject
-from hnas_app.runs.config_changes import removed_values
 from hnas_app.runs.pipeline import Pipeline
 from hnas_app.training.checkpoint import load_latest
 from hnas_app.training.setup.fewer_classes import with_classes

@@ -52,6 +52,15 @@ def compared(setup: Setup, config: Config, feasibility: Feasibility) -> Compared
     return Compared(networks, tuple(missing))
 
 
+def known(setup: Setup, config: Config, feasibility: Feasibility) -> tuple[Architecture, ...]:
+    """Return the architectures that the first batch of a strategy may hold."""
+    own = reference_of(setup, config)
+    if config.search.start == "random" or own is None:
+        return ()
+    arch = scaled(setup.space, own[1], feasibility.feasible)
+    return () if arch is None else (arch,)
+
+
 def _names(config: Config) -> tuple[str, ...]:
     """Return the names in ``retrain.reference``."""
     return tuple(name for n in config.retrain.reference.split(",") if (name := n.strip()) != "none")

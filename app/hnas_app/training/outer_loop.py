@@ -12,7 +12,7 @@ import attrs
 from attrs import frozen
 
 from hnas.architecture import Architecture
-from hnas.errors import DivergenceError
+from hnas.errors import DataError, DivergenceError
 from hnas.events import Event, Listener
 from hnas.learner import Progress, State
 from hnas.task_source import Split
@@ -88,8 +88,9 @@ def train(
     either way, and does not depend on the number of workers beyond the order of float additions. ``attention`` learns
     each architecture's accuracy, and is kept in the checkpoints. If several ranks train together, the one that
     `Executor.leads` reads and writes them. ``until`` stops it after so many iterations, with a checkpoint from which it
-    goes on as if it had not stopped. If the training is known to be ``finished``, its last checkpoint should be
-    there, and a note reports if it is not. Raises `DivergenceError` when the meta-loss is no longer a number.
+    goes on as if it had not stopped. If the training is known to be ``finished``, its last checkpoint should be there,
+    and a note reports if it is not. Raises `DivergenceError` when the meta-loss is no longer a number, and `DataError`
+    if the training is past ``until``.
     """
     total = plan.epochs * plan.iterations
     last = total if until is None else min(until, total)
@@ -100,6 +101,11 @@ def train(
     first = int(saved_with["iteration"])
     if attention and "attention" in saved_with:
         attention.memory = saved_with["attention"]
+    if first > last and "kept" not in saved_with:
+        raise DataError(
+            f"{phase}: {folder} is at iteration {first}, and its state after {last} is no longer there",
+            hint="restore race.json, which says how long each network was trained, or move the folder away",
+        )
     if first >= last or "kept" in saved_with:
         return state
     if finished:
@@ -110,7 +116,7 @@ def train(
         best.go_on(saved_with["best"])
 
     def tell(kind: str, done: int, values: Mapping[str, float] | None = None) -> None:
-        emit(Event(phase=phase, kind=kind, done=done, total=total, values=values or {}))
+        emit(Event(phase=phase, kind=kind, done=done, total=last, values=values or {}))
 
     tell("start", first)
     setup.send(executor)

@@ -91,7 +91,7 @@ def test_the_winner_of_the_race_is_what_was_found(
     run: Run, tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whoever wins: its weights are those tested, exported and gone on from, and are trained to the end, once."""
-    monkeypatch.setattr("hnas_app.runs.pipeline.mean_accuracy", lambda *given: given[0].alone.genes[1] + 1.0)
+    monkeypatch.setattr("hnas_app.runs.alone.mean_accuracy", lambda *given: given[0].alone.genes[1] + 1.0)
     assert run(None, **{"retrain.finalists": 3, "retrain.iterations": 8, "search.final_tasks": 4}) == 0
     out = capsys.readouterr().out
     folder = tmp_path / "run"

@@ -62,4 +62,6 @@ def is_retrained(phases: Pipeline) -> bool:
     if damage:
         raise DataError(damage[0], hint=f"to train the network again: hnas retrain {phases.run.path}")
     config = phases.config.retrain
-    return found is not None and int(found[1]["iteration"]) >= config.epochs * config.iterations
+    return found is not None and (
+        "kept" in found[1] or int(found[1]["iteration"]) >= config.epochs * config.iterations  # patience ends it early
+    )

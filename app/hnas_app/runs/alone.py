@@ -17,12 +17,9 @@ from hnas_app.executors.interface import Executor
 from hnas_app.runs.run_dir import RunDir
 from hnas_app.search.compared import SCALED
 from hnas_app.training.best import kept
-from hnas_app.training.race import DIVERGED, FILE, Race, entrants, mean_accuracy, race, read_race
+from hnas_app.training.race import DIVERGED, FILE, FOUND, Race, entrants, mean_accuracy, race, read_race
 from hnas_app.training.retrain import retrain
 from hnas_app.training.setup.setup import Setup
-
-FOUND = "found"
-"""The name of the search's choice as it is trained, and of the network that was found in results."""
 
 
 @frozen(kw_only=True)

@@ -24,7 +24,7 @@ from hnas_app.costs.limits import Limit
 from hnas_app.costs.profile import profile
 from hnas_app.costs.store import CostStore
 from hnas_app.executors.interface import Executor
-from hnas_app.runs.alone import FOUND, Alone, note_kept
+from hnas_app.runs.alone import Alone, note_kept
 from hnas_app.runs.evaluation import Evaluation
 from hnas_app.runs.results import Results, protocol
 from hnas_app.runs.run_dir import RunDir
@@ -39,6 +39,7 @@ from hnas_app.search.score_store import SCORES, ScoreStore
 from hnas_app.search.trace import SearchTrace
 from hnas_app.trackers.json_lines import JsonLines
 from hnas_app.training.meta_train import PHASE, meta_train, super_net_misfit
+from hnas_app.training.race import FOUND
 from hnas_app.training.setup.setup import Setup
 from hnas_app.training.short import ShortTrainings, longest
 

@@ -16,6 +16,7 @@ from hnas_app.costs.description import described
 from hnas_app.costs.limits import Constraint, check_named, default_constraint, resolve
 from hnas_app.search.compared import reference_of
 from hnas_app.search.feasibility import Feasibility
+from hnas_app.search.scaled import widths_of
 from hnas_app.training.setup.setup import Setup
 
 COUNTED = (PARAMS, MACS)
@@ -82,8 +83,9 @@ def _counts(layer: Layer) -> tuple[float, float]:
 def check_limits(setup: Setup, config: Config, backend: HardwareBackend) -> None:
     """Raise what the limits of a new run will raise, as far as it is known before anything is measured.
 
-    The device is asked for its metrics, and given back.
+    The device is asked for its metrics, and given back. Raises `PluginError` if the space names widths that are none.
     """
+    widths_of(setup.space)
     with given_back(backend, lambda text: None):
         metrics = described(backend).metrics
     check_names(setup, config, metrics)

@@ -24,6 +24,8 @@ FILE = "race.json"
 """The record of a race in a run directory."""
 PURPOSE = "race-tasks"
 """The stream of validation tasks on which the networks are compared."""
+FOUND = "found"
+"""The name of the search's own choice in a race, as it has in results without one."""
 DIVERGED = -1.0
 AGAIN = "restore it from a copy, or move it and checkpoints/retrain-* away: the networks are then trained anew"
 
@@ -35,7 +37,13 @@ class Heat:
     iterations: int
     """How long each of them had been trained by then."""
     accuracies: Mapping[str, float]
-    """By name, best first. A network whose training diverged has -1."""
+    """By name. A network whose training diverged has -1."""
+    ranking: tuple[str, ...] = field()
+    """The names, best first; of equal ones, the one that was better before is the first."""
+
+    @ranking.default
+    def _by_accuracy(self) -> tuple[str, ...]:
+        return tuple(sorted(self.accuracies, key=lambda name: -self.accuracies[name]))
 
 
 @frozen(kw_only=True)
@@ -49,7 +57,7 @@ class Race:
     @property
     def ranking(self) -> list[str]:
         """The names of all networks that did not diverge, best first: by the last heat that each of them was in."""
-        names = dict.fromkeys([*(name for heat in reversed(self.heats) for name in heat.accuracies), *self.networks])
+        names = dict.fromkeys([*(name for heat in reversed(self.heats) for name in heat.ranking), *self.networks])
         return [n for n in names if all(heat.accuracies.get(n) != DIVERGED for heat in self.heats)]
 
     @property
@@ -64,13 +72,15 @@ class Race:
 
     def after(self, iterations: int, accuracies: Mapping[str, float]) -> Race:
         """Return the race after one more heat."""
-        ranked = dict(sorted(accuracies.items(), key=lambda entry: -entry[1]))
-        return evolve(self, heats=(*self.heats, Heat(iterations=iterations, accuracies=ranked)))
+        return evolve(self, heats=(*self.heats, Heat(iterations=iterations, accuracies=accuracies)))
 
 
 def read_race(record: Path) -> Race:
     """Return the race on record. Raises `DataError` if it is missing or damaged."""
-    return load(record, Race, hint=AGAIN)
+    try:
+        return load(record, Race, hint=AGAIN)
+    except DataError as cause:
+        raise DataError(str(cause), hint=AGAIN) from cause
 
 
 def race(
@@ -119,12 +129,12 @@ def mean_accuracy(
 def entrants(finalists: Sequence[Architecture], count: int) -> dict[str, Architecture]:
     """Return the ``count`` best finalists that differ from each other in two choices or more, by name.
 
-    If there are not so many, the next best ones take part too. The best is called ``found``.
+    If there are not so many, the next best ones take part too. The best is called `FOUND`.
     """
     picked: list[Architecture] = []
     for arch in finalists:
         if all(sum(a != b for a, b in zip(arch.genes, p.genes, strict=True)) > 1 for p in picked):
             picked.append(arch)
     rest = [arch for arch in dict.fromkeys(finalists) if arch not in picked]
-    names = ["found", *(f"finalist-{i}" for i in range(2, count + 1))]
+    names = [FOUND, *(f"finalist-{i}" for i in range(2, count + 1))]
     return dict(zip(names, [*picked, *rest], strict=False))

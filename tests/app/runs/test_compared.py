@@ -97,8 +97,8 @@ def test_the_winner_of_the_race_is_what_was_found(
     folder = tmp_path / "run"
     race = json.loads((folder / "race.json").read_text())
     assert list(race["networks"])[-1] == "scaled"
-    winner = next(iter(race["heats"][-1]["accuracies"]))
-    assert f"{winner} won" in out
+    winner = race["heats"][-1]["ranking"][0]
+    assert f"{winner} won".replace("found", "the search's choice") in out
     results = json.loads((folder / "evaluate.json").read_text())
     assert results["networks"][0]["arch"] == race["networks"][winner]
     assert results["race"]["networks"] == race["networks"]

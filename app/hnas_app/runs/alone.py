@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from attrs import frozen
@@ -15,6 +15,7 @@ from hnas.toolkit.codec import save
 from hnas_app.config.schema import Config, MetaTrainConfig, RetrainConfig
 from hnas_app.executors.interface import Executor
 from hnas_app.runs.run_dir import RunDir
+from hnas_app.search.adapt import Adaption
 from hnas_app.search.compared import SCALED
 from hnas_app.training.best import kept
 from hnas_app.training.race import DIVERGED, FILE, FOUND, Race, entrants, mean_accuracy, race, read_race
@@ -32,8 +33,8 @@ class Alone:
     supernet: State
     executor: Executor
     emit: Listener
-    finalists: Sequence[Architecture]
-    """Those of the search, best first; none if nothing is searched for."""
+    adapt: Callable[[], Adaption]
+    """Returns the result of the search."""
     compared: Mapping[str, Architecture]
     """The networks to compare with, by name."""
 
@@ -66,7 +67,7 @@ class Alone:
 
         The run goes on without those to compare with that diverge. Raises `DivergenceError` if all others do.
         """
-        if self.finalists:
+        if self.searches:
             self._train_found()
         trained: dict[str, tuple[Setup, State]] = {}
         for name, (trained_as, arch) in self.names().items():
@@ -88,10 +89,15 @@ class Alone:
         """Return the networks of the run by name, each with the name that it is trained by; equal ones share one."""
         race = self.raced
         names = {arch: name for name, arch in race.networks.items()} if race else {}
-        networks = {FOUND: self.found[1]} if self.finalists else {}
+        networks = {FOUND: self.found[1]} if self.searches else {}
         return {name: (names.setdefault(a, name), a) for name, a in (networks | {**self.compared}).items()}
 
     # ---------------------------------------------------------------- which of them was found
+
+    @property
+    def searches(self) -> bool:
+        """Whether one network is found for all test tasks, and not one for each of them."""
+        return self.config.evaluate.architecture == "found"
 
     @property
     def found(self) -> tuple[str, Architecture]:
@@ -100,7 +106,7 @@ class Alone:
         It is the winner of the race if there was one, else the search's choice.
         """
         race = self.raced
-        return race.winner if race else (FOUND, self.finalists[0])
+        return race.winner if race else (FOUND, self.adapt().chosen.arch)
 
     @property
     def raced(self) -> Race | None:
@@ -115,9 +121,9 @@ class Alone:
     def _entrants(self) -> dict[str, Architecture]:
         """Return the networks that race: finalists of the search, and the scaled reference with them."""
         count = self.config.retrain.finalists
-        if count == 1 or not self.finalists:
+        if count == 1 or not self.searches:
             return {}
-        networks = entrants(self.finalists, count)
+        networks = entrants([scored.arch for scored in self.adapt().finalists], count)
         scaled = self.compared.get(SCALED)
         return networks if scaled is None or scaled in networks.values() else {**networks, SCALED: scaled}
 

@@ -99,8 +99,9 @@ class Pipeline:
     def retrain(self) -> dict[str, tuple[Setup, State]]:
         """Phase 4: train the chosen architecture, and those to compare with by the same budget, each alone."""
         self.begin("retrain")
-        assert self.limits  # as in `adapt`
         alone = self.alone
+        if alone.searches:
+            self.adapt()
         return self._once("retrain", alone.train_all)
 
     def evaluate(self) -> Results:
@@ -157,8 +158,7 @@ class Pipeline:
 
     @property
     def alone(self) -> Alone:
-        """The networks that are trained alone: one is searched for, unless each test task gets its own."""
-        searches = self.config.evaluate.architecture == "found"
+        """The networks that are trained alone."""
         return Alone(
             run=self.run,
             config=self.config,
@@ -166,7 +166,7 @@ class Pipeline:
             supernet=self.meta_train(),
             executor=self.executor,
             emit=self.emit,
-            finalists=[s.arch for s in self.adapt().finalists] if searches else [],
+            adapt=self.adapt,
             compared=self.compared.networks,
         )
 

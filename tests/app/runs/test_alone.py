@@ -1,9 +1,10 @@
-"""The networks that a run trains alone: which of them was found, whatever diverges, is damaged or was trained before."""
+"""The networks that a run trains alone, and which of them was found, whatever diverges or is damaged."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,6 +18,12 @@ from hnas_app.runs.run_dir import RunDir
 A, B, C, SCALED, REFERENCE = (Architecture("tiny", (i, i)) for i in range(5))
 GOOD = {A: 0.5, B: 0.7, C: 0.6, SCALED: 0.4}
 """In a race of these, B and C run the second heat, and B wins."""
+
+
+def found(*finalists: Architecture) -> Any:
+    """The result of a search, as far as it matters here."""
+    scored = [SimpleNamespace(arch=arch) for arch in finalists]
+    return lambda: SimpleNamespace(finalists=scored, chosen=scored[0])
 
 
 class Trainings:
@@ -37,7 +44,7 @@ class Trainings:
             supernet={},
             executor=nothing,
             emit=self.events.append,
-            finalists=[A, B, C],
+            adapt=found(A, B, C),
             compared={"scaled": SCALED, "reference": REFERENCE},
         )
 
@@ -175,6 +182,6 @@ def test_a_record_whose_keys_were_sorted_has_the_same_winner(trainings: Training
 def test_a_race_of_other_networks_is_refused(trainings: Trainings) -> None:
     """Their checkpoints are not of these networks."""
     trainings.train()
-    trainings.alone = evolve(trainings.alone, finalists=[B, A, C])
+    trainings.alone = evolve(trainings.alone, adapt=found(B, A, C))
     with pytest.raises(DataError, match="is not a race of these networks: found, finalist-2, finalist-3, scaled"):
         trainings.train()

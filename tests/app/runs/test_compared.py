@@ -70,6 +70,20 @@ def test_a_missing_row_is_said_and_the_run_goes_on(
     assert [n["name"] for n in found["networks"]] == ["found", "maml++-omniglot"]
 
 
+def test_the_scaled_network_is_a_row_though_it_is_the_reference_if_that_is_none(run: Run, tmp_path: Path) -> None:
+    """There was nothing to compare with, though that was asked for."""
+    assert run("scaled", "latency<=1ref") == 0
+    found = json.loads((tmp_path / "run" / "evaluate.json").read_text())
+    assert [n["name"] for n in found["networks"]] == ["found", "scaled"]
+    assert found["missing"] == []
+
+
+def test_a_space_without_widths_says_so(run: Run, tmp_path: Path) -> None:
+    assert run(None, **{"space.ge": "false"}) == 0
+    found = json.loads((tmp_path / "run" / "evaluate.json").read_text())
+    assert found["missing"] == ["scaled: vgg9 has no choices of widths, so maml++-omniglot cannot be scaled"]
+
+
 @pytest.mark.parametrize(
     ("reference", "told"),
     [

@@ -39,7 +39,7 @@ def edit(path: Path, change: Callable[[dict[str, Any]], object], seal: bool = Tr
 def test_a_run_of_the_older_schema_is_read_and_reported_once(finished: Path, capsys: Any) -> None:
     """An upgrade must not cost a user the runs from before it; nor pretend that they are protected."""
     before = json.loads((finished / "evaluate.json").read_text())["networks"]
-    for name in ("run", "profile", "adapt", "evaluate"):
+    for name in ("run", "profile", "adapt", "race", "evaluate"):
         edit(finished / f"{name}.json", lambda value: value.update(schema=1), seal=False)
     edit(finished / "environment.json", lambda value: value.pop("schema"), seal=False)
     config = finished / "config.toml"
@@ -52,7 +52,7 @@ def test_a_run_of_the_older_schema_is_read_and_reported_once(finished: Path, cap
     assert json.loads((finished / "evaluate.json").read_text())["networks"] == before
 
 
-@pytest.mark.parametrize("name", ["run", "profile", "adapt", "evaluate"])
+@pytest.mark.parametrize("name", ["run", "profile", "adapt", "race", "evaluate"])
 def test_a_digit_in_a_record_or_no_checksum_is_damage(finished: Path, name: str, capsys: Any) -> None:
     edit(finished / f"{name}.json", lambda value: None, seal=False)
     assert command_line(["evaluate", str(finished)]) == 3

@@ -99,6 +99,7 @@ class Pipeline:
     def retrain(self) -> dict[str, tuple[Setup, State]]:
         """Phase 4: train the chosen architecture, and those to compare with by the same budget, each alone."""
         self.begin("retrain")
+        assert self.limits  # as in `adapt`
         alone = self.alone
         if alone.searches:
             self.adapt()

@@ -81,7 +81,7 @@ def test_the_scaled_network_is_a_row_though_it_is_the_reference_if_that_is_none(
 def test_a_space_without_widths_says_so(run: Run, tmp_path: Path) -> None:
     assert run(None, **{"space.ge": "false"}) == 0
     found = json.loads((tmp_path / "run" / "evaluate.json").read_text())
-    assert found["missing"] == ["scaled: vgg9 has no choices of widths, so maml++-omniglot cannot be scaled"]
+    assert found["missing"] == ["scaled: vgg9 has no choices of widths, so maml++ cannot be scaled"]
 
 
 @pytest.mark.parametrize(

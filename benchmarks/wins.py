@@ -2,7 +2,7 @@
 
     python benchmarks/wins.py glyphs                        # hours for five seeds; goes on where it stopped
     python benchmarks/wins.py omniglot --data-root ~/data/omniglot
-    python benchmarks/wins.py folder --data-root ~/data/pictures
+    python benchmarks/wins.py folder --data-root ~/data/pictures    # of small_pictures.py
     python benchmarks/wins.py --table                       # what is there, as a table
 
 For each seed it meta-trains one super-net. For each limit it searches and re-trains in three ways: ``raced``, as the

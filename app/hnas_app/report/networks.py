@@ -15,6 +15,9 @@ from hnas_app.runs.results import PerTask, Results
 from hnas_app.search.adapt import Adaption
 from hnas_app.training.race import DIVERGED, FOUND, Race
 
+CHOICE = "the search's choice"
+"""What is printed for the first finalist if there was a race, since the row ``found`` may be another."""
+
 
 def table(results: Results) -> tuple[list[str], list[list[str]]]:
     """Return head and rows: each network's costs, and accuracy with super-net weights and trained alone."""
@@ -67,7 +70,7 @@ def _block(stems: Mapping[tuple[str, bool], Mapping[str, Option]]) -> str:
 
 def race_text(race: Race) -> str:
     """Describe a race, heat by heat: how good each network was, in %, and after how long."""
-    names = {name: name for name in race.networks} | {FOUND: "the search's choice"}
+    names = {name: name for name in race.networks} | {FOUND: CHOICE}
     heats = []
     for heat in race.heats:
         told = {n: "diverged" if a == DIVERGED else f"{100 * a:.1f}" for n, a in heat.accuracies.items()}

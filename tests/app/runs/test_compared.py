@@ -108,6 +108,7 @@ def test_the_winner_of_the_race_is_what_was_found(
     monkeypatch.setattr("hnas_app.runs.alone.mean_accuracy", lambda *given: given[0].alone.genes[1] + 1.0)
     assert run(None, **{"retrain.finalists": 3, "retrain.iterations": 8, "search.final_tasks": 4}) == 0
     out = capsys.readouterr().out
+    assert "\nthe search's choice: place 1 to " in out
     folder = tmp_path / "run"
     race = json.loads((folder / "race.json").read_text())
     assert list(race["networks"])[-1] == "scaled"

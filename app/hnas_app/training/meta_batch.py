@@ -46,13 +46,13 @@ def cut(
 
 
 def meta_gradient(
-    executor: Executor, state: State, parts: Sequence[Part], n_query: int, progress: Progress, phase: str
+    executor: Executor, state: State, parts: Sequence[Part], n_query: int, progress: Progress, stream: str
 ) -> tuple[Gradient, list[tuple[float, float]]]:
     """Return the sum of the meta-gradient over all tasks, and each part's mean query loss and accuracy."""
     import torch
 
     executor.put(state=to_workers(state))
-    items = [GradientItem(part, progress, n_query, f"{phase}-tasks") for part in parts]
+    items = [GradientItem(part, progress, n_query, f"{stream}-tasks") for part in parts]
     sums, scores = executor.map_sum(gradient_part, items)
     return {k: torch.from_numpy(v) for k, v in sums.items()}, [(loss, accuracy) for loss, accuracy in scores]
 

@@ -74,6 +74,7 @@ def train(
     executor: Executor,
     *,
     phase: str,
+    stream: str = "",
     folder: Path,
     emit: Listener,
     start: Callable[[], State],
@@ -83,6 +84,7 @@ def train(
 ) -> State:
     """Meta-train until the plan is done, and return the learnt state.
 
+    ``stream`` names its tasks: trainings of one stream, by default that of their ``phase``, have the same ones.
     With ``keep_best`` or ``patience`` it is the best state by validation, which the last checkpoint then holds, too.
     Continues from the last good checkpoint in ``folder`` if there is one; else from ``start()``. The result is the same
     either way, and does not depend on the number of workers beyond the order of float additions. ``attention`` learns
@@ -92,6 +94,7 @@ def train(
     and a note reports if it is not. Raises `DivergenceError` when the meta-loss is no longer a number, and `DataError`
     if the training is past ``until``.
     """
+    stream = stream or phase
     total = plan.epochs * plan.iterations
     last = total if until is None else min(until, total)
     found = None
@@ -145,7 +148,7 @@ def train(
         for iteration in range(first, last):
             progress = plan.progress(iteration)
             parts = cut(sampler(progress), plan.tasks, executor.size, setup.work)
-            gradient, scores = meta_gradient(executor, state, parts, plan.n_query, progress, phase)
+            gradient, scores = meta_gradient(executor, state, parts, plan.n_query, progress, stream)
             for part, (loss, _) in zip(parts, scores, strict=True):
                 if not math.isfinite(loss):
                     raise DivergenceError(
@@ -166,7 +169,7 @@ def train(
             now, improved = time.monotonic(), False
             if validates or judges:
                 archs = best.archs if best else sampler(progress)[:1]
-                scored = validate(setup, executor, state, archs=archs, plan=plan, phase=phase)
+                scored = validate(setup, executor, state, archs=archs, plan=plan, stream=stream)
                 if best:
                     _, scored = executor.from_leader({}, scored)  # other ranks may have rounded otherwise
                     improved = best.judge(done, scored["validation_accuracy"])
@@ -231,11 +234,11 @@ def _anew(folder: Path) -> str:
 
 
 def validate(
-    setup: Setup, executor: Executor, state: State, *, archs: Sequence[Architecture], plan: TrainPlan, phase: str
+    setup: Setup, executor: Executor, state: State, *, archs: Sequence[Architecture], plan: TrainPlan, stream: str
 ) -> Mapping[str, float]:
     """Return the mean loss and accuracy of ``archs`` on the validation tasks, which are the same each time."""
-    stream = f"{phase}-validation"
-    scored = [score_tasks(executor, state, a, "validation", stream, plan.validate_tasks, plan.n_query) for a in archs]
+    tasks = f"{stream}-validation"
+    scored = [score_tasks(executor, state, a, "validation", tasks, plan.validate_tasks, plan.n_query) for a in archs]
     losses, accuracies = ([x for scores in scored for x in scores[i]] for i in (0, 1))
     n = len(losses)
     return {"validation_loss": sum(losses) / n, "validation_accuracy": sum(accuracies) / n}

@@ -333,6 +333,19 @@ def test_retraining_has_the_architectures_own_weights(alone: Executor, tmp_path:
     assert len(score_tasks(alone, state, arch, "test", "t", 3, 2)[0]) == 3
 
 
+def test_networks_are_retrained_on_the_same_tasks_whatever_their_names(alone: Executor, tmp_path: Path) -> None:
+    """Else a race is decided by luck in tasks, too."""
+    setup = tiny_setup()
+    supernet = setup.learner.init(setup.supernet, setup.seeds.torch("meta-train-init"))
+    arch = setup.space.architecture(depth=2, kernel1=3, kernel2=1, scale1=0.5, scale2=1.0)
+    config = RetrainConfig(epochs=1, iterations=2, tasks=2, n_query=1)
+    first, second = (
+        retrain(setup, supernet, arch, config, alone, phase=p, folder=tmp_path / p, emit=lambda e: None)[1]
+        for p in ("retrain", "retrain scaled")
+    )
+    assert all(torch.equal(second[name], value) for name, value in first.items())
+
+
 def test_scoring_covers_every_task_once_in_order(alone: Executor) -> None:
     """Tasks go to the workers in chunks of 25; an accuracy over 600 of them must not miss or repeat one."""
     setup = tiny_setup()

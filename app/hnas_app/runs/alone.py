@@ -123,7 +123,9 @@ class Alone:
         count = self.config.retrain.finalists
         if count == 1 or not self.searches:
             return {}
-        networks = entrants([scored.arch for scored in self.adapt().finalists], count)
+        found = self.adapt()
+        count *= 2 if found.doubts else 1  # what the scores cannot decide, training has to
+        networks = entrants([scored.arch for scored in found.finalists], count)
         scaled = self.compared.get(SCALED)
         return networks if scaled is None or scaled in networks.values() else {**networks, SCALED: scaled}
 

@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
-from attrs import define, field
+from attrs import define, evolve, field
 
 from hnas.architecture import Architecture
 from hnas.backend import HardwareBackend
@@ -30,7 +30,7 @@ from hnas_app.runs.results import Results, protocol
 from hnas_app.runs.run_dir import RunDir
 from hnas_app.runs.tasks_check import DRAWING, check_tasks
 from hnas_app.search.adapt import Adaption, adapt
-from hnas_app.search.compared import Compared, compared, known
+from hnas_app.search.compared import SCALED, Compared, compared, known
 from hnas_app.search.feasibility import Feasibility
 from hnas_app.search.limits import check_names, within_limits
 from hnas_app.search.loop import Search
@@ -42,6 +42,7 @@ from hnas_app.training.meta_train import PHASE, meta_train, super_net_misfit
 from hnas_app.training.race import FOUND
 from hnas_app.training.setup.setup import Setup
 from hnas_app.training.short import ShortTrainings, longest
+from hnas_app.training.standing import Standing, standing
 
 T = TypeVar("T")
 
@@ -152,10 +153,22 @@ class Pipeline:
         log = JsonLines(folder / PROPOSALS, compact=True)
         return Proposals(setup=self.setup, executor=self.executor, state=self.meta_train(), log=log)
 
-    def adapted(self, found: Adaption) -> None:
-        """Save what a search found as the result of this run's phase 3."""
+    def adapted(self, found: Adaption) -> Adaption:
+        """Save what a search found as the result of this run's phase 3, with the standing of the super-net's scores."""
+        if self.setup.given is None and not found.chosen.train:
+            found = evolve(found, standing=self._standing(found.chosen.arch))
+        for doubt in found.doubts:
+            self.emit(Event(phase="adapt", kind="note", text=doubt))
         save(self.run.path / "adapt.json", found)
         self._kept["adapt"] = found
+        return found
+
+    def _standing(self, chosen: Architecture) -> Standing:
+        n_tasks, n_query = self.config.search.final_tasks, self.config.search.n_query
+        scaled = self.compared.networks.get(SCALED)
+        return standing(
+            self.setup, self.meta_train(), chosen, scaled, self.executor, n_tasks=n_tasks, n_query=n_query
+        )
 
     @property
     def alone(self) -> Alone:
@@ -206,8 +219,7 @@ class Pipeline:
         )
         proposals = self.proposals(self.run.path)
         (found,) = adapt([self.search(proposals)], scores, proposals.state).values()
-        self.adapted(found)
-        return found
+        return self.adapted(found)
 
     def _evaluate(self) -> Results:
         trained, alone = self.retrain(), self.alone

@@ -20,10 +20,10 @@ GOOD = {A: 0.5, B: 0.7, C: 0.6, SCALED: 0.4}
 """In a race of these, B and C run the second heat, and B wins."""
 
 
-def found(*finalists: Architecture) -> Any:
+def found(*finalists: Architecture, doubts: tuple[str, ...] = ()) -> Any:
     """The result of a search, as far as it matters here."""
     scored = [SimpleNamespace(arch=arch) for arch in finalists]
-    return lambda: SimpleNamespace(finalists=scored, chosen=scored[0])
+    return lambda: SimpleNamespace(finalists=scored, chosen=scored[0], doubts=doubts)
 
 
 class Trainings:
@@ -145,6 +145,16 @@ def test_more_finalists_than_the_search_has_are_all_that_it_has(
     race = trainings.alone.raced
     assert race is not None
     assert list(race.networks) == ["found", "finalist-2", "finalist-3", "scaled"]
+
+
+@pytest.mark.parametrize(("finalists", "racing"), [(1, 0), (2, 4)])
+def test_twice_as_many_race_if_the_scores_are_doubted(
+    finalists: int, racing: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainings = Trainings(tmp_path, monkeypatch, finalists=finalists)
+    trainings.alone = evolve(trainings.alone, adapt=found(A, B, C, doubts=("too young",)))
+    trainings.train()
+    assert len(trainings.alone.raced.networks if trainings.alone.raced else ()) == racing
 
 
 def reversed_ranking(record: Path) -> None:

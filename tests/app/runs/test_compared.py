@@ -106,7 +106,7 @@ def test_the_winner_of_the_race_is_what_was_found(
 ) -> None:
     """Whoever wins: its weights are those tested, exported and gone on from, and are trained to the end, once."""
     monkeypatch.setattr("hnas_app.runs.alone.mean_accuracy", lambda *given: given[0].alone.genes[1] + 1.0)
-    assert run(None, **{"retrain.finalists": 3, "retrain.iterations": 8, "search.final_tasks": 4}) == 0
+    assert run(None, **{"retrain.finalists": 3, "retrain.iterations": 8, "search.final_tasks": 4, "search.finalists": 6}) == 0
     out = capsys.readouterr().out
     assert "\nthe search's choice: place 1 to " in out
     folder = tmp_path / "run"
@@ -119,7 +119,9 @@ def test_the_winner_of_the_race_is_what_was_found(
     assert results["race"]["networks"] == race["networks"]
     ends = {p.parent.name: p.stem for p in sorted(folder.glob("checkpoints/retrain-*/state-*.json"))}
     assert ends[f"retrain-{winner}"] == ends["retrain-scaled"] == "state-00000008"
+    assert "the super-net is too young" in out  # so twice as many race
+    assert len(race["networks"]) == 2 * 3 + 1
     losers = set(race["networks"]) - {winner, "scaled"}
-    assert all(ends[f"retrain-{name}"] in ("state-00000002", "state-00000004") for name in losers)
+    assert all(ends[f"retrain-{name}"] in {f"state-0000000{n}" for n in (1, 2, 4)} for name in losers)
     assert command_line(["retrain", str(folder)]) == 0
     assert f"found: {folder / 'checkpoints' / f'retrain-{winner}'}\n" in capsys.readouterr().out

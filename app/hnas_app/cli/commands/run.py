@@ -101,6 +101,8 @@ def _show(done: Evaluated, *, as_json: bool) -> None:
     if done.adaption is not None and done.adaption.place is not None:
         chosen = "found" if results.race is None else report.CHOICE
         print(f"\n{chosen}: {done.adaption.place}, by loss {done.adaption.weights}")
+    for doubt in done.adaption.doubts if done.adaption else ():
+        print(doubt)
     if results.race is not None:
         print(f"race: {report.race_text(results.race)}")
     print(f"\nlimits: {', '.join(map(str, done.limits))}\n{results.protocol}")

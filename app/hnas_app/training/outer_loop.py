@@ -87,8 +87,8 @@ def train(
     ``stream`` names its tasks: trainings of one stream, by default that of their ``phase``, have the same ones.
     With ``keep_best`` or ``patience`` it is the best state by validation, which the last checkpoint then holds, too.
     Continues from the last good checkpoint in ``folder`` if there is one; else from ``start()``. The result is the same
-    either way, and does not depend on the number of workers beyond the order of float additions. ``attention`` learns
-    each architecture's accuracy, and is kept in the checkpoints. If several ranks train together, the one that
+    either way, and the same for any number of workers if the learner's sums are exact (`meta_gradient`). ``attention``
+    learns each architecture's accuracy, and is kept in the checkpoints. If several ranks train together, the one that
     `Executor.leads` reads and writes them. ``until`` stops it after so many iterations, with a checkpoint from which it
     goes on as if it had not stopped. If the training is known to be ``finished``, its last checkpoint should be there,
     and a note reports if it is not. Raises `DivergenceError` when the meta-loss is no longer a number, and `DataError`
@@ -197,19 +197,19 @@ def train(
 
 
 def _accuracies(parts: Sequence[Part], scores: Sequence[tuple[float, float]]) -> dict[Architecture, float]:
-    """Return each architecture's mean accuracy over its tasks, however they were cut into parts."""
+    """Return each architecture's mean accuracy over its tasks, in their order, however they were cut into parts."""
     sums: dict[Architecture, tuple[float, int]] = {}
-    for part, (_, accuracy) in zip(parts, scores, strict=True):
+    for part, (_, accuracies) in sorted(zip(parts, scores, strict=True), key=lambda found: found[0].tasks.start):
         total, n = sums.get(part.arch, (0.0, 0))
-        sums[part.arch] = (total + accuracy * len(part.tasks), n + len(part.tasks))
+        sums[part.arch] = (total + accuracies, n + len(part.tasks))
     return {arch: total / n for arch, (total, n) in sums.items()}
 
 
 def _mean(parts: Sequence[Part], scores: Sequence[tuple[float, float]]) -> tuple[float, float]:
     """Return the mean loss and accuracy over the tasks of all parts."""
     n = sum(len(part.tasks) for part in parts)
-    loss, accuracy = (sum(s[i] * len(part.tasks) for part, s in zip(parts, scores, strict=True)) / n for i in (0, 1))
-    return loss, accuracy
+    losses, accuracies = zip(*scores, strict=True)
+    return sum(losses) / n, sum(accuracies) / n
 
 
 def not_finite(state: State) -> list[str]:

@@ -21,7 +21,6 @@ from hnas_app.config.schema import MetaTrainConfig, RetrainConfig
 from hnas_app.executors.in_process import InProcess
 from hnas_app.executors.interface import Executor
 from hnas_app.executors.interruption import interruptible
-from hnas_app.executors.local_processes import LocalProcesses
 from hnas_app.training import outer_loop
 from hnas_app.training.meta_train import meta_train
 from hnas_app.training.outer_loop import TrainPlan, score_tasks, train
@@ -222,31 +221,6 @@ def test_a_damaged_checkpoint_costs_one_step_and_is_told(alone: Executor, tmp_pa
     assert "state-00000006.safetensors is damaged" in events[0].text
     assert events[0].text.endswith("going on from state-00000005")
     assert (events[1].kind, events[1].done) == ("start", 5)
-
-
-@pytest.mark.usefixtures("often")
-def test_workers_change_no_more_than_the_order_of_additions(alone: Executor, tmp_path: Path) -> None:
-    """Two workers of uneven shares: 3 tasks are cut in 1 and 2.
-
-    Compared by the losses, and by Adam's first moments of the first step: it moves a weight whose gradient is rounding
-    noise as far as any other.
-    """
-    setup, once = tiny_setup(), TrainPlan(epochs=1, iterations=1, tasks=3, n_query=2)
-    with LocalProcesses(2) as two:
-        losses, states = [], []
-        for name, executor in (("one", alone), ("two", two)):
-            run(setup, executor, tmp_path / name, events=(events := []))
-            losses.append([e.values["loss"] for e in events if "loss" in e.values])
-            states.append(run(setup, executor, tmp_path / f"{name} once", plan=once))
-    assert len(losses[0]) == 8
-    assert losses[1] == pytest.approx(losses[0], rel=0.01)
-    assert states[0].keys() == states[1].keys()
-    for name, value in states[0].items():
-        if name.startswith(("outer/mean/", "stats/")):
-            near = 1e-4 * value.abs().max().item() + 1e-7
-            torch.testing.assert_close(
-                states[1][name], value, rtol=0, atol=near, msg=lambda m, name=name: f"{name}: {m}"
-            )
 
 
 @pytest.mark.usefixtures("often")

@@ -106,7 +106,8 @@ def test_the_winner_of_the_race_is_what_was_found(
 ) -> None:
     """Whoever wins: its weights are those tested, exported and gone on from, and are trained to the end, once."""
     monkeypatch.setattr("hnas_app.runs.alone.mean_accuracy", lambda *given: given[0].alone.genes[1] + 1.0)
-    assert run(None, **{"retrain.finalists": 3, "retrain.iterations": 8, "search.final_tasks": 4, "search.finalists": 6}) == 0
+    options = {"retrain.finalists": 3, "retrain.iterations": 8, "search.final_tasks": 4, "search.finalists": 6}
+    assert run(None, **options) == 0
     out = capsys.readouterr().out
     assert "\nthe search's choice: place 1 to " in out
     folder = tmp_path / "run"

@@ -132,8 +132,14 @@ def test_a_super_net_that_is_gone_is_not_trained_again_unasked(finished: Path, c
     assert {p.name for p in finished.parent.iterdir()} == {"run", "home"}
 
 
+def weights_of_found(run: Path) -> Path:
+    """The folder of the winner of the race."""
+    winner = json.loads((run / "race.json").read_text())["heats"][-1]["ranking"][0]
+    return run / "checkpoints" / f"retrain-{winner}"
+
+
 def test_a_network_that_is_gone_is_trained_again_with_a_word(finished: Path, capsys: Any) -> None:
-    shutil.rmtree(finished / "checkpoints" / "retrain-found")
+    shutil.rmtree(weights_of_found(finished))
     before = (finished / "evaluate.json").read_bytes()
     assert command_line(["evaluate", str(finished)]) == 0
     assert "so it is trained again from iteration 0" in capsys.readouterr().err
@@ -144,7 +150,7 @@ def test_a_damaged_network_is_not_exchanged_for_another_in_an_export(
     finished: Path, tmp_path: Path, capsys: Any
 ) -> None:
     """The super-net's weights were exported in its place."""
-    path = finished / "checkpoints" / "retrain-found" / "state-00000002.safetensors"
+    path = weights_of_found(finished) / "state-00000002.safetensors"
     path.write_bytes(path.read_bytes()[:-1])
     assert command_line(["export", str(finished), "--out", str(tmp_path / "out")]) == 3
     told = capsys.readouterr().err

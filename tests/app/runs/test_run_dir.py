@@ -58,7 +58,7 @@ def test_an_option_that_came_with_a_newer_version_does_not_end_a_run(config, tmp
 
 def test_an_option_that_came_into_a_preset_does_not_end_a_run(config, toy_registry, tmp_path):
     """A run of the preset goes on as it began: its file holds what the preset said then."""
-    assert (config.preset, config.retrain.finalists, config.search.start) == ("quick", 3, "scaled")
+    assert (config.preset, config.retrain.finalists, config.search.start) == ("quick", 5, "scaled")
     run = RunDir.create(config, root=tmp_path)
     lines = run.config_path.read_text().splitlines(keepends=True)
     new = ("finalists = 3\n", 'start = "scaled"\n', 'candidates = "all"\n')

@@ -16,10 +16,11 @@ _RETRAIN = {"tasks": 16, "n_query": 5, "start": "supernet"}
 PRESETS: dict[str, dict[str, Any]] = {
     # The schema's and the plugins' own defaults.
     "none": {},
-    # Minutes on two cores: everything small. The super-net sees first-order gradients only, a network alone in a quarter
-    # of its re-training: 600 iterations are then as good as 800 with a half, and take a third less time. There is no
-    # multi-step loss, which with 5 query images makes an iteration three times as long. Networks are re-trained from the
-    # super-net's weights. Alone, they bear higher rates than the super-net does, and need them in so short a time.
+    # Minutes on two cores: everything small. The super-net sees first-order gradients only, a network alone in a
+    # quarter of its re-training: 600 iterations are then as good as 800 with a half, and take a third less time. There
+    # is no multi-step loss, which with 5 query images makes an iteration three times as long. Networks are re-trained
+    # from the super-net's weights. Alone, they bear higher rates than the super-net does, and need them in so short a
+    # time.
     "quick": {
         "space": {"base_width": 24, "norms": "activation"},
         "learner": {**_LEARNER, "first_order_epochs": 10},

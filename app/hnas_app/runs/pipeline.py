@@ -166,9 +166,7 @@ class Pipeline:
     def _standing(self, chosen: Architecture) -> Standing:
         n_tasks, n_query = self.config.search.final_tasks, self.config.search.n_query
         scaled = self.compared.networks.get(SCALED)
-        return standing(
-            self.setup, self.meta_train(), chosen, scaled, self.executor, n_tasks=n_tasks, n_query=n_query
-        )
+        return standing(self.setup, self.meta_train(), chosen, scaled, self.executor, n_tasks=n_tasks, n_query=n_query)
 
     @property
     def alone(self) -> Alone:

@@ -220,7 +220,7 @@ def test_a_finished_run_on_read_only_media_is_read(finished: Path, tmp_path: Pat
     for words in (["runs", str(base)], ["evaluate", str(finished)], ["adapt", str(finished)]):
         done = read_only(base, *words)
         assert done.returncode == 0, done.stderr
-    assert f"{100 * numbers:.1f}" in read_only(base, "evaluate", str(finished)).stdout
+    assert f"{100 * numbers:.2f}" in read_only(base, "evaluate", str(finished)).stdout
     done = read_only(base, "export", str(finished), "--out", str(tmp_path / "out"))
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "out" / "model.onnx").is_file()

@@ -61,7 +61,7 @@ def test_an_option_that_came_into_a_preset_does_not_end_a_run(config, toy_regist
     assert (config.preset, config.retrain.finalists, config.search.start) == ("quick", 5, "scaled")
     run = RunDir.create(config, root=tmp_path)
     lines = run.config_path.read_text().splitlines(keepends=True)
-    new = ("finalists = 3\n", 'start = "scaled"\n', 'candidates = "all"\n')
+    new = (f"finalists = {config.retrain.finalists}\n", 'start = "scaled"\n', 'candidates = "all"\n')
     run.config_path.write_text("".join(line for line in lines if line not in new))
     again = load_config(toy_registry, file=run.config_path, env={}).config
     assert (again.retrain.finalists, again.search.start, again.search.candidates) == (1, "random", "last")

@@ -10,13 +10,12 @@ from hnas.architecture import Architecture
 from hnas.learner import State
 from hnas_app.executors.interface import Executor
 from hnas_app.training.accuracy import Accuracy
-from hnas_app.training.evaluate import nearest_class_mean
+from hnas_app.training.evaluate import class_mean_accuracies
 from hnas_app.training.outer_loop import score_tasks
 from hnas_app.training.setup.setup import Setup
 
 PURPOSE = "standing-tasks"
 """The stream of validation tasks, which no search has seen: those of a search flatter what it chose."""
-AT_ONCE = 10
 
 
 @frozen(kw_only=True)
@@ -76,10 +75,7 @@ def standing(
         return score_tasks(executor, state, arch, "validation", PURPOSE, n_tasks, n_query)
 
     losses, accuracies = scores(chosen)
-    class_means: list[float] = []
-    for first in range(0, n_tasks, AT_ONCE):
-        part = range(first, min(first + AT_ONCE, n_tasks))
-        class_means += nearest_class_mean(setup.episodes("validation", PURPOSE, part, n_query)).tolist()
+    class_means = class_mean_accuracies(setup, "validation", PURPOSE, n_tasks, n_query)
     over_scaled = None
     if scaled is not None and scaled != chosen:
         gains = [s - own for s, own in zip(scores(scaled)[0], losses, strict=True)]

@@ -53,7 +53,7 @@ def test_all_are_scored_on_the_same_tasks(monkeypatch: pytest.MonkeyPatch) -> No
     losses = {small: [1.0, 2.0, 3.0], large: [1.5, 2.5, 4.5]}
     accuracies = [0.5, 0.75, 1.0]
     monkeypatch.setattr(module, "score_tasks", lambda _e, _s, arch, *_: (losses[arch], accuracies))
-    monkeypatch.setattr(module, "nearest_class_mean", lambda _: torch.tensor([0.25, 0.5, 0.75]))
+    monkeypatch.setattr("hnas_app.training.evaluate.nearest_class_mean", lambda _: torch.tensor([0.25, 0.5, 0.75]))
     with InProcess() as here:
         found = standing(setup, state, small, large, here, n_tasks=3, n_query=2)
         alone = standing(setup, state, small, small, here, n_tasks=3, n_query=2)

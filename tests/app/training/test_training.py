@@ -42,13 +42,6 @@ def alone() -> Iterator[Executor]:
         yield executor
 
 
-@pytest.fixture
-def often(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Save and report after every iteration."""
-    monkeypatch.setattr("hnas_app.training.outer_loop.CHECKPOINT_SECONDS", 0.0)
-    monkeypatch.setattr("hnas_app.training.outer_loop.REPORT_SECONDS", 0.0)
-
-
 def run(
     setup: Setup,
     executor: Executor,

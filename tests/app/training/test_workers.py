@@ -24,6 +24,8 @@ from hnas_app.training.setup.setup import Setup
 from hnas_plugins.engine.native import library
 from hnas_plugins.spaces.vgg9 import VGG9, VGG9Options
 
+pytestmark = pytest.mark.usefixtures("often")
+
 META = MetaTrainConfig(
     epochs=2,
     iterations=4,
@@ -41,13 +43,6 @@ ALONE = RetrainConfig(epochs=2, iterations=3, tasks=5, n_query=2, validate_every
 def _engine() -> None:
     if library(torch.float32) is None:
         pytest.skip("no C compiler, or HNAS_ENGINE=plain: torch's own convolutions round each batch otherwise")
-
-
-@pytest.fixture(autouse=True)
-def _often(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Save and report after every iteration."""
-    monkeypatch.setattr("hnas_app.training.outer_loop.CHECKPOINT_SECONDS", 0.0)
-    monkeypatch.setattr("hnas_app.training.outer_loop.REPORT_SECONDS", 0.0)
 
 
 def trained(

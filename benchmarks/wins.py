@@ -22,6 +22,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from measuring import settle_environment
 
@@ -65,9 +66,8 @@ def measure(given: Given, limits: Sequence[str], ways: Sequence[str], work: Path
                 continue
             with_reference = way == "raced" and limit == WITH_REFERENCE
             more = {"retrain.reference": "scaled,auto"} if with_reference else {}
-            results[limit][way] = _networks(
-                folder, limit, changes, more, work / f"{kept.stem}-{limits.index(limit)}-{way}.txt"
-            )
+            begun_run = work / f"{kept.stem}-{quote(limit, safe='')}-{way}.txt"
+            results[limit][way] = _networks(folder, limit, changes, more, begun_run)
             write_json(kept, results)
             print(f"{kept.stem}, {limit}, {way}: {_line(results[limit][way])}", flush=True)
 

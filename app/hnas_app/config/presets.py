@@ -17,7 +17,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     # The schema's and the plugins' own defaults.
     "none": {},
     # Minutes on two cores: everything small. The super-net sees first-order gradients only, a network alone in a
-    # quarter of its re-training: 600 iterations are then as good as 800 with a half, and take a third less time. There
+    # quarter of its re-training: 600 iterations are then as good as 800 with a half, and take 11 % less time. There
     # is no multi-step loss, which with 5 query images makes an iteration three times as long. Networks are re-trained
     # from the super-net's weights. Alone, they bear higher rates than the super-net does, and need them in so short a
     # time.

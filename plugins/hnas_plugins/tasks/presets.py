@@ -21,7 +21,7 @@ MINI_IMAGENET: dict[str, Preset] = {
         "strategy": {"population": 20, "iterations": 8},
         "meta_train": {"iterations": 12, "tasks": 8},
         # After a thousand tasks, a super-net's query loss ranks networks first that hardly adapt.
-        "search": {"tasks": 8, "final_tasks": 30, "fitness": "support"},
+        "search": {"tasks": 8, "final_tasks": 30, "finalists": 10, "fitness": "support"},
         # Half of the time for one network: it takes some 6,000 tasks to reach 30 %, better in many small steps, and a
         # super-net of as few tasks as fit in is no head start. Finalists that race would double this half.
         "retrain": {

@@ -53,7 +53,8 @@ def make_evaluator(executor: Recording) -> Any:
 
         def cost(arch: Architecture) -> Cost:
             layers = setup.space.layers(arch, (1, 8, 8), 3)
-            return Cost(values={"macs": float(sum(layer.macs for layer in layers))})
+            counts = {n: float(sum(getattr(layer, n) for layer in layers)) for n in ("params", "macs")}
+            return Cost(values=counts)
 
         config = SearchConfig(**{"tasks": 4, "pool": 9, "n_query": 3, "finalists": 2, "final_tasks": 7, **settings})
         evaluator = Evaluator(scores=ScoreStore(setup=setup, executor=executor, config=config), cost=cost)
@@ -192,6 +193,27 @@ def test_a_network_that_was_asked_for_twice_is_one_finalist(make_evaluator: Any)
     evaluator = make_evaluator()
     population = evaluator(0, Ask(architectures=candidates(evaluator.scores.setup, 3)))
     assert finals(evaluator, [s for s in population for _ in range(2)]) == finals(evaluator, population)
+
+
+def test_finalists_of_all_that_was_scored_differ_in_size_and_have_plain_forms(make_evaluator: Any) -> None:
+    """A converged population differs in activations only; which of these is best, the super-net cannot tell."""
+    evaluator = make_evaluator(candidates="all", finalists=4)
+    space = evaluator.scores.setup.space
+    small, large = ({"depth": 1, "kernel1": 3, "scale1": scale} for scale in (0.5, 1.0))
+    activations = ("relu", "elu", "selu", "relu6")
+    archs = [space.architecture(**size, activation1=a) for size in (small, large) for a in activations]
+    population = evaluator(0, Ask(architectures=tuple(archs)))
+
+    def plain(arch: Architecture) -> Architecture:
+        return space.architecture(**{**space.options(arch), "activation1": "relu"})
+
+    found, _ = evaluator.scores.run(evaluator.finals(population, lambda arch: True, plain))
+    options = [space.options(s.arch) for s in found]
+    assert {o["scale1"] for o in options} == {0.5, 1.0}
+    assert {(0.5, "relu"), (1.0, "relu")} <= {(o["scale1"], o["activation1"]) for o in options}
+    paper = make_evaluator(finalists=4)
+    last, _ = paper.scores.run(paper.finals(population, lambda arch: True, plain))
+    assert {s.arch for s in last} == {s.arch for s in sorted(population, key=lambda s: s.loss)[:4]}
 
 
 def test_a_pool_smaller_than_asked_for_is_used_whole(make_evaluator: Any, executor: Recording) -> None:

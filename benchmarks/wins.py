@@ -76,11 +76,11 @@ def _networks(
     folder: Path, limit: str, changes: Mapping[str, Any], more: Mapping[str, Any], begun: Path
 ) -> dict[str, Any]:
     """Search, re-train and test under one limit; ``begun`` keeps the path of a run that was interrupted."""
-    settings = {**changes["settings"], **more}
+    changed = {**changes["settings"], **more}
     if begun.is_file():
         run = hnas.load_run(begun.read_text())
     else:
-        run = hnas.load_run(folder).branch(constraints=limit, settings=settings, strategy=changes.get("strategy"))
+        run = hnas.load_run(folder).branch(constraints=limit, settings=changed, strategy=changes.get("strategy"))
         begun.write_text(str(run.path))
     seconds = {}
     with run.session() as phases:
@@ -88,13 +88,15 @@ def _networks(
             started = time.perf_counter()
             phase()
             seconds[phase.__name__] = round(time.perf_counter() - started, 1)
+        settings = {name: attrs.asdict(getattr(phases.config, name)) for name in ("search", "retrain")}
     rows = {
         n.name: {"accuracy": n.retrained.mean, "params": n.cost["params"], "options": dict(n.options)}
         for n in run.results.networks
     }
     race = run.results.race
     won = race.winner[0] if race else "found"
-    return {"networks": rows, "won": won, "missing": list(run.results.missing), "seconds": seconds}
+    told = {"networks": rows, "won": won, "missing": list(run.results.missing), "seconds": seconds}
+    return {**told, "version": hnas.__version__, **settings}
 
 
 def _line(result: Mapping[str, Any]) -> str:

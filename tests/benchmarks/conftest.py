@@ -14,10 +14,11 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture(scope="session")
 def benchmark_module() -> Callable[[str], ModuleType]:
-    """Return a function that imports a module of the benchmarks, or of the super-net's experiments, by name."""
+    """Return a function that imports a module of the benchmarks or the experiments, by name."""
 
     def load(name: str) -> ModuleType:
         with pytest.MonkeyPatch.context() as patch:
+            patch.syspath_prepend(ROOT / "experiments" / "wins")
             patch.syspath_prepend(ROOT / "experiments" / "supernet")
             patch.syspath_prepend(ROOT / "benchmarks")
             return import_module(name)

@@ -141,15 +141,31 @@ class Alone:
             name, arch = done.winner
             try:
                 self.train(name, arch)
-                return
+                break
             except DivergenceError as cause:
                 done = done.after(total, {name: DIVERGED})
                 if not done.ranking:
                     raise
                 self._note(f"{name} won the race, and leaves it: {cause}")
                 save(self._record, done)
+        self._against_scaled(done, total)
 
-    def _accuracy_after(self, name: str, arch: Architecture, iterations: int) -> float:
+    def _against_scaled(self, done: Race, total: int) -> None:
+        """Run the last heat: the winner against the scaled reference, which is trained to the end for its own row."""
+        name, _ = done.winner
+        rival = next((n for n, a in done.networks.items() if a == self.compared.get(SCALED)), name)
+        last = done.heats[-1]
+        if rival == name or rival not in done.ranking or (last.iterations == total and rival in last.accuracies):
+            return
+        try:
+            self.train(rival, done.networks[rival])
+        except DivergenceError:
+            return  # it is no row, and `train_all` says so
+        found = {n: self._accuracy_after(n, done.networks[n], None) for n in (name, rival)}
+        save(self._record, done.after(total, found))
+
+    def _accuracy_after(self, name: str, arch: Architecture, iterations: int | None) -> float:
+        """Train a network for some iterations, or to the end, and return its accuracy on validation tasks."""
         alone, state = self.train(name, arch, iterations)
         n_tasks, n_query = self.config.retrain.race_tasks, self.config.search.n_query
         return mean_accuracy(alone, state, arch, n_tasks, n_query, self.executor)

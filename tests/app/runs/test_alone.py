@@ -81,6 +81,33 @@ def test_the_winner_and_what_it_is_compared_with_are_trained_to_the_end(training
     assert [until for _, until in trainings.done] == [None] * 4  # what is there is read
 
 
+def test_the_scaled_reference_is_found_if_it_is_better_in_the_end(
+    trainings: Trainings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is trained to the end anyway; a search that loses to it has no reason."""
+
+    def accuracy(alone: Any, state: Any, arch: Architecture, *_: Any) -> float:
+        _, until = trainings.done[-1]
+        return 0.8 if until is None and arch == SCALED else GOOD[arch]
+
+    monkeypatch.setattr("hnas_app.runs.alone.mean_accuracy", accuracy)
+    assert trainings.train() == {"found": SCALED, "scaled": SCALED, "reference": REFERENCE}
+    race = trainings.alone.raced
+    assert race is not None
+    assert race.heats[-1].iterations == 400
+    assert race.heats[-1].accuracies == {"finalist-2": 0.7, "scaled": 0.8}
+    assert trainings.train()["found"] == SCALED
+    assert trainings.alone.raced == race  # nothing is decided twice
+
+
+def test_a_scaled_reference_that_diverges_in_the_end_leaves_the_winner(trainings: Trainings) -> None:
+    trainings.diverging = {SCALED: 300}
+    assert trainings.train() == {"found": B, "reference": REFERENCE}
+    race = trainings.alone.raced
+    assert race is not None
+    assert [heat.iterations for heat in race.heats] == [50, 200]
+
+
 def test_if_the_winner_diverges_in_the_end_the_next_best_is_found(trainings: Trainings) -> None:
     """Hours of training ended in an error, though networks that had done nearly as well were there."""
     trainings.diverging = {B: 300}

@@ -20,7 +20,7 @@ from hnas_app.search.compared import SCALED
 from hnas_app.search.finalists import entrants
 from hnas_app.training.best import kept
 from hnas_app.training.race import DIVERGED, FILE, FOUND, Race, mean_accuracy, race, read_race
-from hnas_app.training.retrain import retrain
+from hnas_app.training.retrain import Training, retrain, side_by_side
 from hnas_app.training.setup.setup import Setup
 
 
@@ -45,8 +45,7 @@ class Alone:
 
     def train(self, name: str, arch: Architecture, until: int | None = None) -> tuple[Setup, State]:
         """Return the set-up of ``arch`` alone and its learnt state, after ``until`` iterations or at the end."""
-        folder, config = self.folder(name), self.config.retrain
-        phase = "retrain" if name == FOUND else f"retrain {name}"
+        folder, config, phase = self.folder(name), self.config.retrain, _phase(name)
         trained = retrain(
             self.setup,
             self.supernet,
@@ -70,6 +69,7 @@ class Alone:
         """
         if self.searches:
             self._train_found()
+        self._side_by_side(dict(self.names().values()))
         trained: dict[str, tuple[Setup, State]] = {}
         for name, (trained_as, arch) in self.names().items():
             if name in self.diverged:
@@ -133,10 +133,12 @@ class Alone:
     def _train_found(self) -> None:
         """Train the winner of the race to the end, or the next best if it diverges; without a race, the choice."""
         if len(networks := self._entrants()) < 2:
+            self._side_by_side(dict(self.names().values()))
             self.train(*self.found)
             return
         total = self.config.retrain.epochs * self.config.retrain.iterations
-        done = race(networks, self._accuracy_after, total, self._record, self._note)
+        done = race(networks, self._accuracy_after, total, self._record, self._note, self._side_by_side)
+        self._side_by_side(dict(self.names().values()))
         while True:
             name, arch = done.winner
             try:
@@ -170,8 +172,24 @@ class Alone:
         n_tasks, n_query = self.config.retrain.race_tasks, self.config.search.n_query
         return mean_accuracy(alone, state, arch, n_tasks, n_query, self.executor)
 
+    def _side_by_side(self, networks: Mapping[str, Architecture], until: int | None = None) -> None:
+        """Train networks up to an iteration or to the end, if each gets a worker; else `train` does."""
+        total = self.config.retrain.epochs * self.config.retrain.iterations
+        wanted = [
+            Training(phase=_phase(name), arch=arch, folder=self.folder(name), until=until or total)
+            for name, arch in networks.items()
+            if name not in self.diverged
+        ]
+        if not self.run.is_done("retrain"):
+            side_by_side(self.setup, self.supernet, wanted, self.config.retrain, self.executor, emit=self.emit)
+
     def _note(self, text: str) -> None:
         self.emit(Event(phase="retrain", kind="note", text=text))
+
+
+def _phase(name: str) -> str:
+    """Return the phase of a network in events."""
+    return "retrain" if name == FOUND else f"retrain {name}"
 
 
 def note_kept(run: RunDir, phase: str, folder: Path, config: MetaTrainConfig | RetrainConfig) -> None:

@@ -92,12 +92,14 @@ def race(
     total: int,
     record: Path,
     note: Callable[[str], None],
+    begin: Callable[[Mapping[str, Architecture], int], None] = lambda networks, iterations: None,
 ) -> Race:
     """Race ``networks`` and return the record; it goes on from ``record`` if there is one.
 
     ``accuracy_after`` trains a network to a number of iterations and returns its accuracy on validation tasks; it may
     raise `DivergenceError`. The last heat, of at most three networks, ends after half of ``total`` iterations, each one
     before it after a quarter of the next; a third of its networks go on.
+    ``begin`` is called with the networks of each heat, and may train them first.
     If too many of them diverge, those that left before go on. Raises `DivergenceError` if all diverge, and `DataError`
     if the race on record is one of other networks.
     """
@@ -110,6 +112,7 @@ def race(
     for h in range(rounds - len(done.heats), 0, -1):
         iterations = max(1, total // 2 // 4 ** (h - 1))
         found: dict[str, float] = {}
+        begin({name: networks[name] for name in done.going}, iterations)
         for name in done.going:
             try:
                 found[name] = accuracy_after(name, networks[name], iterations)

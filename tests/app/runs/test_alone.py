@@ -12,6 +12,7 @@ from attrs import evolve
 
 from hnas import Architecture, Cost, DataError, DivergenceError, Event
 from hnas_app.config.schema import Config, RetrainConfig
+from hnas_app.executors.in_process import InProcess
 from hnas_app.runs.alone import Alone
 from hnas_app.runs.run_dir import RunDir
 
@@ -43,7 +44,7 @@ class Trainings:
             config=config,
             setup=nothing,
             supernet={},
-            executor=nothing,
+            executor=InProcess(),
             emit=self.events.append,
             adapt=found(A, B, C),
             compared={"scaled": SCALED, "reference": REFERENCE},

@@ -11,7 +11,6 @@ from hnas.architecture import Architecture
 from hnas.errors import DivergenceError
 from hnas.events import Event, Listener
 from hnas.learner import State
-from hnas.toolkit.codec import save
 from hnas_app.config.schema import Config, MetaTrainConfig, RetrainConfig
 from hnas_app.executors.interface import Executor
 from hnas_app.runs.run_dir import RunDir
@@ -19,7 +18,7 @@ from hnas_app.search.adapt import Adaption
 from hnas_app.search.compared import SCALED
 from hnas_app.search.finalists import entrants
 from hnas_app.training.best import kept
-from hnas_app.training.race import DIVERGED, FILE, FOUND, Race, mean_accuracy, race, read_race
+from hnas_app.training.race import FILE, FOUND, Race, mean_accuracy, race, read_race
 from hnas_app.training.retrain import Training, retrain, side_by_side
 from hnas_app.training.setup.setup import Setup
 
@@ -69,7 +68,8 @@ class Alone:
         """
         if self.searches:
             self._train_found()
-        self._side_by_side(dict(self.names().values()))
+        else:
+            self._side_by_side({})
         trained: dict[str, tuple[Setup, State]] = {}
         for name, (trained_as, arch) in self.names().items():
             if name in self.diverged:
@@ -131,50 +131,37 @@ class Alone:
         return networks if scaled is None or scaled in networks.values() else {**networks, SCALED: scaled}
 
     def _train_found(self) -> None:
-        """Train the winner of the race to the end, or the next best if it diverges; without a race, the choice."""
-        if len(networks := self._entrants()) < 2:
-            self._side_by_side(dict(self.names().values()))
-            self.train(*self.found)
-            return
+        """Race the finalists, of whom the winner is trained to the end; without a race, train the search's choice."""
+        networks = self._entrants()
         total = self.config.retrain.epochs * self.config.retrain.iterations
-        done = race(networks, self._accuracy_after, total, self._record, self._note, self._side_by_side)
-        self._side_by_side(dict(self.names().values()))
-        while True:
-            name, arch = done.winner
-            try:
-                self.train(name, arch)
-                break
-            except DivergenceError as cause:
-                done = done.after(total, {name: DIVERGED})
-                if not done.ranking:
-                    raise
-                self._note(f"{name} won the race, and leaves it: {cause}")
-                save(self._record, done)
-        self._against_scaled(done, total)
+        scaled = [name for name, arch in networks.items() if arch == self.compared.get(SCALED)]  # it has a row anyway
+        if len(networks) > 1:
+            race(
+                networks,
+                self._accuracy_after,
+                total,
+                self._record,
+                self._note,
+                to_the_end=scaled,
+                begin=self._side_by_side,
+            )
+        else:
+            self._side_by_side(dict([self.found]))
+        self.train(*self.found)
 
-    def _against_scaled(self, done: Race, total: int) -> None:
-        """Run the last heat: the winner against the scaled reference, which is trained to the end for its own row."""
-        name, _ = done.winner
-        rival = next((n for n, a in done.networks.items() if a == self.compared.get(SCALED)), name)
-        last = done.heats[-1]
-        if rival == name or rival not in done.ranking or (last.iterations == total and rival in last.accuracies):
-            return
-        try:
-            self.train(rival, done.networks[rival])
-        except DivergenceError:
-            return  # it is no row, and `train_all` says so
-        found = {n: self._accuracy_after(n, done.networks[n], None) for n in (name, rival)}
-        save(self._record, done.after(total, found))
-
-    def _accuracy_after(self, name: str, arch: Architecture, iterations: int | None) -> float:
+    def _accuracy_after(self, name: str, arch: Architecture, iterations: int) -> float:
         """Train a network for some iterations, or to the end, and return its accuracy on validation tasks."""
-        alone, state = self.train(name, arch, iterations)
+        ends = iterations >= self.config.retrain.epochs * self.config.retrain.iterations
+        alone, state = self.train(name, arch, None if ends else iterations)
         n_tasks, n_query = self.config.retrain.race_tasks, self.config.search.n_query
         return mean_accuracy(alone, state, arch, n_tasks, n_query, self.executor)
 
     def _side_by_side(self, networks: Mapping[str, Architecture], until: int | None = None) -> None:
-        """Train networks up to an iteration or to the end, if each gets a worker; else `train` does."""
+        """Train networks up to an iteration, if each gets a worker; to the end, those to compare with as well."""
         total = self.config.retrain.epochs * self.config.retrain.iterations
+        if until is None or until >= total:
+            others = {name: arch for name, arch in self.compared.items() if arch not in networks.values()}
+            networks = {**networks, **others}
         wanted = [
             Training(phase=_phase(name), arch=arch, folder=self.folder(name), until=until or total)
             for name, arch in networks.items()

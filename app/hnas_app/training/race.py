@@ -1,14 +1,14 @@
 """The race of finalists: all are trained alone for a while, the best third goes on, and so on (successive halving).
 
-Scores with super-net weights cannot say which of a search's finalists is the best after re-training. The training of
-the winner goes on from where the race ends. Source: Jamieson and Talwalkar, AISTATS 2016; with thirds and
+Scores with super-net weights cannot say which of a search's finalists is the best after re-training. What was trained
+is not thrown away: each heat goes on from the one before. Source: Jamieson and Talwalkar, AISTATS 2016; with thirds and
 quarters in place of halves, since an order after a quarter of the training hardly says more than one after an eighth.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 from attrs import evolve, field, frozen
@@ -51,7 +51,7 @@ class Heat:
 
 @frozen(kw_only=True)
 class Race:
-    """A race, as far as it has come. If a winner diverges when it is trained to the end, that is one more heat."""
+    """A race, as far as it has come. If all that were trained to the end diverge, the next best runs one more heat."""
 
     networks: Mapping[str, Architecture]
     heats: tuple[Heat, ...] = ()
@@ -64,14 +64,13 @@ class Race:
         return [n for n in names if all(heat.accuracies.get(n) != DIVERGED for heat in self.heats)]
 
     @property
-    def going(self) -> list[str]:
-        """The names of the networks that run the next heat, best first."""
-        return self.ranking[: math.ceil(len(self.heats[-1].accuracies) / THIRD) if self.heats else None]
-
-    @property
     def winner(self) -> tuple[str, Architecture]:
         """The name and the architecture of the network that won, or leads as yet."""
         return self.ranking[0], self.networks[self.ranking[0]]
+
+    def is_trained(self, total: int) -> bool:
+        """Return whether the winner was trained to the end."""
+        return any(heat.iterations >= total and self.winner[0] in heat.accuracies for heat in self.heats)
 
     def after(self, iterations: int, accuracies: Mapping[str, float]) -> Race:
         """Return the race after one more heat."""
@@ -92,28 +91,29 @@ def race(
     total: int,
     record: Path,
     note: Callable[[str], None],
+    *,
+    to_the_end: Collection[str] = (),
     begin: Callable[[Mapping[str, Architecture], int], None] = lambda networks, iterations: None,
 ) -> Race:
     """Race ``networks`` and return the record; it goes on from ``record`` if there is one.
 
     ``accuracy_after`` trains a network to a number of iterations and returns its accuracy on validation tasks; it may
-    raise `DivergenceError`. The last heat, of at most three networks, ends after half of ``total`` iterations, each one
-    before it after a quarter of the next; a third of its networks go on.
-    ``begin`` is called with the networks of each heat, and may train them first.
-    If too many of them diverge, those that left before go on. Raises `DivergenceError` if all diverge, and `DataError`
-    if the race on record is one of other networks.
+    raise `DivergenceError`. After each heat a third of its networks go on, for four times as long. At most three run
+    the one that ends after half of ``total`` iterations; these and those of ``to_the_end`` are trained to the end.
+    ``begin`` gets the networks of each heat, and may train them first. If too many diverge, those that left before go
+    on. Raises `DivergenceError` if all do, and `DataError` if the race on record is one of other networks.
     """
     done = read_race(record) if record.is_file() else Race(networks=dict(networks))
     if done.networks != networks:
         raise DataError(f"{record} is not a race of these networks: {', '.join(networks)}", hint=AGAIN)
-    rounds = 1
-    while THIRD**rounds < len(networks):
-        rounds += 1
-    for h in range(rounds - len(done.heats), 0, -1):
-        iterations = max(1, total // 2 // 4 ** (h - 1))
-        found: dict[str, float] = {}
-        begin({name: networks[name] for name in done.going}, iterations)
-        for name in done.going:
+    heats = [total // 2, total]
+    while THIRD ** (len(heats) - 1) < len(networks):
+        heats.insert(0, heats[0] // 4)
+    while len(done.heats) < len(heats) or not done.is_trained(total):
+        iterations = max(1, heats[len(done.heats)]) if len(done.heats) < len(heats) else total
+        going, found = _going(done, len(heats), to_the_end), dict[str, float]()
+        begin({name: networks[name] for name in going}, iterations)
+        for name in going:
             try:
                 found[name] = accuracy_after(name, networks[name], iterations)
             except DivergenceError as cause:
@@ -124,6 +124,18 @@ def race(
             raise last
         save(record, done)
     return done
+
+
+def _going(done: Race, heats: int, to_the_end: Collection[str]) -> list[str]:
+    """Return the names of the networks that run the next of so many heats, best first."""
+    if not done.heats:
+        return list(done.networks)
+    if len(done.heats) >= heats:
+        return done.ranking[:1]  # all that were trained to the end diverged
+    last = len(done.heats[-1].accuracies)
+    if len(done.heats) < heats - 1:
+        return done.ranking[: math.ceil(last / THIRD)]
+    return list(dict.fromkeys([*done.ranking[:last], *(name for name in done.ranking if name in to_the_end)]))
 
 
 def mean_accuracy(

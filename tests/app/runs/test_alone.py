@@ -77,7 +77,8 @@ def test_the_winner_and_what_it_is_compared_with_are_trained_to_the_end(training
     assert trainings.train() == {"found": B, "scaled": SCALED, "reference": REFERENCE}
     assert [name for name, until in trainings.done if until == 50] == ["found", "finalist-2", "finalist-3", "scaled"]
     assert [name for name, until in trainings.done if until == 200] == ["finalist-2", "finalist-3"]
-    assert {name for name, until in trainings.done if until is None} == {"finalist-2", "scaled", "reference"}
+    ended = {"finalist-2", "finalist-3", "scaled", "reference"}
+    assert {name for name, until in trainings.done if until is None} == ended
     assert trainings.train()["found"] == B
     assert [until for _, until in trainings.done] == [None] * 4  # what is there is read
 
@@ -96,7 +97,7 @@ def test_the_scaled_reference_is_found_if_it_is_better_in_the_end(
     race = trainings.alone.raced
     assert race is not None
     assert race.heats[-1].iterations == 400
-    assert race.heats[-1].accuracies == {"finalist-2": 0.7, "scaled": 0.8}
+    assert race.heats[-1].accuracies == {"finalist-2": 0.7, "finalist-3": 0.6, "scaled": 0.8}
     assert trainings.train()["found"] == SCALED
     assert trainings.alone.raced == race  # nothing is decided twice
 
@@ -104,23 +105,20 @@ def test_the_scaled_reference_is_found_if_it_is_better_in_the_end(
 def test_a_scaled_reference_that_diverges_in_the_end_leaves_the_winner(trainings: Trainings) -> None:
     trainings.diverging = {SCALED: 300}
     assert trainings.train() == {"found": B, "reference": REFERENCE}
-    race = trainings.alone.raced
-    assert race is not None
-    assert [heat.iterations for heat in race.heats] == [50, 200]
+    assert [text.partition(":")[0] for text in trainings.notes] == ["scaled leaves the race", "retrain scaled"]
 
 
 def test_if_the_winner_diverges_in_the_end_the_next_best_is_found(trainings: Trainings) -> None:
     """Hours of training ended in an error, though networks that had done nearly as well were there."""
     trainings.diverging = {B: 300}
     assert trainings.train()["found"] == C
-    assert trainings.notes == ["finalist-2 won the race, and leaves it: retrain finalist-2: the meta-loss is nan"]
+    assert trainings.notes == ["finalist-2 leaves the race: retrain finalist-2: the meta-loss is nan"]
     assert trainings.alone.found == ("finalist-3", C)
     assert trainings.train()["found"] == C
     assert "finalist-2" not in dict(trainings.done)  # it is on record
     trainings.diverging = dict.fromkeys((A, B, C, SCALED), 300)
     with pytest.raises(DivergenceError):
-        trainings.train()
-    assert len(trainings.notes) == 2
+        trainings.train()  # its checkpoints are lost, perhaps: the run does not go on without what it found
 
 
 def test_a_heat_in_which_all_diverge_is_not_the_end(trainings: Trainings) -> None:

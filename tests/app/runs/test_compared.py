@@ -122,7 +122,10 @@ def test_the_winner_of_the_race_is_what_was_found(
     assert ends[f"retrain-{winner}"] == ends["retrain-scaled"] == "state-00000008"
     assert "the super-net is too young" in out  # so twice as many race
     assert len(race["networks"]) == 2 * 3 + 1
-    losers = set(race["networks"]) - {winner, "scaled"}
-    assert all(ends[f"retrain-{name}"] in {f"state-0000000{n}" for n in (1, 2, 4)} for name in losers)
+    assert [heat["iterations"] for heat in race["heats"]] == [1, 4, 8]
+    trained = {name: heat["iterations"] for heat in race["heats"] for name in heat["accuracies"]}
+    assert {
+        name: int(end.removeprefix("state-")) for name, end in ends.items() if name != "retrain-maml++-omniglot"
+    } == {f"retrain-{name}": iterations for name, iterations in trained.items()}
     assert command_line(["retrain", str(folder)]) == 0
     assert f"found: {folder / 'checkpoints' / f'retrain-{winner}'}\n" in capsys.readouterr().out

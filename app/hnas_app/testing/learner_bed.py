@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 
 import torch
+from attrs import evolve
 
 from hnas.architecture import Architecture
 from hnas.episode import Episodes, EpisodeSpec
@@ -14,7 +15,8 @@ from hnas.space import SearchSpace
 from hnas.supernet import SuperNet
 from hnas.task_source import Split, TaskSource
 from hnas_app.testing.conformance import Conformance
-from hnas_app.testing.expectation import agree, expect
+from hnas_app.testing.expectation import agree, ending, expect
+from hnas_app.training.setup.returned import gradient_and_scores
 from hnas_app.training.setup.setup import Setup
 
 EPOCHS = 3
@@ -96,6 +98,20 @@ class LearnerBed(Conformance[MetaLearner]):
     def _agree(self, together: Scores, parts: list[Scores]) -> bool:
         loss, accuracy = torch.cat([p.loss for p in parts]), torch.cat([p.accuracy for p in parts])
         return agree(together.loss, loss, *self._within) and agree(together.accuracy, accuracy, *self._within)
+
+    def _expect_service(
+        self, learner: MetaLearner, supernet: SuperNet, state: State, arch: Architecture, n_way: int, then: str
+    ) -> None:
+        __tracebackhide__ = True
+        episodes = self._episodes("train", spec=evolve(self.spec, n_way=n_way))
+        with ending(f"training, scores and logits with {n_way} classes", then) as seen:
+            found = learner.gradient(supernet, state, episodes, arch, self._progress(0, episodes))
+            gradient_and_scores(learner, found, len(episodes), state)
+            self._expect_scores(learner.score(supernet, state, episodes, arch), len(episodes))
+            adapted = learner.adapt(supernet, state, episodes, arch)
+            shape = tuple(learner.logits(supernet, adapted, episodes.query_x, arch).shape)
+            expected = (*episodes.query_y.shape, n_way)
+            seen += [] if shape == expected else [f"logits {shape}, not {expected}"]
 
     def _expect_scores(self, scores: Scores, n: int) -> None:
         __tracebackhide__ = True

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from hnas.episode import Episodes
+from hnas.errors import ConfigError
 from hnas.seeds import Seeds
 from hnas.space import SearchSpace
 from hnas.supernet import NormStats
@@ -288,14 +289,26 @@ class LearnerConformance(LearnerBed):
             not_applicable("the learner classifies by the super-net's outputs")
         then = "take the number of classes from the tasks, or leave any_n_way out"
         for n_way in (2, self.spec.n_way + 1):
-            episodes = self._episodes("train", spec=evolve(self.spec, n_way=n_way))
-            with ending(f"training, scores and logits with {n_way} classes", then) as seen:
-                learner.gradient(supernet, state, episodes, arch, self._progress(0, episodes))
-                self._expect_scores(learner.score(supernet, state, episodes, arch), len(episodes))
-                adapted = learner.adapt(supernet, state, episodes, arch)
-                shape = tuple(learner.logits(supernet, adapted, episodes.query_x, arch).shape)
-                expected = (*episodes.query_y.shape, n_way)
-                seen += [] if shape == expected else [f"logits {shape}, not {expected}"]
+            self._expect_service(learner, supernet, state, arch, n_way, then)
+
+    def test_serves_any_number_of_classes_if_the_super_net_does(self) -> None:
+        """`SuperNet.any_n_way`: what is learnt serves tasks of other numbers, by a super-net that is made for these."""
+        learner, space, shape = self.make(), self.space(), self.tasks().image_shape
+        if learner.any_n_way:
+            not_applicable("the learner does so by itself")
+        if not space.supernet(shape, self.spec.n_way).any_n_way:
+            space = TinySpace(depth=2, widths=(4, 8), norm=True, relaxed=learner.proposes, any_n_way=True)
+        try:
+            state = self._state(learner, space.supernet(shape, self.spec.n_way))
+        except ConfigError as cause:
+            not_applicable(f"the learner refuses such a space: {cause}")
+        then = "go by the shapes of `supernet.init` for what is learnt, and by those of `share` for what is adapted"
+        for n_way in (2, self.spec.n_way + 1):
+            supernet = space.supernet(shape, n_way)
+            fresh = self._state(learner, supernet)
+            wrong = [k for k, v in state.items() if k not in fresh or fresh[k].shape != v.shape]
+            expect_none(wrong, f"a state of the same shapes for {self.spec.n_way} and {n_way} classes", then)
+            self._expect_service(learner, supernet, state, space.largest(), n_way, then)
 
     def test_goes_by_the_ids_of_classes_only_if_it_says_so(self) -> None:
         """Not every task source gives `Episodes.classes`; one without is refused to learners of ``needs_classes``."""

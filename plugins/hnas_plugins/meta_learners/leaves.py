@@ -27,6 +27,7 @@ class Leaves:
     def __init__(self, supernet: SuperNet, state: State, arch: Architecture, options: MAMLPlusPlusOptions) -> None:
         self._state, self._arch, self._options = state, arch, options
         roles = supernet.roles  # once: a property that may be computed, and this is done for every gradient
+        self._common = (supernet.head(arch) or ()) if supernet.any_n_way else ()
         self._full = {k: state[f"params/{k}"].detach().requires_grad_() for k in roles}
         with torch.enable_grad():
             self._shared = supernet.share(self._full, arch)
@@ -56,8 +57,12 @@ class Leaves:
         return [t for t in (*self._leaf.values(), *self.rates.values()) if t.requires_grad]
 
     def gradient(self) -> Gradient:
-        """Return the accumulated gradients by state name, in the state's shapes."""
-        used = {k: v.grad for k, v in self._leaf.items() if v.grad is not None}
+        """Return the accumulated gradients by state name, in the state's shapes.
+
+        The classifier of `SuperNet.any_n_way` has none: a softmax does not see what all classes start with. What
+        autograd finds is rounding, which Adam would scale up to whole steps.
+        """
+        used = {k: v.grad for k, v in self._leaf.items() if v.grad is not None and k not in self._common}
         full = torch.autograd.grad(
             [self._shared[k] for k in used], list(self._full.values()), list(used.values()), allow_unused=True
         )

@@ -16,6 +16,12 @@ from hnas_plugins.meta_learners.options import MAMLPlusPlusOptions
 ADAPTED = ("weight", "arch")
 """The roles of parameters that the inner loop adapts."""
 
+RATED_N_WAY = 5
+"""The number of classes that the rates of a classifier of `SuperNet.any_n_way` are for; they grow with the number.
+
+A loss is a mean over images, of which a class has its share. So its vector goes as far in a step, whatever the number.
+"""
+
 
 class Leaves:
     """The part of a state that the inner loop needs, sliced for one architecture: leaves that gradients accumulate on.
@@ -37,7 +43,8 @@ class Leaves:
         fans = supernet.fan_ratios(arch)
         power = {"none": (0.0, 0.0), "head": (0.0, -1.0), "sqrt": (0.5, -1.0), "linear": (1.0, -1.0)}
         conv, head = power[options.rate_scaling]
-        self._scales = {k: fans.get(k, 1.0) ** (conv if v.dim() == 4 else head) for k, v in self.weights.items()}
+        scales = {k: fans.get(k, 1.0) ** (conv if v.dim() == 4 else head) for k, v in self.weights.items()}
+        self._scales = scales | {k: scales[k] * len(self.weights[k]) / RATED_N_WAY for k in self._common}
         self.rates = {
             k: (state[f"lslr/{k}"].detach() * scale).requires_grad_(options.learned_rates)
             for k, scale in self._scales.items()

@@ -46,7 +46,8 @@ def plain_loop(problem):
             loss = F.cross_entropy(problem.forward(weights | norms, x), y)
             found = torch.autograd.grad(loss, list(weights.values()), create_graph=not first_order, retain_graph=True)
             steps = zip(weights.items(), found, strict=True)
-            weights = {k: w - start[f"lslr/{k}"][step] * g for (k, w), g in steps}
+            factor = {"fc.weight": n_way / 5, "fc.bias": n_way / 5}
+            weights = {k: w - factor.get(k, 1.0) * start[f"lslr/{k}"][step] * g for (k, w), g in steps}
             loss = F.cross_entropy(problem.forward(weights | norms, query_x), query_y)
             total = total + share * loss
         losses.append(loss.detach())
@@ -99,6 +100,19 @@ def test_the_order_of_the_classes_changes_nothing(shared_problem, make_problem, 
         torch.testing.assert_close(two[name], one[name])
     _, trained, _ = losses(make_problem(**order, **way))
     assert not torch.allclose(trained[1], trained[0], rtol=1e-3)  # at outputs of their own it does
+
+
+def test_a_class_goes_as_far_in_a_step_whatever_the_number_of_classes(shared_problem, path):
+    """Its share of the images falls with the number: 20 classes would hardly be told apart after steps made for 5."""
+    problem, images = shared_problem(inner_steps=1), drawn((1, 1, 1, 7, 6), 11)
+    problem.state["lslr/fc.bias"] = torch.tensor([0.5], dtype=torch.float64)
+    for n_way in (2, 5, 20):
+        x, y = images.expand(1, n_way, 1, 7, 6), torch.arange(n_way)[None]
+        y = torch.where(y == n_way - 1, 0, y)  # the last class has no image
+        tasks = attrs.evolve(problem.episodes, support_x=x, support_y=y, query_x=x, query_y=y)
+        supernet = problem.space.supernet((1, 7, 6), n_way)
+        bias = problem.learner.adapt(supernet, problem.state, tasks, problem.arch)["fc.bias"][0]
+        torch.testing.assert_close((bias[0] - bias[-1]).item(), 2 * 0.5 / 5)  # two images more of the n_way
 
 
 @pytest.mark.parametrize("n_way", [2, 6])

@@ -2,7 +2,7 @@
 
     python benchmarks/wins.py glyphs                        # hours for five seeds; goes on where it stopped
     python benchmarks/wins.py omniglot --data-root ~/data/omniglot
-    python benchmarks/wins.py folder --data-root ~/data/pictures
+    python benchmarks/wins.py folder --data-root ~/data/pictures    # of small_pictures.py
     python benchmarks/wins.py --table                       # what is there, as a table
 
 For each seed it meta-trains one super-net. For each limit it searches and re-trains in three ways: ``raced``, as the
@@ -22,6 +22,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from measuring import settle_environment
 
@@ -50,8 +51,8 @@ WAYS: dict[str, dict[str, Any]] = {
 }
 
 
-def measure(given: Given, limits: Sequence[str], work: Path, kept: Path) -> None:
-    """Measure one seed, and write each result when it is there."""
+def measure(given: Given, limits: Sequence[str], ways: Sequence[str], work: Path, kept: Path) -> None:
+    """Measure some ways with one seed, and write each result when it is there."""
     results = json.loads(kept.read_text()) if kept.is_file() else {}
     folder, begun = work / kept.stem, time.perf_counter()
     with at_terminal(Invocation()) as caller:
@@ -59,14 +60,14 @@ def measure(given: Given, limits: Sequence[str], work: Path, kept: Path) -> None
     results.setdefault("supernet_s", round(time.perf_counter() - begun, 1))
     write_json(kept, results)
     for limit in limits:
-        for way, changes in WAYS.items():
+        for way in ways:
+            changes = WAYS[way]
             if way in results.setdefault(limit, {}):
                 continue
             with_reference = way == "raced" and limit == WITH_REFERENCE
             more = {"retrain.reference": "scaled,auto"} if with_reference else {}
-            results[limit][way] = _networks(
-                folder, limit, changes, more, work / f"{kept.stem}-{limits.index(limit)}-{way}.txt"
-            )
+            begun_run = work / f"{kept.stem}-{quote(limit, safe='')}-{way}.txt"
+            results[limit][way] = _networks(folder, limit, changes, more, begun_run)
             write_json(kept, results)
             print(f"{kept.stem}, {limit}, {way}: {_line(results[limit][way])}", flush=True)
 
@@ -159,6 +160,7 @@ def main() -> None:
     parser.add_argument("--data-root", help="its data")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
     parser.add_argument("--limits", nargs="+", default=list(LIMITS))
+    parser.add_argument("--ways", nargs="+", default=list(WAYS), choices=list(WAYS))
     parser.add_argument("--backend", default="eyeriss")
     parser.add_argument("--preset", default="quick")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting of all runs")
@@ -181,7 +183,7 @@ def main() -> None:
         options.work.mkdir(parents=True, exist_ok=True)
         for seed in options.seeds:
             kept = options.results / f"{options.data}-{seed}.json"
-            measure(attrs.evolve(given, seed=seed), options.limits, options.work, kept)
+            measure(attrs.evolve(given, seed=seed), options.limits, options.ways, options.work, kept)
     if options.table or options.data:
         table(options.results)
 

@@ -26,7 +26,10 @@ start with ``outer/`` belong to `MetaLearner.update` alone and are not sent to w
 """
 
 Gradient = dict[str, "Tensor"]
-"""The meta-gradient by state name, a sum over tasks; statistics that workers collect travel in it too."""
+"""The meta-gradient by state name, a sum over tasks; statistics that workers collect travel in it too.
+
+It may be float64 for a float32 state, see `hnas.toolkit.learning.exact_sum`; the core rounds it for `update`.
+"""
 
 
 @frozen(kw_only=True)

@@ -103,6 +103,16 @@ class ScalesActivations(Space):
         return ["act1"]
 
 
+class ScalesUnknownLayers(Space):
+    def width_choices(self) -> Sequence[str]:
+        return ["width99"]
+
+
+class ScalesByText(Space):
+    def width_choices(self) -> Sequence[str]:
+        return "width1"
+
+
 class StopsBeforeTheLogits(Space):
     """The classifier is followed by a layer that takes what nothing gives."""
 
@@ -352,6 +362,8 @@ SPACES = {
     RoundsItsOptions: "test_architectures_survive_their_written_forms",
     ForeignReference: "test_references_are_members",
     ScalesActivations: "test_width_choices_are_choices_of_numbers",
+    ScalesUnknownLayers: "test_width_choices_are_choices_of_numbers",
+    ScalesByText: "test_width_choices_are_choices_of_numbers",
     StopsBeforeTheLogits: "test_layers_lead_from_the_image_to_the_logits",
     AddsNothing: "test_layers_lead_from_the_image_to_the_logits",
     ReadsTooFarBack: "test_layers_lead_from_the_image_to_the_logits",

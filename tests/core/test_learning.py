@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional as F
 
 from hnas import NormStats
-from hnas.toolkit.learning import adam_state, adam_step, normalise, task_scores
+from hnas.toolkit.learning import adam_state, adam_step, exact_sum, normalise, task_scores
 
 
 def drawn(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -50,6 +50,36 @@ def test_adam_changes_the_tensors_named_only():
     )  # a tenth of the mean over tasks
     assert torch.equal(state["params/b"], torch.ones(3))
     assert all(name.startswith(("params/", "outer/")) for name in state)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_exact_sums_do_not_depend_on_the_order(dtype: torch.dtype):
+    """Of numbers from 1e-20 to 1e3; ordinary sums of the same differ. What is added up stays as it was."""
+    values = (drawn(16, 1000) * 10 ** (10 * drawn(16, 1000, seed=1)).clamp(-20, 3)).to(dtype)
+    before, whole = values.clone(), exact_sum(values)
+    for order in (range(15, -1, -1), [*range(1, 16, 2), *range(0, 16, 2)]):
+        mixed = values[list(order)]
+        assert torch.equal(exact_sum(mixed[:5]) + exact_sum(mixed[5:]), whole)
+        assert not torch.equal(mixed[:5].sum(0) + mixed[5:].sum(0), values.sum(0))
+    assert whole.dtype == torch.float64
+    assert torch.equal(values, before)
+    torch.testing.assert_close(whole, values.double().sum(0), rtol=0, atol=1e-11)
+
+
+def test_an_overflow_stays_one_in_exact_sums():
+    assert exact_sum(torch.tensor([[1.0, torch.inf], [2.0, 1.0]])).tolist() == [3.0, torch.inf]
+    assert exact_sum(torch.tensor([[torch.nan], [1.0]])).isnan().all()
+
+
+def test_adam_takes_exact_sums_as_others():
+    steps = []
+    for dtype in (torch.float32, torch.float64):
+        state = {"params/a": torch.ones(3)}
+        state |= adam_state(state, ["params/a"])
+        adam_step(state, {"params/a": torch.tensor([3.0, -0.1, 0.0]).to(dtype)}, ["params/a"], lr=0.1, n_tasks=3)
+        steps.append(state)
+    assert all(torch.equal(value, steps[1][name]) for name, value in steps[0].items())
+    assert steps[1]["params/a"].dtype == torch.float32
 
 
 @pytest.fixture

@@ -57,12 +57,16 @@ class Resolver:
         preset = self._preset(layers)
         chosen = [self._chosen(kind, preset, layers) for kind in KINDS]
         entries = applied(preset, (c.plugin for c in chosen if isinstance(c.plugin, Registered)))
+        # The file of a run holds its preset's values. One that it lacks came later, with a default as it was before.
+        of_run = any(entry.recorded for layer in layers for entry in layer)
         values = self._values("", _PLAIN, _HINTS, entries[""], layers)
         for section, cls in SECTIONS.items():
-            given = self._values(section, _fields(cls), typing.get_type_hints(cls), entries.get(section, {}), layers)
+            below = {} if of_run else entries.get(section, {})
+            given = self._values(section, _fields(cls), typing.get_type_hints(cls), below, layers)
             values[section] = self._make(section, cls, given)
         for choice in chosen:
-            values[choice.kind] = self._plugin(choice, entries.get(choice.kind, {}), layers)
+            own = of_run and choice.own[0] == choice.name
+            values[choice.kind] = self._plugin(choice, {} if own else entries.get(choice.kind, {}), layers)
         if self.mistakes:
             raise self.mistakes.report()
         return LoadedConfig(config=Config(**values), origins=self.origins, notes=tuple(self.notes))

@@ -17,7 +17,8 @@ class Executor(ABC):
     """Runs functions over items, on values that are sent to the workers once.
 
     Random numbers are seeded by the item or by a value, never by the worker, and the process that maps writes all
-    results. So results do not depend on where the work runs, beyond the order of float additions.
+    results. So results do not depend on where the work runs. Only a `map_sum` of floats depends on how the work was cut
+    into items, unless all its sums are exact.
     """
 
     size: int

@@ -5,9 +5,9 @@ from __future__ import annotations
 from hnas.errors import ConfigError, DataError
 from hnas.learner import State
 from hnas.toolkit.pictures import PictureTask, Preparation
+from hnas_app.config.changes import removed_values
 from hnas_app.export.classifier import Classifier, classifier
 from hnas_app.export.files import Subject
-from hnas_app.runs.config_changes import removed_values
 from hnas_app.runs.pipeline import Pipeline
 from hnas_app.training.checkpoint import load_latest
 from hnas_app.training.setup.fewer_classes import with_classes
@@ -19,7 +19,7 @@ PURPOSE = "export-task"
 
 def found_network(phases: Pipeline, given: tuple[Preparation, PictureTask] | None) -> tuple[Setup, Classifier, Subject]:
     """Adapt a run's network to the pictures given, or to an example: a task of the validation split."""
-    _, arch = phases.found
+    _, arch = phases.alone.found
     alone = is_retrained(phases)
     setup, state = phases.weights(arch, alone=alone)
     _check_removed(phases, setup, state)
@@ -57,8 +57,11 @@ def _check_removed(phases: Pipeline, setup: Setup, state: State) -> None:
 def is_retrained(phases: Pipeline) -> bool:
     """Return whether the network that was found has been trained alone to its end. Raises `DataError` on damage."""
     damage: list[str] = []
-    found = load_latest(phases.run.checkpoints / f"retrain-{phases.found[0]}", "state", notify=damage.append)
+    alone = phases.alone
+    found = load_latest(alone.folder(alone.found[0]), "state", notify=damage.append)
     if damage:
         raise DataError(damage[0], hint=f"to train the network again: hnas retrain {phases.run.path}")
     config = phases.config.retrain
-    return found is not None and int(found[1]["iteration"]) >= config.epochs * config.iterations
+    return found is not None and (
+        "kept" in found[1] or int(found[1]["iteration"]) >= config.epochs * config.iterations  # patience ends it early
+    )

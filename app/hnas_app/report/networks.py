@@ -13,7 +13,10 @@ from hnas_app.fronts.dominance import nondominated
 from hnas_app.fronts.plot import label
 from hnas_app.runs.results import PerTask, Results
 from hnas_app.search.adapt import Adaption
-from hnas_app.training.race import Race
+from hnas_app.training.race import DIVERGED, FOUND, Race
+
+CHOICE = "the search's choice"
+"""What is printed for the first finalist if there was a race, since the row ``found`` may be another."""
 
 
 def table(results: Results) -> tuple[list[str], list[list[str]]]:
@@ -67,12 +70,13 @@ def _block(stems: Mapping[tuple[str, bool], Mapping[str, Option]]) -> str:
 
 def race_text(race: Race) -> str:
     """Describe a race, heat by heat: how good each network was, in %, and after how long."""
-    heats = [
-        f"{', '.join(f'{name} {100 * a:.1f}' if a >= 0 else f'{name} diverged' for name, a in heat.accuracies.items())}"
-        f" after {heat.iterations} iterations"
-        for heat in race.heats
-    ]
-    return f"{'; '.join(heats)} (validation accuracy, %); {race.winner[0]} won"
+    names = {name: name for name in race.networks} | {FOUND: CHOICE}
+    heats = []
+    for heat in race.heats:
+        told = {n: "diverged" if a == DIVERGED else f"{100 * a:.1f}" for n, a in heat.accuracies.items()}
+        ranked = ", ".join(f"{names[name]} {told[name]}" for name in heat.ranking)
+        heats.append(f"{ranked} after {heat.iterations} iterations")
+    return f"{'; '.join(heats)} (validation accuracy, %); {names[race.winner[0]]} won"
 
 
 def plot_population(adaption: Adaption, results: Results, metric: Metric, limit: float | None, path: Path) -> None:

@@ -60,8 +60,8 @@ class RunDir:
         ``phases`` are those that are done already. If another process may do the same, the caller locks the folder
         first, with `hnas_app.runs.making.reserved`.
         """
+        from hnas_app.config.changes import with_checksum
         from hnas_app.config.dump import dump_toml
-        from hnas_app.runs.config_changes import with_checksum
 
         run = cls(path) if path else cls.named(config, root)
         path = run.path
@@ -92,7 +92,7 @@ class RunDir:
         """Open an existing run directory. Raises `DataError` if ``path`` is none, or its settings were edited."""
         if not (path / "run.json").is_file():
             raise DataError(f"{path} is not a run directory: it has no run.json", hint="`hnas runs` lists them")
-        from hnas_app.runs.config_changes import check_file
+        from hnas_app.config.changes import check_file
 
         run = cls(path)
         check_file(run.config_path, needed=not run.is_unchecked)
@@ -197,7 +197,7 @@ class RunDir:
 
         Returns a sentence for each other value that differs. Removed options are passed over as by `load_config`.
         """
-        from hnas_app.runs.config_changes import config_changes
+        from hnas_app.config.changes import config_changes
 
         return config_changes(self.config_path, config, only_read=only_read)
 

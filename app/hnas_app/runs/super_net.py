@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from hnas.errors import ConfigError, DataError, HnasError, quoted
+from hnas_app.config.changes import changed_values
 from hnas_app.config.dump import after_training, at_default, flatten, toml_value
 from hnas_app.config.load import load_config
-from hnas_app.runs.config_changes import changed_values
 from hnas_app.runs.session import chosen, setup_of
 from hnas_app.runs.tasks_check import with_record
 from hnas_app.training.checkpoint import load_latest

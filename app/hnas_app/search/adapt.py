@@ -15,6 +15,7 @@ from hnas_app.search.evaluator import Evaluator
 from hnas_app.search.loop import Search, iterations_of, nobody, search
 from hnas_app.search.place import Place
 from hnas_app.search.score_store import ScoreStore
+from hnas_app.training.standing import Standing
 
 SAMPLES = 64
 """Feasible architectures drawn for each search, to see how many of them the others can use."""
@@ -26,13 +27,21 @@ SPARE = 2.0
 class Adaption:
     """The result of a search: the last population, and its best scored again on more tasks, best first.
 
-    ``place`` states how certain it is that the first of them is the best.
+    ``place`` states how certain it is that the first of them is the best, ``standing`` whether the super-net's scores
+    can be trusted.
     """
 
     population: tuple[Scored, ...]
     finalists: tuple[Scored, ...]
     place: Place | None = field(default=None, metadata={"formerly": "rank"})
+    standing: Standing | None = None
+    """``None`` if the scores are of a user's own pictures, or of networks that were trained for them."""
     schema: int = field(default=2, metadata={"unsealed": 1})
+
+    @property
+    def doubts(self) -> tuple[str, ...]:
+        """Why the scores should not be trusted, a sentence for each reason."""
+        return self.standing.doubts if self.standing else ()
 
     @property
     def chosen(self) -> Scored:

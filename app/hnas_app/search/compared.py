@@ -9,7 +9,7 @@ from hnas.errors import short
 from hnas_app.config.schema import Config
 from hnas_app.executors.plugin_exit import wrong
 from hnas_app.search.feasibility import Feasibility
-from hnas_app.search.scaled import scaled
+from hnas_app.search.scaled import scaled, widths_of
 from hnas_app.training.setup.setup import Setup
 
 SCALED = "scaled"
@@ -39,17 +39,29 @@ def reference_of(setup: Setup, config: Config) -> tuple[str, Architecture] | Non
 def compared(setup: Setup, config: Config, feasibility: Feasibility) -> Compared:
     """Return the networks that a run trains beside the one that it found, in the order of its configuration."""
     own, networks, missing = reference_of(setup, config), dict[str, Architecture](), list[str]()
-    for name in _names(config) if own else ():
+    names = _names(config) if own else ()
+    for name in names:
         assert own is not None
         if name != SCALED:
             networks |= [own] if name == "auto" else [(name, _reference(setup, name))]
+        elif not widths_of(setup.space):
+            missing.append(f"{SCALED}: {setup.space.name} has no choices of widths, so {own[0]} cannot be scaled")
         elif (arch := scaled(setup.space, own[1], feasibility.feasible)) is None:
             missing.append(f"{SCALED}: {own[0]} satisfies the limits at no width of {setup.space.name}")
-        elif arch == own[1]:
+        elif arch == own[1] and not {"auto", own[0]}.isdisjoint(names):
             missing.append(f"{SCALED}: {own[0]} itself is the widest that satisfies the limits")
         else:
             networks[SCALED] = arch
     return Compared(networks, tuple(missing))
+
+
+def known(setup: Setup, config: Config, feasibility: Feasibility) -> tuple[Architecture, ...]:
+    """Return the architectures that the first batch of a strategy may hold."""
+    own = reference_of(setup, config)
+    if config.search.start == "random" or own is None:
+        return ()
+    arch = scaled(setup.space, own[1], feasibility.feasible)
+    return () if arch is None else (arch,)
 
 
 def _names(config: Config) -> tuple[str, ...]:

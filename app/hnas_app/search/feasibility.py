@@ -31,7 +31,7 @@ class Feasibility:
 
     def __init__(self, space: SearchSpace, limits: Sequence[Limit], cost: Callable[[Architecture], Cost]) -> None:
         self._space = space
-        self._limits = tuple(limits)
+        self.limits = tuple(limits)
         self._cost = lru_cache(_MEMO)(cost)
         self._pressure = lru_cache(_MEMO)(self._violation)
 
@@ -75,8 +75,8 @@ class Feasibility:
 
     def _violation(self, arch: Architecture) -> tuple[float, ...]:
         """Return the worst cost over its limit, then the sum of all: the second leads off the first's plateaus."""
-        cost = self._cost(arch) if self._limits else None
-        ratios = [limit.ratio(cost) for limit in self._limits] if cost else [0.0]
+        cost = self._cost(arch) if self.limits else None
+        ratios = [limit.ratio(cost) for limit in self.limits] if cost else [0.0]
         return max(ratios), sum(ratios)
 
     def _shrink(self, arch: Architecture, generator: np.random.Generator) -> Architecture | None:
@@ -155,7 +155,7 @@ class Feasibility:
                 arch = self._descend(start, self._pressure, self._space.neighbours)
                 if self.feasible(arch):
                     return arch
-        cheapest = [(limit, *self.smallest(limit.metric.name)) for limit in self._limits]
+        cheapest = [(limit, *self.smallest(limit.metric.name)) for limit in self.limits]
         nearest = self._minimise(self._pressure, [arch for _, arch, _ in cheapest])
         if self.feasible(nearest):
             return nearest
@@ -175,11 +175,11 @@ class Feasibility:
 
     def _unreachable_together(self, nearest: Architecture) -> InfeasibleError:
         cost = self._cost(nearest)
-        seen = {limit: cost[limit.metric.name] for limit in self._limits}
+        seen = {limit: cost[limit.metric.name] for limit in self.limits}
         costs = ", ".join(f"{limit.metric.name} {_shown(value, limit)}" for limit, value in seen.items())
         enough = " and ".join(limit.text if v <= limit.value else _enough(v, limit) for limit, v in seen.items())
         return InfeasibleError(
-            f"no architecture of {self._space.name} satisfies {' and '.join(map(str, self._limits))} together, though "
+            f"no architecture of {self._space.name} satisfies {' and '.join(map(str, self.limits))} together, though "
             f"each can be reached alone: the nearest has {costs}, by {self._readable(nearest)}",
             hint=f"raise a limit; {enough} can be met",
         )

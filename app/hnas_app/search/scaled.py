@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from hnas.architecture import Architecture
+from hnas.errors import short
 from hnas.space import SearchSpace
+from hnas_app.executors.plugin_exit import wrong
 
 
 def scaled(
@@ -17,11 +19,7 @@ def scaled(
     output side first, since widths cost less in small maps. ``None`` if no width fits, or the space names no widths.
     """
     active = space.options(reference)
-    widths = {
-        c.name: sorted(o for o in c.options if isinstance(o, int | float))
-        for c in space.choices
-        if c.name in space.width_choices() and c.name in active
-    }
+    widths = {name: options for name, options in widths_of(space).items() if name in active}
 
     def network(options: Mapping[str, float]) -> Architecture:
         return space.architecture(**{**active, **options})
@@ -37,3 +35,17 @@ def scaled(
         if feasible(network(wider)):
             found = wider
     return network(found)
+
+
+def widths_of(space: SearchSpace) -> dict[str, list[float]]:
+    """Return the options of each choice of a width, smallest first; the choices input side first.
+
+    Raises `PluginError` if the space names something else.
+    """
+    widths = {c.name: sorted(o for o in c.options if isinstance(o, int | float)) for c in space.choices}
+    numbers = {c.name for c in space.choices if all(type(o) in (int, float) for o in c.options)}
+    named = space.width_choices()
+    strange = [name for name in named if name not in numbers] if isinstance(named, list | tuple) else named
+    if strange != []:
+        raise wrong(space, "width_choices", short(strange), "names of choices whose options are numbers")
+    return {name: widths[name] for name in named}

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 from hnas.errors import ConfigError, HnasError, InfeasibleError
 from hnas.toolkit.codec import save
 from hnas_app.costs.description import described
-from hnas_app.runs.limits import check_counted, check_names
 from hnas_app.runs.run_dir import SWEEP, RunDir
 from hnas_app.runs.session import chosen, setup_of
+from hnas_app.search.limits import check_counted, check_names
 from hnas_app.sweeps.record import Found, SweepPair, SweepRecord
 from hnas_app.trackers.json_lines import JsonLines
 

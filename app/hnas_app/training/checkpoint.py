@@ -41,8 +41,8 @@ def save_checkpoint(folder: Path, name: str, tensors: dict[str, Tensor], meta: d
     write_json(path, record)
     prefix, counter = _split(name)
     for stale in _saved(folder, prefix)[KEEP:] if counter is not None else []:
-        stale.unlink(missing_ok=True)
         stale.with_suffix(".safetensors").unlink(missing_ok=True)
+        stale.unlink(missing_ok=True)  # after a kill in between it is stale still, so the next save deletes it
     for leftover in folder.glob(f".{prefix}*.tmp"):
         leftover.unlink(missing_ok=True)
     return path

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from hnas.architecture import Architecture
 from hnas.learner import State
+from hnas.task_source import Split
 from hnas_app.config.schema import EvaluateConfig
 from hnas_app.executors.interface import Executor
 from hnas_app.training.accuracy import Accuracy
@@ -56,11 +57,16 @@ def evaluate_per_task(
 
 def evaluate_baseline(setup: Setup, config: EvaluateConfig) -> Accuracy:
     """Return the accuracy of the nearest class mean on raw pixels, over the same test tasks."""
+    return Accuracy.over(class_mean_accuracies(setup, "test", PURPOSE, config.tasks, config.n_query))
+
+
+def class_mean_accuracies(setup: Setup, split: Split, purpose: str, n_tasks: int, n_query: int) -> list[float]:
+    """Return the accuracy of the nearest class mean on each of the first ``n_tasks`` tasks of a stream."""
     accuracies: list[float] = []
-    for first in range(0, config.tasks, AT_ONCE):
-        part = range(first, min(first + AT_ONCE, config.tasks))
-        accuracies += nearest_class_mean(setup.episodes("test", PURPOSE, part, config.n_query)).tolist()
-    return Accuracy.over(accuracies)
+    for first in range(0, n_tasks, AT_ONCE):
+        part = range(first, min(first + AT_ONCE, n_tasks))
+        accuracies += nearest_class_mean(setup.episodes(split, purpose, part, n_query)).tolist()
+    return accuracies
 
 
 def nearest_class_mean(episodes: Episodes) -> Tensor:

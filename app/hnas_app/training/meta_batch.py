@@ -46,15 +46,21 @@ def cut(
 
 
 def meta_gradient(
-    executor: Executor, state: State, parts: Sequence[Part], n_query: int, progress: Progress, phase: str
+    executor: Executor, state: State, parts: Sequence[Part], n_query: int, progress: Progress, stream: str
 ) -> tuple[Gradient, list[tuple[float, float]]]:
-    """Return the sum of the meta-gradient over all tasks, and each part's mean query loss and accuracy."""
+    """Return the sum of the meta-gradient over all tasks, and the sums of each part's query losses and accuracies.
+
+    The gradient is rounded to the state's types. It does not depend on the parts if the learner's own sums are exact,
+    see `hnas.toolkit.learning.exact_sum`.
+    """
     import torch
 
     executor.put(state=to_workers(state))
-    items = [GradientItem(part, progress, n_query, f"{phase}-tasks") for part in parts]
+    items = [GradientItem(part, progress, n_query, f"{stream}-tasks") for part in parts]
     sums, scores = executor.map_sum(gradient_part, items)
-    return {k: torch.from_numpy(v) for k, v in sums.items()}, [(loss, accuracy) for loss, accuracy in scores]
+    gradient = {k: torch.from_numpy(v) for k, v in sums.items()}
+    rounded = {k: v.to(state[k].dtype) if k in state else v for k, v in gradient.items()}
+    return rounded, [(losses, accuracies) for losses, accuracies in scores]
 
 
 @frozen
@@ -73,7 +79,10 @@ class GradientItem:
 
 
 def gradient_part(values: Mapping[str, Any], item: GradientItem) -> tuple[dict[str, Any], tuple[float, float]]:
-    """Run in a worker: the meta-gradient over a part of the meta-batch, and the mean query loss and accuracy."""
+    """Run in a worker: the meta-gradient over a part of the meta-batch, and the sums of query losses and accuracies.
+
+    Sums of so few float32 numbers are exact in float64: those over a meta-batch do not depend on its parts.
+    """
     setup: Setup = values["setup"]
     part, progress, n_query, purpose = item.part, item.progress, item.n_query, item.purpose
     episodes = setup.episodes("train", purpose, part.tasks, n_query, progress.iteration)
@@ -88,4 +97,4 @@ def gradient_part(values: Mapping[str, Any], item: GradientItem) -> tuple[dict[s
         found = setup.learner.gradient(setup.training_supernet, state, episodes, part.arch, progress)
         gradient, scores = gradient_and_scores(setup.learner, found, len(episodes), state)
         arrays = {k: v.detach().cpu().numpy() for k, v in gradient.items()}
-    return arrays, (scores.loss.mean().item(), scores.accuracy.mean().item())
+    return arrays, (scores.loss.double().sum().item(), scores.accuracy.double().sum().item())

@@ -12,7 +12,7 @@ import attrs
 from attrs import frozen
 
 from hnas.architecture import Architecture
-from hnas.errors import DivergenceError
+from hnas.errors import DataError, DivergenceError
 from hnas.events import Event, Listener
 from hnas.learner import Progress, State
 from hnas.task_source import Split
@@ -74,6 +74,7 @@ def train(
     executor: Executor,
     *,
     phase: str,
+    stream: str = "",
     folder: Path,
     emit: Listener,
     start: Callable[[], State],
@@ -83,14 +84,17 @@ def train(
 ) -> State:
     """Meta-train until the plan is done, and return the learnt state.
 
+    ``stream`` names its tasks: trainings of one stream, by default that of their ``phase``, have the same ones.
     With ``keep_best`` or ``patience`` it is the best state by validation, which the last checkpoint then holds, too.
     Continues from the last good checkpoint in ``folder`` if there is one; else from ``start()``. The result is the same
-    either way, and does not depend on the number of workers beyond the order of float additions. ``attention`` learns
-    each architecture's accuracy, and is kept in the checkpoints. If several ranks train together, the one that
+    either way, and the same for any number of workers if the learner's sums are exact (`meta_gradient`). ``attention``
+    learns each architecture's accuracy, and is kept in the checkpoints. If several ranks train together, the one that
     `Executor.leads` reads and writes them. ``until`` stops it after so many iterations, with a checkpoint from which it
-    goes on as if it had not stopped. If the training is known to be ``finished``, its last checkpoint should be
-    there, and a note reports if it is not. Raises `DivergenceError` when the meta-loss is no longer a number.
+    goes on as if it had not stopped. If the training is known to be ``finished``, its last checkpoint should be there,
+    and a note reports if it is not. Raises `DivergenceError` when the meta-loss is no longer a number, and `DataError`
+    if the training is past ``until``.
     """
+    stream = stream or phase
     total = plan.epochs * plan.iterations
     last = total if until is None else min(until, total)
     found = None
@@ -100,6 +104,11 @@ def train(
     first = int(saved_with["iteration"])
     if attention and "attention" in saved_with:
         attention.memory = saved_with["attention"]
+    if first > last and "kept" not in saved_with:
+        raise DataError(
+            f"{phase}: {folder} is at iteration {first}, and its state after {last} is no longer there",
+            hint="restore race.json, which says how long each network was trained, or move the folder away",
+        )
     if first >= last or "kept" in saved_with:
         return state
     if finished:
@@ -110,7 +119,7 @@ def train(
         best.go_on(saved_with["best"])
 
     def tell(kind: str, done: int, values: Mapping[str, float] | None = None) -> None:
-        emit(Event(phase=phase, kind=kind, done=done, total=total, values=values or {}))
+        emit(Event(phase=phase, kind=kind, done=done, total=last, values=values or {}))
 
     tell("start", first)
     setup.send(executor)
@@ -139,7 +148,7 @@ def train(
         for iteration in range(first, last):
             progress = plan.progress(iteration)
             parts = cut(sampler(progress), plan.tasks, executor.size, setup.work)
-            gradient, scores = meta_gradient(executor, state, parts, plan.n_query, progress, phase)
+            gradient, scores = meta_gradient(executor, state, parts, plan.n_query, progress, stream)
             for part, (loss, _) in zip(parts, scores, strict=True):
                 if not math.isfinite(loss):
                     raise DivergenceError(
@@ -160,7 +169,7 @@ def train(
             now, improved = time.monotonic(), False
             if validates or judges:
                 archs = best.archs if best else sampler(progress)[:1]
-                scored = validate(setup, executor, state, archs=archs, plan=plan, phase=phase)
+                scored = validate(setup, executor, state, archs=archs, plan=plan, stream=stream)
                 if best:
                     _, scored = executor.from_leader({}, scored)  # other ranks may have rounded otherwise
                     improved = best.judge(done, scored["validation_accuracy"])
@@ -188,19 +197,19 @@ def train(
 
 
 def _accuracies(parts: Sequence[Part], scores: Sequence[tuple[float, float]]) -> dict[Architecture, float]:
-    """Return each architecture's mean accuracy over its tasks, however they were cut into parts."""
+    """Return each architecture's mean accuracy over its tasks, in their order, however they were cut into parts."""
     sums: dict[Architecture, tuple[float, int]] = {}
-    for part, (_, accuracy) in zip(parts, scores, strict=True):
+    for part, (_, accuracies) in sorted(zip(parts, scores, strict=True), key=lambda found: found[0].tasks.start):
         total, n = sums.get(part.arch, (0.0, 0))
-        sums[part.arch] = (total + accuracy * len(part.tasks), n + len(part.tasks))
+        sums[part.arch] = (total + accuracies, n + len(part.tasks))
     return {arch: total / n for arch, (total, n) in sums.items()}
 
 
 def _mean(parts: Sequence[Part], scores: Sequence[tuple[float, float]]) -> tuple[float, float]:
     """Return the mean loss and accuracy over the tasks of all parts."""
     n = sum(len(part.tasks) for part in parts)
-    loss, accuracy = (sum(s[i] * len(part.tasks) for part, s in zip(parts, scores, strict=True)) / n for i in (0, 1))
-    return loss, accuracy
+    losses, accuracies = zip(*scores, strict=True)
+    return sum(losses) / n, sum(accuracies) / n
 
 
 def not_finite(state: State) -> list[str]:
@@ -225,11 +234,11 @@ def _anew(folder: Path) -> str:
 
 
 def validate(
-    setup: Setup, executor: Executor, state: State, *, archs: Sequence[Architecture], plan: TrainPlan, phase: str
+    setup: Setup, executor: Executor, state: State, *, archs: Sequence[Architecture], plan: TrainPlan, stream: str
 ) -> Mapping[str, float]:
     """Return the mean loss and accuracy of ``archs`` on the validation tasks, which are the same each time."""
-    stream = f"{phase}-validation"
-    scored = [score_tasks(executor, state, a, "validation", stream, plan.validate_tasks, plan.n_query) for a in archs]
+    tasks = f"{stream}-validation"
+    scored = [score_tasks(executor, state, a, "validation", tasks, plan.validate_tasks, plan.n_query) for a in archs]
     losses, accuracies = ([x for scores in scored for x in scores[i]] for i in (0, 1))
     n = len(losses)
     return {"validation_loss": sum(losses) / n, "validation_accuracy": sum(accuracies) / n}

@@ -7,13 +7,13 @@ the winner goes on from where the race ends. Source of the halving: Jamieson and
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from attrs import evolve, field, frozen
 
 from hnas.architecture import Architecture
-from hnas.errors import DivergenceError
+from hnas.errors import DataError, DivergenceError
 from hnas.learner import State
 from hnas.toolkit.codec import load, save
 from hnas_app.executors.interface import Executor
@@ -24,6 +24,10 @@ FILE = "race.json"
 """The record of a race in a run directory."""
 PURPOSE = "race-tasks"
 """The stream of validation tasks on which the networks are compared."""
+FOUND = "found"
+"""The name of the search's own choice in a race, as it has in results without one."""
+DIVERGED = -1.0
+AGAIN = "restore it from a copy, or move it and checkpoints/retrain-* away: the networks are then trained anew"
 
 
 @frozen(kw_only=True)
@@ -33,29 +37,50 @@ class Heat:
     iterations: int
     """How long each of them had been trained by then."""
     accuracies: Mapping[str, float]
-    """By name, best first. A network whose training diverged has -1."""
+    """By name. A network whose training diverged has -1."""
+    ranking: tuple[str, ...] = field()
+    """The names, best first; of equal ones, the one that was better before is the first."""
+
+    @ranking.default
+    def _by_accuracy(self) -> tuple[str, ...]:
+        return tuple(sorted(self.accuracies, key=lambda name: -self.accuracies[name]))
 
 
 @frozen(kw_only=True)
 class Race:
-    """A race, as far as it has come. The first network of the last heat leads it."""
+    """A race, as far as it has come. If a winner diverges when it is trained to the end, that is one more heat."""
 
     networks: Mapping[str, Architecture]
     heats: tuple[Heat, ...] = ()
-    schema: int = field(default=1)
+    schema: int = field(default=2, metadata={"unsealed": 1})
+
+    @property
+    def ranking(self) -> list[str]:
+        """The names of all networks that did not diverge, best first: by the last heat that each of them was in."""
+        names = dict.fromkeys([*(name for heat in reversed(self.heats) for name in heat.ranking), *self.networks])
+        return [n for n in names if all(heat.accuracies.get(n) != DIVERGED for heat in self.heats)]
 
     @property
     def going(self) -> list[str]:
-        """The names of the networks that are still in the race, best first."""
-        if not self.heats:
-            return list(self.networks)
-        ranking = [name for name, accuracy in self.heats[-1].accuracies.items() if accuracy >= 0]
-        return ranking[: math.ceil(len(self.heats[-1].accuracies) / 2)]
+        """The names of the networks that run the next heat, best first."""
+        return self.ranking[: math.ceil(len(self.heats[-1].accuracies) / 2) if self.heats else None]
 
     @property
     def winner(self) -> tuple[str, Architecture]:
-        """The name and the architecture of the network that won."""
-        return self.going[0], self.networks[self.going[0]]
+        """The name and the architecture of the network that won, or leads as yet."""
+        return self.ranking[0], self.networks[self.ranking[0]]
+
+    def after(self, iterations: int, accuracies: Mapping[str, float]) -> Race:
+        """Return the race after one more heat."""
+        return evolve(self, heats=(*self.heats, Heat(iterations=iterations, accuracies=accuracies)))
+
+
+def read_race(record: Path) -> Race:
+    """Return the race on record. Raises `DataError` if it is missing or damaged."""
+    try:
+        return load(record, Race, hint=AGAIN)
+    except DataError as cause:
+        raise DataError(str(cause), hint=AGAIN) from cause
 
 
 def race(
@@ -69,9 +94,12 @@ def race(
 
     ``accuracy_after`` trains a network to a number of iterations and returns its accuracy on validation tasks; it may
     raise `DivergenceError`. Of n networks, half of the rest go on after ``total / 2^h`` iterations, h = ⌈log2 n⌉ … 1.
-    Raises `DivergenceError` if all diverge.
+    If too many of them diverge, those that left before go on. Raises `DivergenceError` if all diverge, and `DataError`
+    if the race on record is one of other networks.
     """
-    done = load(record, Race) if record.is_file() else Race(networks=dict(networks))
+    done = read_race(record) if record.is_file() else Race(networks=dict(networks))
+    if done.networks != networks:
+        raise DataError(f"{record} is not a race of these networks: {', '.join(networks)}", hint=AGAIN)
     rounds = math.ceil(math.log2(len(networks)))
     for h in range(rounds - len(done.heats), 0, -1):
         iterations = max(1, total >> h)
@@ -80,12 +108,11 @@ def race(
             try:
                 found[name] = accuracy_after(name, networks[name], iterations)
             except DivergenceError as cause:
-                found[name], last = -1.0, cause
+                found[name], last = DIVERGED, cause
                 note(f"{name} leaves the race: {cause}")
-        ranking = dict(sorted(found.items(), key=lambda entry: -entry[1]))
-        if max(found.values()) < 0:
+        done = done.after(iterations, found)
+        if not done.ranking:
             raise last
-        done = evolve(done, heats=(*done.heats, Heat(iterations=iterations, accuracies=ranking)))
         save(record, done)
     return done
 
@@ -99,15 +126,15 @@ def mean_accuracy(
     return sum(accuracies) / len(accuracies)
 
 
-def entrants(finalists: list[Architecture], count: int) -> dict[str, Architecture]:
+def entrants(finalists: Sequence[Architecture], count: int) -> dict[str, Architecture]:
     """Return the ``count`` best finalists that differ from each other in two choices or more, by name.
 
-    If there are not so many, the next best ones take part too. The best is called ``found``.
+    If there are not so many, the next best ones take part too. The best is called `FOUND`.
     """
     picked: list[Architecture] = []
     for arch in finalists:
         if all(sum(a != b for a, b in zip(arch.genes, p.genes, strict=True)) > 1 for p in picked):
             picked.append(arch)
     rest = [arch for arch in dict.fromkeys(finalists) if arch not in picked]
-    names = ["found", *(f"finalist-{i}" for i in range(2, count + 1))]
+    names = [FOUND, *(f"finalist-{i}" for i in range(2, count + 1))]
     return dict(zip(names, [*picked, *rest], strict=False))

@@ -15,6 +15,9 @@ from hnas_app.training.outer_loop import TrainPlan, train
 from hnas_app.training.setup.setup import Setup
 from hnas_app.training.setup.subnet import warm_start
 
+STREAM = "retrain"
+"""The stream of the tasks that all networks of a run are trained on, so that luck in tasks does not decide a race."""
+
 
 def retrain(
     setup: Setup,
@@ -48,6 +51,7 @@ def retrain(
         lambda _: (arch,),
         executor,
         phase=phase,
+        stream=STREAM,
         folder=folder,
         emit=emit,
         start=start,

@@ -25,6 +25,7 @@ from hnas_app.executors.interface import Executor
 from hnas_app.training.checkpoint import load_checkpoint, save_checkpoint
 from hnas_app.training.meta_batch import Part, meta_gradient
 from hnas_app.training.outer_loop import TrainPlan, not_finite
+from hnas_app.training.retrain import STREAM
 from hnas_app.training.setup.setup import Setup
 from hnas_app.training.setup.subnet import subnet, warm_start
 
@@ -143,7 +144,7 @@ def _train(values: Mapping[str, Any], item: _Item) -> dict[str, Any]:
         for iteration in range(item.first, item.until if state else 0):
             progress = plan.progress(iteration)
             part = Part(arch=arch, tasks=range(plan.tasks))
-            gradient, ((loss, _),) = meta_gradient(here, state, [part], plan.n_query, progress, "retrain")
+            gradient, ((loss, _),) = meta_gradient(here, state, [part], plan.n_query, progress, STREAM)
             if not math.isfinite(loss):
                 return {}
             setup.learner.update(state, gradient, plan.tasks, progress)

@@ -78,9 +78,9 @@ def check_start(
     Unless it only trains, its device is asked for its metrics, and its limits are checked. Nothing is checked for a
     run in ``run_dir`` that has computed something already. ``origin`` is the run that a new one branches from.
     """
-    from hnas_app.runs.limits import check_limits
     from hnas_app.runs.session import chosen
     from hnas_app.runs.tasks_check import DRAWING, check_needs, checked
+    from hnas_app.search.limits import check_limits
     from hnas_app.training.sampling.architectures import check_sampling
 
     def check(setup: Setup) -> None:

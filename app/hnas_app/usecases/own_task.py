@@ -106,7 +106,8 @@ def adapt_to(caller: Caller, path: Path, task: OwnTask, given: Given, *, own: Gi
     preparation, found = read_task(caller, asking.own, asking.run, pictures, invert)
     check_comparable(found, chosen("learner", asking.own, caller.registry))
     size = attrs.evolve(asking.wanted.task, n_way=found.n_way, k_shot=found.k_shot)
-    config = attrs.evolve(asking.wanted, task=size)
+    chosen_alone = attrs.evolve(asking.wanted.retrain, finalists=1)  # by the pictures, not by a race on other tasks
+    config = attrs.evolve(asking.wanted, task=size, retrain=chosen_alone)
     record = {
         "root": str(pictures.resolve()),
         "classes": list(found.classes),

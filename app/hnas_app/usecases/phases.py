@@ -69,8 +69,8 @@ def adapt(caller: Caller, path: Path, given: Given) -> Adapted:
 def retrain(caller: Caller, path: Path, given: Given) -> dict[str, Path]:
     """Train each network of a run alone, and return its folder of checkpoints by its name."""
     with continued(caller, "retrain", path, given) as phases:
-        names = {name: phases.found[0] if name == "found" else name for name in phases.retrain()}
-        return {name: phases.run.checkpoints / f"retrain-{trained_as}" for name, trained_as in names.items()}
+        trained, alone = phases.retrain(), phases.alone
+        return {name: alone.folder(trained_as) for name, (trained_as, _) in alone.names().items() if name in trained}
 
 
 def evaluate(caller: Caller, path: Path, given: Given) -> Evaluated:

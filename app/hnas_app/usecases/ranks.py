@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from hnas.discovery import Registry
 from hnas.errors import ConfigError, DataError
+from hnas_app.config.changes import NOT_RESULTS
 from hnas_app.executors.this_rank import own_accelerator, under_torchrun
-from hnas_app.runs.config_changes import NOT_RESULTS
 from hnas_app.runs.run_dir import RunDir
 from hnas_app.usecases.arguments import Caller, Given
 

@@ -13,6 +13,9 @@ from torch.optim.adam import adam
 from hnas.learner import Gradient, Scores, State
 from hnas.supernet import NormStats, Params
 
+ROUNDS = 1.5 * 2.0 ** (52 - 40)
+"""A float64 between 2¹² and 2¹³, whose last bit is 2⁻⁴⁰: what is added to it is rounded to that."""
+
 _ADAM: dict[str, Any] = dict(beta1=0.9, beta2=0.999, eps=1e-8, weight_decay=0.0, amsgrad=False, maximize=False)
 
 
@@ -36,6 +39,16 @@ def task_scores(logits: Tensor, y: Tensor) -> Scores:
     return Scores(loss=loss.where(loss.isfinite(), torch.inf), accuracy=task_accuracies(logits, y))
 
 
+def exact_sum(values: Tensor) -> Tensor:
+    """Return the sum of each task's gradient (T, …), in float64: the same to the last bit in any order of the tasks.
+
+    Each number is first rounded to a multiple of 2⁻⁴⁰, about 1e-12. Sums of those are exact up to 2¹³, so sums of sums
+    are the same, too: the meta-gradient does not depend on how the core cut the meta-batch, if no task's gradient
+    depends on the others. Called by `MetaLearner.gradient`; the core and `adam_step` round to the state's type.
+    """
+    return (values.double() + ROUNDS).sub_(ROUNDS).sum(0)
+
+
 def adam_state(state: State, names: Sequence[str]) -> State:
     """Return fresh moments for ``state[names]``, as `outer/…`: a learner's `init` adds them to its state."""
     fresh = {f"outer/{part}/{n}": torch.zeros_like(state[n]) for n in names for part in ("mean", "square")}
@@ -50,7 +63,9 @@ def adam_step(
     A missing gradient counts as zero: the moments decay and the tensor may still move, as with torch's own optimiser if
     only a part of a super-net was used. Mean gradients are limited to ±``clamp``, unless it is 0.
     """
-    gradients = [gradient[n] / n_tasks if n in gradient else torch.zeros_like(state[n]) for n in names]
+    gradients = [
+        gradient[n].to(state[n].dtype) / n_tasks if n in gradient else torch.zeros_like(state[n]) for n in names
+    ]
     if clamp:
         torch._foreach_clamp_min_(gradients, -clamp)
         torch._foreach_clamp_max_(gradients, clamp)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -12,6 +14,8 @@ from hnas_plugins.engine.native import library
 from hnas_plugins.engine.norm import norm_activation
 
 EPS = 1e-5
+VECTOR = 64
+"""A multiple of how many numbers torch computes at a time, on any processor."""
 
 
 def usable(x: Tensor, stats: NormStats | None) -> bool:
@@ -49,6 +53,14 @@ def conv_norm_activation(
     if stats is not None:
         stats.mean[norm], stats.var[norm] = mean, rstd**-2 - EPS
     return y
+
+
+def each_task(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """Return a function of single numbers, for the maps (T, …) of tasks, of which none depends on the others.
+
+    torch rounds the last numbers of a tensor, which fill no vector of the processor, otherwise than those before.
+    """
+    return function(x) if x[0].numel() % VECTOR == 0 else torch.stack([function(task) for task in x])
 
 
 def pool_linear(x: Tensor, weight: Tensor, bias: Tensor, pool: int) -> Tensor:

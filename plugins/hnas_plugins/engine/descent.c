@@ -147,7 +147,7 @@ int descend(const REAL *x, const int64_t *y, const Block *blocks, int L, int T, 
       repeat(norms[2 * (step * L + i) + 1], beta, T, b->O);
       failed |= norm_forward(m->z, gamma, beta, m->y, m->corner, m->mean, m->rstd, T, N, b->Ho, b->Wo, b->O, b->act,
                              b->pool, eps);
-      if (b->join >= 0) join_forward(maps[b->join].y, m->sum, m->y, b->after, (long)T * N * pixels_of(b) * b->O);
+      if (b->join >= 0) join_forward(maps[b->join].y, m->sum, m->y, b->after, T, (long)N * pixels_of(b) * b->O);
     }
     REAL *top = maps[L - 1].y, *w = weights[L], *bias = weights[L + 1];
     REAL *dw = gradients ? gradients[L] + (long)step * T * ways * F : gw;
@@ -169,7 +169,7 @@ int descend(const REAL *x, const int64_t *y, const Block *blocks, int L, int T, 
       const Block *b = blocks + i;
       Maps *m = maps + i;
       long k = (long)b->k * b->C, images = (long)T * N * b->H * b->W * b->C;
-      if (b->join >= 0) join_backward(m->sum, m->y, maps[b->join].y, b->after, (long)T * N * pixels_of(b) * b->O);
+      if (b->join >= 0) join_backward(m->sum, m->y, maps[b->join].y, b->after, T, (long)N * pixels_of(b) * b->O);
       repeat(norms[2 * (step * L + i)], gamma, T, b->O);
       repeat(norms[2 * (step * L + i) + 1], beta, T, b->O);
       failed |= norm_backward(m->y, m->z, m->corner, gamma, beta, m->mean, m->rstd, m->z, dgamma, dbeta, T, N, b->Ho,

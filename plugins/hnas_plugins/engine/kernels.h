@@ -19,5 +19,5 @@ int conv_data(const REAL *gy, const REAL *w, REAL *gx, int T, int N, int H, int 
               int Wo, long wt, long wo, long wy, long wx, long wc);
 int conv_weight(const REAL *x, const REAL *gy, REAL *w, int T, int N, int H, int W, int C, int O, int k, int s, int Ho,
                 int Wo);
-void join_forward(const REAL *b, REAL *s, REAL *y, int act, long n);
-void join_backward(const REAL *s, REAL *gy, REAL *gb, int act, long n);
+void join_forward(const REAL *b, REAL *s, REAL *y, int act, int T, long n);
+void join_backward(const REAL *s, REAL *gy, REAL *gb, int act, int T, long n);

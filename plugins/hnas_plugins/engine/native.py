@@ -18,7 +18,7 @@ from hnas.toolkit.ccompile import CompileError, build
 FLAGS = ("-O3", "-fopenmp-simd", "-fno-math-errno", "-fno-trapping-math", "-fPIC")
 VARIANTS = {torch.float32: (), torch.float64: ("-DDOUBLE", "-O1", "-fno-openmp-simd")}
 """float64 is for checks, so its compilation is made short."""
-SOURCES = ("norm.c", "norm2.c", "products.c", "residual.c", "descent.c")
+SOURCES = ("norm.c", "norm2.c", "products.c", "residual.c", "descent.c", "sums.c")
 HEADERS = ("kernels.h", "activations.h", "norm.h", "tile.h")
 _P, _I, _L = ctypes.c_void_p, ctypes.c_int, ctypes.c_long
 _ARGUMENTS: dict[str, list[Any]] = {
@@ -28,6 +28,7 @@ _ARGUMENTS: dict[str, list[Any]] = {
     "conv_forward": [_P] * 3 + [_I] * 10 + [_L] * 5,
     "conv_data": [_P] * 3 + [_I] * 10 + [_L] * 5,
     "conv_weight": [_P] * 3 + [_I] * 10,
+    "exact_sum": [_P] * 2 + [_I, _L, ctypes.c_double],
     "descend": [_P] * 3 + [_I] * 5 + [_P] * 4 + [_I] + [_P] * 2 + [ctypes.c_double],
 }
 

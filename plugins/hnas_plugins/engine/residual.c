@@ -1,4 +1,5 @@
-// Where two branches of a network meet: y = f(s), s = a + b, and back.
+// Where two branches of a network meet: y = f(s), s = a + b, and back; T tasks of n numbers each. The last numbers of a
+// loop, which fill no vector, may be rounded otherwise: one loop for each task, so none depends on the others.
 
 #include "kernels.h"
 #include "activations.h"
@@ -21,15 +22,15 @@ INLINE void backward(int act, const REAL *s, REAL *gy, REAL *gb, long n) {
 #define SPECIALISE(DO) switch (act) { ACTIVATIONS(CASE, DO) }
 
 // `y` holds a, and gets the result; `s` keeps the sum.
-void join_forward(const REAL *b, REAL *s, REAL *y, int act, long n) {
-#define CALL(ACT) forward(ACT, b, s, y, n)
+void join_forward(const REAL *b, REAL *s, REAL *y, int act, int T, long n) {
+#define CALL(ACT) for (int t = 0; t < T; t++) forward(ACT, b + t * n, s + t * n, y + t * n, n)
   SPECIALISE(CALL)
 #undef CALL
 }
 
 // `gy` holds the gradient of y, and gets that of a; `gb` gets that of b, which is the same.
-void join_backward(const REAL *s, REAL *gy, REAL *gb, int act, long n) {
-#define CALL(ACT) backward(ACT, s, gy, gb, n)
+void join_backward(const REAL *s, REAL *gy, REAL *gb, int act, int T, long n) {
+#define CALL(ACT) for (int t = 0; t < T; t++) backward(ACT, s + t * n, gy + t * n, gb + t * n, n)
   SPECIALISE(CALL)
 #undef CALL
 }

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
+from attrs import frozen
 from torch import Tensor
+from torch.nn import functional as F
 
 from hnas import Architecture, Episodes, NormStats, SuperNet
 from hnas.learner import Gradient, State
 from hnas.supernet import Params
+from hnas_plugins.engine.sums import task_sum
 from hnas_plugins.meta_learners.inner_loop import for_tasks
 from hnas_plugins.meta_learners.options import MAMLPlusPlusOptions
 
@@ -23,45 +26,80 @@ A loss is a mean over images, of which a class has its share. So its vector goes
 """
 
 
+@frozen(kw_only=True, eq=False)
+class TaskLeaves:
+    """Leaves of autograd for tasks that are computed at once, and what the inner loop reads of them."""
+
+    by_name: Params
+    """By the sub-network's names, and ``lslr/<name>``; with a leading task dimension, if tasks have their own."""
+    weights: Params
+    norms: list[Params]
+    rates: Params
+
+
 class Leaves:
-    """The part of a state that the inner loop needs, sliced for one architecture: leaves that gradients accumulate on.
+    """The part of a state that the inner loop needs, sliced for one architecture, and the gradients that it gets.
 
     ``weights`` are adapted; ``norms[step]`` are the batch-normalisation parameters of each step and ``rates`` the
     learning rates, name → (steps,).
+
+    On a CPU each task gets a gradient of its own, and the sums over tasks are exact, see `task_sum`: so the sum over a
+    meta-batch does not depend on how it was cut into parts.
     """
 
     def __init__(self, supernet: SuperNet, state: State, arch: Architecture, options: MAMLPlusPlusOptions) -> None:
-        self._state, self._arch, self._options = state, arch, options
-        roles = supernet.roles  # once: a property that may be computed, and this is done for every gradient
+        self._supernet, self._state, self._arch, self._options = supernet, state, arch, options
+        self._roles = supernet.roles  # once: a property that may be computed, and this is done for every gradient
         self._common = (supernet.head(arch) or ()) if supernet.any_n_way else ()
-        self._full = {k: state[f"params/{k}"].detach().requires_grad_() for k in roles}
-        with torch.enable_grad():
-            self._shared = supernet.share(self._full, arch)
-        leaf = {k: _compact(v.detach()).requires_grad_() for k, v in self._shared.items()}
-        self.weights = {k: v for k, v in leaf.items() if roles[k] in ADAPTED}
-        norm = {k: v for k, v in leaf.items() if roles[k] == "norm"}
+        with torch.no_grad():
+            self._shared = supernet.share({k: state[f"params/{k}"].detach() for k in self._roles}, arch)
+        values = {k: _compact(v) for k, v in self._shared.items()}
+        self.weights = {k: v for k, v in values.items() if self._roles[k] in ADAPTED}
+        self._norm = {k: v for k, v in values.items() if self._roles[k] == "norm"}
         fans = supernet.fan_ratios(arch)
         power = {"none": (0.0, 0.0), "head": (0.0, -1.0), "sqrt": (0.5, -1.0), "linear": (1.0, -1.0)}
         conv, head = power[options.rate_scaling]
         scales = {k: fans.get(k, 1.0) ** (conv if v.dim() == 4 else head) for k, v in self.weights.items()}
         self._scales = scales | {k: scales[k] * len(self.weights[k]) / RATED_N_WAY for k in self._common}
-        self.rates = {
-            k: (state[f"lslr/{k}"].detach() * scale).requires_grad_(options.learned_rates)
-            for k, scale in self._scales.items()
-        }
-        per_step = options.per_step_norm
-        self.norms = [{k: v[s] if per_step else v for k, v in norm.items()} for s in range(options.inner_steps)]
-        self._leaf = leaf
-        self._channels = {k.rpartition(".")[0]: v.shape[-1] for k, v in norm.items()}
+        self._learned = {f"lslr/{k}": state[f"lslr/{k}"] for k in self.weights} if options.learned_rates else {}
+        self.rates = {k: state[f"lslr/{k}"].detach() * scale for k, scale in self._scales.items()}
+        self.norms = self._by_step(self._norm, 0)
+        self._channels = {k.rpartition(".")[0]: v.shape[-1] for k, v in self._norm.items()}
         self._sums: dict[str, Tensor] = {}
 
-    @property
-    def norm_leaves(self) -> list[Tensor]:
-        return [v for k, v in self._leaf.items() if k not in self.rates]
+    def _by_step(self, norm: Params, at: int) -> list[Params]:
+        per_step, steps = self._options.per_step_norm, range(self._options.inner_steps)
+        return [{k: v.select(at, s) if per_step else v for k, v in norm.items()} for s in steps]
 
-    @property
-    def leaves(self) -> list[Tensor]:
-        return [t for t in (*self._leaf.values(), *self.rates.values()) if t.requires_grad]
+    def norms_of_tasks(self, n_tasks: int) -> tuple[Params, list[Params]]:
+        """Return leaves of autograd (T, …) for the normalisations, and their parameters of each step."""
+        leaves = {k: v.detach().requires_grad_() for k, v in for_tasks(self._norm, n_tasks).items()}
+        return leaves, self._by_step(leaves, 1)
+
+    def of_tasks(self, n_tasks: int | None) -> TaskLeaves:
+        """Return leaves with a leading dimension of ``n_tasks``, or without one."""
+        values = {**self.weights, **self._norm, **self._learned}
+        each = values if n_tasks is None else for_tasks(values, n_tasks)
+        leaves = {k: v.detach().requires_grad_() for k, v in each.items()}
+        rates = dict(self.rates)
+        for k in self.weights if self._learned else ():
+            own = leaves[f"lslr/{k}"] * self._scales[k]
+            rates[k] = own if n_tasks is None else own.T.view(-1, n_tasks, *[1] * self.weights[k].dim())
+        return TaskLeaves(
+            by_name=leaves,
+            weights={k: leaves[k] for k in self.weights},
+            norms=self._by_step({k: leaves[k] for k in self._norm}, 0 if n_tasks is None else 1),
+            rates=rates,
+        )
+
+    def add(self, gradients: Mapping[str, Tensor | None]) -> None:
+        """Accumulate gradients by the names of `TaskLeaves.by_name`, each (T, …)."""
+        for name, gradient in gradients.items():
+            if gradient is not None:
+                self._add(name, task_sum(gradient))
+
+    def _add(self, name: str, value: Tensor) -> None:
+        self._sums[name] = self._sums[name] + value if name in self._sums else value
 
     def gradient(self) -> Gradient:
         """Return the accumulated gradients by state name, in the state's shapes.
@@ -69,15 +107,20 @@ class Leaves:
         The classifier of `SuperNet.any_n_way` has none: a softmax does not see what all classes start with. What
         autograd finds is rounding, which Adam would scale up to whole steps.
         """
-        used = {k: v.grad for k, v in self._leaf.items() if v.grad is not None and k not in self._common}
-        full = torch.autograd.grad(
-            [self._shared[k] for k in used], list(self._full.values()), list(used.values()), allow_unused=True
-        )
-        found = {f"params/{k}": g for k, g in zip(self._full, full, strict=True) if g is not None}
-        for k, v in self.rates.items():
-            if v.grad is not None:
-                found[f"lslr/{k}"] = v.grad * self._scales[k]
-        return found | self._sums
+        own = {k: self._sums.pop(k) for k in self._shared if k in self._sums}
+        for name in self._common:
+            own.pop(name, None)
+        whole = {k: self._state[f"params/{k}"] for k in self._roles}
+        if all(_is_slice(self._shared[k], whole.get(k)) for k in own):
+            placed = {k: _placed(v, self._shared[k], whole[k]) for k, v in own.items()}
+        else:  # computed of several, perhaps; this rounds, so the sum over parts of a meta-batch is no longer exact
+            full = {k: v.detach().to(next(iter(own.values())).dtype).requires_grad_() for k, v in whole.items()}
+            with torch.enable_grad():
+                shared = self._supernet.share(full, self._arch)
+            outputs = [shared[k] for k in own]
+            found = torch.autograd.grad(outputs, list(full.values()), list(own.values()), allow_unused=True)
+            placed = {k: g for k, g in zip(full, found, strict=True) if g is not None}
+        return {f"params/{k}": v for k, v in placed.items()} | self._sums
 
     def descend(
         self, supernet: SuperNet, tasks: Episodes, stats: Sequence[NormStats] | None, gradients: Params | None = None
@@ -105,10 +148,14 @@ class Leaves:
         ``steps`` (steps, T, …) are the inner loop's gradients: a learning rate's derivative is minus their product with
         ``ends``.
         """
-        for name, end in ends.items():
-            _accumulate(self._leaf[name], end.sum(0))
-            if self.rates[name].requires_grad:
-                _accumulate(self.rates[name], -(steps[name] * end).flatten(1).sum(1))
+        self.add(ends)
+        if self._learned:
+            products = torch.stack(
+                [(steps[k] * end).flatten(2).sum(2) for k, end in ends.items()], 2
+            )  # (steps, T, names)
+            scales = products.new_tensor([-self._scales[k] for k in ends])
+            for name, by_step in zip(ends, task_sum((products * scales).transpose(0, 1)).unbind(1), strict=True):
+                self._add(f"lslr/{name}", by_step)
 
     def collectors(self) -> list[NormStats]:
         """Return one empty collection for each step's support pass, and one for the final query pass."""
@@ -117,18 +164,13 @@ class Leaves:
     def add_statistics(self, collected: Sequence[NormStats]) -> None:
         """Add the statistics of one task, or one batch of tasks, and count the tasks of each channel."""
         for layer, channels in self._channels.items():
-            n_tasks = 1
             for part in ("mean", "var"):
-                rows = torch.stack([getattr(c, part)[layer] for c in collected])  # (steps+1, [T,] C)
-                if rows.dim() == 3:
-                    n_tasks, rows = rows.shape[1], rows.sum(1)
-                self._summed(f"stats/{layer}.{part}", self._state[f"stats/{layer}.{part}"])[:, :channels] += rows
-            self._summed(f"count/{layer}", self._state[f"stats/{layer}.mean"][0])[:channels] += n_tasks
-
-    def _summed(self, name: str, like: Tensor) -> Tensor:
-        if name not in self._sums:
-            self._sums[name] = torch.zeros_like(like)
-        return self._sums[name]
+                rows = torch.stack([getattr(c, part)[layer] for c in collected], -2)  # ([T,] steps+1, C)
+                n_tasks = len(rows) if rows.dim() == 3 else 1
+                found = task_sum(rows.view(n_tasks, *rows.shape[-2:]))
+                others = self._state[f"stats/{layer}.{part}"].shape[-1] - channels
+                self._add(f"stats/{layer}.{part}", F.pad(found, (0, others)))
+            self._add(f"count/{layer}", F.pad(found.new_full((channels,), n_tasks), (0, others)))
 
     def running(self, n_tasks: int) -> list[NormStats] | None:
         """Return the running statistics of each step to normalise with, or ``None`` if the batch's are used."""
@@ -161,8 +203,18 @@ def running_statistics(adapted: Params) -> NormStats | None:
     return NormStats("apply", means, variances) if means else None
 
 
-def _accumulate(leaf: Tensor, gradient: Tensor) -> None:
-    leaf.grad = gradient if leaf.grad is None else leaf.grad + gradient
+def _is_slice(part: Tensor, whole: Tensor | None) -> bool:
+    """Return whether ``part`` is a view of some elements of ``whole``, each once."""
+    if whole is None or not whole.is_contiguous() or 0 in part.stride():
+        return False
+    return part.untyped_storage().data_ptr() == whole.untyped_storage().data_ptr()
+
+
+def _placed(value: Tensor, part: Tensor, whole: Tensor) -> Tensor:
+    """Return zeros of the shape of ``whole`` with ``value`` in the place of its view ``part``."""
+    found = torch.zeros(whole.shape, dtype=value.dtype, device=value.device)
+    found.as_strided(part.shape, part.stride(), part.storage_offset() - whole.storage_offset()).copy_(value)
+    return found
 
 
 def _compact(x: Tensor) -> Tensor:

@@ -98,12 +98,14 @@ class MAML(MetaLearner):
             own = noise if batched else noise[number : number + 1]
             dropping = self._dropping(supernet, own)
             network = partial(dropping.forward_tasks if batched else dropping.forward, arch=arch)
-            start, norms = learned.weights, learned.norms
-            if batched:
+            own_leaves = batched and x.is_cpu  # of each task; on a GPU they would take memory, and gain nothing
+            leaves = learned.of_tasks(len(episodes) if own_leaves else None)
+            start, norms = leaves.weights, leaves.norms
+            if batched and not own_leaves:
                 start, norms = for_tasks(start, len(episodes)), [for_tasks(n, len(episodes)) for n in norms]
             stats = learned.collectors() if o.per_step_statistics else None
             total = torch.zeros((), device=x.device)
-            steps = unroll(network, start, norms, learned.rates, x, y, second_order=second_order, stats=stats)
+            steps = unroll(network, start, norms, leaves.rates, x, y, second_order=second_order, stats=stats)
             for step, weights in enumerate(steps):
                 if weights_of_loss[step]:
                     final = stats[-1] if stats and step == o.inner_steps - 1 else None
@@ -114,7 +116,9 @@ class MAML(MetaLearner):
                         distance = -(soft * logits.log_softmax(-1)).sum(-1).mean(-1)
                         loss = torch.lerp(loss, distance, o.distillation)
                     total = total + weights_of_loss[step] * loss.sum()
-            torch.autograd.backward(total, inputs=learned.leaves)
+            found = torch.autograd.grad(total, list(leaves.by_name.values()), allow_unused=True)
+            rows = (g if own_leaves or g is None else g[None] for g in found)
+            learned.add(dict(zip(leaves.by_name, rows, strict=True)))
             losses.append(loss.detach().reshape(-1))
             accuracies.append(task_accuracies(logits.detach(), query_y).reshape(-1))
             if stats:
@@ -134,11 +138,14 @@ class MAML(MetaLearner):
             steps: Params = {}
             ends = learned.descend(network, group, stats[:-1] if stats else None, steps)
             leaves = {k: v.detach().requires_grad_() for k, v in ends.items()}
-            norm = for_tasks(learned.norms[-1], len(group))
-            logits = network.forward_tasks(leaves | norm, group.query_x, arch, stats=stats[-1] if stats else None)
+            own, norms = learned.norms_of_tasks(len(group))
+            logits = network.forward_tasks(leaves | norms[-1], group.query_x, arch, stats=stats[-1] if stats else None)
             loss = task_losses(logits, group.query_y)
-            torch.autograd.backward(loss.sum(), inputs=[*leaves.values(), *learned.norm_leaves])
-            learned.add_first_order({k: v.grad for k, v in leaves.items() if v.grad is not None}, steps)
+            asked = leaves | own
+            found = torch.autograd.grad(loss.sum(), list(asked.values()), allow_unused=True)
+            gradients = {k: g for k, g in zip(asked, found, strict=True) if g is not None}
+            learned.add_first_order({k: g for k, g in gradients.items() if k in leaves}, steps)
+            learned.add({k: g for k, g in gradients.items() if k in own})
             losses.append(loss.detach())
             accuracies.append(task_accuracies(logits.detach(), group.query_y))
             if stats:

@@ -16,5 +16,5 @@ def update_statistics(state: State, gradient: Gradient) -> None:
     """
     for name in [n for n in gradient if n.startswith("stats/")]:
         count = gradient[name.replace("stats/", "count/").rpartition(".")[0]]
-        batch = gradient[name] / count
+        batch = (gradient[name] / count).to(state[name].dtype)
         state[name].copy_(torch.where(count > 0, torch.lerp(state[name], batch, MOMENTUM), state[name]))

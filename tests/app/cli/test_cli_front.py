@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from hnas_app.cli import run
+from hnas_app.config.changes import with_checksum
 from hnas_app.fronts.dominance import hypervolume, nondominated
-from hnas_app.runs.config_changes import with_checksum
 
 TINY = {
     "space.base_width": 4,

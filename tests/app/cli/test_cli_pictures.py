@@ -7,6 +7,7 @@ import json
 import shutil
 import subprocess
 import sys
+import tomllib
 from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
@@ -95,6 +96,15 @@ def test_the_run_serves_as_many_classes_as_the_task_has(adapted: dict[str, Any])
     found = load_latest(Path(adapted["run"]) / "checkpoints" / "meta-train", "state")
     assert found is not None
     assert found[0]["params/fc.bias"].shape == (3,)
+
+
+def test_a_race_on_other_tasks_does_not_replace_the_choice(adapted: dict[str, Any], super_net: Path) -> None:
+    """After `hnas retrain` of this run, an export was that of the network which was best on validation tasks."""
+    finalists = {
+        path: tomllib.loads((path / "config.toml").read_text())["retrain"]["finalists"]
+        for path in (super_net, Path(adapted["run"]))
+    }
+    assert list(finalists.values()) == [5, 1]
 
 
 def test_predictions_are_those_of_the_report(adapted: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import attrs
@@ -15,11 +16,14 @@ from tiny_tasks import tiny_setup
 from hnas.episode import Episodes
 from hnas.errors import ConfigError, DataError, HnasError
 from hnas.toolkit.pictures import Preparation
+from hnas_app.config.schema import Config, RetrainConfig
 from hnas_app.export import onnx_file, onnx_session
 from hnas_app.export.classifier import Classifier, classifier
+from hnas_app.export.found_network import is_retrained
 from hnas_app.export.metadata import CHECKSUM, ModelMetadata, with_checksum
 from hnas_app.export.onnx_file import OPSET, write_onnx
 from hnas_app.export.onnx_session import OnnxModel
+from hnas_app.training.checkpoint import save_checkpoint
 from hnas_app.training.fixed_norm import FixedNorm
 from hnas_plugins.meta_learners.maml import MAML
 from hnas_plugins.meta_learners.options import MAMLPlusPlusOptions
@@ -171,3 +175,20 @@ def test_without_the_packages_it_is_said_how_to_get_them(monkeypatch: pytest.Mon
     monkeypatch.setitem(__import__("sys").modules, "onnxruntime", None)
     with pytest.raises(ConfigError, match="cannot be imported"):
         onnx_session.onnxruntime()
+
+
+@pytest.mark.parametrize(
+    ("meta", "is_alone"),
+    [
+        ({"iteration": 8}, True),
+        ({"iteration": 6}, False),
+        ({"iteration": 6, "kept": {"stopped": 6, "iteration": 4, "accuracy": 0.5, "waited": 2}}, True),
+    ],
+)
+def test_a_training_is_at_its_end_if_patience_ended_it(meta: dict[str, Any], is_alone: bool, tmp_path: Path) -> None:
+    """The super-net's weights were exported in place of those that had been trained, without a word."""
+    save_checkpoint(tmp_path, f"state-{meta['iteration']:08d}", {"w": torch.zeros(1)}, meta)
+    alone: Any = SimpleNamespace(found=("found", None), folder=lambda name: tmp_path)
+    config = Config(retrain=RetrainConfig(epochs=2, iterations=4))
+    phases: Any = SimpleNamespace(alone=alone, config=config)
+    assert is_retrained(phases) == is_alone

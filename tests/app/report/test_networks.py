@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hnas
-from hnas_app.report.networks import describe
+from hnas_app.report.networks import describe, race_text
+from hnas_app.training.race import DIVERGED, Race
 
 
 def test_a_layer_has_one_group():
@@ -28,3 +29,14 @@ def test_every_option_of_the_residual_space_is_printed_in_its_block():
 def test_nothing_is_lost_whatever_the_names():
     options = {"7": 1, "a_1": 2, "op3": 3, "op3_1": 4, "edge0_1_op": 5, "x1_2_3": 6, "plain": 7}
     assert describe(options) == "7 1; a_1 2; edge0_1_op 5; x1_2_3 6; plain 7; 3: op 3, op 4"
+
+
+def test_a_race_is_told_heat_by_heat():
+    """The row `found` may be another network than the one that is called so in the race, so that is not named so."""
+    race = Race(networks={name: hnas.Architecture("tiny", (i,)) for i, name in enumerate(("found", "finalist-2"))})
+    race = race.after(100, {"found": 0.5, "finalist-2": 0.625})
+    told = "finalist-2 62.5, the search's choice 50.0 after 100 iterations"
+    assert race_text(race) == f"{told} (validation accuracy, %); finalist-2 won"
+    late = race.after(200, {"finalist-2": DIVERGED})
+    last = "finalist-2 diverged after 200 iterations"
+    assert race_text(late) == f"{told}; {last} (validation accuracy, %); the search's choice won"

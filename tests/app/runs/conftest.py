@@ -30,6 +30,7 @@ TINY: dict[str, Any] = {
     "evaluate.tasks": 6,
     "evaluate.n_query": 2,
 }
+RACING = TINY | {"retrain.finalists": 2, "retrain.race_tasks": 4}
 
 
 @pytest.fixture
@@ -46,7 +47,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.setenv("HNAS_HOME", str(base / "home"))
         (base / "home").mkdir()
         (base / "home" / "engine").symlink_to(engine)
-        sets = [word for key, value in TINY.items() for word in ("--set", f"{key}={value}")]
+        sets = [word for key, value in RACING.items() for word in ("--set", f"{key}={value}")]
         names = ["--tasks", "tiny_tasks:TinyTasks", "--backend", "tiny_board:TinyBoard", "--workers", "1"]
         assert command_line(["run", "--preset", "none", *names, *sets, "--run-dir", str(base / "run")]) == 0
     return base

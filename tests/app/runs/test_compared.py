@@ -70,6 +70,20 @@ def test_a_missing_row_is_said_and_the_run_goes_on(
     assert [n["name"] for n in found["networks"]] == ["found", "maml++-omniglot"]
 
 
+def test_the_scaled_network_is_a_row_though_it_is_the_reference_if_that_is_none(run: Run, tmp_path: Path) -> None:
+    """There was nothing to compare with, though that was asked for."""
+    assert run("scaled", "latency<=1ref") == 0
+    found = json.loads((tmp_path / "run" / "evaluate.json").read_text())
+    assert [n["name"] for n in found["networks"]] == ["found", "scaled"]
+    assert found["missing"] == []
+
+
+def test_a_space_without_widths_says_so(run: Run, tmp_path: Path) -> None:
+    assert run(None, **{"space.ge": "false"}) == 0
+    found = json.loads((tmp_path / "run" / "evaluate.json").read_text())
+    assert found["missing"] == ["scaled: vgg9 has no choices of widths, so maml++ cannot be scaled"]
+
+
 @pytest.mark.parametrize(
     ("reference", "told"),
     [
@@ -91,20 +105,24 @@ def test_the_winner_of_the_race_is_what_was_found(
     run: Run, tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whoever wins: its weights are those tested, exported and gone on from, and are trained to the end, once."""
-    monkeypatch.setattr("hnas_app.runs.pipeline.mean_accuracy", lambda *given: given[0].alone.genes[1] + 1.0)
-    assert run(None, **{"retrain.finalists": 3, "retrain.iterations": 8, "search.final_tasks": 4}) == 0
+    monkeypatch.setattr("hnas_app.runs.alone.mean_accuracy", lambda *given: given[0].alone.genes[1] + 1.0)
+    options = {"retrain.finalists": 3, "retrain.iterations": 8, "search.final_tasks": 4, "search.finalists": 6}
+    assert run(None, **options) == 0
     out = capsys.readouterr().out
+    assert "\nthe search's choice: place 1 to " in out
     folder = tmp_path / "run"
     race = json.loads((folder / "race.json").read_text())
     assert list(race["networks"])[-1] == "scaled"
-    winner = next(iter(race["heats"][-1]["accuracies"]))
-    assert f"{winner} won" in out
+    winner = race["heats"][-1]["ranking"][0]
+    assert f"{winner} won".replace("found", "the search's choice") in out
     results = json.loads((folder / "evaluate.json").read_text())
     assert results["networks"][0]["arch"] == race["networks"][winner]
     assert results["race"]["networks"] == race["networks"]
     ends = {p.parent.name: p.stem for p in sorted(folder.glob("checkpoints/retrain-*/state-*.json"))}
     assert ends[f"retrain-{winner}"] == ends["retrain-scaled"] == "state-00000008"
+    assert "the super-net is too young" in out  # so twice as many race
+    assert len(race["networks"]) == 2 * 3 + 1
     losers = set(race["networks"]) - {winner, "scaled"}
-    assert all(ends[f"retrain-{name}"] in ("state-00000002", "state-00000004") for name in losers)
+    assert all(ends[f"retrain-{name}"] in {f"state-0000000{n}" for n in (1, 2, 4)} for name in losers)
     assert command_line(["retrain", str(folder)]) == 0
     assert f"found: {folder / 'checkpoints' / f'retrain-{winner}'}\n" in capsys.readouterr().out

@@ -39,7 +39,7 @@ def edit(path: Path, change: Callable[[dict[str, Any]], object], seal: bool = Tr
 def test_a_run_of_the_older_schema_is_read_and_reported_once(finished: Path, capsys: Any) -> None:
     """An upgrade must not cost a user the runs from before it; nor pretend that they are protected."""
     before = json.loads((finished / "evaluate.json").read_text())["networks"]
-    for name in ("run", "profile", "adapt", "evaluate"):
+    for name in ("run", "profile", "adapt", "race", "evaluate"):
         edit(finished / f"{name}.json", lambda value: value.update(schema=1), seal=False)
     edit(finished / "environment.json", lambda value: value.pop("schema"), seal=False)
     config = finished / "config.toml"
@@ -52,7 +52,7 @@ def test_a_run_of_the_older_schema_is_read_and_reported_once(finished: Path, cap
     assert json.loads((finished / "evaluate.json").read_text())["networks"] == before
 
 
-@pytest.mark.parametrize("name", ["run", "profile", "adapt", "evaluate"])
+@pytest.mark.parametrize("name", ["run", "profile", "adapt", "race", "evaluate"])
 def test_a_digit_in_a_record_or_no_checksum_is_damage(finished: Path, name: str, capsys: Any) -> None:
     edit(finished / f"{name}.json", lambda value: None, seal=False)
     assert command_line(["evaluate", str(finished)]) == 3
@@ -132,8 +132,14 @@ def test_a_super_net_that_is_gone_is_not_trained_again_unasked(finished: Path, c
     assert {p.name for p in finished.parent.iterdir()} == {"run", "home"}
 
 
+def weights_of_found(run: Path) -> Path:
+    """The folder of the winner of the race."""
+    winner = json.loads((run / "race.json").read_text())["heats"][-1]["ranking"][0]
+    return run / "checkpoints" / f"retrain-{winner}"
+
+
 def test_a_network_that_is_gone_is_trained_again_with_a_word(finished: Path, capsys: Any) -> None:
-    shutil.rmtree(finished / "checkpoints" / "retrain-found")
+    shutil.rmtree(weights_of_found(finished))
     before = (finished / "evaluate.json").read_bytes()
     assert command_line(["evaluate", str(finished)]) == 0
     assert "so it is trained again from iteration 0" in capsys.readouterr().err
@@ -144,7 +150,7 @@ def test_a_damaged_network_is_not_exchanged_for_another_in_an_export(
     finished: Path, tmp_path: Path, capsys: Any
 ) -> None:
     """The super-net's weights were exported in its place."""
-    path = finished / "checkpoints" / "retrain-found" / "state-00000002.safetensors"
+    path = weights_of_found(finished) / "state-00000002.safetensors"
     path.write_bytes(path.read_bytes()[:-1])
     assert command_line(["export", str(finished), "--out", str(tmp_path / "out")]) == 3
     told = capsys.readouterr().err
@@ -214,7 +220,7 @@ def test_a_finished_run_on_read_only_media_is_read(finished: Path, tmp_path: Pat
     for words in (["runs", str(base)], ["evaluate", str(finished)], ["adapt", str(finished)]):
         done = read_only(base, *words)
         assert done.returncode == 0, done.stderr
-    assert f"{100 * numbers:.1f}" in read_only(base, "evaluate", str(finished)).stdout
+    assert f"{100 * numbers:.2f}" in read_only(base, "evaluate", str(finished)).stdout
     done = read_only(base, "export", str(finished), "--out", str(tmp_path / "out"))
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "out" / "model.onnx").is_file()

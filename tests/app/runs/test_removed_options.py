@@ -11,9 +11,9 @@ import pytest
 import hnas
 from hnas.errors import ConfigError
 from hnas_app.cli import run as command_line
+from hnas_app.config.changes import with_checksum
 from hnas_app.config.load import load_config
 from hnas_app.fronts.runs import check_one_supernet, read_run
-from hnas_app.runs.config_changes import with_checksum
 from hnas_app.runs.making import resume_or_create
 from hnas_app.runs.run_dir import RunDir
 from hnas_app.training.checkpoint import load_latest, save_checkpoint

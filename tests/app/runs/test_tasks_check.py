@@ -189,7 +189,8 @@ def test_classes_that_were_added_do_not_change_the_run(own: Path, trained: Path,
     notes: list[str] = []
     found = hnas.load_run(own / "run", on_event=lambda e: notes.append(e.text) if e.kind == "note" else None)
     assert found.evaluate() == expected
-    assert notes == ["classes were added to the data since the run began: it goes on without them (5)"]
+    told = [note for note in notes if not note.startswith("the super-net")]  # it is too young here
+    assert told == ["classes were added to the data since the run began: it goes on without them (5)"]
     assert divided(own) == divided(trained)
 
 

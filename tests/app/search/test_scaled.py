@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
-from hnas import Architecture, SearchSpace
+from hnas import Architecture, PluginError, SearchSpace
 from hnas.testing import TinySpace
-from hnas_app.search.scaled import scaled
+from hnas_app.search.scaled import scaled, widths_of
 from hnas_plugins.spaces.resnet12.space import ResNet12
 from hnas_plugins.spaces.vgg9 import VGG9, VGG9Options
 
@@ -62,6 +64,40 @@ def test_layers_that_the_reference_lacks_are_left_alone() -> None:
     space = TinySpace()
     reference = space.architecture(depth=2, width1=4, width2=4)
     assert scaled(space, reference, lambda arch: True) == space.architecture(depth=2, width1=8, width2=8)
+
+
+@pytest.mark.parametrize(
+    ("named", "told"),
+    [
+        (["width1", "width9"], r"returned \['width9'\]; expected names of choices whose options are numbers"),
+        (["act1"], r"returned \['act1'\]"),
+        ("width1", "returned 'width1'"),  # not the names of one letter each
+        (None, "returned None"),
+    ],
+)
+def test_widths_that_are_none_are_refused_by_name(named: Any, told: str) -> None:
+    """A yardstick that leaves some widths as they are would make the search look good."""
+
+    class Named(TinySpace):
+        def width_choices(self) -> Any:
+            return named
+
+    with pytest.raises(PluginError, match=f"test_scaled:.*Named, in width_choices\\(\\), {told}"):
+        widths_of(Named())
+
+
+def test_widths_are_scaled_in_the_order_that_the_space_names_them() -> None:
+    """Input side first, whatever the order of its choices; the last one is widened first."""
+
+    class Turned(TinySpace):
+        def width_choices(self) -> list[str]:
+            return ["width2", "width1"]
+
+    space = Turned()
+    reference = space.architecture(depth=2, width1=4, width2=4)
+    wider = space.architecture(depth=2, width1=8, width2=4)
+    found = scaled(space, reference, lambda arch: params(space, arch) <= params(space, wider))
+    assert found == wider
 
 
 def test_no_network_if_no_width_fits() -> None:

@@ -139,3 +139,23 @@ def test_a_full_disk_keeps_the_checkpoint_before(tmp_path):
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert latest(tmp_path, []) == 1
+
+
+def test_a_kill_while_old_ones_are_deleted_leaves_nothing_behind(tmp_path, monkeypatch):
+    """Weights without their record were never found again: a file of the size of a super-net."""
+    for n in range(KEEP):
+        save(tmp_path, n)
+    unlink, left = Path.unlink, [1]
+
+    def killed(path: Path, missing_ok: bool = False) -> None:
+        if left.pop() == 0:
+            raise KeyboardInterrupt
+        left.append(0)
+        unlink(path, missing_ok=missing_ok)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", killed)
+        with pytest.raises(KeyboardInterrupt):
+            save(tmp_path, KEEP)
+    save(tmp_path, KEEP + 1)
+    assert len(list(tmp_path.iterdir())) == 2 * KEEP

@@ -42,7 +42,7 @@ def test_half_of_them_go_on_for_twice_as_long(tmp_path: Path) -> None:
     found = track.run()
     assert track.trained == [*((name, 100) for name in FOUR), ("finalist-2", 200), ("finalist-3", 200)]
     assert found.winner == ("finalist-2", track.networks["finalist-2"])
-    assert [list(heat.accuracies) for heat in found.heats] == [
+    assert [list(heat.ranking) for heat in found.heats] == [
         ["finalist-2", "finalist-3", "found", "scaled"],
         ["finalist-2", "finalist-3"],
     ]

@@ -28,7 +28,8 @@ def test_bfloat16_is_near_float32(make_problem, way, order):
     exact, rough = in_float32(problem), in_float32(problem, precision="bfloat16")
     (truth, scores), (found, rough_scores) = exact.gradient(), rough.gradient()
     assert found.keys() == truth.keys()
-    assert all(v.dtype is torch.float32 for v in (*found.values(), rough_scores.loss, rough_scores.accuracy))
+    assert {k: v.dtype for k, v in found.items()} == {k: v.dtype for k, v in truth.items()}
+    assert rough_scores.loss.dtype is rough_scores.accuracy.dtype is torch.float32
     torch.testing.assert_close(rough_scores.loss, scores.loss, rtol=0.1, atol=0.05)
     trained = [k for k in truth if k.startswith("params/")]
     a, b = (torch.cat([g[k].flatten() for k in trained]) for g in (found, truth))

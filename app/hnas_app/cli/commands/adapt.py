@@ -110,6 +110,8 @@ def _plain(call: Invocation, run: Path, given: Given, *, as_json: bool) -> None:
     print_table(head, rows)
     if found.place is not None:
         print(f"\nthe first is chosen: {found.place}")
+    for doubt in found.doubts:
+        print(doubt)
     say_next(f"hnas retrain {quoted(done.run)}")
 
 

@@ -99,7 +99,10 @@ def _show(done: Evaluated, *, as_json: bool) -> None:
     if results.per_task is not None:
         print(f"\n{report.describe_per_task(results.per_task, results.metrics)}")
     if done.adaption is not None and done.adaption.place is not None:
-        print(f"\nfound: {done.adaption.place}, by loss {done.adaption.weights}")
+        chosen = "found" if results.race is None else report.CHOICE
+        print(f"\n{chosen}: {done.adaption.place}, by loss {done.adaption.weights}")
+    for doubt in done.adaption.doubts if done.adaption else ():
+        print(doubt)
     if results.race is not None:
         print(f"race: {report.race_text(results.race)}")
     print(f"\nlimits: {', '.join(map(str, done.limits))}\n{results.protocol}")

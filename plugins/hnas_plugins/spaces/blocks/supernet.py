@@ -196,6 +196,7 @@ class ConvSuperNet(SuperNet):
     ) -> Tensor:
         """Return the last feature map, by one of the two ``conv_norm_activation``."""
         given = x  # the input of a residual block
+        fast = block_of is engine.conv_norm_activation
         for name, conv in self._convolutions(arch).items():
             y = block_of(
                 x if conv.joins < 0 else given,
@@ -211,9 +212,10 @@ class ConvSuperNet(SuperNet):
             if conv.joins < 0:
                 x = y
                 continue
-            x = plain.ACTIVATIONS[conv.after](x + y)
+            after = plain.ACTIVATIONS[conv.after]
+            x = engine.each_task(after, x + y) if fast else after(x + y)
             if self._drop is not None and conv.drops:
-                x = x * self._drop(x, tasks_first=block_of is engine.conv_norm_activation)
+                x = x * self._drop(x, tasks_first=fast)
             given = x
         return x
 

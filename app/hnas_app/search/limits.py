@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 
 from hnas.architecture import Architecture
@@ -16,6 +16,7 @@ from hnas_app.costs.description import described
 from hnas_app.costs.limits import Constraint, check_named, default_constraint, resolve
 from hnas_app.search.compared import reference_of
 from hnas_app.search.feasibility import Feasibility
+from hnas_app.search.scaled import widths_of
 from hnas_app.training.setup.setup import Setup
 
 COUNTED = (PARAMS, MACS)
@@ -34,6 +35,13 @@ def limits_of(setup: Setup, config: Config, metrics: Sequence[Metric]) -> tuple[
     return (default_constraint(metrics),)
 
 
+def within_limits(
+    setup: Setup, config: Config, metrics: Sequence[Metric], cost: Callable[[Architecture], Cost]
+) -> Feasibility:
+    """Return which architectures keep the limits of a run. Raises `InfeasibleError` if none does."""
+    return _within(setup, config, Constraint.parse_all(limits_of(setup, config, metrics)), metrics, cost)
+
+
 def check_names(setup: Setup, config: Config, metrics: Sequence[Metric]) -> None:
     """Raise `ConfigError` for limits whose metric or unit a device with these ``metrics`` does not have."""
     check_named(limits_of(setup, config, metrics), metrics, has_reference=reference_of(setup, config) is not None)
@@ -49,9 +57,21 @@ def check_counted(setup: Setup, config: Config) -> None:
     named = {m.name for m in COUNTED}
     counted = [c for c in Constraint.parse_all(config.constraints) if c.metric in named]
     if counted:
-        reference = reference_of(setup, config)
-        limits = resolve(counted, COUNTED, cost(reference[1]) if reference else None)
-        Feasibility(setup.space, limits, cost).ensure_reachable()
+        _within(setup, config, counted, COUNTED, cost)
+
+
+def _within(
+    setup: Setup,
+    config: Config,
+    constraints: Sequence[Constraint],
+    metrics: Sequence[Metric],
+    cost: Callable[[Architecture], Cost],
+) -> Feasibility:
+    reference = reference_of(setup, config)
+    limits = resolve(constraints, metrics, cost(reference[1]) if reference else None)
+    found = Feasibility(setup.space, limits, cost)
+    found.ensure_reachable()
+    return found
 
 
 @cache
@@ -63,8 +83,9 @@ def _counts(layer: Layer) -> tuple[float, float]:
 def check_limits(setup: Setup, config: Config, backend: HardwareBackend) -> None:
     """Raise what the limits of a new run will raise, as far as it is known before anything is measured.
 
-    The device is asked for its metrics, and given back.
+    The device is asked for its metrics, and given back. Raises `PluginError` if the space names widths that are none.
     """
+    widths_of(setup.space)
     with given_back(backend, lambda text: None):
         metrics = described(backend).metrics
     check_names(setup, config, metrics)

@@ -26,14 +26,21 @@ PRESETS: dict[str, dict[str, Any]] = {
         "learner": {**_LEARNER, "first_order_epochs": 10},
         "strategy": {"population": 40, "iterations": 20},
         "meta_train": {**_META_TRAIN, "epochs": 10, "iterations": 90},
-        "search": {"tasks": 16, "pool": 200, "n_query": 5, "candidates": "all", "start": "scaled"},
+        "search": {
+            "tasks": 16,
+            "pool": 200,
+            "n_query": 5,
+            "candidates": "all",
+            "start": "scaled",
+            "finalists": 40,
+        },
         "retrain": {
             **_RETRAIN,
             "epochs": 40,
             "iterations": 15,
             "validate_every": 10,
             "rate_factor": 3.0,
-            "finalists": 5,
+            "finalists": 7,
         },
     },
     # About an hour on two cores, with the clamp that helped a super-net in 1,500 iterations and in 45,000, but not in
@@ -43,7 +50,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "learner": {**_LEARNER, "first_order_epochs": 30, "gradient_clamp": 0.1},
         "strategy": {"population": 50, "iterations": 50},
         "meta_train": {**_META_TRAIN, "epochs": 30, "iterations": 300},
-        "search": {"pool": 400, "n_query": 5, "candidates": "all", "start": "scaled"},
+        "search": {"pool": 400, "n_query": 5, "candidates": "all", "start": "scaled", "finalists": 40},
         "retrain": {**_RETRAIN, "epochs": 60, "iterations": 40, "rate_factor": 2.0, "finalists": 3},
     },
     # The paper's budget: 100 epochs of 500 iterations, a pool of 100, 200 iterations of the search.

@@ -17,8 +17,9 @@ from hnas_app.executors.interface import Executor
 from hnas_app.runs.run_dir import RunDir
 from hnas_app.search.adapt import Adaption
 from hnas_app.search.compared import SCALED
+from hnas_app.search.finalists import entrants
 from hnas_app.training.best import kept
-from hnas_app.training.race import DIVERGED, FILE, FOUND, Race, entrants, mean_accuracy, race, read_race
+from hnas_app.training.race import DIVERGED, FILE, FOUND, Race, mean_accuracy, race, read_race
 from hnas_app.training.retrain import retrain
 from hnas_app.training.setup.setup import Setup
 
@@ -125,7 +126,7 @@ class Alone:
             return {}
         found = self.adapt()
         count *= 2 if found.doubts else 1  # what the scores cannot decide, training has to
-        networks = entrants([scored.arch for scored in found.finalists], count)
+        networks = entrants(found.finalists, count)
         scaled = self.compared.get(SCALED)
         return networks if scaled is None or scaled in networks.values() else {**networks, SCALED: scaled}
 

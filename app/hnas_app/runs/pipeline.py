@@ -30,8 +30,9 @@ from hnas_app.runs.results import Results, protocol
 from hnas_app.runs.run_dir import RunDir
 from hnas_app.runs.tasks_check import DRAWING, check_tasks
 from hnas_app.search.adapt import Adaption, adapt
-from hnas_app.search.compared import SCALED, Compared, compared, known
+from hnas_app.search.compared import SCALED, Compared, compared, known, reference_of
 from hnas_app.search.feasibility import Feasibility
+from hnas_app.search.finalists import plain
 from hnas_app.search.limits import check_names, within_limits
 from hnas_app.search.loop import Search
 from hnas_app.search.proposals import PROPOSALS, Proposals
@@ -146,7 +147,15 @@ class Pipeline:
             proposals=proposals.within(self.feasibility),
         )
         trace = SearchTrace(self.run.path / "search.jsonl")
-        return Search(name=name, strategy=self.strategy, problem=problem, trace=trace, emit=self.emit)
+        own, space, feasible = reference_of(self.setup, self.config), self.setup.space, self.feasibility.feasible
+        return Search(
+            name=name,
+            strategy=self.strategy,
+            problem=problem,
+            trace=trace,
+            emit=self.emit,
+            plain=lambda arch: plain(space, arch, own[1], self.cost, feasible) if own else arch,
+        )
 
     def proposals(self, folder: Path) -> Proposals:
         """Return the store of the learner's proposals, with its log in a folder."""

@@ -70,6 +70,7 @@ def adapt(
     scores.start(state)
     costs = {s.name: s.problem.cost for s in searches}
     fits = {s.name: s.problem.feasible for s in searches}
+    plain = {s.name: s.plain for s in searches}
 
     def by_training(train: Mapping[str, int]) -> list[tuple[ScoreStore, list[str]]]:
         """Return the searches that ask for scores of equal training, each with their store; the shortest first."""
@@ -89,7 +90,7 @@ def adapt(
     populations = search(sharing, evaluate, emit=emit)
     finals: dict[str, tuple[list[Scored], Place | None]] = {}
     for store, names in by_training({name: population[0].train for name, population in populations.items()}):
-        ended = {n: Evaluator(scores=store, cost=costs[n]).finals(populations[n], fits[n]) for n in names}
+        ended = {n: Evaluator(scores=store, cost=costs[n]).finals(populations[n], fits[n], plain[n]) for n in names}
         finals |= store.settle(ended)
     if scores.trainings is not None:
         scores.trainings.end()

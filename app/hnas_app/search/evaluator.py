@@ -16,6 +16,7 @@ from hnas.architecture import Architecture
 from hnas.cost import Cost
 from hnas.strategy import Ask, Scored
 from hnas_app.search.estimates import ranking
+from hnas_app.search.finalists import first_of_each, size
 from hnas_app.search.place import Place, place_of_first
 from hnas_app.search.score_store import ScoreStore
 from hnas_app.search.truncation import Scoring, TaskScore, truncated
@@ -52,16 +53,23 @@ class Evaluator:
         return sorted(int(t) for t in tasks)
 
     def finals(
-        self, last: Sequence[Scored], feasible: Callable[[Architecture], bool]
+        self,
+        last: Sequence[Scored],
+        feasible: Callable[[Architecture], bool],
+        plain: Callable[[Architecture], Architecture] = lambda arch: arch,
     ) -> Scoring[tuple[list[Scored], Place | None]]:
         """Score the best candidates again on more tasks, best first; return them with the first one's place.
 
-        They are the best of all that were ever scored and are ``feasible``, or of the ``last`` iteration.
+        They are the best of the ``last`` iteration; or of all that were ever scored and are ``feasible``. Of these, the
+        best of each size come first, each with its `plain` form: a population ends with networks that differ in
+        activations only, and which of those is the best after re-training, the super-net cannot tell.
         """
         config, seeds = self.scores.config, self.scores.setup.seeds
         best = list(dict.fromkeys(s.arch for s in sorted(last, key=lambda s: s.loss)))
         if config.candidates == "all":
             best = list(dict.fromkeys([*filter(feasible, ranking(self.scores.known)), *best]))
+            leaders = first_of_each([(size(self.cost(arch)), arch) for arch in best])
+            best = list(dict.fromkeys([a for leader in leaders for a in (leader, plain(leader))] + best))
         drawn = seeds.numpy("final-slice").permutation(config.pool)[: config.final_tasks]
         tasks = sorted(int(t) for t in drawn)
         finalists = yield from self.score(best[: config.finalists], tasks)

@@ -14,9 +14,8 @@ from hnas_app.config.schema import Config
 from hnas_app.costs.closing import given_back
 from hnas_app.costs.description import described
 from hnas_app.costs.limits import Constraint, check_named, default_constraint, resolve
-from hnas_app.search.compared import reference_of
+from hnas_app.search.compared import reference_of, widths_of
 from hnas_app.search.feasibility import Feasibility
-from hnas_app.search.scaled import widths_of
 from hnas_app.training.setup.setup import Setup
 
 COUNTED = (PARAMS, MACS)

@@ -42,6 +42,8 @@ class Search:
     trace: SearchTrace | None = None
     emit: Listener = nobody
     """Receives an event for each iteration of this search."""
+    plain: Callable[[Architecture], Architecture] = lambda arch: arch
+    """Returns the form of a finalist that is scored beside it, see `Evaluator.finals`."""
 
 
 def search(searches: Sequence[Search], evaluate: Evaluate, *, emit: Listener = nobody) -> dict[str, list[Scored]]:

@@ -14,7 +14,7 @@ from hnas.space import SearchSpace
 from hnas.toolkit.codec import from_json, to_json
 from hnas.toolkit.dataflow import dataflow
 from hnas_app.costs.checked_layers import whole
-from hnas_app.search.scaled import widths_of
+from hnas_app.search.compared import widths_of
 from hnas_app.testing.conformance import expect_sound_schedules
 from hnas_app.testing.expectation import ending, expect, sent_to_a_worker
 from hnas_app.testing.supernet_conformance import SuperNetConformance

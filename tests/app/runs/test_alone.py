@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from attrs import evolve
 
-from hnas import Architecture, DataError, DivergenceError, Event
+from hnas import Architecture, Cost, DataError, DivergenceError, Event
 from hnas_app.config.schema import Config, RetrainConfig
 from hnas_app.runs.alone import Alone
 from hnas_app.runs.run_dir import RunDir
@@ -22,7 +22,8 @@ GOOD = {A: 0.5, B: 0.7, C: 0.6, SCALED: 0.4}
 
 def found(*finalists: Architecture, doubts: tuple[str, ...] = ()) -> Any:
     """The result of a search, as far as it matters here."""
-    scored = [SimpleNamespace(arch=arch) for arch in finalists]
+    costs = [Cost(values={"params": float(arch.genes[0]), "macs": 1.0}) for arch in finalists]  # all of different sizes
+    scored = [SimpleNamespace(arch=arch, cost=cost) for arch, cost in zip(finalists, costs, strict=True)]
     return lambda: SimpleNamespace(finalists=scored, chosen=scored[0], doubts=doubts)
 
 
@@ -73,7 +74,7 @@ def trainings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Trainings:
 
 def test_the_winner_and_what_it_is_compared_with_are_trained_to_the_end(trainings: Trainings) -> None:
     assert trainings.train() == {"found": B, "scaled": SCALED, "reference": REFERENCE}
-    assert [name for name, until in trainings.done if until == 100] == ["found", "finalist-2", "finalist-3", "scaled"]
+    assert [name for name, until in trainings.done if until == 50] == ["found", "finalist-2", "finalist-3", "scaled"]
     assert [name for name, until in trainings.done if until == 200] == ["finalist-2", "finalist-3"]
     assert {name for name, until in trainings.done if until is None} == {"finalist-2", "scaled", "reference"}
     assert trainings.train()["found"] == B

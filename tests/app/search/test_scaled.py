@@ -8,7 +8,7 @@ import pytest
 
 from hnas import Architecture, PluginError, SearchSpace
 from hnas.testing import TinySpace
-from hnas_app.search.scaled import scaled, widths_of
+from hnas_app.search.compared import scaled, widths_of
 from hnas_plugins.spaces.resnet12.space import ResNet12
 from hnas_plugins.spaces.vgg9 import VGG9, VGG9Options
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from hnas import Architecture, DivergenceError
-from hnas_app.training.race import Race, entrants, race
+from hnas_app.training.race import Race, race
 
 
 def arch(*genes: int) -> Architecture:
@@ -37,10 +38,10 @@ class Track:
 FOUR = {"found": 0.5, "finalist-2": 0.7, "finalist-3": 0.6, "scaled": 0.4}
 
 
-def test_half_of_them_go_on_for_twice_as_long(tmp_path: Path) -> None:
+def test_a_third_go_on_for_four_times_as_long(tmp_path: Path) -> None:
     track = Track(FOUR, tmp_path / "race.json")
     found = track.run()
-    assert track.trained == [*((name, 100) for name in FOUR), ("finalist-2", 200), ("finalist-3", 200)]
+    assert track.trained == [*((name, 50) for name in FOUR), ("finalist-2", 200), ("finalist-3", 200)]
     assert found.winner == ("finalist-2", track.networks["finalist-2"])
     assert [list(heat.ranking) for heat in found.heats] == [
         ["finalist-2", "finalist-3", "found", "scaled"],
@@ -48,10 +49,20 @@ def test_half_of_them_go_on_for_twice_as_long(tmp_path: Path) -> None:
     ]
 
 
-def test_of_three_two_go_on(tmp_path: Path) -> None:
-    track = Track(dict(list(FOUR.items())[:3]), tmp_path / "race.json")
-    assert track.run().winner[0] == "finalist-2"
-    assert track.trained[3:] == [("finalist-2", 200), ("finalist-3", 200)]
+@pytest.mark.parametrize(
+    ("networks", "heats"),
+    [(2, {200: 2}), (3, {200: 3}), (4, {50: 4, 200: 2}), (8, {50: 8, 200: 3}), (9, {50: 9, 200: 3})],
+)
+def test_how_many_run_how_far(tmp_path: Path, networks: int, heats: dict[int, int]) -> None:
+    track = Track({f"finalist-{i}": 1 / i for i in range(1, networks + 1)}, tmp_path / "race.json")
+    assert track.run().winner[0] == "finalist-1"
+    assert Counter(iterations for _, iterations in track.trained) == heats
+
+
+def test_ten_run_three_heats(tmp_path: Path) -> None:
+    track = Track({f"finalist-{i}": 1 / i for i in range(1, 11)}, tmp_path / "race.json")
+    track.run()
+    assert Counter(iterations for _, iterations in track.trained) == {12: 10, 50: 4, 200: 2}
 
 
 def test_two_run_one_heat(tmp_path: Path) -> None:
@@ -66,7 +77,7 @@ def test_a_heat_on_record_is_not_run_again(tmp_path: Path) -> None:
     first = Track(FOUR, tmp_path / "race.json")
 
     def interrupted(name: str, network: Architecture, iterations: int) -> float:
-        if iterations > 100:
+        if iterations > 50:
             raise KeyboardInterrupt
         return FOUR[name]
 
@@ -89,12 +100,3 @@ def test_if_all_diverge_the_error_is_theirs(tmp_path: Path) -> None:
     with pytest.raises(DivergenceError, match="the meta-loss is nan"):
         Track(FOUR, tmp_path / "race.json", diverge=tuple(FOUR)).run()
     assert not (tmp_path / "race.json").exists()
-
-
-def test_entrants_differ_if_they_can() -> None:
-    """Two networks that differ in one kernel say little about which of two ideas is better."""
-    best, near, far, alike = arch(0, 0, 0), arch(0, 0, 1), arch(1, 1, 0), arch(1, 1, 1)
-    assert entrants([best, near, far, alike], 2) == {"found": best, "finalist-2": far}
-    assert entrants([best, near, far, alike], 3) == {"found": best, "finalist-2": far, "finalist-3": near}
-    assert entrants([best], 3) == {"found": best}
-    assert entrants([best, far], 1) == {"found": best}

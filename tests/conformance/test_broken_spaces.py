@@ -27,11 +27,12 @@ class Space(TinySpace):
 
     net: type[TinySuperNet] = Net
 
-    def __init__(self, relaxed: bool = False) -> None:
-        super().__init__(depth=2, widths=(2, 4), norm=True, relaxed=relaxed)
+    def __init__(self, relaxed: bool = False, any_n_way: bool = False) -> None:
+        super().__init__(depth=2, widths=(2, 4), norm=True, relaxed=relaxed, any_n_way=any_n_way)
 
     def supernet(self, input_shape: Any, n_way: int) -> TinySuperNet:
-        return self.net(self, input_shape, n_way, norm=self.norm, relaxed=self.relaxed)
+        options = {"norm": self.norm, "relaxed": self.relaxed, "any_n_way": self.any_n_way}
+        return self.net(self, input_shape, n_way, **options)
 
 
 # ---------------------------------------------------------------- spaces
@@ -324,6 +325,32 @@ class DecodesTheFirst(Net):
         return super().decode(adapted)[:1] * len(adapted["depth.arch"])
 
 
+class KeepsARowForEachClass(Net):
+    """It says that it serves any number of classes, and has weights for those that it was made for."""
+
+    def __init__(self, *given: Any, any_n_way: bool, **options: Any) -> None:
+        super().__init__(*given, **options)
+        self.any_n_way = any_n_way
+
+    def _for_classes(self, shared: Params) -> Params:
+        return shared
+
+
+class CopiesUnevenly(Net):
+    """The last class starts elsewhere, by what adds up to nothing in the gradient of the row."""
+
+    def share(self, params: Params, arch: Architecture) -> Params:
+        shared = super().share(params, arch)
+        return {k: torch.cat([v[:-1], v[-1:] + 1e-3]) if k.startswith("fc") else v for k, v in shared.items()}
+
+
+class AveragesTheCopies(Net):
+    def share(self, params: Params, arch: Architecture) -> Params:
+        shared = super().share(params, arch)
+        mean = {k: v / len(v) for k, v in shared.items() if k.startswith("fc")}
+        return shared | {k: v + (shared[k] - v).detach() for k, v in mean.items()}
+
+
 GOOD = Space()
 
 SPACES = {
@@ -366,7 +393,12 @@ RELAXED = {
     KnowsNoClassifierOfTheMixture: "test_the_relaxed_network_trains_its_architecture_weights",
     DecodesTheFirst: "test_decoding_gives_an_architecture_for_each_task",
 }
-NETS |= RELAXED
+ANY_N_WAY = {
+    KeepsARowForEachClass: "test_serves_any_number_of_classes_if_it_says_so",
+    CopiesUnevenly: "test_serves_any_number_of_classes_if_it_says_so",
+    AveragesTheCopies: "test_the_classifier_s_row_learns_from_all_its_copies",
+}
+NETS |= RELAXED | ANY_N_WAY
 
 
 @pytest.mark.parametrize("broken", SPACES, ids=lambda cls: cls.__name__)
@@ -377,7 +409,7 @@ def test_a_broken_space_fails_the_test_for_it(broken, failures, expect_only):
 @pytest.mark.parametrize("broken", NETS, ids=lambda cls: cls.__name__)
 def test_a_broken_super_net_fails_the_test_for_it(broken, failures, expect_only):
     def make() -> Space:
-        space = Space(relaxed=broken in RELAXED)
+        space = Space(relaxed=broken in RELAXED, any_n_way=broken in ANY_N_WAY)
         space.net = broken
         return space
 
@@ -386,12 +418,14 @@ def test_a_broken_super_net_fails_the_test_for_it(broken, failures, expect_only)
         failed.pop(NETS[FeaturesOfAnotherScale])
     if broken is ExportsArchitectureWeights:  # then it shares what no network uses
         failed.pop(NETS[SharesTooMuch])
+    if broken is KeepsARowForEachClass:  # then there is none that all classes are copies of
+        failed.pop(NETS[AveragesTheCopies])
     expect_only(failed, NETS[broken])
 
 
-@pytest.mark.parametrize("relaxed", [False, True])
-def test_nothing_is_said_against_a_good_one(relaxed, failures):
-    assert failures(SpaceConformance, lambda: Space(relaxed)) == {}
+@pytest.mark.parametrize("kind", [{}, {"relaxed": True}, {"any_n_way": True}, {"relaxed": True, "any_n_way": True}])
+def test_nothing_is_said_against_a_good_one(kind, failures):
+    assert failures(SpaceConformance, lambda: Space(**kind)) == {}
 
 
 @pytest.mark.parametrize(

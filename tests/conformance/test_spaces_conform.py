@@ -31,13 +31,25 @@ class TestVGG9WithLearnedKernels(SpaceConformance):
         return VGG9(VGG9Options(base_width=4, kernels="transform", norms="activation"))
 
 
+class TestVGG9OfAnyNumberOfClasses(SpaceConformance):
+    options = VGG9Options
+    samples = 2
+
+    def make(self) -> VGG9:
+        return VGG9(VGG9Options(base_width=4, pool=2, classifier="shared"))
+
+
 class TestResNet12(SpaceConformance):
     options = ResNet12Options
     samples = 2
     input_shape = (3, 16, 16)
 
+    @pytest.fixture(autouse=True, params=["own", "shared"])
+    def _given(self, request: pytest.FixtureRequest) -> None:
+        self.classifier = request.param
+
     def make(self) -> ResNet12:
-        return ResNet12(ResNet12Options(base_width=2))
+        return ResNet12(ResNet12Options(base_width=2, classifier=self.classifier))
 
 
 class TestTiny(SpaceConformance):

@@ -36,11 +36,16 @@ def check_learner(setup: Setup, config: Config, phases: Collection[str]) -> None
     """Raise one `ConfigError` with the settings that the learner cannot serve in ``phases``."""
     name, n_way = f"learner {config.learner.name!r}", setup.size("train")[0]
     mistakes = {}
-    if n_way != setup.n_way and not setup.learner.any_n_way and not {PHASE, "retrain"}.isdisjoint(phases):
+    if setup.learner.any_n_way and setup.learner.needs_classes and setup.supernet.any_n_way:
+        mistakes[
+            f"{name} trains an output for each class of the training split, and the super-net of space "
+            f"{config.space.name!r} has one for all classes together"
+        ] = "take a space whose outputs are each its own, such as space.classifier=own, or another learner"
+    if n_way != setup.n_way and not {PHASE, "retrain"}.isdisjoint(phases) and not setup.any_n_way:
         mistakes[
             f"meta_train.n_way={n_way}, task.n_way={setup.n_way}: {name} classifies by the super-net's outputs, so it "
             "is trained on tasks of as many classes as it is tested on"
-        ] = "leave meta_train.n_way out, or take a learner that declares any_n_way"
+        ] = "leave meta_train.n_way out, set space.classifier=shared, or take a learner that declares any_n_way"
     if config.search.fitness == "support" and not setup.learner.support_scores and "adapt" in phases:
         mistakes[
             f"{FITNESS}=support: the loss on the images that a network of {name} was adapted to does not tell how good "

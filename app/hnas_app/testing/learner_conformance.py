@@ -10,14 +10,13 @@ from safetensors.torch import load, save
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from hnas.architecture import Architecture
-from hnas.episode import Episodes, EpisodeSpec
-from hnas.learner import Gradient, MetaLearner, Progress, Scores, State
+from hnas.episode import Episodes
+from hnas.errors import ConfigError
 from hnas.seeds import Seeds
 from hnas.space import SearchSpace
-from hnas.supernet import NormStats, SuperNet
-from hnas.task_source import Split, TaskSource
-from hnas_app.testing.conformance import Conformance, expect_sound_schedules
+from hnas.supernet import NormStats
+from hnas.task_source import TaskSource
+from hnas_app.testing.conformance import expect_sound_schedules
 from hnas_app.testing.expectation import (
     GlobalRandomness,
     agree,
@@ -28,30 +27,16 @@ from hnas_app.testing.expectation import (
     sent_to_a_worker,
     unequal,
 )
+from hnas_app.testing.learner_bed import LearnerBed
 from hnas_app.testing.tiny_space import TinySpace
 from hnas_app.testing.tiny_tasks import TinyTasks
 from hnas_app.training.proposing import support_only
 from hnas_app.training.setup.returned import proposed
-from hnas_app.training.setup.setup import Setup
 from hnas_app.training.setup.subnet import subnet
 
-EPOCHS = 3
 
-
-class LearnerConformance(Conformance[MetaLearner]):
+class LearnerConformance(LearnerBed):
     """Tests of a meta-learner, on a small space with batch normalisation and on small tasks."""
-
-    spec: EpisodeSpec = EpisodeSpec(n_way=3, k_shot=1, n_query=5)
-    batch: int = 4
-    """Tasks of an iteration."""
-    iterations: int = 20
-    """Iterations of the training whose loss must fall; a learner that needs longer sets more."""
-    falls_to: float = 0.95
-    """The most that may be left of the loss on tasks of new classes after that, as a share of the loss before."""
-    final_tasks: int = 20
-    """Tasks of new classes on which it must have fallen."""
-    tolerance: float = 1e-4
-    """By what share two ways to compute the same in float32 may differ, and absolutely by as much."""
 
     def space(self) -> SearchSpace:
         """Return the space whose networks are trained; for a learner that proposes some, one with a relaxed network."""
@@ -304,14 +289,26 @@ class LearnerConformance(Conformance[MetaLearner]):
             not_applicable("the learner classifies by the super-net's outputs")
         then = "take the number of classes from the tasks, or leave any_n_way out"
         for n_way in (2, self.spec.n_way + 1):
-            episodes = self._episodes("train", spec=evolve(self.spec, n_way=n_way))
-            with ending(f"training, scores and logits with {n_way} classes", then) as seen:
-                learner.gradient(supernet, state, episodes, arch, self._progress(0, episodes))
-                self._expect_scores(learner.score(supernet, state, episodes, arch), len(episodes))
-                adapted = learner.adapt(supernet, state, episodes, arch)
-                shape = tuple(learner.logits(supernet, adapted, episodes.query_x, arch).shape)
-                expected = (*episodes.query_y.shape, n_way)
-                seen += [] if shape == expected else [f"logits {shape}, not {expected}"]
+            self._expect_service(learner, supernet, state, arch, n_way, then)
+
+    def test_serves_any_number_of_classes_if_the_super_net_does(self) -> None:
+        """`SuperNet.any_n_way`: what is learnt serves tasks of other numbers, by a super-net that is made for these."""
+        learner, space, shape = self.make(), self.space(), self.tasks().image_shape
+        if learner.any_n_way:
+            not_applicable("the learner does so by itself")
+        if not space.supernet(shape, self.spec.n_way).any_n_way:
+            space = TinySpace(depth=2, widths=(4, 8), norm=True, relaxed=learner.proposes, any_n_way=True)
+        try:
+            state = self._state(learner, space.supernet(shape, self.spec.n_way))
+        except ConfigError as cause:
+            not_applicable(f"the learner refuses such a space: {cause}")
+        then = "go by the shapes of `supernet.init` for what is learnt, and by those of `share` for what is adapted"
+        for n_way in (2, self.spec.n_way + 1):
+            supernet = space.supernet(shape, n_way)
+            fresh = self._state(learner, supernet)
+            wrong = [k for k, v in state.items() if k not in fresh or fresh[k].shape != v.shape]
+            expect_none(wrong, f"a state of the same shapes for {self.spec.n_way} and {n_way} classes", then)
+            self._expect_service(learner, supernet, state, space.largest(), n_way, then)
 
     def test_goes_by_the_ids_of_classes_only_if_it_says_so(self) -> None:
         """Not every task source gives `Episodes.classes`; one without is refused to learners of ``needs_classes``."""
@@ -328,72 +325,6 @@ class LearnerConformance(Conformance[MetaLearner]):
                     learner.gradient(supernet, self._copy(state), e, arch, progress)[0] for e in (episodes, bare)
                 )
                 seen += unequal(with_ids, without)
-
-    # ---------------------------------------------------------------- inside
-
-    @property
-    def _within(self) -> tuple[float, float]:
-        return self.tolerance, self.tolerance
-
-    def _network(self) -> tuple[SuperNet, Architecture]:
-        n_way, k_shot, space, seeds = self.spec.n_way, self.spec.k_shot, self.space(), Seeds(0)
-        setup = Setup(space=space, learner=self.make(), tasks=self.tasks(), n_way=n_way, k_shot=k_shot, seeds=seeds)
-        return setup.supernet, space.largest()
-
-    def _begin(self) -> tuple[MetaLearner, SuperNet, Architecture, State]:
-        learner, (supernet, arch) = self.make(), self._network()
-        return learner, supernet, arch, self._state(learner, supernet)
-
-    def _state(self, learner: MetaLearner, supernet: SuperNet) -> State:
-        return learner.init(supernet, Seeds(0).torch("state"))
-
-    def _copy(self, state: State) -> State:
-        return {k: v.clone() for k, v in state.items()}
-
-    def _episodes(
-        self, split: Split, n: int | None = None, iteration: int = 0, spec: EpisodeSpec | None = None
-    ) -> Episodes:
-        generators = [Seeds(0).numpy(split, iteration, i) for i in range(n or self.batch)]
-        return self.tasks().sample(split, spec or self.spec, generators)
-
-    def _progress(self, iteration: int, episodes: Episodes) -> Progress:
-        per_epoch = max(1, self.iterations // EPOCHS)
-        noise = tuple(range(len(episodes)))
-        return Progress(iteration=iteration, iterations_per_epoch=per_epoch, epochs=EPOCHS + 1, noise=noise)
-
-    def _gradient(
-        self, learner: MetaLearner, supernet: SuperNet, state: State, arch: Architecture
-    ) -> tuple[Gradient, Scores]:
-        episodes = self._episodes("train")
-        return learner.gradient(supernet, state, episodes, arch, self._progress(0, episodes))
-
-    def _score(
-        self, learner: MetaLearner, supernet: SuperNet, state: State, arch: Architecture, n: int | None = None
-    ) -> Scores:
-        return learner.score(supernet, state, self._episodes("validation", n), arch)
-
-    def _trained(
-        self, learner: MetaLearner, supernet: SuperNet, arch: Architecture, state: State, count: int, first: int = 0
-    ) -> State:
-        """Train ``count`` iterations more, and return the state, which is changed."""
-        for iteration in range(first, first + count):
-            episodes = self._episodes("train", iteration=iteration)
-            progress = self._progress(iteration, episodes)
-            found, _ = learner.gradient(supernet, state, episodes, arch, progress)
-            learner.update(state, found, len(episodes), progress)
-        return state
-
-    def _agree(self, together: Scores, parts: list[Scores]) -> bool:
-        loss, accuracy = torch.cat([p.loss for p in parts]), torch.cat([p.accuracy for p in parts])
-        return agree(together.loss, loss, *self._within) and agree(together.accuracy, accuracy, *self._within)
-
-    def _expect_scores(self, scores: Scores, n: int) -> None:
-        __tracebackhide__ = True
-        shapes = tuple(scores.loss.shape), tuple(scores.accuracy.shape)
-        expect(shapes == ((n,), (n,)), f"loss and accuracy of {n} tasks", shapes, "return one number for each task")
-        expect(bool((scores.loss >= 0).all()), "losses that are not negative", scores.loss, "return the cross-entropy")
-        inside = bool(((scores.accuracy >= 0) & (scores.accuracy <= 1)).all())
-        expect(inside, "accuracies from 0 to 1", scores.accuracy, "divide the right answers by all")
 
 
 def _split(episodes: Episodes, size: int) -> list[Episodes]:

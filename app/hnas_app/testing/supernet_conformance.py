@@ -228,6 +228,41 @@ class SuperNetConformance(Conformance[SearchSpace]):
             logits = supernet.forward_tasks(stacked, x, arch)
             expect(self._agree(by_hand, logits), "the logits of `forward_tasks`", by_hand, then)
 
+    # ---------------------------------------------------------------- any number of classes
+
+    def test_serves_any_number_of_classes_if_it_says_so(self) -> None:
+        """``any_n_way``: no weight depends on ``n_way``; `share` gives each class a copy of the classifier's row."""
+        space, trained = self.make(), self._of_any_n_way()
+        shapes = {k: tuple(v.shape) for k, v in self._params(trained).items()}
+        for n_way in (2, self.n_way + 1):
+            supernet = space.supernet(self.input_shape, n_way)
+            own = {k: tuple(v.shape) for k, v in self._params(supernet).items()}
+            then = "give the classifier that `head` names one row, and copy it in `share`; or leave any_n_way out"
+            expect(own == shapes, f"weights {shapes}, as for {self.n_way} classes", own, then)
+            for arch in self.architectures(space):
+                names = supernet.head(arch) or ()
+                shared = supernet.share(self._params(trained), arch)
+                rows = {k: len(shared[k]) for k in names if shapes.get(k, ())[:1] == (1,)}
+                expect(list(rows.values()) == [n_way] * 2, f"{n_way} copies of one weight and one bias", rows, then)
+                logits = tuple(supernet.forward(shared, self._images(), arch).shape)
+                expect(logits == (IMAGES, n_way), f"logits {(IMAGES, n_way)}", logits, then)
+                uneven = [k for k in names if not agree(shared[k], shared[k][:1].expand_as(shared[k]))]
+                expect_none(uneven, "the same row for each class", then)
+
+    def test_the_classifier_s_row_learns_from_all_its_copies(self) -> None:
+        """Of `SuperNet.any_n_way`: its gradient is the sum of theirs."""
+        space, supernet = self.make(), self._of_any_n_way()
+        for arch in self.architectures(space):
+            params = {k: v.requires_grad_() for k, v in self._params(supernet).items()}
+            shared, names = supernet.share(params, arch), list(supernet.head(arch) or ())
+            logits = supernet.forward(shared, self._images(), arch)
+            loss = (logits.square() * torch.arange(1, self.n_way + 1)).sum()  # another share of it for each class
+            copies = torch.autograd.grad(loss, [shared[k] for k in names], retain_graph=True)
+            whole = torch.autograd.grad(loss, [params[k] for k in names])
+            placed = supernet.share(params | dict(zip(names, whole, strict=True)), arch)
+            wrong = [k for k, g in zip(names, copies, strict=True) if not self._agree(placed[k][0], g.sum(0))]
+            expect_none(wrong, "the sum of the gradients of all copies", "copy the row by operations of autograd")
+
     def test_statistics_are_collected_and_applied(self) -> None:
         """MAML++ keeps running statistics of each normalisation, by the name of its parameters."""
         space, supernet = self.make(), self._supernet()
@@ -314,6 +349,13 @@ class SuperNetConformance(Conformance[SearchSpace]):
         if supernet.relaxed is None:
             not_applicable("there is no relaxed network")
         return supernet, supernet.relaxed
+
+    def _of_any_n_way(self) -> SuperNet:
+        """Return a super-net that serves any number of classes; without one the test is skipped."""
+        supernet = self._supernet()
+        if not supernet.any_n_way:
+            not_applicable("the super-net has an output for each class")
+        return supernet
 
     def _supernet(self) -> SuperNet:
         return self.make().supernet(self.input_shape, self.n_way)

@@ -21,7 +21,7 @@ class TinySpace(SearchSpace):
 
     A shallow network has a large linear layer, so the cheapest network is not simply that of all first options. With
     ``norm`` a batch normalisation follows each convolution, in place of its bias. With ``relaxed`` its super-net has
-    a relaxed network, for learners that adapt architecture weights.
+    a relaxed network, for learners that adapt architecture weights. With ``any_n_way`` its classifiers have one row.
     """
 
     name = "tiny"
@@ -33,8 +33,9 @@ class TinySpace(SearchSpace):
         acts: Sequence[str] = ("relu", "elu"),
         norm: bool = False,
         relaxed: bool = False,
+        any_n_way: bool = False,
     ) -> None:
-        self.norm, self.relaxed = norm, relaxed
+        self.norm, self.relaxed, self.any_n_way = norm, relaxed, any_n_way
         choices = [Choice(name="depth", options=tuple(range(1, depth + 1)))]
         for i in range(1, depth + 1):
             needs = ("depth", tuple(range(i, depth + 1)))
@@ -79,7 +80,8 @@ class TinySpace(SearchSpace):
     def supernet(self, input_shape: Shape, n_way: int) -> TinySuperNet:
         from hnas_app.testing.tiny_supernet import TinySuperNet  # it imports torch
 
-        return TinySuperNet(self, input_shape, n_way, norm=self.norm, relaxed=self.relaxed)
+        options = {"norm": self.norm, "relaxed": self.relaxed, "any_n_way": self.any_n_way}
+        return TinySuperNet(self, input_shape, n_way, **options)
 
     def everything(self) -> list[Architecture]:
         """Return every distinct architecture, by enumeration."""

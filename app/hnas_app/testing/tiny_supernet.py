@@ -21,13 +21,21 @@ class TinySuperNet(SuperNet):
 
     The classifier reads the map without pooling it, so its features are (channels, height × width) of each depth. With
     ``norm`` a batch normalisation follows each convolution. With ``relaxed`` each choice has weights ``<choice>.arch``,
-    whose softmax mixes its options in the relaxed network.
+    whose softmax mixes its options in the relaxed network. With ``any_n_way`` a classifier has one row for all classes.
     """
 
     def __init__(
-        self, space: SearchSpace, input_shape: Shape, n_way: int, *, norm: bool = False, relaxed: bool = False
+        self,
+        space: SearchSpace,
+        input_shape: Shape,
+        n_way: int,
+        *,
+        norm: bool = False,
+        relaxed: bool = False,
+        any_n_way: bool = False,
     ) -> None:
-        self._space, self._has_norm = space, norm
+        self._space, self._has_norm, self._n_way, self.any_n_way = space, norm, n_way, any_n_way
+        rows = 1 if any_n_way else n_way
         self.relaxed = Architecture(space.name, ()) if relaxed else None
         options = {c.name: c.options for c in space.choices}
         channels, height, width = input_shape
@@ -38,8 +46,8 @@ class TinySuperNet(SuperNet):
             self._shapes[f"conv{i}.weight"] = (widest, channels, kernel, kernel)
             own = ("norm{i}.weight", "norm{i}.bias") if norm else ("conv{i}.bias",)
             self._shapes |= {name.format(i=i): (widest,) for name in own}
-            self._shapes[f"fc{i}.weight"] = (n_way, widest, height * width)
-            self._shapes[f"fc{i}.bias"] = (n_way,)
+            self._shapes[f"fc{i}.weight"] = (rows, widest, height * width)
+            self._shapes[f"fc{i}.bias"] = (rows,)
             channels = widest
         if relaxed:
             self._shapes |= {f"{c.name}.arch": (len(c.options),) for c in space.choices}
@@ -73,7 +81,7 @@ class TinySuperNet(SuperNet):
 
     def share(self, params: Params, arch: Architecture) -> Params:
         if arch == self.relaxed:
-            return dict(params)
+            return self._for_classes(dict(params))
         picked, shared = self._space.options(arch), Params()
         channels, depth = params["conv1.weight"].shape[-3], int(picked["depth"])
         for i in range(1, depth + 1):
@@ -87,7 +95,14 @@ class TinySuperNet(SuperNet):
             channels = width
         shared[f"fc{depth}.weight"] = params[f"fc{depth}.weight"][..., :channels, :]
         shared[f"fc{depth}.bias"] = params[f"fc{depth}.bias"]
-        return shared
+        return self._for_classes(shared)
+
+    def _for_classes(self, shared: Params) -> Params:
+        """Copy the row of each classifier for every class, if it has but one."""
+        if not self.any_n_way:
+            return shared
+        dims = {n: -3 if n.endswith(".weight") else -1 for n in shared if n.startswith("fc")}
+        return shared | {n: shared[n].repeat_interleave(self._n_way, dim) for n, dim in dims.items()}
 
     def forward(self, shared: Params, x: Tensor, arch: Architecture, *, stats: NormStats | None = None) -> Tensor:
         if arch == self.relaxed:

@@ -94,7 +94,7 @@ def gradient_part(values: Mapping[str, Any], item: GradientItem) -> tuple[dict[s
         f"the networks of {len(part.tasks)} tasks, {n_way} x ({k_shot} + {n_query}) images each",
         "the phase's tasks or n_query, or learner.batch_below_gflop",
     ):
-        found = setup.learner.gradient(setup.supernet, state, episodes, part.arch, progress)
+        found = setup.learner.gradient(setup.training_supernet, state, episodes, part.arch, progress)
         gradient, scores = gradient_and_scores(setup.learner, found, len(episodes), state)
         arrays = {k: v.detach().cpu().numpy() for k, v in gradient.items()}
     return arrays, (scores.loss.double().sum().item(), scores.accuracy.double().sum().item())

@@ -158,7 +158,7 @@ def read_task(
 
     Raises `DataError` for a folder that is no task, and `ConfigError` for one that the super-net cannot serve.
     """
-    from hnas_app.runs.session import chosen
+    from hnas_app.runs.session import chosen, setup_of
 
     trained_on = chosen("tasks", config, caller.registry)
     channels, height, width = trained_on.image_shape
@@ -168,7 +168,7 @@ def read_task(
     preparation = Preparation(channels=channels, height=height, width=width, invert=inverted)
     task = picture_source(caller.registry, preparation, pictures).task()
     n_way = config.task.n_way
-    if task.n_way > n_way and not chosen("learner", config, caller.registry).any_n_way:
+    if task.n_way > n_way and not setup_of(config, caller.registry).any_n_way:
         raise ConfigError(
             f"{pictures} has {task.n_way} classes; the super-net of {run.path} serves {n_way} at most",
             hint=f"take classes out, or train one for as many: hnas meta-train --config {quoted(run.config_path)} "
@@ -206,7 +206,7 @@ def _for_pictures(
             from hnas_app.runs.session import setup_of
 
             setup = setup_of(own, caller.registry)
-            if not setup.learner.any_n_way:
+            if not setup.any_n_way:
                 fit_super_net(new, setup, n_way)
                 caller.note(f"of the super-net's {own.task.n_way} outputs the first {n_way} serve")
         write_json(new.path / RECORD, sealed({"schema": SCHEMA, **record}))

@@ -31,6 +31,13 @@ class SuperNet(ABC):
     task_batched: bool = False
     """Whether `forward_tasks` is a real batched path, rather than the default loop."""
 
+    any_n_way: bool = False
+    """Whether its weights serve tasks of any number of classes: no parameter depends on ``n_way``.
+
+    The parameters that `head` names then have one row, a weight (1, …) and a bias (1,). `share` copies it for each of
+    the ``n_way`` classes that this super-net was made for, so that an inner loop adapts each copy.
+    """
+
     largest: Architecture | None = None
     """The architecture whose weights contain those of all others, if there is one: a teacher for them."""
 

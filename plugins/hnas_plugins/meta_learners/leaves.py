@@ -19,6 +19,12 @@ from hnas_plugins.meta_learners.options import MAMLPlusPlusOptions
 ADAPTED = ("weight", "arch")
 """The roles of parameters that the inner loop adapts."""
 
+RATED_N_WAY = 5
+"""The number of classes that the rates of a classifier of `SuperNet.any_n_way` are for; they grow with the number.
+
+A loss is a mean over images, of which a class has its share. So its vector goes as far in a step, whatever the number.
+"""
+
 
 @frozen(kw_only=True, eq=False)
 class TaskLeaves:
@@ -44,6 +50,7 @@ class Leaves:
     def __init__(self, supernet: SuperNet, state: State, arch: Architecture, options: MAMLPlusPlusOptions) -> None:
         self._supernet, self._state, self._arch, self._options = supernet, state, arch, options
         self._roles = supernet.roles  # once: a property that may be computed, and this is done for every gradient
+        self._common = (supernet.head(arch) or ()) if supernet.any_n_way else ()
         with torch.no_grad():
             self._shared = supernet.share({k: state[f"params/{k}"].detach() for k in self._roles}, arch)
         values = {k: _compact(v) for k, v in self._shared.items()}
@@ -52,7 +59,8 @@ class Leaves:
         fans = supernet.fan_ratios(arch)
         power = {"none": (0.0, 0.0), "head": (0.0, -1.0), "sqrt": (0.5, -1.0), "linear": (1.0, -1.0)}
         conv, head = power[options.rate_scaling]
-        self._scales = {k: fans.get(k, 1.0) ** (conv if v.dim() == 4 else head) for k, v in self.weights.items()}
+        scales = {k: fans.get(k, 1.0) ** (conv if v.dim() == 4 else head) for k, v in self.weights.items()}
+        self._scales = scales | {k: scales[k] * len(self.weights[k]) / RATED_N_WAY for k in self._common}
         self._learned = {f"lslr/{k}": state[f"lslr/{k}"] for k in self.weights} if options.learned_rates else {}
         self.rates = {k: state[f"lslr/{k}"].detach() * scale for k, scale in self._scales.items()}
         self.norms = self._by_step(self._norm, 0)
@@ -94,8 +102,14 @@ class Leaves:
         self._sums[name] = self._sums[name] + value if name in self._sums else value
 
     def gradient(self) -> Gradient:
-        """Return the accumulated gradients by state name, in the state's shapes."""
+        """Return the accumulated gradients by state name, in the state's shapes.
+
+        The classifier of `SuperNet.any_n_way` has none: a softmax does not see what all classes start with. What
+        autograd finds is rounding, which Adam would scale up to whole steps.
+        """
         own = {k: self._sums.pop(k) for k in self._shared if k in self._sums}
+        for name in self._common:
+            own.pop(name, None)
         whole = {k: self._state[f"params/{k}"] for k in self._roles}
         if all(_is_slice(self._shared[k], whole.get(k)) for k in own):
             placed = {k: _placed(v, self._shared[k], whole[k]) for k, v in own.items()}

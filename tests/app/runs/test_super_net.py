@@ -48,6 +48,7 @@ SPACES: dict[str, dict[str, list[Any]]] = {
         "pool": [1, 2],
         "downsample": ["stride", "pool"],
         "norms": ["activation", "shared"],
+        "classifier": ["own", "shared"],
         "kernels": ["crop", "transform"],
     },
     "resnet12": {
@@ -56,6 +57,7 @@ SPACES: dict[str, dict[str, list[Any]]] = {
         "anl": [True, False],
         "pool": [1, 2],
         "norms": ["activation", "shared"],
+        "classifier": ["own", "shared"],
     },
 }
 """Values of every option of the built-in spaces."""
@@ -106,6 +108,7 @@ def adapted(run: RunDir, *words: str) -> int:
     [
         ("space.base_width=8", "space.base_width: 4 in the run, 8 now"),
         ("space.norms=shared", "space.norms: 'activation' in the run, 'shared' now"),
+        ("space.classifier=shared", "space.classifier: 'own' in the run, 'shared' now"),
         ("space.pool=2", "space.pool: 1 in the run, 2 now"),
         ("space.name=resnet12", "space.name: 'vgg9' in the run, 'resnet12' now"),
         ("learner.inner_steps=8", "learner.inner_steps: 2 in the run, 8 now"),

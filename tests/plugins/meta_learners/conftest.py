@@ -89,9 +89,17 @@ class Problem:
 def make_problem() -> Callable[..., Problem]:
     """Return a function that makes a problem: a smooth or a piecewise linear network, and options of the learner."""
 
-    def make(kind: str = "smooth", *, tasks: int = 2, plain: bool = False, epoch: int = 1, **options) -> Problem:
+    def make(
+        kind: str = "smooth",
+        *,
+        tasks: int = 2,
+        plain: bool = False,
+        epoch: int = 1,
+        classifier: str = "own",
+        **options,
+    ) -> Problem:
         if kind == "smooth":
-            space = VGG9(VGG9Options(base_width=3, pool=2))
+            space = VGG9(VGG9Options(base_width=3, pool=2, classifier=classifier))
             picked = {
                 "activation1": "elu",
                 "activation2": "sigmoid",
@@ -100,7 +108,7 @@ def make_problem() -> Callable[..., Problem]:
                 "scale2": 1.5,
             }
         else:
-            space = VGG9(VGG9Options(base_width=4, downsample="pool"))
+            space = VGG9(VGG9Options(base_width=4, downsample="pool", classifier=classifier))
             picked = {
                 "activation1": "relu",
                 "activation2": "leakyrelu",

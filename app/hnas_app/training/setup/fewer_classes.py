@@ -15,10 +15,10 @@ def with_classes(setup: Setup, state: State, n_way: int) -> tuple[Setup, State]:
 
     Only a super-net's head depends on the number of classes; its outputs are in the order of the labels. The first
     ``n_way`` are kept, with the learner's values for them. No space has to name its head: tensors are cut to their
-    shapes in a fresh state of fewer classes. Raises `ConfigError` if more classes are asked for. A learner of
-    `MetaLearner.any_n_way` needs all of its state, whatever the number.
+    shapes in a fresh state of fewer classes. Raises `ConfigError` if more classes are asked for. A set-up of
+    `Setup.any_n_way` needs all of its state, whatever the number.
     """
-    if setup.learner.any_n_way:
+    if setup.any_n_way:
         return attrs.evolve(setup, n_way=n_way), state
     if n_way > setup.n_way:
         raise ConfigError(

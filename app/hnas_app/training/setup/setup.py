@@ -69,7 +69,21 @@ class Setup:
 
     @cached_property
     def supernet(self) -> SuperNet:
-        whole = super_net(self.space, self.image_shape, self._outputs)
+        return self._network(self._outputs)
+
+    @cached_property
+    def training_supernet(self) -> SuperNet:
+        """The super-net for training tasks, which may have another number of classes; its weights are the same."""
+        n_way = self.size("train")[0]
+        return self.supernet if self.learner.any_n_way or n_way == self.n_way else self._network(n_way)
+
+    @property
+    def any_n_way(self) -> bool:
+        """Whether the weights serve tasks of any number of classes: by the learner, or by the super-net."""
+        return self.learner.any_n_way or self.supernet.any_n_way
+
+    def _network(self, n_way: int) -> SuperNet:
+        whole = super_net(self.space, self.image_shape, n_way)
         return whole if self.alone is None else subnet(whole, self.alone)
 
     @cached_property
@@ -128,7 +142,8 @@ class Setup:
         return self.episodes.prepare()
 
     def __getstate__(self) -> dict[str, object]:
-        return {k: v for k, v in self.__dict__.items() if k not in ("source", "supernet", "episodes", "work")}
+        made = ("source", "supernet", "training_supernet", "episodes", "work")
+        return {k: v for k, v in self.__dict__.items() if k not in made}
 
 
 def to_workers(state: State) -> dict[str, Any]:

@@ -17,9 +17,11 @@ if TYPE_CHECKING:
 class SubNet(SuperNet):
     """Wrap a super-net so that its parameters are those of one architecture only."""
 
-    def __init__(self, supernet: SuperNet, arch: Architecture, names: list[str]) -> None:
-        self._supernet, self._arch, self._names = supernet, arch, names
-        self.task_batched = supernet.task_batched
+    def __init__(self, supernet: SuperNet, arch: Architecture, shapes: Mapping[str, tuple[int, ...]]) -> None:
+        """Take the shapes of the parameters that ``supernet`` shares with ``arch``."""
+        self._supernet, self._arch, self._shapes = supernet, arch, shapes
+        self.task_batched, self.any_n_way = supernet.task_batched, supernet.any_n_way
+        self._common = (supernet.head(arch) or ()) if supernet.any_n_way else ()
         self.relaxed = supernet.relaxed and arch  # without other options to mix, the mixture is the network
 
     def __getattr__(self, name: str) -> Any:
@@ -31,14 +33,17 @@ class SubNet(SuperNet):
     @property
     def roles(self) -> Mapping[str, Role]:
         roles = self._supernet.roles
-        return {k: roles[k] for k in self._names}
+        return {k: roles[k] for k in self._shapes}
 
     def init(self, generator: torch.Generator) -> Params:
         shared = self._supernet.share(self._supernet.init(generator), self._arch)
-        return {k: shared[k].contiguous().clone() for k in self._names}
+        rows = {k: shared[k][:1] for k in self._common}
+        return {k: v.contiguous().clone() for k, v in (shared | rows).items()}
 
     def share(self, params: Params, arch: Architecture) -> Params:
-        return params
+        """Return ``params``; of a classifier that serves any number of classes, a copy of its row for each class."""
+        whole = {k: self._shapes[k] for k in self._common}
+        return params | {k: params[k].expand(*params[k].shape[: -len(s)], *s) for k, s in whole.items()}
 
     def forward(self, shared: Params, x: Tensor, arch: Architecture, *, stats: NormStats | None = None) -> Tensor:
         return self._supernet.forward(shared, x, self._arch, stats=stats)
@@ -67,7 +72,7 @@ class SubNet(SuperNet):
         return self._supernet.head(self._arch)
 
     def with_drop_block(self, rate: float, generators: Sequence[torch.Generator]) -> SubNet:
-        return SubNet(self._supernet.with_drop_block(rate, generators), self._arch, self._names)
+        return SubNet(self._supernet.with_drop_block(rate, generators), self._arch, self._shapes)
 
     def fan_ratios(self, arch: Architecture) -> Mapping[str, float]:
         return self._supernet.fan_ratios(self._arch)
@@ -80,8 +85,8 @@ def subnet(supernet: SuperNet, arch: Architecture) -> SubNet:
     """Return the network of ``arch`` alone."""
     import torch
 
-    names = supernet.share(supernet.init(torch.Generator().manual_seed(0)), arch)
-    return SubNet(supernet, arch, list(names))
+    shared = supernet.share(supernet.init(torch.Generator().manual_seed(0)), arch)
+    return SubNet(supernet, arch, {k: tuple(v.shape) for k, v in shared.items()})
 
 
 def warm_start(learner: MetaLearner, supernet: SuperNet, state: State, arch: Architecture, fresh: State) -> State:

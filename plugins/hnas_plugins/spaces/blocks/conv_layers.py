@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Any
 
 from attrs import frozen
 
 from hnas import ConfigError, Layer
 from hnas.layer import Shape
+from hnas.settings import one_of, setting
 from hnas.toolkit import activations
 from hnas_plugins.engine.unit import Unit
 
 KERNELS = (1, 3, 5)
 ACTIVATIONS = tuple(activations.ACTIVATIONS)[:6]
 """The six of Tables 7 and 8, in the order of their genes; other known ones are for spaces that name them."""
+
+
+def classifier_setting() -> Any:
+    """Return the option of the super-net's classifier, which `ConvSuperNet` takes."""
+    return setting(
+        "own",
+        "where a task's classes start: each at its own output, or all at one, which then serves any number of classes",
+        one_of("own", "shared"),
+    )
 
 
 @frozen(kw_only=True)

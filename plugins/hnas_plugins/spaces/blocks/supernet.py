@@ -26,7 +26,8 @@ class ConvSuperNet(SuperNet):
     Parameters, for each convolution N of the largest network: ``convN.weight`` (O, C, k, k), ``normN.weight`` and
     ``normN.bias`` (O,), or (activations, O) with ``norms="activation"``; and ``convN.to3`` (9, 9) with ``transform``.
     ``fc.weight`` is (n_way, C, pool²), so that its channels are sliced like those of a convolution, and ``fc.bias``
-    (n_way,). Networks of every depth share the one classifier.
+    (n_way,). Networks of every depth share the one classifier. With ``classifier="shared"`` they are (1, C, pool²) and
+    (1,), and start at 0: one vector that `share` copies for each class.
 
     Convolutions have no bias here, because a normalisation by batch statistics cancels it. `SearchSpace.layers` counts
     one: a deployed network has it, after its normalisation was folded into the convolution.
@@ -44,6 +45,7 @@ class ConvSuperNet(SuperNet):
         start: Architecture,
         pool: int,
         norms: str,
+        classifier: str,
         transform: bool = False,
     ) -> None:
         """Take the convolutions that ``space`` gives an architecture and the number of the images' channels.
@@ -56,6 +58,7 @@ class ConvSuperNet(SuperNet):
         self.largest = space.largest()
         self._drop: Callable[..., Tensor] | None = None
         self._by_activation = norms == "activation"
+        self.any_n_way = classifier == "shared"
         # Cached: an inner loop passes through the same network many times.
         self._convolutions = lru_cache(maxsize=1 << 10)(lambda arch: convolutions(arch, input_shape[0]))
         self._shapes: dict[str, tuple[int, ...]] = {}
@@ -67,7 +70,8 @@ class ConvSuperNet(SuperNet):
                 self._shapes[f"conv{name}.to3"] = (9, 9)
             norm = (len(ACTIVATIONS), conv.width) if self._by_activation else (conv.width,)
             self._shapes[f"norm{name}.weight"] = self._shapes[f"norm{name}.bias"] = norm
-        self._shapes |= {"fc.weight": (n_way, conv.width, pool**2), "fc.bias": (n_way,)}
+        rows = 1 if self.any_n_way else n_way
+        self._shapes |= {"fc.weight": (rows, conv.width, pool**2), "fc.bias": (rows,)}
         self._fans = self._fans_of(start)
         """Fan-in and fan-out of each weight in the reference network."""
 
@@ -81,10 +85,14 @@ class ConvSuperNet(SuperNet):
         Xavier's bound is that of the reference network (3×3, scale 1), whatever the super-net's size. Under batch
         normalisation the scale of a convolution changes no output, only how far an inner step of a given rate moves it.
         So the reference network starts where MAML++'s rates were found, and the others lie on both sides of it.
+
+        A vector that all classes share starts at 0: whatever it is, a softmax does not see it.
         """
         params = {}
         for name, shape in self._shapes.items():
-            if name in self._fans:
+            if name == "fc.weight" and self.any_n_way:
+                params[name] = torch.zeros(shape)
+            elif name in self._fans:
                 bound = math.sqrt(6 / sum(self._fans[name]))
                 params[name] = torch.empty(shape).uniform_(-bound, bound, generator=generator)
             elif name.endswith("to3"):
@@ -113,7 +121,12 @@ class ConvSuperNet(SuperNet):
                 if self._by_activation:
                     rows = rows[..., ACTIVATIONS.index(conv.norm), :]
                 shared[part] = rows[..., : conv.width]
-        shared["fc.weight"], shared["fc.bias"] = params["fc.weight"][..., : conv.width, :], params["fc.bias"]
+        weight, bias = params["fc.weight"][..., : conv.width, :], params["fc.bias"]
+        if self.any_n_way:
+            n_way = self._task[1]
+            weight = weight.expand(*weight.shape[:-3], n_way, *weight.shape[-2:])
+            bias = bias.expand(*bias.shape[:-1], n_way)
+        shared["fc.weight"], shared["fc.bias"] = weight, bias
         return shared
 
     def fan_ratios(self, arch: Architecture) -> Mapping[str, float]:

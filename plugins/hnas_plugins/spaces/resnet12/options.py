@@ -7,6 +7,7 @@ from typing import Literal
 from attrs import frozen, validators
 
 from hnas.settings import one_of, positive, setting
+from hnas_plugins.spaces.blocks.conv_layers import classifier_setting
 
 
 @frozen(kw_only=True)
@@ -26,3 +27,4 @@ class ResNet12Options:
         "scale and shift of the super-net's normalisations: one for each layer, or one for each activation",
         one_of("shared", "activation"),
     )
+    classifier: Literal["own", "shared"] = classifier_setting()

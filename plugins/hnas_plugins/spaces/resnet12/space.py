@@ -184,7 +184,10 @@ class ResNet12(SearchSpace):
         from hnas_plugins.spaces.resnet12.supernet import ResNet12SuperNet  # it imports torch
 
         start, o = self.references()["resnet12"], self.settings
-        return ResNet12SuperNet(self, self.convolutions, input_shape, n_way, start=start, pool=o.pool, norms=o.norms)
+        task = input_shape, n_way
+        return ResNet12SuperNet(
+            self, self.convolutions, *task, start=start, pool=o.pool, norms=o.norms, classifier=o.classifier
+        )
 
     def references(self) -> Mapping[str, Architecture]:
         """Return the network of Table 8's base widths, all kernels 3×3, with ReLU."""

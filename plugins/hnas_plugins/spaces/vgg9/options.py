@@ -7,6 +7,7 @@ from typing import ClassVar, Literal
 from attrs import frozen, validators
 
 from hnas.settings import one_of, positive, setting
+from hnas_plugins.spaces.blocks.conv_layers import classifier_setting
 
 
 @frozen(kw_only=True)
@@ -34,3 +35,4 @@ class VGG9Options:
         "small kernels of the super-net: the centre of the large ones, as it is or through a learned matrix",
         one_of("crop", "transform"),
     )
+    classifier: Literal["own", "shared"] = classifier_setting()

@@ -109,6 +109,7 @@ class VGG9(SearchSpace):
             start=self._uniform(kernel=3, **({"scale": 1.0} if self.settings.ge else {})),
             pool=self.settings.pool,
             norms=self.settings.norms,
+            classifier=self.settings.classifier,
             transform=self.settings.kernels == "transform",
         )
 

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from hnas_app.testing.space_conformance import SpaceConformance
     from hnas_app.testing.strategy_conformance import StrategyConformance
     from hnas_app.testing.tasks_conformance import TasksConformance
-    from hnas_app.testing.tiny_space import TinySpace
-    from hnas_app.testing.tiny_tasks import TinyTasks
+    from hnas_app.testing.tiny.space import TinySpace
+    from hnas_app.testing.tiny.tasks import TinyTasks
 
 __all__ = [
     "CHAIN",
@@ -39,8 +39,8 @@ _LAZY = {
     "SpaceConformance": "hnas_app.testing.space_conformance",
     "StrategyConformance": "hnas_app.testing.strategy_conformance",
     "TasksConformance": "hnas_app.testing.tasks_conformance",
-    "TinySpace": "hnas_app.testing.tiny_space",
-    "TinyTasks": "hnas_app.testing.tiny_tasks",
+    "TinySpace": "hnas_app.testing.tiny.space",
+    "TinyTasks": "hnas_app.testing.tiny.tasks",
 }
 """The module of each name: the classes drive the search loop and the configuration, so they are the application's."""
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from hnas_app.testing.backend_conformance import BackendConformance
     from hnas_app.testing.learner_conformance import LearnerConformance
     from hnas_app.testing.networks import CHAIN, RESIDUAL
+    from hnas_app.testing.pretrained_conformance import PretrainedSuperNetConformance
     from hnas_app.testing.space_conformance import SpaceConformance
     from hnas_app.testing.strategy_conformance import StrategyConformance
     from hnas_app.testing.tasks_conformance import TasksConformance
@@ -24,6 +25,7 @@ __all__ = [
     "RESIDUAL",
     "BackendConformance",
     "LearnerConformance",
+    "PretrainedSuperNetConformance",
     "SpaceConformance",
     "StrategyConformance",
     "TasksConformance",
@@ -36,6 +38,7 @@ _LAZY = {
     "RESIDUAL": "hnas_app.testing.networks",
     "BackendConformance": "hnas_app.testing.backend_conformance",
     "LearnerConformance": "hnas_app.testing.learner_conformance",
+    "PretrainedSuperNetConformance": "hnas_app.testing.pretrained_conformance",
     "SpaceConformance": "hnas_app.testing.space_conformance",
     "StrategyConformance": "hnas_app.testing.strategy_conformance",
     "TasksConformance": "hnas_app.testing.tasks_conformance",

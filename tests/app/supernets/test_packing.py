@@ -100,6 +100,6 @@ def test_a_name_that_is_taken_is_refused(site: Any, tiny: Packed, trained: RunDi
 
 
 @pytest.mark.slow
-def test_its_own_tests_pass(new: Path, make_venv: Any) -> None:
+def test_it_is_installed_and_passes_the_check(new: Path, make_venv: Any) -> None:
     venv = make_venv(new)
     assert venv.hnas("plugins", "check", "leaves", cwd=new).returncode == 0

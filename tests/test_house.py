@@ -58,7 +58,7 @@ def where(path: Path, node: ast.AST | None = None) -> str:
 
 LAYERS = (
     *("cli", "usecases", "testing", "plugin_tools", "own_task", "export", "report", "sweeps", "fronts"),
-    *("runs", "search", "trackers", "training", "config", "costs", "executors"),
+    *("supernets", "runs", "search", "trackers", "training", "config", "costs", "executors"),
 )
 """The folders of the application: each may import those behind it."""
 DOORS = {"core/hnas/__init__.py", "core/hnas/__main__.py", "core/hnas/testing/__init__.py"}

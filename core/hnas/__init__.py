@@ -13,7 +13,7 @@ from hnas._version import __version__
 from hnas.architecture import Architecture, Choice
 from hnas.backend import HardwareBackend
 from hnas.cost import Cost, DeviceInfo, Measurement, Metric, Rounds
-from hnas.discovery import Plugin, Registry, hookimpl
+from hnas.discovery import Plugin, PretrainedSuperNet, Registry, SuperNetFile, hookimpl
 from hnas.discovery.moved import find_moved_modules
 from hnas.episode import Episodes, EpisodeSpec
 from hnas.errors import (
@@ -37,7 +37,7 @@ from hnas.task_source import TaskSource
 
 if TYPE_CHECKING:
     from hnas_app.runs.results import NetworkResult, Results
-    from hnas_app.usecases.python_api import load_run, run
+    from hnas_app.usecases.python_api import load_run, load_supernet, run
     from hnas_app.usecases.python_run import Run
 
 __all__ = [
@@ -64,6 +64,7 @@ __all__ = [
     "NormStats",
     "Plugin",
     "PluginError",
+    "PretrainedSuperNet",
     "Progress",
     "Registry",
     "Results",
@@ -76,11 +77,13 @@ __all__ = [
     "SearchStrategy",
     "Seeds",
     "SuperNet",
+    "SuperNetFile",
     "TaskSource",
     "UnsteadyError",
     "__version__",
     "hookimpl",
     "load_run",
+    "load_supernet",
     "run",
 ]
 
@@ -89,6 +92,7 @@ _LAZY = {
     "Results": "hnas_app.runs.results",
     "Run": "hnas_app.usecases.python_run",
     "load_run": "hnas_app.usecases.python_api",
+    "load_supernet": "hnas_app.usecases.python_api",
     "run": "hnas_app.usecases.python_api",
 }
 """Public names of the application, and the module of each."""

@@ -6,6 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from published import site, tiny, trained
+
+__all__ = ["site", "tiny", "trained"]
 
 Failures = Callable[..., dict[str, str]]
 

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from hnas import Architecture, Choice, ConfigError, Layer
 from hnas.supernet import Params
 from hnas.testing import SpaceConformance, TinySpace
-from hnas_app.testing.tiny_supernet import TinySuperNet
+from hnas_app.testing.tiny.supernet import TinySuperNet
 
 HERE = torch.Generator().manual_seed(0)
 

@@ -15,7 +15,7 @@ from typer.core import TyperGroup
 COMMANDS = {
     "run": "Meta-train a super-net, measure the device, search under the limits, re-train and test the found network.",
     "meta-train": "Meta-train a super-net; the run directory then serves any device and limit.",
-    "adapt": "Search the architecture for a device and limits with the run's super-net.",
+    "adapt": "Search the architecture for a device and limits with a super-net: a run's, or one trained already.",
     "retrain": "Train the network that was found, and those to compare with, alone; earlier phases are done first.",
     "evaluate": "Test the run's networks on the test tasks and print the result; earlier phases are done first.",
     "export": "Write the network that a run found as an ONNX model and as JSON.",
@@ -25,6 +25,7 @@ COMMANDS = {
     "profile": "Measure every distinct layer of a space on a device, or take it from the cost store.",
     "devices": "Name the devices to measure, and check that they can be measured.",
     "spaces": "Show search spaces and the networks in them.",
+    "supernets": "List, show and fetch super-nets that are trained already.",
     "plugins": "List, show, check and begin plugins.",
     "data": "List, fetch and check the data sets that tasks are drawn from.",
     "config": "Write, show and check configurations.",

@@ -63,6 +63,13 @@ RunDirOption = Annotated[
     typer.Option("--run-dir", metavar="DIR", help="Run directory; an earlier run in it goes on where it stopped."),
 ]
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="Run directory; `hnas runs` lists them.")]
+SuperNetArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="RUN",
+        help="Run directory, or the name of a super-net: `hnas runs` and `hnas supernets list` list them.",
+    ),
+]
 InvertOption = Annotated[
     bool | None,
     typer.Option("--invert/--no-invert", help="Turn dark into bright, or not; default: as for the super-net's images."),

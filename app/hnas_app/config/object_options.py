@@ -8,7 +8,7 @@ from typing import Any
 
 import attrs
 
-from hnas.discovery.user_code import NoOptions
+from hnas.discovery.descriptors import NoOptions
 
 _WHERE = ("options", "settings", "_options", "_settings")
 """Attributes in which an object may keep the options that it was made with."""

@@ -9,14 +9,15 @@ from typing import Any, get_type_hints
 
 import attrs
 
-from hnas.discovery.descriptors import KINDS, Kind, Registered, interface
+from hnas.discovery.descriptors import HOOK, Kind, Registered, interface
 from hnas.discovery.loading import BUILT_IN, FAULTS, cause_text, construct, normalised, options_of
 from hnas.errors import HnasError, PluginError
 from hnas_app.plugin_tools.finding import Finding, Level
 from hnas_app.plugin_tools.import_cost import SLOW_S, import_cost
 from hnas_app.plugin_tools.interface_checks import CHECKS
+from hnas_app.plugin_tools.supernet_check import check_supernet
 
-PREFIX: dict[Kind, str] = {kind: f"hnas-{kind}-" for kind in KINDS}
+PREFIX: dict[Kind, str] = {kind: f"hnas-{kind}-" for kind in HOOK}
 """The prefix of the names of each kind's distributions."""
 
 
@@ -155,7 +156,9 @@ def _factory(registered: Registered, options: Any, made: list[Any]) -> Iterator[
 def _interface(registered: Registered, made: Any) -> Iterator[tuple[Level, str]]:
     try:
         check = CHECKS.get(registered.kind)
-        if check is None:
+        if registered.kind == "supernet":
+            yield from check_supernet(registered)
+        elif check is None:
             yield "ok", f"it is a hnas.{interface(registered.kind).__name__}; `hnas.testing` has the tests"
         else:
             yield from check(made)

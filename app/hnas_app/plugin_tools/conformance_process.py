@@ -10,16 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import hnas.testing
-from hnas.discovery.descriptors import Kind
+from hnas.discovery.descriptors import Kind, NoOptions
 from hnas.discovery.loading import FAULTS, cause_text
 from hnas.discovery.registry import Registry
-from hnas.discovery.user_code import NoOptions
 from hnas.episode import EpisodeSpec
 from hnas.errors import ConfigError, DataError, HnasError
 from hnas.seeds import Seeds
 from hnas.task_source import SPLITS
 from hnas.toolkit.files import parse_json
 from hnas_app.config.load import load_config
+from hnas_app.supernets.files import missing
 
 LONGEST = 2000
 """Characters of a message."""
@@ -75,6 +75,10 @@ def prepared(told: dict[str, Any]) -> tuple[type, str]:
     """Return the class of the tests for a plugin, and how it was made. Raises `NotTried`."""
     kind: Kind = told["kind"]
     registry = Registry(third_party=told["third_party"], strict=False, warn=lambda text: None)
+    if kind == "supernet":
+        if lacking := missing(found := registry.get(kind, told["name"])):
+            raise NotTried(f"its {' and '.join(lacking)} is still to be fetched: hnas supernets fetch {told['name']}")
+        return type("TestPlugin", (hnas.testing.PretrainedSuperNetConformance,), {"make": lambda self: found}), ""
     try:
         sets = [(key, value) for key, value in told["sets"]]
         choice = getattr(

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 from string import Template
+from typing import TYPE_CHECKING
 
 from attrs import field, frozen
 
@@ -14,6 +15,9 @@ import hnas
 from hnas.discovery import API, HOOK, Kind
 from hnas.errors import ConfigError
 from hnas_app.plugin_tools.check import PREFIX
+
+if TYPE_CHECKING:
+    from hnas_app.supernets.packing import Packed
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 _LONGEST = 40
@@ -23,6 +27,7 @@ _ABOUT: dict[Kind, tuple[str, str, str]] = {
     "backend": ("hardware backend", "a roofline model of a device that does not exist", "hnas profile --backend $name"),
     "strategy": ("search strategy", "regularised evolution", "hnas config show --strategy $name"),
     "tasks": ("task source", "blobs drawn by numpy, without any data", "hnas data check $name"),
+    "supernet": ("super-net", "a super-net that is trained already", "hnas supernets show $name"),
 }
 """What each kind is called, what the plugin is, and a command that tries it."""
 
@@ -49,6 +54,8 @@ class Project:
 
     kind: Kind
     name: str = field(converter=_plain)
+    packed: Packed | None = None
+    """The files of a super-net; other kinds have none."""
 
     def __attrs_post_init__(self) -> None:
         prefix, told = PREFIX[self.kind], f"{self.kind} name {self.name!r}"
@@ -80,8 +87,8 @@ class Project:
         camel = "".join(part[0].upper() + part[1:] for part in self.name.split("-"))
         return camel.removesuffix(self.kind.title()) + self.kind.title()
 
-    def files(self) -> Mapping[str, str]:
-        """Return the text of every file by its path in the project, sorted."""
+    def files(self) -> Mapping[str, str | bytes]:
+        """Return the content of every file by its path in the project, sorted."""
         names = {
             "kind": self.kind,
             "name": self.name,
@@ -95,15 +102,22 @@ class Project:
             "hnas": hnas.__version__,
             "api": str(API),
         }
+        needs = self.packed.requires if self.packed else ()
+        names["dependencies"] = ", ".join(f'"{need}"' for need in (f"hnas>={hnas.__version__}", *needs))
+        names |= self.packed.values() if self.packed else {}
         about = (*_ABOUT[self.kind], _OPTIONS.get(self.kind, "$kind:Options"))
         keys = ("what", "summary", "try_it", "options")
         names |= {key: Template(text).substitute(names) for key, text in zip(keys, about, strict=True)}
-        rendered = {}
+        rendered: dict[str, str | bytes] = {}
         for folder in ("common", self.kind):
             for template in (files("hnas_app.plugin_tools") / "templates" / folder).iterdir():
                 name = template.name.removesuffix(".template")
                 place = Template(_PLACE.get(name, f"src/$package/{name}")).substitute(names)
                 rendered[place] = Template(template.read_text(encoding="utf-8")).substitute(names)
+        if self.packed:
+            content = {"weights.safetensors": self.packed.weights, "config.toml": self.packed.config}
+            content["card.md"] = self.packed.card
+            rendered |= {f"src/{self.package}/{name}": found for name, found in content.items()}
         return dict(sorted(rendered.items()))
 
     def write(self, folder: Path) -> list[Path]:
@@ -114,10 +128,10 @@ class Project:
             )
         written = []
         try:
-            for place, text in self.files().items():
+            for place, found in self.files().items():
                 path = folder / place
                 path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_text(text, encoding="utf-8")
+                path.write_bytes(found if isinstance(found, bytes) else found.encode())
                 written.append(path)
         except OSError as cause:
             raise ConfigError(f"cannot write {folder}: {cause}", hint="choose another --out") from cause

@@ -78,10 +78,12 @@ def copy_super_net(run: RunDir, new: RunDir, config: Config) -> None:
 
     If the file system has hard links, the copy takes no space: checkpoints are replaced as a whole and never changed.
     """
+    shutil.rmtree(new.checkpoints / "meta-train", ignore_errors=True)  # of a copy that was killed
     shutil.copytree(run.checkpoints / "meta-train", new.checkpoints / "meta-train", copy_function=_linked)
     if (run.path / SPLITS_FILE).is_file():
         shutil.copy2(run.path / SPLITS_FILE, new.path)
-    RunDir.create(config, path=new.path, phases={"meta-train": {"state": "done", "copied_from": str(run.path)}})
+    phases = {"meta-train": {"state": "done", "copied_from": str(run.path)}}
+    RunDir.create(config, path=new.path, phases=phases, supernet=run.record().get("supernet"))
 
 
 @contextmanager

@@ -54,11 +54,12 @@ class RunDir:
         root: Path = Path("runs"),
         path: Path | None = None,
         phases: Mapping[str, Mapping[str, Any]] | None = None,
+        supernet: Mapping[str, Any] | None = None,
     ) -> RunDir:
         """Make a new run directory: ``path``, or one that is `named` below ``root``. Raises `DataError`.
 
-        ``phases`` are those that are done already. If another process may do the same, the caller locks the folder
-        first, with `hnas_app.runs.making.reserved`.
+        ``phases`` are those that are done already; ``supernet`` is the record of a `hnas_app.runs.super_net.Origin`. If
+        another process may do the same, the caller locks the folder first, with `hnas_app.runs.making.reserved`.
         """
         from hnas_app.config.changes import with_checksum
         from hnas_app.config.dump import dump_toml
@@ -82,6 +83,7 @@ class RunDir:
             "preset": config.preset,
             "seed": config.seed,
             "phases": phases or {},
+            **({} if supernet is None else {"supernet": supernet}),
         }
         # Written last: a folder without it is not a run yet.
         write_json(run.record_path, sealed(record))

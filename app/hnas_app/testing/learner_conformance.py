@@ -28,8 +28,8 @@ from hnas_app.testing.expectation import (
     unequal,
 )
 from hnas_app.testing.learner_bed import LearnerBed
-from hnas_app.testing.tiny_space import TinySpace
-from hnas_app.testing.tiny_tasks import TinyTasks
+from hnas_app.testing.tiny.space import TinySpace
+from hnas_app.testing.tiny.tasks import TinyTasks
 from hnas_app.training.proposing import support_only
 from hnas_app.training.setup.returned import proposed
 from hnas_app.training.setup.subnet import subnet

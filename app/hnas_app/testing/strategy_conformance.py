@@ -17,7 +17,7 @@ from hnas_app.search.feasibility import Feasibility
 from hnas_app.search.loop import check
 from hnas_app.testing.conformance import Conformance
 from hnas_app.testing.expectation import GlobalRandomness, ending, expect
-from hnas_app.testing.tiny_space import TinySpace
+from hnas_app.testing.tiny.space import TinySpace
 
 ANY = 10**12
 Losses = Callable[[int, Architecture], tuple[float, bool]]

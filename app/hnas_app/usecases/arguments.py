@@ -140,6 +140,8 @@ class Caller:
     """Called with a sentence for the user."""
     began: Callable[[Path], None] = nobody
     """Called with the folder to go on with after an interruption, as soon as there is one."""
+    root: Path = Path("runs")
+    """The folder of new runs that are made beside no other."""
 
     def load(self, given: Given, *, quiet: bool = False, **sources: Unpack[Sources]) -> LoadedConfig:
         """Resolve a configuration, and pass its notes to `note` unless ``quiet``.

@@ -12,7 +12,7 @@ from hnas.discovery import Registered, Registry
 from hnas.errors import ConfigError, DataError, HnasError
 from hnas.task_source import SPLITS, TaskSource
 from hnas.toolkit.remote_file import RemoteFile
-from hnas_app.usecases.download import Progress, download
+from hnas_app.usecases.download import ELSEWHERE, Progress, download
 
 if TYPE_CHECKING:
     from hnas_app.config.schema import Config
@@ -43,13 +43,24 @@ def fetch(
     elif _complete(source, files):
         say(f"{name} is complete in {files[0].path.parent}: {source.check()}.")
     else:
-        for file in files:
-            if file.path.is_file() and file.mismatch(file.path) is None:
-                say(f"{file.path} is there already.")
-                continue
-            say(f"{file.url} (licence: {file.licence}) -> {file.path}")
-            download(file, progress())
+        bring(files, say=say, progress=progress)
     return not files and origin is not None and origin.path is not None
+
+
+def bring(
+    files: Sequence[RemoteFile],
+    *,
+    say: Callable[[str], None],
+    progress: Callable[[], Progress],
+    elsewhere: str = ELSEWHERE,
+) -> None:
+    """Download files, those of a data set or of a super-net, but for those that are there and whole; see `fetch`."""
+    for file in files:
+        if file.path.is_file() and file.mismatch(file.path) is None:
+            say(f"{file.path} is there already.")
+            continue
+        say(f"{file.url} (licence: {file.licence}) -> {file.path}")
+        download(file, progress(), elsewhere=elsewhere)
 
 
 def check(registry: Registry, config: Config) -> dict[str, Any]:

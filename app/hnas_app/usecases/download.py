@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 ATTEMPTS = 5
 """How often a download is tried before giving up."""
 TIMEOUT_S = 30.0
+ELSEWHERE = "choose another folder with --data-root"
 _CHUNK = 1 << 16
 
 Progress = Callable[[int, int | None], None]
@@ -31,12 +32,18 @@ def part_path(remote: RemoteFile) -> Path:
     return remote.path.with_name(remote.path.name + ".part")
 
 
-def download(remote: RemoteFile, progress: Progress | None = None, *, pause_s: float = 1.0) -> None:
+def download(
+    remote: RemoteFile,
+    progress: Progress | None = None,
+    *,
+    pause_s: float = 1.0,
+    elsewhere: str = ELSEWHERE,
+) -> None:
     """Bring ``remote`` to its path. An existing file is replaced only by a verified one.
 
     An unfinished earlier download is continued (HTTP Range). A cut connection is taken up again `ATTEMPTS` times,
     ``pause_s``, 2 ``pause_s``, … apart. Raises `DataError` on an HTTP error, a wrong checksum, a full disk, or while
-    another process downloads the same file.
+    another process downloads the same file. ``elsewhere`` is the hint if the folder cannot be written.
     """
     part = part_path(remote)
     try:
@@ -63,9 +70,7 @@ def download(remote: RemoteFile, progress: Progress | None = None, *, pause_s: f
             raise DataError(
                 f"{part}: the disk is full", hint="make room and run the command again; it continues where it stopped"
             ) from cause
-        raise DataError(
-            f"{cause.filename or part}: {cause.strerror or cause}", hint="choose another folder with --data-root"
-        ) from cause
+        raise DataError(f"{cause.filename or part}: {cause.strerror or cause}", hint=elsewhere) from cause
 
 
 def _lock(file: IO[bytes], remote: RemoteFile) -> None:

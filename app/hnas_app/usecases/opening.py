@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Unpack
 import attrs
 from attrs import define
 
-from hnas.errors import DataError, quoted
+from hnas.errors import ConfigError, DataError, quoted
 from hnas_app.runs.making import (
     copy_super_net,
     is_made,
@@ -132,25 +132,28 @@ def made_or_resumed(
 
 
 def branched(
-    caller: Caller, run: RunDir, config: Config, *, n_way: int | None = None
+    caller: Caller, run: RunDir, config: Config, *, n_way: int | None = None, run_dir: Path | None = None
 ) -> AbstractContextManager[RunDir]:
     """Return a context that makes a run of other settings beside ``run``, which starts from its super-net, locked.
 
-    ``n_way`` is the number of classes that the copy serves, if the caller cuts it to fewer. Raises `ConfigError` or
-    `DataError` at once if the super-net does not serve these settings.
+    It is made in ``run_dir`` if that is given, and below `Caller.root` if ``run`` is an unpacked super-net. ``n_way``
+    is the number of classes that the copy serves, if the caller cuts it to fewer. Raises `ConfigError` or `DataError`
+    at once if the super-net does not serve these settings.
     """
-    from hnas_app.runs.super_net import check_super_net
+    from hnas_app.runs.super_net import check_super_net, place_beside
 
     served = config if n_way is None else attrs.evolve(config, task=attrs.evolve(config.task, n_way=n_way))
     check_super_net(run, served, caller.registry)
-    return _beside(run, config)
+    return _beside(run, config, place_beside(run, caller.root), run_dir)
 
 
 @contextmanager
-def _beside(run: RunDir, config: Config) -> Iterator[RunDir]:
-    folder = run.path.parent
+def _beside(run: RunDir, config: Config, folder: Path, run_dir: Path | None) -> Iterator[RunDir]:
     root = folder.parent if is_sweep(folder) else folder  # a sweep's folder holds its own pairs only
-    with reserved(RunDir.named(config, root)) as new, removed_if_unused(new.record_path, [new]):
+    with ExitStack() as held:
+        new = held.enter_context(reserved(RunDir(run_dir) if run_dir else RunDir.named(config, root)))
+        if run_dir is None:
+            held.enter_context(removed_if_unused(new.record_path, [new]))
         copy_super_net(run, new, config)
         yield new
 
@@ -164,6 +167,36 @@ def started(caller: Caller, command: str, given: Given, run_dir: Path | None) ->
         joined(config, command, run_dir, caller.registry) as ranks,
         at_work(caller, config, made_or_resumed(caller, config, run_dir), ranks, ahead=ahead) as phases,
     ):
+        yield phases
+
+
+@contextmanager
+def started_from(caller: Caller, supernet: RunDir, given: Given, run_dir: Path | None) -> Iterator[Pipeline]:
+    """Yield the pipeline of a new run that starts from an unpacked super-net, or of such a run in ``run_dir``.
+
+    Raises `ConfigError` for settings that contradict those of the super-net, and for a run of another one.
+    """
+    from hnas_app.runs.super_net import called, origin_of
+
+    for name in ("config", "preset"):
+        if getattr(given, name) is not None:
+            raise ConfigError(
+                f"--{name} and --supernet exclude each other: {called(supernet)} brings its own settings",
+                hint="change single ones by --set KEY=VALUE",
+            )
+    if run_dir is not None and is_made(run := RunDir(run_dir)):
+        if (own := origin_of(run)) is None or own.sha256 != getattr(origin_of(supernet), "sha256", ""):
+            raise ConfigError(
+                f"{run_dir} is a run that does not start from {called(supernet)}",
+                hint="leave --supernet out to go on with it, or give --run-dir a new folder",
+            )
+        with started(caller, "run", given, run_dir) as phases:
+            yield phases
+        return
+    refuse_ranks("run")
+    config = resolved(caller, given, file=supernet.config_path)
+    opened = branched(caller, supernet, config, run_dir=run_dir)
+    with at_work(caller, config, opened, ahead=check_start(caller, config, origin=supernet)) as phases:
         yield phases
 
 
@@ -193,8 +226,10 @@ class Asked:
 
         Raises `ConfigError` if it is the environment that differs: no new run was asked for then.
         """
+        from hnas_app.runs.super_net import is_unpacked
+
         caller, config = self.caller, self.wanted
-        if config == self.own:
+        if config == self.own and not is_unpacked(self.run):
             self.run.check_config(config, only_read=self.only_read)
             return at_work(caller, config, self.run.locked())
         opened = branched(caller, self.run, config)
@@ -202,10 +237,14 @@ class Asked:
 
     @contextmanager
     def _told(self, opened: AbstractContextManager[RunDir]) -> Iterator[RunDir]:
+        from hnas_app.runs.super_net import called, is_unpacked
+
         with opened as new:
-            note = (
-                f"the settings differ from those of {self.run.path}; a new run, {new.path}, starts from its super-net"
-            )
+            if is_unpacked(self.run):
+                note = f"a new run, {new.path}, starts from {called(self.run)}"
+            else:
+                differ = f"the settings differ from those of {self.run.path}"
+                note = f"{differ}; a new run, {new.path}, starts from its super-net"
             self.caller.note(note)
             yield new
 

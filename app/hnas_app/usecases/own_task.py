@@ -159,6 +159,7 @@ def read_task(
     Raises `DataError` for a folder that is no task, and `ConfigError` for one that the super-net cannot serve.
     """
     from hnas_app.runs.session import chosen, setup_of
+    from hnas_app.runs.super_net import check_n_way
 
     trained_on = chosen("tasks", config, caller.registry)
     channels, height, width = trained_on.image_shape
@@ -168,6 +169,7 @@ def read_task(
     preparation = Preparation(channels=channels, height=height, width=width, invert=inverted)
     task = picture_source(caller.registry, preparation, pictures).task()
     n_way = config.task.n_way
+    check_n_way(run, task.n_way, f"{pictures} has {task.n_way} classes")
     if task.n_way > n_way and not setup_of(config, caller.registry).any_n_way:
         raise ConfigError(
             f"{pictures} has {task.n_way} classes; the super-net of {run.path} serves {n_way} at most",
@@ -198,8 +200,10 @@ def _for_pictures(
     record: Mapping[str, Any],
 ) -> Iterator[RunDir]:
     """Yield the run that ``copied`` makes beside ``run``, its super-net cut down to the classes of the pictures."""
+    from hnas_app.runs.super_net import called
+
     with copied as new:
-        caller.note(f"a new run, {new.path}, starts from the super-net of {run.path}")
+        caller.note(f"a new run, {new.path}, starts from {called(run)}")
         n_way = config.task.n_way
         if n_way < own.task.n_way:
             from hnas_app.own_task.choose import fit_super_net

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from attrs import frozen
 
 from hnas_app.usecases.arguments import Caller, Given
-from hnas_app.usecases.opening import continued, started
+from hnas_app.usecases.opening import continued, started, started_from
 
 if TYPE_CHECKING:
     from hnas.cost import Metric
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from hnas_app.costs.limits import Limit
     from hnas_app.runs.pipeline import Pipeline
     from hnas_app.runs.results import Results
+    from hnas_app.runs.run_dir import RunDir
     from hnas_app.search.adapt import Adaption
 
 
@@ -42,9 +43,18 @@ class Adapted:
     space: SearchSpace
 
 
-def whole_run(caller: Caller, given: Given, *, run_dir: Path | None = None) -> Evaluated:
-    """Do all phases of a new run, or those that the one in ``run_dir`` still lacks."""
-    with started(caller, "run", given, run_dir) as phases:
+def whole_run(
+    caller: Caller, given: Given, *, run_dir: Path | None = None, supernet: RunDir | None = None
+) -> Evaluated:
+    """Do all phases of a new run, or those that the one in ``run_dir`` still lacks.
+
+    A new run starts from ``supernet`` if an unpacked one is given, and skips the training.
+    """
+    if supernet is None:
+        opened = started(caller, "run", given, run_dir)
+    else:
+        opened = started_from(caller, supernet, given, run_dir)
+    with opened as phases:
         return _evaluated(caller, phases)
 
 

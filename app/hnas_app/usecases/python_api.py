@@ -117,3 +117,21 @@ def load_run(
         space=space, backend=backend, tasks=tasks, learner=learner, strategy=strategy, workers=workers, env={}
     )
     return Run(path=opened.path, given=given, on_event=on_event)
+
+
+def load_supernet(name: str, *, workers: int = 1, on_event: Listener | None = None) -> Run:
+    """Return a super-net that is trained already, as a run whose meta-training is done; see ``hnas supernets list``.
+
+    It is read-only, and serves several programs at once: `Run.branch`, `Run.adapt_to` and `Run.sweep` make runs that
+    start from it, in ``runs/``; its other methods raise `DataError`. ``name`` may be NAME@DISTRIBUTION.
+
+    Raises `PluginError` for an unknown name, `DataError` if a file is missing or damaged, and `ConfigError` if it was
+    trained with settings that this hnas does not know.
+    """
+    from hnas_app.supernets.unpacking import unpacked
+
+    given = Given(workers=workers, env={})
+    with explained():
+        registry = caller_of(given, on_event).registry
+        path = unpacked(registry.get("supernet", name), registry).path
+    return Run(path=path.absolute(), given=given, on_event=on_event)

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 @frozen(kw_only=True, eq=False)
 class Run:
-    """A run directory. Made by `run` and `load_run`.
+    """A run directory. Made by `run`, `load_run` and `load_supernet`.
 
     Each method returns the result of its phase. Earlier phases are done first; finished ones are read from the disk.
     The directory is locked meanwhile. Any of them may raise `HnasError`, and can be called again afterwards.
@@ -112,9 +112,16 @@ class Run:
         The directory stays locked meanwhile, and workers are started once.
         """
 
+        from hnas_app.runs.super_net import called, is_unpacked
+
+        with explained():
+            if is_unpacked(run := RunDir.open(self.path)):
+                raise DataError(
+                    f"{called(run)} is read-only: it does no phase itself",
+                    hint="branch() makes a run that starts from it; adapt_to() and sweep() make theirs",
+                )
         with explained([self.path]):
             caller = caller_of(self._given, self._on_event)
-            run = RunDir.open(self.path)
             config = resolved(caller, self._given, quiet=True, file=run.config_path)
             if self._given.objects:
                 run.check_config(config)
@@ -277,7 +284,7 @@ def caller_of(given: Given, listener: Listener | None) -> Caller:
     registry = Registry(warn=note)
     for kind, instance in given.objects.items():
         registry.add(kind, instance, object_options(instance))
-    return Caller(registry=registry, emit=emit, note=note)
+    return Caller(registry=registry, emit=emit, note=note, root=Path.cwd() / "runs")
 
 
 def _several(texts: str | Sequence[str]) -> tuple[str, ...]:

@@ -55,7 +55,7 @@ def sweep(caller: Caller, path: Path, pairs: Pairs, given: Given, *, own: Given 
 
     own = own or given.same_results
     if not is_sweep(path):
-        opened = _made(path, *_planned(caller, path, pairs, given))
+        opened = _made(caller, path, *_planned(caller, path, pairs, given))
     elif pairs != Pairs() or given != own:
         raise ConfigError(
             f"{path} is a sweep's folder: its pairs and settings are chosen already",
@@ -108,11 +108,15 @@ def _planned(caller: Caller, path: Path, pairs: Pairs, given: Given) -> tuple[Sw
 
 
 @contextmanager
-def _made(path: Path, record: SweepRecord, configs: dict[str, Config]) -> Iterator[tuple[Path, dict[str, Config]]]:
+def _made(
+    caller: Caller, path: Path, record: SweepRecord, configs: dict[str, Config]
+) -> Iterator[tuple[Path, dict[str, Config]]]:
     """Make a sweep's folder beside the run ``path``, with a run directory for each pair; all stay locked."""
+    from hnas_app.runs.super_net import place_beside
     from hnas_app.sweeps.record import new_folder
 
-    run, folder = RunDir.open(path), new_folder(path.parent)
+    run = RunDir.open(path)
+    folder = new_folder(place_beside(run, caller.root))
     pairs = {name: RunDir(folder / name) for name in configs}
     with ExitStack() as held:
         held.enter_context(reserved(RunDir(folder)))

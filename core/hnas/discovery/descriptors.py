@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import importlib
+import re
 from collections.abc import Callable, Mapping
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import pluggy
-from attrs import field, frozen, validators
+from attrs import Factory, field, frozen, validators
 
 API = 1
 """Increased when an interface changes so that older plugins break, or newer ones need what older versions lack."""
 
-Kind = Literal["space", "learner", "backend", "strategy", "tasks"]
-KINDS: tuple[Kind, ...] = get_args(Kind)
+Kind = Literal["space", "learner", "backend", "strategy", "tasks", "supernet"]
+KINDS: tuple[Kind, ...] = ("space", "learner", "backend", "strategy", "tasks")
+"""The kinds of which every run has one plugin; `HOOK` has the others, too."""
 hookimpl = pluggy.HookimplMarker("hnas")
 _hookspec = pluggy.HookspecMarker("hnas")
 
@@ -58,6 +60,60 @@ class Plugin:
             )
 
 
+@frozen
+class NoOptions:
+    """The options of a plugin that has none."""
+
+
+_PLACE = re.compile(r"https?://\S+|[A-Za-z_][\w.]*:(?!/)(?!.*\.\.)\S.*")
+
+
+@frozen(kw_only=True)
+class SuperNetFile:
+    """A file of a `PretrainedSuperNet`: where it lies, and how it is recognised.
+
+    ``place`` is an http or https address, or ``"package:path"`` for a file that is installed with a package. ``size``
+    is in bytes; ``sha256`` are 64 hexadecimal digits. Raises `TypeError` or `ValueError` for an invalid field.
+    """
+
+    place: str = field(validator=validators.matches_re(_PLACE))
+    sha256: str = field(validator=validators.matches_re("[0-9a-f]{64}"))
+    size: int = field(validator=validators.and_(validators.instance_of(int), validators.ge(1)))
+
+
+@frozen(kw_only=True)
+class PretrainedSuperNet(Plugin):
+    """Describes a super-net that is trained already, by its files. Returned by the hook ``hnas_supernets``.
+
+    ``weights`` is a safetensors file, the learnt state; ``config`` the TOML of the settings it was trained with;
+    ``card`` a Markdown text: data, licence, budget, accuracies, limits. ``image_shape`` is (channels, height, width).
+    ``n_way`` holds the fewest and the most classes of the tasks that it serves. ``requires`` names the distributions of
+    plugins that ``config`` needs. `hnas plugins new supernet` writes such a descriptor for a run.
+
+    Raises `TypeError` or `ValueError` for an invalid field.
+    """
+
+    licence: str = field(validator=validators.and_(validators.instance_of(str), validators.min_len(1)))
+    image_shape: tuple[int, int, int] = field()
+    n_way: tuple[int, int] = field()
+    weights: SuperNetFile = field(validator=validators.instance_of(SuperNetFile))
+    config: SuperNetFile = field(validator=validators.instance_of(SuperNetFile))
+    card: SuperNetFile = field(validator=validators.instance_of(SuperNetFile))
+    factory: Callable[[Any], Any] = field(
+        init=False, eq=False, repr=False, default=Factory(lambda self: lambda options: self, takes_self=True)
+    )
+    options: type = field(init=False, repr=False, default=NoOptions)
+
+    @image_shape.validator
+    @n_way.validator
+    def _counts(self, attribute: Any, value: Any) -> None:
+        length = 3 if attribute.name == "image_shape" else 2
+        counts = value if isinstance(value, tuple) and all(type(n) is int for n in value) else ()
+        if len(counts) != length or min(counts) < 1 or (length == 2 and not 2 <= counts[0] <= counts[1]):
+            wanted = "(channels, height, width)" if length == 3 else "(fewest, most) classes, 2 at least"
+            raise ValueError(f"super-net {self.name!r}: {attribute.name}={value!r}, expected {wanted}")
+
+
 class Hooks:
     """The hook specifications. Each returns a list of descriptors and takes no argument."""
 
@@ -86,6 +142,11 @@ class Hooks:
         """Return the task sources; a factory makes a `TaskSource`."""
         raise NotImplementedError
 
+    @_hookspec
+    def hnas_supernets(self) -> list[PretrainedSuperNet]:
+        """Return the super-nets that are trained already."""
+        raise NotImplementedError
+
 
 HOOK: dict[Kind, str] = {
     "space": "hnas_search_spaces",
@@ -93,6 +154,7 @@ HOOK: dict[Kind, str] = {
     "backend": "hnas_backends",
     "strategy": "hnas_search_strategies",
     "tasks": "hnas_task_sources",
+    "supernet": "hnas_supernets",
 }
 
 INTERFACE: dict[Kind, str] = {
@@ -101,6 +163,7 @@ INTERFACE: dict[Kind, str] = {
     "backend": "hnas.backend:HardwareBackend",
     "strategy": "hnas.strategy:SearchStrategy",
     "tasks": "hnas.task_source:TaskSource",
+    "supernet": "hnas.discovery.descriptors:PretrainedSuperNet",
 }
 
 

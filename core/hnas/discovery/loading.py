@@ -14,7 +14,7 @@ import attrs
 import pluggy
 
 from hnas._version import __version__
-from hnas.discovery.descriptors import API, HOOK, KINDS, Hooks, Plugin, Registered, interface
+from hnas.discovery.descriptors import API, HOOK, Hooks, Plugin, PretrainedSuperNet, Registered, interface
 from hnas.errors import ConfigError, HnasError, PluginError, close_matches
 
 if TYPE_CHECKING:
@@ -54,17 +54,22 @@ def read(point: EntryPoint) -> list[Registered]:
     if not implemented:
         raise PluginError(f"{point.value} has no function marked with @hnas.hookimpl.{_unmarked(module)}")
     found: list[Registered] = []
-    for kind in KINDS:
+    for kind in HOOK:
+        descriptor = PretrainedSuperNet if kind == "supernet" else Plugin
         caller = getattr(manager.hook, HOOK[kind])
         answers = caller()
         if len(answers) < len(caller.get_hookimpls()):  # pluggy drops None
-            raise TypeError(f"{HOOK[kind]} returned None, expected a list of hnas.Plugin descriptors")
+            raise TypeError(f"{HOOK[kind]} returned None, expected a list of hnas.{descriptor.__name__} descriptors")
         for answer in answers:
             if not isinstance(answer, list | tuple):
-                raise TypeError(f"{HOOK[kind]} returned {answer!r}, expected a list of hnas.Plugin descriptors")
+                raise TypeError(
+                    f"{HOOK[kind]} returned {answer!r}, expected a list of hnas.{descriptor.__name__} descriptors"
+                )
             for plugin in answer:
-                if not isinstance(plugin, Plugin):
-                    raise TypeError(f"{HOOK[kind]} returned {plugin!r}, expected hnas.Plugin descriptors")
+                if not isinstance(plugin, descriptor) or isinstance(plugin, PretrainedSuperNet) != (kind == "supernet"):
+                    raise TypeError(
+                        f"{HOOK[kind]} returned {plugin!r}, expected hnas.{descriptor.__name__} descriptors"
+                    )
                 if not _NAME.fullmatch(plugin.name):
                     raise ValueError(f"{kind} {plugin.name!r}: a name has letters, digits and . _ + - only")
                 if any(r.kind == kind and r.plugin.name == plugin.name for r in found):

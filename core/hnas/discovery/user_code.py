@@ -12,17 +12,12 @@ from typing import Any
 
 import attrs
 
-from hnas.discovery.descriptors import Kind, Plugin, Registered, interface
+from hnas.discovery.descriptors import Kind, NoOptions, Plugin, Registered, interface
 from hnas.discovery.loading import FAULTS
 from hnas.errors import PluginError, close_matches
 
 USER_CODE = "user code"
 """The distribution of a plugin in user code."""
-
-
-@attrs.frozen
-class NoOptions:
-    """The options of a class that declares none."""
 
 
 def user_plugin(kind: Kind, reference: str) -> Plugin:

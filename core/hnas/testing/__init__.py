@@ -13,17 +13,19 @@ if TYPE_CHECKING:
     from hnas_app.testing.backend_conformance import BackendConformance
     from hnas_app.testing.learner_conformance import LearnerConformance
     from hnas_app.testing.networks import CHAIN, RESIDUAL
+    from hnas_app.testing.pretrained_conformance import PretrainedSuperNetConformance
     from hnas_app.testing.space_conformance import SpaceConformance
     from hnas_app.testing.strategy_conformance import StrategyConformance
     from hnas_app.testing.tasks_conformance import TasksConformance
-    from hnas_app.testing.tiny_space import TinySpace
-    from hnas_app.testing.tiny_tasks import TinyTasks
+    from hnas_app.testing.tiny.space import TinySpace
+    from hnas_app.testing.tiny.tasks import TinyTasks
 
 __all__ = [
     "CHAIN",
     "RESIDUAL",
     "BackendConformance",
     "LearnerConformance",
+    "PretrainedSuperNetConformance",
     "SpaceConformance",
     "StrategyConformance",
     "TasksConformance",
@@ -36,11 +38,12 @@ _LAZY = {
     "RESIDUAL": "hnas_app.testing.networks",
     "BackendConformance": "hnas_app.testing.backend_conformance",
     "LearnerConformance": "hnas_app.testing.learner_conformance",
+    "PretrainedSuperNetConformance": "hnas_app.testing.pretrained_conformance",
     "SpaceConformance": "hnas_app.testing.space_conformance",
     "StrategyConformance": "hnas_app.testing.strategy_conformance",
     "TasksConformance": "hnas_app.testing.tasks_conformance",
-    "TinySpace": "hnas_app.testing.tiny_space",
-    "TinyTasks": "hnas_app.testing.tiny_tasks",
+    "TinySpace": "hnas_app.testing.tiny.space",
+    "TinyTasks": "hnas_app.testing.tiny.tasks",
 }
 """The module of each name: the classes drive the search loop and the configuration, so they are the application's."""
 

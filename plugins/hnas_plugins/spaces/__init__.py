@@ -1,6 +1,9 @@
-"""The built-in search spaces."""
+"""The built-in search spaces, and the super-nets of these that are trained already."""
 
 from hnas import Plugin, hookimpl
+from hnas_plugins.supernets import hnas_supernets
+
+__all__ = ["hnas_search_spaces", "hnas_supernets"]
 
 
 @hookimpl

@@ -38,7 +38,7 @@ RetrainOption = Annotated[
 @options.takes("backend", "device", "constraint", "strategy", "set", *SAME_RESULTS)
 def adapt(
     ctx: typer.Context,
-    run: options.RunArgument,
+    supernet: options.SuperNetArgument,
     given: Given,
     backend: options.BackendsOption = None,
     constraint: options.ConstraintsOption = None,
@@ -48,16 +48,19 @@ def adapt(
     export: ExportOption = None,
     as_json: options.JsonOption = False,
 ) -> None:
-    """Search the architecture for a device and limits with the run's super-net.
+    """Search the architecture for a device and limits with a super-net: a run's, or one trained already.
 
     Settings that differ from the run's own make a new run beside it, which starts from a copy of the super-net. With
     --pictures the network is chosen for, and adapted to, a task of your own. With several --backend or --constraint
-    it searches for every pair of them, in a sweep's folder; with such a folder as RUN it goes on there.
+    it searches for every pair of them, in a sweep's folder; with such a folder as RUN it goes on there. A super-net is
+    named as `hnas supernets list` does; the new run is made in runs/.
     """
+    from hnas_app.supernets.naming import run_or_supernet
     from hnas_app.usecases.own_task import OwnTask
     from hnas_app.usecases.sweep import Pairs
 
     call = invocation(ctx)
+    run = run_or_supernet(supernet, call.registry)
     own_task = OwnTask(pictures=pictures, invert=invert, retrain=retrain, model=export)
     pairs = Pairs(backends=tuple(backend or ()), constraints=tuple(constraint or ()))
     meant = _is_meant(own_task, run)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +10,7 @@ import typer
 
 from hnas.errors import quoted
 from hnas_app.cli.invocation import invocation
+from hnas_app.cli.meter import Meter
 from hnas_app.cli.options import JsonOption, load, takes
 from hnas_app.cli.output import print_json, say_next
 from hnas_app.usecases.arguments import Given
@@ -49,7 +49,7 @@ def fetch(context: typer.Context, name: Name, data_root: Root = None) -> None:
     """Download a data set, continuing where an earlier download stopped. Complete data are left alone."""
     from hnas_app.usecases.data import fetch as bring
 
-    by_hand = bring(invocation(context).registry, name, data_root, say=print, progress=_Meter)
+    by_hand = bring(invocation(context).registry, name, data_root, say=print, progress=Meter)
     root = f" --data-root {quoted(data_root)}" if data_root else " --data-root DIR" if by_hand else ""
     say_next(f"hnas data check {name}{root}")
 
@@ -73,20 +73,3 @@ def check(context: typer.Context, given: Given, name: Name, as_json: JsonOption 
     sets = [f"--set {quoted(f'{key}={value}')}" for key, value in given.sets]
     fewer = [f"--set task.n_way={ways}"] if ways < config.task.n_way else []
     say_next(" ".join([f"hnas run --tasks {name}", *same, *sets, *fewer]))
-
-
-class _Meter:
-    """Prints how far a download is: in one line on a terminal, at every quarter elsewhere."""
-
-    def __init__(self) -> None:
-        self._said = -1
-
-    def __call__(self, done: int, total: int | None) -> None:
-        terminal = sys.stderr.isatty()
-        share = done * 100 // total if total else done >> 20
-        if share == self._said or (not terminal and share < self._said + 25 and done != total):
-            return
-        self._said = share
-        text = f"  {done / 1e6:.1f} MB" + (f" of {total / 1e6:.1f} MB" if total else "")
-        stream = getattr(sys.stderr, "unescaped", sys.stderr)
-        print(f"\r{text}" if terminal else text, end="\n" if not terminal or done == total else "", file=stream)

@@ -12,7 +12,7 @@ import attrs
 import typer
 from attrs import asdict
 
-from hnas.discovery import BUILT_IN, KINDS, Failure, Registered, Registry, options_of
+from hnas.discovery import BUILT_IN, HOOK, KINDS, Failure, Registered, Registry, options_of
 from hnas.discovery.loading import normalised
 from hnas.errors import PluginError, close_matches, quoted, shown
 from hnas_app.cli.invocation import Invocation, invocation
@@ -29,25 +29,39 @@ app = typer.Typer(help="List, show, check and begin plugins.", no_args_is_help=T
 @app.command("new")
 def new_plugin(
     ctx: typer.Context,
-    kind: Annotated[str, typer.Argument(metavar="KIND", help=f"One of {', '.join(KINDS)}.")],
+    kind: Annotated[str, typer.Argument(metavar="KIND", help=f"One of {', '.join(HOOK)}.")],
     name: Annotated[str, typer.Argument(metavar="NAME", help="The name that users will write, as in my-board.")],
     out: Annotated[
         Path | None,
         typer.Option("--out", metavar="DIR", help="The project's folder; default: hnas-KIND-NAME."),
     ] = None,
+    run: Annotated[
+        Path | None, typer.Option("--from", metavar="RUN", help="The run whose super-net is packed: for `supernet`.")
+    ] = None,
 ) -> None:
-    """Write a project for a plugin: a small implementation that works, its hooks, tests and a README."""
+    """Write a project for a plugin: a small implementation that works, its hooks, tests and a README.
+
+    That of a `supernet` holds the super-net of a run of yours, with a model card to be completed.
+    """
     from hnas_app.plugin_tools.projects import Project
 
-    if kind not in KINDS:
+    if kind not in HOOK:
         raise typer.BadParameter(
-            f"{kind!r} is not one of {', '.join(KINDS)}.{close_matches(kind, KINDS)}", param_hint="KIND"
+            f"{kind!r} is not one of {', '.join(HOOK)}.{close_matches(kind, HOOK)}", param_hint="KIND"
         )
+    if (run is None) == (kind == "supernet"):
+        raise typer.BadParameter(f"{'is needed' if run is None else 'is only'} for a supernet", param_hint="--from")
     project = Project(kind=kind, name=name)
-    for taken in invocation(ctx).registry.list(kind):
+    registry = invocation(ctx).registry
+    for taken in registry.list(kind):
         if taken.plugin.name == project.name:
             whose = "is built in" if taken.distribution == BUILT_IN else f"is there, from {taken.distribution}"
             raise PluginError(f"{kind} {project.name!r} {whose}", hint="choose a name of your own")
+    if run is not None:
+        from hnas_app.runs.run_dir import RunDir
+        from hnas_app.supernets.packing import packed
+
+        project = attrs.evolve(project, packed=packed(RunDir.open(run), project.name, registry))
     folder = out if out is not None else Path(project.distribution)
     for path in project.write(folder):
         print(path)
@@ -110,7 +124,7 @@ def show_plugin(
         key = f"{first['kind']}.{first['options'][0]['name']}"
         say_next(f"hnas config show --{first['kind']} {quoted(first['use'])} --set {key}=VALUE")
     else:
-        say_next("hnas plugins list")
+        say_next(f"hnas supernets show {quoted(first['use'])}" if first["kind"] == "supernet" else "hnas plugins list")
 
 
 @app.command("check")
@@ -148,7 +162,8 @@ def check_plugins(
     registered, failures = _named(registry, name) if name else (third_party, registry.failures)
     if registered and not quick:
         check_pytest()
-    for one in registered if given.sets else ():  # or a mistake in --set would be a fault of the plugin
+    configured = [r for r in registered if r.kind in KINDS]
+    for one in configured if given.sets else ():  # or a mistake in --set would be a fault of the plugin
         load(call, Given(by_flags=True, preset="none", sets=given.sets, **_named_plugin(one, registry)))
     results = [_result("entry point", f.entry_point, f, [Finding("failed", "load", f.cause)]) for f in failures]
     with _progress() as progress:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -16,22 +16,37 @@ from hnas_app.usecases.arguments import SAME_RESULTS, Given
 if TYPE_CHECKING:
     from hnas_app.usecases.phases import Evaluated
 
+SuperNetOption = Annotated[
+    str | None,
+    typer.Option(
+        "--supernet", metavar="NAME", help="Start from a super-net that is trained already: see `hnas supernets list`."
+    ),
+]
+
 
 @options.takes(
     "space", "backend", "device", "preset", "constraint", "tasks", "data_root", "strategy", "learner", "config", "set",
     "seed", "workers", "executor", "accelerator",
 )  # fmt: skip
 def run(
-    ctx: typer.Context, given: Given, run_dir: options.RunDirOption = None, as_json: options.JsonOption = False
+    ctx: typer.Context,
+    given: Given,
+    run_dir: options.RunDirOption = None,
+    supernet: SuperNetOption = None,
+    as_json: options.JsonOption = False,
 ) -> None:
     """Meta-train a super-net, measure the device, search under the limits, re-train and test the found network.
 
-    With the --run-dir of an earlier run it goes on where that run stopped.
+    With the --run-dir of an earlier run it goes on where that run stopped. With --supernet it starts from a super-net
+    that is trained already, and from the settings of that.
     """
+    from hnas_app.supernets.unpacking import unpacked
     from hnas_app.usecases.phases import whole_run
 
-    with at_terminal(invocation(ctx), "hnas run --run-dir {}") as caller:
-        done = whole_run(caller, given, run_dir=run_dir)
+    call = invocation(ctx)
+    trained = supernet and unpacked(call.registry.get("supernet", supernet), call.registry)
+    with at_terminal(call, "hnas run --run-dir {}") as caller:
+        done = whole_run(caller, given, run_dir=run_dir, supernet=trained or None)
     _show(done, as_json=as_json)
 
 

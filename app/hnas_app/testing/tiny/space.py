@@ -13,7 +13,7 @@ from hnas.layer import Layer, Shape
 from hnas.space import SearchSpace
 
 if TYPE_CHECKING:
-    from hnas_app.testing.tiny_supernet import TinySuperNet
+    from hnas_app.testing.tiny.supernet import TinySuperNet
 
 
 class TinySpace(SearchSpace):
@@ -78,7 +78,7 @@ class TinySpace(SearchSpace):
         return layers
 
     def supernet(self, input_shape: Shape, n_way: int) -> TinySuperNet:
-        from hnas_app.testing.tiny_supernet import TinySuperNet  # it imports torch
+        from hnas_app.testing.tiny.supernet import TinySuperNet  # it imports torch
 
         options = {"norm": self.norm, "relaxed": self.relaxed, "any_n_way": self.any_n_way}
         return TinySuperNet(self, input_shape, n_way, **options)

@@ -1,0 +1,5 @@
+"""The fixtures of published super-nets."""
+
+from published import site, tiny, trained
+
+__all__ = ["site", "tiny", "trained"]

@@ -104,7 +104,7 @@ def test_a_race_on_other_tasks_does_not_replace_the_choice(adapted: dict[str, An
         path: tomllib.loads((path / "config.toml").read_text())["retrain"]["finalists"]
         for path in (super_net, Path(adapted["run"]))
     }
-    assert list(finalists.values()) == [5, 1]
+    assert list(finalists.values()) == [7, 1]
 
 
 def test_predictions_are_those_of_the_report(adapted: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:

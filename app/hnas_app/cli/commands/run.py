@@ -10,7 +10,7 @@ from hnas.errors import quoted
 from hnas_app.cli import options
 from hnas_app.cli.invocation import invocation
 from hnas_app.cli.output import print_json, print_table, say_next
-from hnas_app.cli.terminal import at_terminal
+from hnas_app.cli.terminal import IN_ORDER, at_terminal
 from hnas_app.usecases.arguments import SAME_RESULTS, Given
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def run(
     """
     from hnas_app.usecases.phases import whole_run
 
-    with at_terminal(invocation(ctx), "hnas run --run-dir {}") as caller:
+    with at_terminal(invocation(ctx), "hnas run --run-dir {}", IN_ORDER) as caller:
         done = whole_run(caller, given, run_dir=run_dir)
     _show(done, as_json=as_json)
 
@@ -61,7 +61,7 @@ def retrain(ctx: typer.Context, run: options.RunArgument, given: Given) -> None:
     """Train the network that was found, and those to compare with, alone; earlier phases are done first."""
     from hnas_app.usecases.phases import retrain as train
 
-    with at_terminal(invocation(ctx), "hnas retrain {}") as caller:
+    with at_terminal(invocation(ctx), "hnas retrain {}", IN_ORDER[:4]) as caller:
         trained = train(caller, run, given)
     for name, folder in trained.items():
         print(f"{name}: {folder}")
@@ -76,7 +76,7 @@ def evaluate(ctx: typer.Context, run: options.RunArgument, given: Given, as_json
     """
     from hnas_app.usecases.phases import evaluate as test
 
-    with at_terminal(invocation(ctx), "hnas evaluate {}") as caller:
+    with at_terminal(invocation(ctx), "hnas evaluate {}", IN_ORDER) as caller:
         done = test(caller, run, given)
     _show(done, as_json=as_json)
 

@@ -13,6 +13,7 @@ from attrs import frozen
 from hnas.cost import MACS, PARAMS, Cost, Metric
 from hnas.cost.units import COUNT, ENERGY, SIZE, TIME, micro
 from hnas.errors import ConfigError, close_matches
+from hnas_app.costs.amounts import amount
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -84,8 +85,7 @@ class Limit:
         return seen / self.value if seen <= self.value else max(seen / self.value, math.nextafter(1, 2))
 
     def __str__(self) -> str:
-        unit = f" {self.metric.unit}" if self.metric.unit else ""
-        return f"{self.text} ({self.value:.6g}{unit})" if self.text.endswith(REFERENCE) else self.text
+        return f"{self.text} ({amount(self.value, self.metric.unit)})" if self.text.endswith(REFERENCE) else self.text
 
 
 def resolve(constraints: Sequence[Constraint], metrics: Sequence[Metric], reference: Cost | None) -> tuple[Limit, ...]:

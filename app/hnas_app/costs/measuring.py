@@ -16,6 +16,7 @@ from hnas.errors import DeviceError, UnsteadyError
 from hnas.layer import Layer
 from hnas.seeds import Seeds
 from hnas.toolkit.dataflow import dataflow
+from hnas_app.costs.amounts import amount
 from hnas_app.costs.faults import faults_of
 
 Network = tuple[Layer, ...]
@@ -103,7 +104,8 @@ class Sitting:
         after = self._anchored = self._measure_anchor()
         if abs(after / before - 1) <= self._rounds.anchor_tolerance:
             return None
-        return f"the anchor layer went from {before:.4g} to {after:.4g} {self.info.metrics[0].unit}"
+        unit = self.info.metrics[0].unit
+        return f"the anchor layer went from {amount(before, unit)} to {amount(after, unit)}"
 
     def _flush(self, nth: int, rows: dict[str, LayerCosts]) -> None:
         waiting = dict(rows)

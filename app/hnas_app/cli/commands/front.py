@@ -56,16 +56,17 @@ def front(
 
 def _show(front: Front) -> None:
     """Print one device's networks, cheapest first within each series, and the hypervolumes."""
-    from hnas_app.fronts.scoring import Network
+    from hnas_app.costs.amounts import column
     from hnas_app.report.networks import describe
 
-    def row(name: str, n: Network) -> list[str]:
-        return [name, f"{n.cost:,.5g}", f"{n.loss:.4f}", str(n.accuracy), describe(n.options)]
-
     print(front.device)
-    rows = [row(s.strategy, n) for s in front.series for n in s.front]
-    rows += [row(name, n) for name, n in front.references.items()]
-    print_table(("network", front.metric.column, "loss", "accuracy", "architecture"), rows)
+    found = [(s.strategy, n) for s in front.series for n in s.front] + [*front.references.items()]
+    head, costs = column(front.metric.column, [n.cost for _, n in found])
+    rows = [
+        [name, cost, f"{n.loss:.4f}", str(n.accuracy), describe(n.options)]
+        for (name, n), cost in zip(found, costs, strict=True)
+    ]
+    print_table(("network", head, "loss", "accuracy", "architecture"), rows)
     cost, worth = front.reference_point
     print(f"\nhypervolume up to {front.metric.column} {cost:.5g} and {front.by} {worth:.4g}")
     volumes = [

@@ -21,7 +21,7 @@ COMMANDS = {
     "export": "Write the network that a run found as an ONNX model and as JSON.",
     "predict": "Classify pictures with an exported model: class and probability of each.",
     "front": "Compare networks of runs on common tasks: fronts by strategy, hypervolumes, the reference networks.",
-    "runs": "List the runs: state of each phase, and accuracy once evaluated.",
+    "runs": "List the runs, what each found and its state; or remove some.",
     "profile": "Measure every distinct layer of a space on a device, or take it from the cost store.",
     "devices": "Name the devices to measure, and check that they can be measured.",
     "spaces": "Show search spaces and the networks in them.",

@@ -62,7 +62,27 @@ RunDirOption = Annotated[
     Path | None,
     typer.Option("--run-dir", metavar="DIR", help="Run directory; an earlier run in it goes on where it stopped."),
 ]
-RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="Run directory; `hnas runs` lists them.")]
+NameOption = Annotated[
+    str | None, typer.Option("--name", metavar="NAME", help="Name of the run: its folder is runs/NAME.")
+]
+
+
+def run_path(text: str) -> Path:
+    """Return the folder of a run that is given by its path, its name in ``runs/``, or its id."""
+    from hnas_app.runs.run_list import run_named
+
+    return run_named(str(text))
+
+
+RunArgument = Annotated[
+    Path,
+    typer.Argument(metavar="RUN", parser=run_path, help="Run directory, or a name or id from `hnas runs`."),
+]
+RunsArgument = Annotated[
+    list[Path],
+    typer.Argument(metavar="RUN", parser=run_path, help="Run directories, or names or ids from `hnas runs`."),
+]
+YesOption = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 InvertOption = Annotated[
     bool | None,
     typer.Option("--invert/--no-invert", help="Turn dark into bright, or not; default: as for the super-net's images."),
@@ -114,6 +134,17 @@ def _parameter(name: str) -> inspect.Parameter:
 def _given(values: dict[str, Any]) -> Given:
     texts, constraint = values.pop("set", None), values.pop("constraint", None)
     return Given(by_flags=True, **values, sets=_sets(texts or ()), constraints=limits(constraint))
+
+
+def folder_of(run_dir: Path | None, name: str | None) -> Path | None:
+    """Return the run directory of ``--run-dir`` or ``--name``. Raises a usage error for both, or for no fit name."""
+    if name is None:
+        return run_dir
+    if run_dir is not None:
+        raise typer.BadParameter("takes the place of --run-dir", param_hint="--name")
+    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,59}", name):
+        raise typer.BadParameter(f"{name!r} is not a name of letters, digits, '-', '_' and '.'", param_hint="--name")
+    return Path("runs") / name
 
 
 def load(call: Invocation, given: Given, run_dir: Path | None = None) -> LoadedConfig:

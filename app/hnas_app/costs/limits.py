@@ -20,8 +20,9 @@ R = TypeVar("R")
 REFERENCE = "ref"
 """The unit of a limit that is a multiple of the reference network's cost."""
 
-_EXAMPLE = "write METRIC<=NUMBER UNIT, such as 'latency<=3ms', 'params<=70K' or 'latency<=0.6ref'"
+_EXAMPLE = "write METRIC<=NUMBER UNIT, such as 'latency<=3ms' (or latency:3ms), 'params<=70K' or 'latency<=0.6ref'"
 _SHAPE = re.compile(r"\s*([^\s<>=!≤≥]+)\s*([<>=!≤≥]+)\s*(.*?)\s*")
+_COLON = re.compile(r"\s*([^\s<>=!≤≥:]+)\s*(:)\s*([^:]*?)\s*")
 # Bounded digits: an exact fraction of '1e999999999' would fill the memory.
 _AMOUNT = re.compile(
     r"([0-9]{1,18}(?:\.[0-9]{1,18})?(?:[eE][+-]?[0-9]{1,2})?)\s*"
@@ -46,12 +47,15 @@ class Constraint:
 
     @classmethod
     def parse(cls, text: str) -> Constraint:
-        """Read ``latency<=3ms``. Raises `ConfigError` on anything that is not METRIC<=NUMBER UNIT."""
-        shape = _SHAPE.fullmatch(text)
+        """Read ``latency<=3ms``, or ``latency:3ms``, since a shell takes ``<`` for a file.
+
+        Raises `ConfigError` on anything else.
+        """
+        shape = _SHAPE.fullmatch(text) or _COLON.fullmatch(text)
         if shape is None:
             raise ConfigError(f"constraint {text!r} cannot be read", hint=_EXAMPLE)
         metric, sign, right = shape.groups()
-        if sign != "<=":
+        if sign not in ("<=", ":"):
             why = "a constraint is an upper limit, since every metric is a cost"
             if sign in ("<", "≤", "=<"):
                 why = "a limit is inclusive"

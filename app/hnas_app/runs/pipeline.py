@@ -169,6 +169,8 @@ class Pipeline:
         for doubt in found.doubts:
             self.emit(Event(phase="adapt", kind="note", text=doubt))
         save(self.run.path / "adapt.json", found)
+        metric = self.profile().metrics[0]
+        self.run.update(found={"metric": metric.column, "cost": found.chosen.cost[metric.name]})
         self._kept["adapt"] = found
         return found
 

@@ -23,7 +23,11 @@ def front(
     ctx: typer.Context,
     runs: Annotated[
         list[Path],
-        typer.Argument(metavar="RUN...", help="Run directories with a finished search, or folders of sweeps."),
+        typer.Argument(
+            metavar="RUN...",
+            parser=options.run_path,
+            help="Run directories with a finished search, or folders of sweeps.",
+        ),
     ],
     given: Given,
     metric: Annotated[

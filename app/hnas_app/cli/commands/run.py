@@ -22,14 +22,19 @@ if TYPE_CHECKING:
     "seed", "workers", "executor", "accelerator",
 )  # fmt: skip
 def run(
-    ctx: typer.Context, given: Given, run_dir: options.RunDirOption = None, as_json: options.JsonOption = False
+    ctx: typer.Context,
+    given: Given,
+    run_dir: options.RunDirOption = None,
+    name: options.NameOption = None,
+    as_json: options.JsonOption = False,
 ) -> None:
     """Meta-train a super-net, measure the device, search under the limits, re-train and test the found network.
 
-    With the --run-dir of an earlier run it goes on where that run stopped.
+    With the --run-dir or --name of an earlier run it goes on where that run stopped.
     """
     from hnas_app.usecases.phases import whole_run
 
+    run_dir = options.folder_of(run_dir, name)
     with at_terminal(invocation(ctx), "hnas run --run-dir {}", IN_ORDER) as caller:
         done = whole_run(caller, given, run_dir=run_dir)
     _show(done, as_json=as_json)
@@ -38,7 +43,9 @@ def run(
 @options.takes(
     "space", "preset", "tasks", "data_root", "learner", "config", "set", "seed", "workers", "executor", "accelerator"
 )
-def meta_train(ctx: typer.Context, given: Given, run_dir: options.RunDirOption = None) -> None:
+def meta_train(
+    ctx: typer.Context, given: Given, run_dir: options.RunDirOption = None, name: options.NameOption = None
+) -> None:
     """Meta-train a super-net; the run directory then serves any device and limit.
 
     Several ranks train it together under torchrun: `torchrun --nproc-per-node 2 -m hnas meta-train --run-dir DIR`.
@@ -47,7 +54,7 @@ def meta_train(ctx: typer.Context, given: Given, run_dir: options.RunDirOption =
     from hnas_app.usecases.phases import meta_train as train
     from hnas_app.usecases.ranks import follow
 
-    call = invocation(ctx)
+    call, run_dir = invocation(ctx), options.folder_of(run_dir, name)
     if not leads():
         return follow(call.registry, given, run_dir)
     with at_terminal(call, "hnas meta-train --run-dir {}") as caller:
@@ -93,7 +100,7 @@ def _show(done: Evaluated, *, as_json: bool) -> None:
     for network in results.networks:
         print(f"{network.name}: {report.describe(network.options)}")
     print()
-    print_table(*report.table(results))
+    print_table(*report.table(results), fit=True)
     for missing in results.missing:
         print(missing)
     if results.per_task is not None:
@@ -108,4 +115,6 @@ def _show(done: Evaluated, *, as_json: bool) -> None:
     print(f"\nlimits: {', '.join(map(str, done.limits))}\n{results.protocol}")
     if done.picture is not None:
         print(f"picture: {done.picture}")
-    say_next(f"hnas adapt {quoted(done.run)} --constraint '{metric.name}<=…' for another limit, or `hnas runs`")
+    found = results.per_task.cost if results.per_task else results.networks[0].cost
+    tighter = f"{metric.name}:{0.8 * found[metric.name]:.2g}{metric.unit}"
+    say_next(f"hnas adapt {quoted(done.run)} --constraint {quoted(tighter)}")

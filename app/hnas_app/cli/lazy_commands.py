@@ -10,7 +10,8 @@ from typing import Any
 
 import typer
 import typer.main
-from typer.core import TyperGroup
+
+from hnas_app.cli.help_text import PlainCommand, PlainGroup
 
 COMMANDS = {
     "run": "Meta-train a super-net, measure the device, search under the limits, re-train and test the found network.",
@@ -34,6 +35,16 @@ PLACES = {"meta-train": "run:meta_train", "retrain": "run:retrain", "evaluate": 
 """Where a command is, if not in the module of its name: as a function of that name, or as ``app``, its sub-commands."""
 
 
+PANELS = {
+    "Run": ("run", "meta-train", "adapt", "retrain", "evaluate", "export", "predict"),
+    "Inspect": ("runs", "report", "compare", "front", "supernets"),
+    "Devices and data": ("profile", "devices", "data"),
+    "Extend": ("spaces", "plugins", "config"),
+}
+"""The commands in the order of the help, by what they are for."""
+HELP_FLAGS = {"help_option_names": ["-h", "--help"]}
+
+
 class LazyCommands(Mapping[str, Any]):
     """Commands by name, each imported when it is asked for."""
 
@@ -49,7 +60,7 @@ class LazyCommands(Mapping[str, Any]):
         return len(COMMANDS)
 
 
-class LazyGroup(TyperGroup):
+class LazyGroup(PlainGroup):
     """The command ``hnas``. Its help is plain text: importing a library that draws boxes takes longer than all else."""
 
     def __init__(self, **attributes: Any) -> None:
@@ -59,8 +70,10 @@ class LazyGroup(TyperGroup):
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """Write the names and what each does, without importing any."""
-        with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))
+        width = max(map(len, COMMANDS))
+        for panel, names in PANELS.items():
+            with formatter.section(panel):
+                formatter.write_dl([(name.ljust(width), COMMANDS[name]) for name in names if name in COMMANDS])
 
 
 @cache
@@ -70,7 +83,10 @@ def _load(name: str) -> Any:
     found = import_module(f"hnas_app.cli.commands.{module}")
     outer = typer.Typer(add_completion=False, rich_markup_mode=None)  # its help is plain, as that of `hnas` is
     if hasattr(found, "app"):
-        outer.add_typer(found.app, name=name)
+        for command in found.app.registered_commands:
+            command.cls = PlainCommand
+        own = found.app.info.cls
+        outer.add_typer(found.app, name=name, cls=own if isinstance(own, type) else PlainGroup)
     else:
-        outer.command(name)(getattr(found, function))
+        outer.command(name, cls=PlainCommand)(getattr(found, function))
     return typer.main.get_group(outer).commands[name]

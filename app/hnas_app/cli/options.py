@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hnas.layer import Shape
+from hnas_app.cli import completion
 from hnas_app.cli.invocation import Invocation
 from hnas_app.cli.output import note
 from hnas_app.usecases.arguments import Caller, Given
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 Command = Callable[..., None]
 
 BACKEND = "Hardware backend, as in arm:pi4; or ./file.py:Class, module:Class."
-LIMITS = "Such as 'latency<=0.05ms' or, to hold together, 'params<=70K,macs<=2M'."
+LIMITS = "Such as latency:0.05ms, the same as 'latency<=0.05ms'; to hold together: params:70K,macs:2M."
 SHARED: dict[str, tuple[Any, str | None, str]] = {
     "space": (str, "NAME", "Search space."),
     "learner": (str, "NAME", "Meta-learner."),
@@ -31,7 +32,7 @@ SHARED: dict[str, tuple[Any, str | None, str]] = {
     "strategy": (str, "NAME", "Search strategy."),
     "tasks": (str, "NAME", "Source of few-shot tasks."),
     "data_root": (str, "DIR", "Where the data set is; short for --set tasks.root=DIR."),
-    "preset": (str, "NAME", "Budget: quick, small, paper, or none (plain defaults)."),
+    "preset": (str, "NAME", "Budget; none: plain defaults."),
     "config": (Path, "FILE", "TOML file; see `hnas config init`."),
     "set": (list[str], "KEY=VALUE", "Set any key, such as space.downsample=pool; may be repeated."),
     "constraint": (list[str], "LIMITS", LIMITS),
@@ -41,6 +42,10 @@ SHARED: dict[str, tuple[Any, str | None, str]] = {
     "accelerator": (str, "NAME", "Where networks are computed: cpu, cuda or cuda:N."),
 }
 """The options that make a `Given`: the type, the placeholder of the value in the help, and the help text of each."""
+SHORT = {
+    "space": "-s", "backend": "-b", "preset": "-p", "constraint": "-c", "tasks": "-t", "workers": "-w", "set": "-x",
+}  # fmt: skip
+"""Short forms of the options that are typed most."""
 
 
 def whole(text: str) -> int:
@@ -52,18 +57,28 @@ def whole(text: str) -> int:
 
 BackendsOption = Annotated[
     list[str] | None,
-    typer.Option("--backend", metavar="NAME[:DEVICE]", help=f"{BACKEND} Repeated: a sweep over all of them."),
+    typer.Option(
+        "--backend",
+        SHORT["backend"],
+        metavar="NAME[:DEVICE]",
+        autocompletion=completion.completes("backend"),
+        help=f"{BACKEND} Repeated: a sweep over all of them.",
+    ),
 ]
 ConstraintsOption = Annotated[
     list[str] | None,
-    typer.Option("--constraint", metavar="LIMITS", help=f"{LIMITS} Repeated: a sweep over all sets."),
+    typer.Option(
+        "--constraint", SHORT["constraint"], metavar="LIMITS", help=f"{LIMITS} Repeated: a sweep over all sets."
+    ),
 ]
 RunDirOption = Annotated[
     Path | None,
-    typer.Option("--run-dir", metavar="DIR", help="Run directory; an earlier run in it goes on where it stopped."),
+    typer.Option(
+        "--run-dir", "-d", metavar="DIR", help="Run directory; an earlier run in it goes on where it stopped."
+    ),
 ]
 NameOption = Annotated[
-    str | None, typer.Option("--name", metavar="NAME", help="Name of the run: its folder is runs/NAME.")
+    str | None, typer.Option("--name", "-n", metavar="NAME", help="Name of the run: its folder is runs/NAME.")
 ]
 
 
@@ -76,13 +91,23 @@ def run_path(text: str) -> Path:
 
 RunArgument = Annotated[
     Path,
-    typer.Argument(metavar="RUN", parser=run_path, help="Run directory, or a name or id from `hnas runs`."),
+    typer.Argument(
+        metavar="RUN",
+        parser=run_path,
+        autocompletion=completion.runs,
+        help="Run directory, or a name or id from `hnas runs`.",
+    ),
 ]
 RunsArgument = Annotated[
     list[Path],
-    typer.Argument(metavar="RUN", parser=run_path, help="Run directories, or names or ids from `hnas runs`."),
+    typer.Argument(
+        metavar="RUN",
+        parser=run_path,
+        autocompletion=completion.runs,
+        help="Run directories, or names or ids from `hnas runs`.",
+    ),
 ]
-YesOption = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
+YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 InvertOption = Annotated[
     bool | None,
     typer.Option("--invert/--no-invert", help="Turn dark into bright, or not; default: as for the super-net's images."),
@@ -127,7 +152,10 @@ def takes(*names: str) -> Callable[[Command], Command]:
 def _parameter(name: str) -> inspect.Parameter:
     kind, metavar, help_ = SHARED[name]
     parser = whole if kind is int else None
-    default = typer.Option(None, f"--{name.replace('_', '-')}", metavar=metavar, help=help_, parser=parser)
+    flags = [f"--{name.replace('_', '-')}", *([SHORT[name]] if name in SHORT else [])]
+    default = typer.Option(
+        None, *flags, metavar=metavar, help=help_, parser=parser, autocompletion=completion.completes(name)
+    )
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind | None)
 
 

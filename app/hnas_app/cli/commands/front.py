@@ -37,7 +37,9 @@ def front(
     tasks: Annotated[int, typer.Option("--tasks", min=2, help="Validation tasks to score every network on.")] = 200,
     out: Annotated[
         Path | None,
-        typer.Option("--out", metavar="FILE", help="Picture, .png or .svg; by default front.png in the first RUN."),
+        typer.Option(
+            "--out", "-o", metavar="FILE", help="Picture, .png or .svg; by default front.png in the first RUN."
+        ),
     ] = None,
     as_json: options.JsonOption = False,
 ) -> None:

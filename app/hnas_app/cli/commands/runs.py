@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from attrs import asdict
-from typer.core import TyperGroup
 
 from hnas.errors import DataError, quoted
+from hnas_app.cli.help_text import PlainGroup
 from hnas_app.cli.options import JsonOption, RunsArgument, YesOption
 from hnas_app.cli.output import confirm, print_json, print_table, say_next
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _NAMED_BY_US = re.compile(r"[0-9]{8}-[0-9]{6}-.*-([0-9a-f]{6})")
 
 
-class _ListsByDefault(TyperGroup):
+class _ListsByDefault(PlainGroup):
     """``hnas runs DIR`` lists: whatever is no sub-command is an argument of ``list``."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:

@@ -1,0 +1,46 @@
+"""Two commands to copy for each command, as its help shows them."""
+
+from __future__ import annotations
+
+EXAMPLES = {
+    "": ("hnas run --preset quick --name first", "hnas adapt first -c params:6K"),
+    "run": ("hnas run --preset quick --name first", "hnas run -b x86 -c latency:0.5ref,params:50K --workers 2"),
+    "meta-train": (
+        "hnas meta-train --preset small --name supernet",
+        "hnas meta-train --tasks omniglot --data-root DIR",
+    ),
+    "adapt": ("hnas adapt first -c latency:0.02ms", "hnas adapt first --pictures my_task --export model.onnx"),
+    "retrain": ("hnas retrain first", "hnas retrain first --workers 2"),
+    "evaluate": ("hnas evaluate first", "hnas evaluate first --set evaluate.architecture=per-task"),
+    "export": ("hnas export first", "hnas export first --pictures my_task --out exported"),
+    "predict": ("hnas predict model.onnx photo.jpg", "hnas predict model.onnx photo1.jpg photo2.jpg --json"),
+    "front": ("hnas front first second", "hnas front first --metric params --by error --out front.svg"),
+    "runs": ("hnas runs", "hnas runs rm first"),
+    "runs list": ("hnas runs", "hnas runs list elsewhere --json"),
+    "runs rm": ("hnas runs rm first", "hnas runs rm first second --yes"),
+    "profile": ("hnas profile -s vgg9 -b x86 --input 1x28x28", "hnas profile -p quick -b arm:pi4 --verify 40"),
+    "profile export": ("hnas profile export x86.json -b x86", "hnas profile export pi4.json -b arm:pi4"),
+    "profile import": ("hnas profile import x86.json", "hnas profile import shared/pi4.json"),
+    "devices": ("hnas devices add pi4 pi@raspberrypi.local", "hnas devices list"),
+    "devices add": ("hnas devices add pi4 pi@raspberrypi.local", "hnas devices add pi4 raspberry --port 2222"),
+    "devices list": ("hnas devices list", "hnas devices list --json"),
+    "devices check": ("hnas devices check pi4", "hnas devices check pi4 --json"),
+    "devices remove": ("hnas devices remove pi4", "hnas devices remove pi4 --yes"),
+    "devices calibrate": ("hnas devices calibrate arm:pi4", "hnas devices calibrate x86 -s vgg9 --networks 60"),
+    "spaces": ("hnas spaces show vgg9", "hnas spaces show resnet12 --arch resnet12"),
+    "spaces show": ("hnas spaces show vgg9", "hnas spaces show vgg9 --arch maml++ --input 3x84x84"),
+    "plugins": ("hnas plugins list", "hnas plugins show eyeriss"),
+    "plugins new": ("hnas plugins new backend my-board", "hnas plugins new space my-space --out my_space"),
+    "plugins list": ("hnas plugins list", "hnas plugins list --failed"),
+    "plugins show": ("hnas plugins show eyeriss", "hnas plugins show maml++ --json"),
+    "plugins check": ("hnas plugins check", "hnas plugins check ./my_board.py:Board --quick"),
+    "data": ("hnas data list", "hnas data fetch omniglot"),
+    "data list": ("hnas data list", "hnas data list --json"),
+    "data fetch": ("hnas data fetch omniglot", "hnas data fetch omniglot --data-root data"),
+    "data check": ("hnas data check omniglot", "hnas data check folder --data-root my_pictures"),
+    "config": ("hnas config init -p small", "hnas config show --set search.tasks=50"),
+    "config init": ("hnas config init", "hnas config init small.toml -p small"),
+    "config show": ("hnas config show -p quick", "hnas config show --set search.tasks=50 --json"),
+    "config check": ("hnas config check", "hnas config check small.toml"),
+}
+"""By the words behind ``hnas``."""

@@ -18,8 +18,9 @@ def print_profile(record: Mapping[str, Any], space: str, backend: str) -> None:
     layers, references = record["layers"], record["references"]
     metrics = [k for k in layers[0] if k not in ("layer", "key")] if layers else []
     ordered = sorted(layers, key=lambda row: (-row[metrics[0]], row["key"]))
+    unsteady = set(record["check"].get("rounds", {}).get("unsteady_layers", ()))
     shown = ordered[:MOST] if sys.stdout.isatty() else ordered
-    print_table(*_table("LAYER", [r["key"] for r in shown], shown, metrics))
+    print_table(*_table("LAYER", [_marked(r["key"], unsteady) for r in shown], shown, metrics))
     if len(shown) < len(ordered):
         print(f"… and {len(ordered) - len(shown)} more; --json has all")
     print(f"{len(layers)} distinct layers of {space} on {backend}")
@@ -29,6 +30,10 @@ def print_profile(record: Mapping[str, Any], space: str, backend: str) -> None:
         columns = list(next(iter(references.values())))
         print("\nThe space's reference networks, put together from such layers; limits are chosen by them:")
         print_table(*_table("NETWORK", list(references), list(references.values()), columns))
+
+
+def _marked(key: str, unsteady: set[str]) -> str:
+    return f"{key} ~" if key in unsteady else key
 
 
 def _table(
@@ -47,6 +52,11 @@ def _trust(check: Mapping[str, Any]) -> Iterator[str]:
         noise = "" if spread is None else f", which differ by {100 * spread:.1f} % typically"
         blocks = f"{rounds['blocks_repeated']} blocks were repeated, {rounds['blocks_unsteady']} stayed unsteady"
         yield f"each the median of {rounds['count']} rounds{noise}; {blocks}"
+        if doubtful := rounds.get("unsteady_layers"):
+            yield (
+                f"~ {len(doubtful)} layers were measured while the device was unsteady: their rounds disagree; --fresh "
+                "measures again"
+            )
     if found := check.get("verified"):
         for name, of in (("sums over layers", found), ("calibrated sums", found.get("calibrated"))):
             if of:

@@ -18,6 +18,9 @@ from hnas_app.training.race import DIVERGED, FOUND, Race
 CHOICE = "the search's choice"
 """What is printed for the first finalist if there was a race, since the row ``found`` may be another."""
 
+UNSTEADY = "~"
+"""Stands before a cost that was measured while the device was unsteady."""
+
 
 def table(results: Results) -> tuple[list[str], list[list[str]]]:
     """Return head and rows: each network's costs, and accuracy with super-net weights and trained alone."""
@@ -25,9 +28,12 @@ def table(results: Results) -> tuple[list[str], list[list[str]]]:
     if (own := results.per_task) is not None:
         rows.insert(0, ("per task", own.cost, str(own.accuracy), ""))
     heads, costs = cost_columns([cost for _, cost, *_ in rows], results.metrics)
-    cells = [[name, *each, *accuracies] for (name, _, *accuracies), each in zip(rows, costs, strict=True)]
-    cells.append(["nearest class mean", *("" for _ in heads), "", str(results.baseline)])
-    return ["network", *heads, "zero-retrain", "re-trained"], cells
+    for (name, *_), cells in zip(rows, costs, strict=True):
+        if name in results.unsteady:
+            cells[0] = f"{UNSTEADY}{cells[0]}"
+    lines = [[name, *each, *accuracies] for (name, _, *accuracies), each in zip(rows, costs, strict=True)]
+    lines.append(["nearest class mean", *("" for _ in heads), "", str(results.baseline)])
+    return ["network", *heads, "zero-retrain", "re-trained"], lines
 
 
 def cost_columns(costs: Sequence[Cost], metrics: Sequence[Metric]) -> tuple[list[str], list[list[str]]]:

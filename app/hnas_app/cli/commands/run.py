@@ -101,6 +101,8 @@ def _show(done: Evaluated, *, as_json: bool) -> None:
         print(f"{network.name}: {report.describe(network.options)}")
     print()
     print_table(*report.table(results), fit=True)
+    if results.unsteady:
+        print(f"{report.UNSTEADY} measured while the device was unsteady; `hnas profile --fresh` measures again")
     for missing in results.missing:
         print(missing)
     if results.per_task is not None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
+import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from shutil import get_terminal_size
 from typing import Any
 
 from hnas.errors import ConfigError, shown
 
-_NARROWEST = 6
+_NARROWEST = 5
 """Columns that a cell keeps, however narrow the terminal is."""
 
 
@@ -23,13 +24,49 @@ def print_table(head: Sequence[str], rows: Iterable[Sequence[Any]], *, fit: bool
     """Print rows in columns as wide as they need; with ``fit``, cells are cut with an ellipsis on a narrow terminal."""
     cells = [[shown(str(c)) for c in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(head, *cells, strict=True)]
-    while fit and sys.stdout.isatty() and sum(widths) + 2 * len(widths) - 2 > get_terminal_size().columns:
+    while fit and sys.stdout.isatty() and _across(widths) > get_terminal_size().columns:
         if max(widths) <= _NARROWEST:
             break
         widths[widths.index(max(widths))] -= 1
     for row in [list(head), *cells]:
-        fitted = (c if len(c) <= w else f"{c[: w - 1]}…" for c, w in zip(row, widths, strict=True))
+        fitted = (_cut(c, w) for c, w in zip(row, widths, strict=True))
         print("  ".join(c.ljust(w) for c, w in zip(fitted, widths, strict=True)).rstrip())
+
+
+def print_in_parts(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    """Print rows of numbers, none of which may be cut: columns for which a terminal has no room follow below.
+
+    The first column, of names, is repeated there.
+    """
+    width = get_terminal_size().columns
+    widths = [max(len(str(c)) for c in column) for column in zip(head, *rows, strict=True)]
+    if not sys.stdout.isatty() or _across(widths) <= width:
+        return print_table(head, rows)
+    first = next((n for n in range(len(head) - 1, 2, -1) if _across(widths[:n]) <= width), 2)
+    first -= first == len(head) - 1 > 2  # no column stands alone
+    print_table(head[:first], [row[:first] for row in rows])
+    if first < len(head):
+        print()
+        print_in_parts([head[0], *head[first:]], [[row[0], *row[first:]] for row in rows])
+
+
+def _across(widths: Sequence[int]) -> int:
+    return sum(widths) + 2 * len(widths) - 2
+
+
+def _cut(text: str, width: int) -> str:
+    return text if len(text) <= width else f"{text[: width - 1]}…"
+
+
+def print_text(text: str) -> None:
+    """Print sentences: on a terminal broken between words, elsewhere a line each."""
+    if sys.stdout.isatty():
+        width = get_terminal_size().columns
+        wrapped = (
+            textwrap.fill(line, width, break_long_words=False, break_on_hyphens=False) for line in text.split("\n")
+        )
+        text = "\n".join(wrapped)
+    print(text)
 
 
 def note(text: str) -> None:

@@ -11,6 +11,7 @@ import pytest
 from hnas.discovery import Registry
 from hnas_app.cli import run
 from hnas_app.cli.options import folder_of, run_path
+from hnas_app.cli.output import print_in_parts, print_text
 from hnas_app.config.load import load_config
 from hnas_app.config.schema import Config
 from hnas_app.runs.run_dir import PHASES, RunDir
@@ -257,6 +258,36 @@ def test_the_list_fits_80_columns_and_commands_take_its_short_names(hnas, monkey
     for name in ("abc123", made.path.name, str(made.path)):
         assert run_path(name) == made.path
     assert run_path("abc") == Path("abc")
+
+
+def test_sentences_are_broken_between_words_on_a_terminal_only(capsys, monkeypatch):
+    path = "runs/20260102-030405-vgg9-eyeriss-abc123/pareto.png"
+    text = f"one sentence about a network that was re-trained\n{path}"
+    monkeypatch.setenv("COLUMNS", "30")
+    print_text(text)
+    assert capsys.readouterr().out == f"{text}\n"
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    print_text(text)
+    assert capsys.readouterr().out == f"one sentence about a network\nthat was re-trained\n{path}\n"
+
+
+def test_a_table_of_numbers_is_never_cut_but_continued_below(capsys, monkeypatch):
+    head = ["network", "latency_µs", "macs", "re-trained"]
+    rows = [["found", "18.9", "145,560", "40.67 ± 5.78 %"], ["nearest class mean", "", "", "50.33 ± 7.90 %"]]
+    print_in_parts(head, rows)
+    whole = capsys.readouterr().out
+    assert len(whole.splitlines()) == 3
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    for width, n_parts in ((60, 1), (52, 2), (40, 3), (34, 3)):
+        monkeypatch.setenv("COLUMNS", str(width))
+        print_in_parts(head, rows)
+        out = capsys.readouterr().out
+        assert max(map(len, out.splitlines())) <= width
+        assert out.count("network") == n_parts
+        assert all(cell in out for row in [head, *rows] for cell in row)
+    monkeypatch.setenv("COLUMNS", "100")
+    print_in_parts(head, rows)
+    assert capsys.readouterr().out == whole
 
 
 def test_runs_are_removed_by_name_and_only_runs(hnas, capsys):

@@ -9,7 +9,7 @@ import typer
 from hnas.errors import quoted
 from hnas_app.cli import options
 from hnas_app.cli.invocation import invocation
-from hnas_app.cli.output import print_json, print_table, say_next
+from hnas_app.cli.output import print_in_parts, print_json, print_text, say_next
 from hnas_app.cli.terminal import IN_ORDER, at_terminal
 from hnas_app.usecases.arguments import SAME_RESULTS, Given
 
@@ -98,23 +98,23 @@ def _show(done: Evaluated, *, as_json: bool) -> None:
         return print_json(to_json(results))
     print()
     for network in results.networks:
-        print(f"{network.name}: {report.describe(network.options)}")
+        print_text(f"{network.name}: {report.describe(network.options)}")
     print()
-    print_table(*report.table(results), fit=True)
+    print_in_parts(*report.table(results))
     if results.unsteady:
-        print(f"{report.UNSTEADY} measured while the device was unsteady; `hnas profile --fresh` measures again")
+        print_text(f"{report.UNSTEADY} measured while the device was unsteady; `hnas profile --fresh` measures again")
     for missing in results.missing:
-        print(missing)
+        print_text(missing)
     if results.per_task is not None:
-        print(f"\n{report.describe_per_task(results.per_task, results.metrics)}")
+        print_text(f"\n{report.describe_per_task(results.per_task, results.metrics)}")
     if done.adaption is not None and done.adaption.place is not None:
         chosen = "found" if results.race is None else report.CHOICE
-        print(f"\n{chosen}: {done.adaption.place}, by loss {done.adaption.weights}")
+        print_text(f"\n{chosen}: {done.adaption.place}, by loss {done.adaption.weights}")
     for doubt in done.adaption.doubts if done.adaption else ():
-        print(doubt)
+        print_text(doubt)
     if results.race is not None:
-        print(f"race: {report.race_text(results.race)}")
-    print(f"\nlimits: {', '.join(map(str, done.limits))}\n{results.protocol}")
+        print_text(f"race: {report.race_text(results.race)}")
+    print_text(f"\nlimits: {', '.join(map(str, done.limits))}\n{results.protocol}")
     if done.picture is not None:
         print(f"picture: {done.picture}")
     found = results.per_task.cost if results.per_task else results.networks[0].cost

@@ -106,8 +106,8 @@ def remove_run(path: Path) -> None:
 
 
 def _limits(record: Mapping[str, Any]) -> tuple[str, ...]:
-    limits = (record.get("results") or {}).get("limits") or record.get("constraints") or ()
-    return tuple(map(str, limits))
+    limits = (record.get("results") or {}).get("limits") or record.get("constraints")
+    return tuple(map(str, limits)) if isinstance(limits, list) else ()
 
 
 def _cost(record: Mapping[str, Any]) -> tuple[str, float | None]:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 WIDEST = 59
 """Columns that the display takes at most. A terminal that is made narrower re-wraps longer lines, and the rows that
 this adds would stay behind: so nothing does down to 60 columns."""
+DRAW_EVERY_S = 0.25
 MOST_BARS = 4
 """Bars at once: several devices are measured at the same time."""
 _PLAIN = str.maketrans("━─", "#-")
@@ -60,6 +61,7 @@ class LiveDisplay:
     _live: Live | None = None
     _bars: dict[str, Bar] = field(factory=dict)
     _latest: str = ""
+    _drawn: float = float("-inf")
     _collapsed: list[float] = field(factory=list)
     """When the trainings that are told of in one line began and ended."""
     _names: set[str] = field(factory=set)
@@ -73,7 +75,7 @@ class LiveDisplay:
         if self._collapsed and _top(event.phase) != COLLAPSED:
             self._tell_collapsed()
         bar = self._bars.get(event.phase)
-        seldom = event.kind != "step" or bar is None  # steps may come by the thousand; rich draws four times a second
+        due = event.kind != "step" or bar is None or now - self._drawn >= DRAW_EVERY_S
         if bar is None or event.kind == "start":
             bar = self._bars[event.phase] = Bar(now, event.done, event.total, shown(event.text))
         self._latest = event.phase
@@ -83,7 +85,8 @@ class LiveDisplay:
             bar.pace.add(event.done, now)
         elif event.kind == "end":
             self._end(self._bars.pop(event.phase), event, now)
-        if seldom:
+        if due:  # steps may come by the thousand
+            self._drawn = now
             live.refresh()
 
     def close(self) -> None:
@@ -99,7 +102,7 @@ class LiveDisplay:
 
     def lines(self, width: int) -> list[str]:
         """Return what is shown on a terminal of so many columns: the place, a bar for each part at work, the values."""
-        bars = dict(list(self._bars.items())[-MOST_BARS:])  # another thread asks, while events come
+        bars = dict([*self._bars.items()][-MOST_BARS:])
         if not bars:
             return []
         width, latest = min(width - 1, WIDEST), bars.get(self._latest)
@@ -151,15 +154,15 @@ class LiveDisplay:
         out = getattr(self.stream, "unescaped", self.stream)
         self.console = self.console or Console(file=out, soft_wrap=True, highlight=False)
         shared = sys.stdout is not None and sys.stdout.isatty()  # what goes into a file stays there
+        # No thread of its own draws: between the drawing of a line above and of the bar, lines would stay behind.
         self._live = Live(
-            get_renderable=self._frame, console=self.console, transient=True, refresh_per_second=4,
-            redirect_stdout=shared,
-        )  # fmt: skip
+            get_renderable=self._frame, console=self.console, transient=True, auto_refresh=False, redirect_stdout=shared
+        )
         self._live.start()
         return self._live
 
     def _frame(self) -> Text:
-        """Return the lines in colours; rich calls it, also between events."""
+        """Return the lines in colours; rich calls it to draw them."""
         from rich.text import Text
 
         assert self.console is not None

@@ -50,7 +50,6 @@ def printed(console: Console) -> list[str]:
 @pytest.mark.parametrize("width", [80, 60, 44])
 def test_the_place_the_bar_the_count_and_the_time_left_are_there_at_any_width(width):
     live, console = searching(width)
-    live._live.refresh()
     place, bar, *details = live.lines(width)
     assert place == "phase 3 of 5: searching, about 7 min left"
     assert bar.startswith("━━━━")
@@ -123,6 +122,16 @@ def test_devices_that_are_measured_at_once_have_a_bar_each():
     assert place == "phase 1 of 5: measuring, 1 s so far"
     assert [bar.split()[0] for bar in bars] == ["arm:pi4", "eyeriss"]
     assert [bar.split()[-1] for bar in bars] == ["0/1,000", "0/10"]
+    live.close()
+
+
+def test_a_thousand_steps_are_drawn_four_times_a_second():
+    live, console = searching(80, steps=1)
+    before = console.file.getvalue().count("1/20")
+    for _ in range(1000):
+        live.clock.now += 0.001
+        live(Event(phase="adapt", kind="step", done=1, total=20))
+    assert console.file.getvalue().count("1/20") - before <= 4
     live.close()
 
 

@@ -39,10 +39,12 @@ def _command(command: Any, name: str) -> Iterator[str]:
 
 def _parameter(parameter: Any, context: Any) -> str:
     """Return a row of the table, or nothing for ``--help`` itself and hidden options."""
-    record = parameter.get_help_record(context)
-    if record is None or "--help" in parameter.opts:
+    from hnas_app.cli.help_text import record
+
+    row = record(parameter, context)
+    if row is None or "--help" in parameter.opts:
         return ""
-    names, told = record[0].replace("|", "\\|"), _text(record[1]).replace("|", "\\|")
+    names, told = row[0].replace("|", "\\|"), _text(row[1]).replace("|", "\\|")
     return f"| `{names}` | {told} |"
 
 

@@ -15,7 +15,7 @@ import typer.main
 from hnas._version import __version__
 from hnas.errors import DataError, HnasError, close_matches
 from hnas_app.cli.invocation import Invocation
-from hnas_app.cli.lazy_commands import LazyGroup
+from hnas_app.cli.lazy_commands import HELP_FLAGS, LazyGroup
 from hnas_app.cli.streams import fit_streams
 from hnas_app.executors.interruption import ignore, interruptible
 from hnas_app.executors.plugin_exit import ended_by_plugin, failed_plugin
@@ -33,7 +33,8 @@ app = typer.Typer(
     rich_markup_mode=None,
     help="Meta-train one super-net, measure a device once, adapt an architecture to any few-shot task in minutes.",
     no_args_is_help=True,
-    add_completion=False,
+    add_completion=True,
+    context_settings=HELP_FLAGS,
     pretty_exceptions_enable=False,
 )
 
@@ -106,6 +107,8 @@ def _run(argv: Sequence[str], invocation: Invocation) -> int:
     except BaseException as error:
         if isinstance(error.__context__, BrokenPipeError) and _by_typer(error):
             return _reader_left()
+        if isinstance(error, SystemExit) and _by_typer(error):  # it has answered a shell that completes a command
+            return int(error.code or 0)
         # Such as SystemExit: nothing of ours raises it, so a plugin or a library tried to end the program.
         if invocation.debug:
             traceback.print_exc()

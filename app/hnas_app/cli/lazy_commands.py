@@ -10,7 +10,8 @@ from typing import Any
 
 import typer
 import typer.main
-from typer.core import TyperGroup
+
+from hnas_app.cli.help_text import PlainCommand, PlainGroup
 
 COMMANDS = {
     "run": "Meta-train a super-net, measure the device, search under the limits, re-train and test the found network.",
@@ -21,7 +22,7 @@ COMMANDS = {
     "export": "Write the network that a run found as an ONNX model and as JSON.",
     "predict": "Classify pictures with an exported model: class and probability of each.",
     "front": "Compare networks of runs on common tasks: fronts by strategy, hypervolumes, the reference networks.",
-    "runs": "List the runs: state of each phase, and accuracy once evaluated.",
+    "runs": "List the runs, what each found and its state; or remove some.",
     "profile": "Measure every distinct layer of a space on a device, or take it from the cost store.",
     "devices": "Name the devices to measure, and check that they can be measured.",
     "spaces": "Show search spaces and the networks in them.",
@@ -33,6 +34,16 @@ COMMANDS = {
 """Each command and what it does in a line, as ``hnas --help`` shows them: the first line of its own help."""
 PLACES = {"meta-train": "run:meta_train", "retrain": "run:retrain", "evaluate": "run:evaluate"}
 """Where a command is, if not in the module of its name: as a function of that name, or as ``app``, its sub-commands."""
+
+
+PANELS = {
+    "Run": ("run", "meta-train", "adapt", "retrain", "evaluate", "export", "predict"),
+    "Inspect": ("runs", "report", "compare", "front", "supernets"),
+    "Devices and data": ("profile", "devices", "data"),
+    "Extend": ("spaces", "plugins", "config"),
+}
+"""The commands in the order of the help, by what they are for."""
+HELP_FLAGS = {"help_option_names": ["-h", "--help"]}
 
 
 class LazyCommands(Mapping[str, Any]):
@@ -50,7 +61,7 @@ class LazyCommands(Mapping[str, Any]):
         return len(COMMANDS)
 
 
-class LazyGroup(TyperGroup):
+class LazyGroup(PlainGroup):
     """The command ``hnas``. Its help is plain text: importing a library that draws boxes takes longer than all else."""
 
     def __init__(self, **attributes: Any) -> None:
@@ -60,8 +71,10 @@ class LazyGroup(TyperGroup):
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """Write the names and what each does, without importing any."""
-        with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))
+        width = max(map(len, COMMANDS))
+        for panel, names in PANELS.items():
+            with formatter.section(panel):
+                formatter.write_dl([(name.ljust(width), COMMANDS[name]) for name in names if name in COMMANDS])
 
 
 @cache
@@ -71,7 +84,10 @@ def _load(name: str) -> Any:
     found = import_module(f"hnas_app.cli.commands.{module}")
     outer = typer.Typer(add_completion=False, rich_markup_mode=None)  # its help is plain, as that of `hnas` is
     if hasattr(found, "app"):
-        outer.add_typer(found.app, name=name)
+        for command in found.app.registered_commands:
+            command.cls = PlainCommand
+        own = found.app.info.cls
+        outer.add_typer(found.app, name=name, cls=own if isinstance(own, type) else PlainGroup)
     else:
-        outer.command(name)(getattr(found, function))
+        outer.command(name, cls=PlainCommand)(getattr(found, function))
     return typer.main.get_group(outer).commands[name]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hnas.layer import Shape
+from hnas_app.cli import completion
 from hnas_app.cli.invocation import Invocation
 from hnas_app.cli.output import note
 from hnas_app.usecases.arguments import Caller, Given
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 Command = Callable[..., None]
 
 BACKEND = "Hardware backend, as in arm:pi4; or ./file.py:Class, module:Class."
-LIMITS = "Such as 'latency<=0.05ms' or, to hold together, 'params<=70K,macs<=2M'."
+LIMITS = "Such as latency:0.05ms, the same as 'latency<=0.05ms'; to hold together: params:70K,macs:2M."
 SHARED: dict[str, tuple[Any, str | None, str]] = {
     "space": (str, "NAME", "Search space."),
     "learner": (str, "NAME", "Meta-learner."),
@@ -31,7 +32,7 @@ SHARED: dict[str, tuple[Any, str | None, str]] = {
     "strategy": (str, "NAME", "Search strategy."),
     "tasks": (str, "NAME", "Source of few-shot tasks."),
     "data_root": (str, "DIR", "Where the data set is; short for --set tasks.root=DIR."),
-    "preset": (str, "NAME", "Budget: quick, small, paper, or none (plain defaults)."),
+    "preset": (str, "NAME", "Budget; none: plain defaults."),
     "config": (Path, "FILE", "TOML file; see `hnas config init`."),
     "set": (list[str], "KEY=VALUE", "Set any key, such as space.downsample=pool; may be repeated."),
     "constraint": (list[str], "LIMITS", LIMITS),
@@ -41,6 +42,10 @@ SHARED: dict[str, tuple[Any, str | None, str]] = {
     "accelerator": (str, "NAME", "Where networks are computed: cpu, cuda or cuda:N."),
 }
 """The options that make a `Given`: the type, the placeholder of the value in the help, and the help text of each."""
+SHORT = {
+    "space": "-s", "backend": "-b", "preset": "-p", "constraint": "-c", "tasks": "-t", "workers": "-w", "set": "-x",
+}  # fmt: skip
+"""Short forms of the options that are typed most."""
 
 
 def whole(text: str) -> int:
@@ -52,24 +57,65 @@ def whole(text: str) -> int:
 
 BackendsOption = Annotated[
     list[str] | None,
-    typer.Option("--backend", metavar="NAME[:DEVICE]", help=f"{BACKEND} Repeated: a sweep over all of them."),
+    typer.Option(
+        "--backend",
+        SHORT["backend"],
+        metavar="NAME[:DEVICE]",
+        autocompletion=completion.completes("backend"),
+        help=f"{BACKEND} Repeated: a sweep over all of them.",
+    ),
 ]
 ConstraintsOption = Annotated[
     list[str] | None,
-    typer.Option("--constraint", metavar="LIMITS", help=f"{LIMITS} Repeated: a sweep over all sets."),
+    typer.Option(
+        "--constraint", SHORT["constraint"], metavar="LIMITS", help=f"{LIMITS} Repeated: a sweep over all sets."
+    ),
 ]
 RunDirOption = Annotated[
     Path | None,
-    typer.Option("--run-dir", metavar="DIR", help="Run directory; an earlier run in it goes on where it stopped."),
+    typer.Option(
+        "--run-dir", "-d", metavar="DIR", help="Run directory; an earlier run in it goes on where it stopped."
+    ),
 ]
-RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="Run directory; `hnas runs` lists them.")]
+NameOption = Annotated[
+    str | None, typer.Option("--name", "-n", metavar="NAME", help="Name of the run: its folder is runs/NAME.")
+]
+
+
+def run_path(text: str) -> Path:
+    """Return the folder of a run that is given by its path, its name in ``runs/``, or its id."""
+    from hnas_app.runs.run_list import run_named
+
+    return run_named(str(text))
+
+
+RunArgument = Annotated[
+    Path,
+    typer.Argument(
+        metavar="RUN",
+        parser=run_path,
+        autocompletion=completion.runs,
+        help="Run directory, or a name or id from `hnas runs`.",
+    ),
+]
+RunsArgument = Annotated[
+    list[Path],
+    typer.Argument(
+        metavar="RUN",
+        parser=run_path,
+        autocompletion=completion.runs,
+        help="Run directories, or names or ids from `hnas runs`.",
+    ),
+]
 SuperNetArgument = Annotated[
     str,
     typer.Argument(
         metavar="RUN",
-        help="Run directory, or the name of a super-net: `hnas runs` and `hnas supernets list` list them.",
+        autocompletion=completion.runs,
+        help="Run directory, a name or id from `hnas runs`, or the name of a super-net from `hnas supernets list`.",
     ),
 ]
+YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 InvertOption = Annotated[
     bool | None,
     typer.Option("--invert/--no-invert", help="Turn dark into bright, or not; default: as for the super-net's images."),
@@ -114,13 +160,27 @@ def takes(*names: str) -> Callable[[Command], Command]:
 def _parameter(name: str) -> inspect.Parameter:
     kind, metavar, help_ = SHARED[name]
     parser = whole if kind is int else None
-    default = typer.Option(None, f"--{name.replace('_', '-')}", metavar=metavar, help=help_, parser=parser)
+    flags = [f"--{name.replace('_', '-')}", *([SHORT[name]] if name in SHORT else [])]
+    default = typer.Option(
+        None, *flags, metavar=metavar, help=help_, parser=parser, autocompletion=completion.completes(name)
+    )
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind | None)
 
 
 def _given(values: dict[str, Any]) -> Given:
     texts, constraint = values.pop("set", None), values.pop("constraint", None)
     return Given(by_flags=True, **values, sets=_sets(texts or ()), constraints=limits(constraint))
+
+
+def folder_of(run_dir: Path | None, name: str | None) -> Path | None:
+    """Return the run directory of ``--run-dir`` or ``--name``. Raises a usage error for both, or for no fit name."""
+    if name is None:
+        return run_dir
+    if run_dir is not None:
+        raise typer.BadParameter("takes the place of --run-dir", param_hint="--name")
+    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,59}", name):
+        raise typer.BadParameter(f"{name!r} is not a name of letters, digits, '-', '_' and '.'", param_hint="--name")
+    return Path("runs") / name
 
 
 def load(call: Invocation, given: Given, run_dir: Path | None = None) -> LoadedConfig:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -26,19 +26,23 @@ FLAGS = {
 }
 """The flags of those arguments of use cases that may be wrong."""
 
+IN_ORDER = ("profile", "meta-train", "adapt", "retrain", "evaluate")
+"""The phases of a whole run, as they come: the device first, so that a limit out of reach costs no training."""
+
 
 @contextmanager
-def at_terminal(call: Invocation, resume: str | None = None) -> Iterator[Caller]:
+def at_terminal(call: Invocation, resume: str | None = None, phases: Sequence[str] = ()) -> Iterator[Caller]:
     """Yield the caller of a use case, which prints on standard error; the terminal is given back afterwards.
 
-    ``resume`` is the command that goes on after an interruption; ``{}`` in it stands for the folder.
+    ``resume`` is the command that goes on after an interruption; ``{}`` in it stands for the folder. ``phases`` are
+    those of the command in their order, if they are to be numbered.
     """
     from hnas_app.trackers.terminal import display
 
     def began(folder: Path) -> None:
         call.resume = resume and resume.format(quoted(folder))
 
-    with closing(display()) as shown:
+    with closing(display(phases=phases)) as shown:
 
         def emit(event: Event) -> None:
             shown(event)

@@ -52,11 +52,15 @@ class Resolver:
     only_read: bool = False
     origins: dict[str, str] = field(factory=dict)
     notes: list[str] = field(factory=list)
+    _preset_name: str = field(default="none", init=False)
+    _plugins: list[Registered] = field(factory=list, init=False)
+    """Those that are chosen."""
 
     def resolve(self, layers: list[list[Entry]]) -> LoadedConfig:
-        preset = self._preset(layers)
+        preset = self._preset_name = self._preset(layers)
         chosen = [self._chosen(kind, preset, layers) for kind in KINDS]
-        entries = applied(preset, (c.plugin for c in chosen if isinstance(c.plugin, Registered)))
+        self._plugins = [c.plugin for c in chosen if isinstance(c.plugin, Registered)]
+        entries = applied(preset, self._plugins)
         # The file of a run holds its preset's values. One that it lacks came later, with a default as it was before.
         of_run = any(entry.recorded for layer in layers for entry in layer)
         values = self._values("", _PLAIN, _HINTS, entries[""], layers)
@@ -179,7 +183,7 @@ class Resolver:
             raise
         hints = _plugin_hints(kind, name, cls)
         meant = [
-            [e for e in layer if e.keys[0] == kind and e.keys[1] != "name" and self._is_meant(e, whose, name)]
+            [e for e in layer if e.keys[0] == kind and e.keys[1] != "name" and self._is_meant(e, whose, chosen, hints)]
             for whose, layer in zip(own, layers, strict=True)
         ]
         meant = [[e for e in layer if not self._is_removed(i, e, cls, hints)] for i, layer in enumerate(meant)]
@@ -205,12 +209,31 @@ class Resolver:
         else:
             values["device"], self.origins["backend.device"] = device, origin
 
-    def _is_meant(self, entry: Entry, whose: str | None, chosen: str) -> bool:
-        if whose is None or whose == chosen:
+    def _is_meant(self, entry: Entry, whose: str | None, chosen: _Chosen, hints: Mapping[str, Any]) -> bool:
+        """Return whether an option counts: that of another plugin does if the user gave it, and both have it."""
+        kind, option = chosen.kind, entry.keys[1]
+        if whose is None or whose == chosen.name:
             return True
+        if entry.recorded and not self._was_given(kind, whose, entry):
+            return False
+        if option in hints and option != "device":  # a device's name means nothing to another backend
+            with suppress(ValueError, ConfigError):
+                (read_text if entry.text else read)(entry.value, hints[option])
+                return True
         key = ".".join(entry.keys)
-        self.notes.append(f"{key} ({entry.origin}) was given for {whose!r} and is not used with {chosen!r}")
+        self.notes.append(f"{key} ({entry.origin}) was given for {whose!r} and is not used with {chosen.name!r}")
         return False
+
+    def _was_given(self, kind: Kind, whose: str, entry: Entry) -> bool:
+        """Return whether an option in a run's file is neither the default of its plugin nor its preset's value."""
+        try:
+            plugin, cls = self.registry.get(kind, whose), self.registry.options_class(kind, whose)
+        except PluginError:
+            return True
+        option, others = entry.keys[1], [p for p in self._plugins if p.kind != kind]
+        f = _fields(cls).get(option)
+        preset = applied(self._preset_name, (*others, plugin)).get(kind, {}).get(option, (None, ""))
+        return f is None or entry.value not in (f.default, preset[0])
 
     def _is_removed(self, layer: int, entry: Entry, cls: type, hints: Mapping[str, Any]) -> bool:
         """Return whether an option or its value was removed: a mistake unless a run recorded the present behaviour."""

@@ -13,14 +13,16 @@ from attrs import frozen
 from hnas.cost import MACS, PARAMS, Cost, Metric
 from hnas.cost.units import COUNT, ENERGY, SIZE, TIME, micro
 from hnas.errors import ConfigError, close_matches
+from hnas_app.costs.amounts import amount
 
 T = TypeVar("T")
 R = TypeVar("R")
 REFERENCE = "ref"
 """The unit of a limit that is a multiple of the reference network's cost."""
 
-_EXAMPLE = "write METRIC<=NUMBER UNIT, such as 'latency<=3ms', 'params<=70K' or 'latency<=0.6ref'"
+_EXAMPLE = "write METRIC<=NUMBER UNIT, such as 'latency<=3ms' (or latency:3ms), 'params<=70K' or 'latency<=0.6ref'"
 _SHAPE = re.compile(r"\s*([^\s<>=!≤≥]+)\s*([<>=!≤≥]+)\s*(.*?)\s*")
+_COLON = re.compile(r"\s*([^\s<>=!≤≥:]+)\s*(:)\s*([^:]*?)\s*")
 # Bounded digits: an exact fraction of '1e999999999' would fill the memory.
 _AMOUNT = re.compile(
     r"([0-9]{1,18}(?:\.[0-9]{1,18})?(?:[eE][+-]?[0-9]{1,2})?)\s*"
@@ -45,12 +47,15 @@ class Constraint:
 
     @classmethod
     def parse(cls, text: str) -> Constraint:
-        """Read ``latency<=3ms``. Raises `ConfigError` on anything that is not METRIC<=NUMBER UNIT."""
-        shape = _SHAPE.fullmatch(text)
+        """Read ``latency<=3ms``, or ``latency:3ms``, since a shell takes ``<`` for a file.
+
+        Raises `ConfigError` on anything else.
+        """
+        shape = _SHAPE.fullmatch(text) or _COLON.fullmatch(text)
         if shape is None:
             raise ConfigError(f"constraint {text!r} cannot be read", hint=_EXAMPLE)
         metric, sign, right = shape.groups()
-        if sign != "<=":
+        if sign not in ("<=", ":"):
             why = "a constraint is an upper limit, since every metric is a cost"
             if sign in ("<", "≤", "=<"):
                 why = "a limit is inclusive"
@@ -84,8 +89,7 @@ class Limit:
         return seen / self.value if seen <= self.value else max(seen / self.value, math.nextafter(1, 2))
 
     def __str__(self) -> str:
-        unit = f" {self.metric.unit}" if self.metric.unit else ""
-        return f"{self.text} ({self.value:.6g}{unit})" if self.text.endswith(REFERENCE) else self.text
+        return f"{self.text} ({amount(self.value, self.metric.unit)})" if self.text.endswith(REFERENCE) else self.text
 
 
 def resolve(constraints: Sequence[Constraint], metrics: Sequence[Metric], reference: Cost | None) -> tuple[Limit, ...]:

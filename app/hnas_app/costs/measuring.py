@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
@@ -16,6 +17,7 @@ from hnas.errors import DeviceError, UnsteadyError
 from hnas.layer import Layer
 from hnas.seeds import Seeds
 from hnas.toolkit.dataflow import dataflow
+from hnas_app.costs.amounts import amount
 from hnas_app.costs.faults import faults_of
 
 Network = tuple[Layer, ...]
@@ -24,6 +26,8 @@ Item = Layer | Network
 
 ONE = Rounds(count=1, anchor_every=0)
 """How a model is asked: once, and in order."""
+FEW = 2
+"""Blocks whose repetition is told each; then a line tells of all."""
 _END = object()
 SAVE_EVERY_S = 0.01
 """How much measuring, in seconds, a kill may lose besides the layer in hand. A real device takes longer for one layer,
@@ -36,7 +40,7 @@ class Sitting:
 
     ``save(rows, round)`` stores rows, ``discard(keys, round)`` deletes them, ``tell`` shows a sentence to the user.
     Afterwards ``repeated`` counts the blocks that were measured again. ``unsteady`` counts those whose anchors still
-    differed at the last attempt; they were kept.
+    differed at the last attempt; their items were ``kept``.
     """
 
     backend: HardwareBackend
@@ -50,6 +54,11 @@ class Sitting:
     sleep: Callable[[float], None]
     repeated: int = 0
     unsteady: int = 0
+    kept: set[str] = field(factory=set)
+    _began: float = field(factory=time.monotonic, init=False)
+    _done: int = field(default=0, init=False)
+    _todo: int = field(default=0, init=False)
+    """Blocks that are done, and all."""
     _anchored: float | None = field(default=None, init=False)
     """The anchor's last value, if nothing else has happened since: it closes one block and opens the next."""
 
@@ -59,9 +68,14 @@ class Sitting:
 
     def run(self, missing: Mapping[int, Sequence[str]]) -> None:
         """Measure the missing items of each round. Raises `DeviceError`; earlier rows are kept."""
-        for nth, keys in missing.items():
-            for block in blocks(keys, self._rounds, self.seeds.numpy("profile", nth)):
-                self._block(nth, block)
+        todo = [
+            (nth, block)
+            for nth, keys in missing.items()
+            for block in blocks(keys, self._rounds, self.seeds.numpy("profile", nth))
+        ]
+        self._began, self._todo = time.monotonic(), len(todo)
+        for self._done, (nth, block) in enumerate(todo):
+            self._block(nth, block)
 
     def _block(self, nth: int, keys: Sequence[str]) -> None:
         for left in reversed(range(self._rounds.attempts)):
@@ -76,12 +90,29 @@ class Sitting:
                 return
             if not left:
                 self.unsteady += 1
+                self.kept.update(keys)
                 return
             self.discard(keys, nth)
             self.repeated += 1
             self._anchored = None
-            self.tell(f"{why}; {len(keys)} measurements are repeated in {self._rounds.cooling_s:g} s")
+            if self.repeated <= FEW:
+                self.tell(f"{why}; {len(keys)} measurements are repeated in {self._rounds.cooling_s:g} s")
+            elif self.repeated == FEW + 1:
+                self.tell(self._busy())
             self.sleep(self._rounds.cooling_s)
+
+    def _busy(self) -> str:
+        """Return what is told once, in place of a line for each block: why, for how long, and what to do."""
+        why, what = "the device does other work, or slows down", "give it rest, or cool it"
+        if type(self.backend).slot is HardwareBackend.slot:  # this machine
+            why = f"this machine is busy, with a load of {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores"
+            what = "end what else runs"
+        left = (time.monotonic() - self._began) / (self._done + 1) * (self._todo - self._done)
+        return (
+            f"{self.repeated} blocks were measured again: {why}. At this pace it takes about "
+            f"{max(1, round(left / 60))} min more. To have steady costs sooner, {what}; else it goes on without more "
+            "notes, and costs that stay unsteady are marked"
+        )
 
     def _attempt(self, nth: int, keys: Sequence[str]) -> str | None:
         """Measure a block. Return why it cannot be trusted, or ``None``."""
@@ -103,7 +134,8 @@ class Sitting:
         after = self._anchored = self._measure_anchor()
         if abs(after / before - 1) <= self._rounds.anchor_tolerance:
             return None
-        return f"the anchor layer went from {before:.4g} to {after:.4g} {self.info.metrics[0].unit}"
+        unit = self.info.metrics[0].unit
+        return f"the anchor layer went from {amount(before, unit)} to {amount(after, unit)}"
 
     def _flush(self, nth: int, rows: dict[str, LayerCosts]) -> None:
         waiting = dict(rows)

@@ -26,6 +26,7 @@ from hnas_app.costs.checked_layers import distinct_layers, whole
 from hnas_app.costs.description import described
 from hnas_app.costs.faults import faults_of
 from hnas_app.costs.measuring import ONE, Item, Network, Sitting, typical_spread
+from hnas_app.costs.steadiness import unsteady_layers
 from hnas_app.costs.store import CostStore, scope
 
 
@@ -114,8 +115,11 @@ def profile(
     lacking = {key for keys in missing.values() for key in keys}
     counts = {"layers": len(todo.layers), "reused": len(todo.items) - len(lacking), "measured": len(lacking)}
 
+    done = 0
+
     def tell(kind: str, text: str = "", values: Mapping[str, Any] | None = None) -> None:
-        done = sum(map(len, found.values()))
+        nonlocal done  # rows of a repeated block are gone, but a count that runs backwards tells nobody how far it is
+        done = max(done, sum(map(len, found.values())))
         emit(Event(phase="profile", kind=kind, done=done, total=total, text=text, values=values or {}))
 
     def save(rows: Mapping[str, LayerCosts], nth: int) -> None:
@@ -150,6 +154,9 @@ def profile(
             "typical_spread": spread,
             "blocks_repeated": sitting.repeated,
             "blocks_unsteady": sitting.unsteady,
+            "unsteady_layers": unsteady_layers(
+                {key: found[key] for key in rows}, info.metrics[0].name, info.rounds, sitting.kept
+            ),
         }
     calibration = store.load_calibration(info).get(scope(space, input_shape), {}) if store is not None else {}
     table = CostTable(info=info, rows=rows, check=check, calibration=calibration)

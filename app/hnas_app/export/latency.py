@@ -14,6 +14,7 @@ from attrs import frozen
 from hnas.cost import sum_over_layers
 from hnas.errors import HnasError
 from hnas.layer import Layer
+from hnas_app.costs.amounts import amount
 from hnas_app.export.onnx_session import INPUT, OUTPUT, OnnxModel, onnxruntime
 
 if TYPE_CHECKING:
@@ -43,8 +44,9 @@ class LatencyCheck:
 
     def __str__(self) -> str:
         return (
-            f"latency under onnxruntime: {self.measured_ms:.4g} ms (and {self.call_ms:.2g} ms for the call); "
-            f"{self.against}: {self.estimate_ms:.4g} ms; ratio {self.ratio:.2f}"
+            f"latency under onnxruntime: {amount(self.measured_ms, 'ms')} (and {amount(self.call_ms, 'ms')} for the "
+            "call); "
+            f"{self.against}: {amount(self.estimate_ms, 'ms')}; ratio {self.ratio:.2f}"
         )
 
 

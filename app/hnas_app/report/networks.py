@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from hnas.architecture import Option
-from hnas.cost import MACS, PARAMS, Cost, Metric
+from hnas.cost import Cost, Metric
+from hnas_app.costs.amounts import amount, column
 from hnas_app.fronts.dominance import nondominated
 from hnas_app.fronts.plot import label
 from hnas_app.runs.results import PerTask, Results
@@ -18,24 +18,38 @@ from hnas_app.training.race import DIVERGED, FOUND, Race
 CHOICE = "the search's choice"
 """What is printed for the first finalist if there was a race, since the row ``found`` may be another."""
 
+UNSTEADY = "~"
+"""Stands before a cost that was measured while the device was unsteady."""
+
 
 def table(results: Results) -> tuple[list[str], list[list[str]]]:
     """Return head and rows: each network's costs, and accuracy with super-net weights and trained alone."""
-    metrics = results.metrics
-    head = ["network", *(m.column for m in metrics), "zero-retrain", "re-trained"]
-    rows = [
-        [n.name, *(_amount(n.cost, m) for m in metrics), str(n.zero_retrain), str(n.retrained)]
-        for n in results.networks
-    ]
+    rows = [(n.name, n.cost, str(n.zero_retrain), str(n.retrained)) for n in results.networks]
     if (own := results.per_task) is not None:
-        rows.insert(0, ["per task", *(_amount(own.cost, m) for m in metrics), str(own.accuracy), ""])
-    rows.append(["nearest class mean", *("" for _ in metrics), "", str(results.baseline)])
-    return head, rows
+        rows.insert(0, ("per task", own.cost, str(own.accuracy), ""))
+    heads, costs = cost_columns([cost for _, cost, *_ in rows], results.metrics)
+    for (name, *_), cells in zip(rows, costs, strict=True):
+        if name in results.unsteady:
+            cells[0] = f"{UNSTEADY}{cells[0]}"
+    lines = [[name, *each, *accuracies] for (name, _, *accuracies), each in zip(rows, costs, strict=True)]
+    lines.append(["nearest class mean", *("" for _ in heads), "", str(results.baseline)])
+    return ["network", *heads, "zero-retrain", "re-trained"], lines
+
+
+def cost_columns(costs: Sequence[Cost], metrics: Sequence[Metric]) -> tuple[list[str], list[list[str]]]:
+    """Return the heads of the metrics' columns, and the cells of each row of ``costs``."""
+    columns = [column(m.column, [cost[m.name] for cost in costs]) for m in metrics]
+    return [head for head, _ in columns], [[cells[i] for _, cells in columns] for i in range(len(costs))]
+
+
+def costs_text(cost: Cost, metrics: Sequence[Metric]) -> str:
+    """Return all costs of a network in a line: ``latency 18.9 µs, cycles 3,779``."""
+    return ", ".join(f"{m.name} {amount(cost[m.name], m.unit)}" for m in metrics)
 
 
 def describe_per_task(own: PerTask, metrics: Sequence[Metric]) -> str:
     """Return how many architectures the test tasks had, how many proposals broke a limit, and the largest costs."""
-    tasks, most = own.accuracy.tasks, ", ".join(f"{m.column} {_amount(own.largest, m)}" for m in metrics)
+    tasks, most = own.accuracy.tasks, costs_text(own.largest, metrics)
     return (
         f"per task: {len(own.architectures)} architectures for {tasks} tasks, {own.moved} of them moved to keep the "
         f"limits; costs are means, at most {most}"
@@ -99,10 +113,3 @@ def plot_population(adaption: Adaption, results: Results, metric: Metric, limit:
     axes.set_ylabel("accuracy, %")
     axes.legend(fontsize=7)
     figure.savefig(path, dpi=150, metadata={"Software": None})
-
-
-def _amount(cost: Cost, metric: Metric) -> str:
-    value = cost[metric.name]
-    if metric in (PARAMS, MACS) or (not metric.unit and math.isfinite(value) and value == int(value)):
-        return f"{value:,.0f}"
-    return f"{value:.4g}"

@@ -14,6 +14,7 @@ from hnas.architecture import Architecture
 from hnas.backend import HardwareBackend
 from hnas.cost import Cost, CostTable
 from hnas.events import Event, Listener
+from hnas.layer import Layer
 from hnas.learner import State
 from hnas.strategy import SearchProblem, SearchStrategy
 from hnas.toolkit.codec import load, save, to_json
@@ -22,6 +23,7 @@ from hnas_app.costs.closing import given_back
 from hnas_app.costs.description import described
 from hnas_app.costs.limits import Limit
 from hnas_app.costs.profile import profile
+from hnas_app.costs.steadiness import is_unsteady
 from hnas_app.costs.store import CostStore
 from hnas_app.executors.interface import Executor
 from hnas_app.runs.alone import Alone, note_kept
@@ -132,7 +134,11 @@ class Pipeline:
 
     def cost(self, arch: Architecture) -> Cost:
         """Return the costs of an architecture on the device, by a table look-up."""
-        return self.profile().cost(self.setup.space.layers(arch, self.setup.image_shape, self.setup.n_way))
+        return self.profile().cost(self.layers(arch))
+
+    def layers(self, arch: Architecture) -> Sequence[Layer]:
+        """Return the layers of an architecture, for images and classes of the run's tasks."""
+        return self.setup.space.layers(arch, self.setup.image_shape, self.setup.n_way)
 
     def search(self, proposals: Proposals, name: str = "", *counter: int) -> Search:
         """Return this run's search, with its trace; a sweep distinguishes its searches by name and ``counter``."""
@@ -169,6 +175,8 @@ class Pipeline:
         for doubt in found.doubts:
             self.emit(Event(phase="adapt", kind="note", text=doubt))
         save(self.run.path / "adapt.json", found)
+        metric = self.profile().metrics[0]
+        self.run.update(found={"metric": metric.column, "cost": found.chosen.cost[metric.name]})
         self._kept["adapt"] = found
         return found
 
@@ -249,6 +257,7 @@ class Pipeline:
             missing=(*self.compared.missing, *(f"{name}: {why}" for name, why in alone.diverged.items())),
             race=alone.raced,
             per_task=per_task,
+            unsteady=tuple(row.name for row in rows if is_unsteady(self.profile(), self.layers(row.arch))),
         )
         save(self.run.path / "evaluate.json", results)
         self.run.update(results={"accuracy": results.accuracy, **to_json(results)})

@@ -80,6 +80,8 @@ class Results:
     """How the network that was found won against other finalists, if they raced."""
     per_task: PerTask | None = None
     """With ``evaluate.architecture="per-task"``: an architecture for each test task, in place of a search."""
+    unsteady: tuple[str, ...] = ()
+    """The networks whose cost was measured while the device was unsteady, see `hnas_app.costs.steadiness`."""
     schema: int = field(default=2, metadata={"unsealed": 1})
 
     @property

@@ -29,6 +29,8 @@ PHASES = ("meta-train", "profile", "adapt", "retrain", "evaluate")
 PhaseState = Literal["running", "stopped", "done"]
 SPLITS_FILE = "splits.json"
 """The classes that the run was trained with, see `hnas_app.runs.tasks_check`."""
+PICTURES = "pictures.json"
+"""The labelled pictures that a run was made for, see `hnas_app.usecases.own_task`."""
 SWEEP = "sweep.json"
 """The file that marks a folder as a sweep's: the folder holds a run directory for each pair of device and limits."""
 _ANEW = "restore the file from a copy, or start a new run"
@@ -81,6 +83,7 @@ class RunDir:
             "backend": config.backend.name,
             "tasks": config.tasks.name,
             "preset": config.preset,
+            "constraints": list(config.constraints),
             "seed": config.seed,
             "phases": phases or {},
             **({} if supernet is None else {"supernet": supernet}),

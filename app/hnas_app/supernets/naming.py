@@ -6,26 +6,29 @@ import os
 from pathlib import Path
 
 from hnas.discovery import Registered, Registry
-from hnas.errors import ConfigError, PluginError, close_matches
+from hnas.errors import ConfigError, PluginError, close_matches, quoted
 from hnas_app.runs.run_dir import is_sweep
+from hnas_app.runs.run_list import run_named
 from hnas_app.supernets.unpacking import unpacked
 
 
 def run_or_supernet(name: str, registry: Registry) -> Path:
     """Return the run directory that a user means: a path has a slash or is a run's folder, all else is a name.
 
-    The folder of a super-net is the one it is `unpacked` in. Raises `ConfigError` for a word that is both, and
+    A name is that of a run in ``runs/``, its id there, or that of a super-net, whose folder is the one it is `unpacked`
+    in. Raises `ConfigError` for a word that is both, and
     `PluginError` for one that is neither.
     """
-    word = Path(name)
+    word = run_named(name)
     if os.sep in name or name in (".", ".."):
         return word
     is_run = (word / "run.json").is_file() or is_sweep(word)
     is_name = any(name.partition("@")[0] == r.plugin.name for r in registry.list("supernet"))
     if is_run and is_name:
+        path = quoted(word) if os.sep in str(word) else f"./{quoted(word)}"
         raise ConfigError(
             f"{name!r} is a run directory here, and the name of a super-net",
-            hint=f"write ./{name} for the folder; rename it, or start in another folder, for the super-net",
+            hint=f"write {path} for the folder; rename it, or start in another folder, for the super-net",
         )
     if is_run or (word.exists() and not is_name):
         return word

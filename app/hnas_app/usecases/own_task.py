@@ -15,7 +15,7 @@ from hnas.toolkit.codec import save, to_json
 from hnas.toolkit.files import check_seal, read_json, sealed, write_bytes, write_json
 from hnas.toolkit.pictures import Preparation
 from hnas_app.own_task.picture_source import PictureSource
-from hnas_app.runs.run_dir import RunDir
+from hnas_app.runs.run_dir import PICTURES, RunDir
 from hnas_app.usecases.arguments import Caller, Given, check_writable, nobody
 from hnas_app.usecases.opening import asked, at_work, branched, check_start
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 SCHEMA, UNSEALED = 2, 1
 """The schema of the record of the pictures, and the last without checksums."""
-RECORD, RESULT = "pictures.json", "task.json"
+RECORD, RESULT = PICTURES, "task.json"
 SOURCE = "pictures"
 """The task source that reads pictures."""
 HALF = 0.5

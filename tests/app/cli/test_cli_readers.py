@@ -10,8 +10,11 @@ import pytest
 
 from hnas.discovery import Registry
 from hnas_app.cli import run
+from hnas_app.cli.options import folder_of, run_path
+from hnas_app.cli.output import print_in_parts, print_text
 from hnas_app.config.load import load_config
-from hnas_app.runs.run_dir import RunDir
+from hnas_app.config.schema import Config
+from hnas_app.runs.run_dir import PHASES, RunDir
 
 
 @pytest.fixture
@@ -211,4 +214,116 @@ def test_runs_are_listed_with_their_state(as_json, hnas, tmp_path):
     (found,) = as_json("runs")
     assert found["phases"] == {"meta-train": "done", "profile": "stopped"}
     made.record_path.write_text("{")
-    assert "damaged" in hnas("runs")[0]
+    out, err = hnas("runs")
+    assert "damaged" in out
+    assert err == ""  # there is nothing to go on with
+
+
+def evaluated(config: Config, path: Path) -> RunDir:
+    """Make a run directory that looks evaluated."""
+    made = RunDir.create(config, path=path)
+    for phase in PHASES:
+        made.set_phase(phase, "done")
+    network = {"cost": {"values": {"latency": 0.0189}}}
+    results = {"networks": [network], "metrics": [{"name": "latency", "unit": "ms"}], "limits": ["latency<=0.6ref"]}
+    made.update(results={"accuracy": 0.8125, **results})
+    return made
+
+
+def test_a_run_is_listed_with_its_limits_and_what_it_found(as_json, hnas):
+    config = load_config(Registry(third_party=False), env={}, flags={"constraints": ["params<=70K"]}).config
+    done = evaluated(config, Path("runs/20260102-030405-vgg9-eyeriss-abc123"))
+    begun = RunDir.create(config, path=Path("runs/second"))
+    begun.update(found={"metric": "latency_ms", "cost": 2.5})
+    (done.path / "pictures.json").write_text('{"root": "cats"}')
+    out, err = hnas("runs")
+    head, *rows = [line.split("  ") for line in out.splitlines()]
+    cells = {row[0]: [c.strip() for c in row if c.strip()] for row in rows}
+    assert head[0] == "RUN"
+    assert cells[str(done.path)][2:] == ["vgg9", "eyeriss", "latency<=0.6ref", "18.9 µs", "81.25 %", "done 5/5", "cats"]
+    assert cells["runs/second"][2:] == ["vgg9", "eyeriss", "params<=70K", "2.5 ms", "new 0/5"]
+    assert err == "next: hnas run --run-dir runs/second\n"
+    assert [r["limits"] for r in as_json("runs")] == [["latency<=0.6ref"], ["params<=70K"]]
+
+
+def test_the_list_fits_80_columns_and_commands_take_its_short_names(hnas, monkeypatch):
+    config = load_config(Registry(third_party=False), env={}, flags={"constraints": ["params<=70K", "macs<=2M"]}).config
+    made = evaluated(config, Path("runs/20260102-030405-vgg9-eyeriss-abc123"))
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    out, err = hnas("runs")
+    assert max(map(len, out.splitlines())) <= 80
+    assert out.splitlines()[1].startswith("abc123  ")
+    assert err == f"next: hnas evaluate {made.path}\n"  # nothing is left to go on with
+    for name in ("abc123", made.path.name, str(made.path)):
+        assert run_path(name) == made.path
+    assert run_path("abc") == Path("abc")
+
+
+def test_sentences_are_broken_between_words_on_a_terminal_only(capsys, monkeypatch):
+    path = "runs/20260102-030405-vgg9-eyeriss-abc123/pareto.png"
+    text = f"one sentence about a network that was re-trained\n{path}"
+    monkeypatch.setenv("COLUMNS", "30")
+    print_text(text)
+    assert capsys.readouterr().out == f"{text}\n"
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    print_text(text)
+    assert capsys.readouterr().out == f"one sentence about a network\nthat was re-trained\n{path}\n"
+
+
+def test_a_table_of_numbers_is_never_cut_but_continued_below(capsys, monkeypatch):
+    head = ["network", "latency_µs", "macs", "re-trained"]
+    rows = [["found", "18.9", "145,560", "40.67 ± 5.78 %"], ["nearest class mean", "", "", "50.33 ± 7.90 %"]]
+    print_in_parts(head, rows)
+    whole = capsys.readouterr().out
+    assert len(whole.splitlines()) == 3
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    for width, n_parts in ((60, 1), (52, 2), (40, 3), (34, 3)):
+        monkeypatch.setenv("COLUMNS", str(width))
+        print_in_parts(head, rows)
+        out = capsys.readouterr().out
+        assert max(map(len, out.splitlines())) <= width
+        assert out.count("network") == n_parts
+        assert all(cell in out for row in [head, *rows] for cell in row)
+    monkeypatch.setenv("COLUMNS", "100")
+    print_in_parts(head, rows)
+    assert capsys.readouterr().out == whole
+
+
+def test_runs_are_removed_by_name_and_only_runs(hnas, capsys):
+    config = load_config(Registry(third_party=False), env={}).config
+    first, second = (RunDir.create(config, path=Path("runs") / name) for name in ("first", "second"))
+    Path("mine").mkdir()
+    with second.lock():
+        assert run(["runs", "rm", "second", "--yes"]) == 3
+    assert "is in use by process" in capsys.readouterr().err
+    assert run(["runs", "rm", "second"]) == 3  # nobody to ask
+    assert run(["runs", "rm", "first", "mine", "--yes"]) == 3
+    assert "mine is not a run directory" in capsys.readouterr().err
+    assert first.path.is_dir()
+    hnas("runs", "rm", "first", "--yes")
+    assert not first.path.exists()
+    assert second.path.is_dir()
+
+
+def test_a_sweep_is_removed_as_a_whole(hnas, capsys):
+    config = load_config(Registry(third_party=False), env={}).config
+    pair = RunDir.create(config, path=Path("runs/sweep/01-x86"))
+    Path("runs/sweep/sweep.json").write_text("{}")
+    assert run(["runs", "rm", str(pair.path), "--yes"]) == 3
+    assert "hnas runs rm runs/sweep" in capsys.readouterr().err
+    hnas("runs", "rm", "sweep", "--yes")
+    assert not Path("runs/sweep").exists()
+
+
+@pytest.mark.parametrize("name", ["../x", "a/b", ".hidden", "-x", ""])
+def test_a_name_of_a_run_is_one_folder(name, capsys):
+    assert run(["run", "--name", name] if name != "-x" else ["run", f"--name={name}"]) == 2
+    assert "is not a name" in capsys.readouterr().err
+
+
+def test_a_name_takes_the_place_of_a_run_directory(capsys):
+    assert folder_of(None, "first") == Path("runs/first")
+    assert folder_of(Path("there"), None) == Path("there")
+    assert run(["meta-train", "--name", "first", "--run-dir", "there"]) == 2
+    assert "takes the place of --run-dir" in capsys.readouterr().err

@@ -10,6 +10,7 @@ import pytest
 
 from hnas.discovery import KINDS, Kind, Registry
 from hnas.errors import ConfigError, PluginError
+from hnas_app.config.dump import dump_toml
 from hnas_app.config.load import load_config
 from hnas_app.config.plugin_presets import presets_of
 from hnas_app.config.presets import PRESETS
@@ -166,6 +167,39 @@ def test_options_that_a_file_gives_for_another_plugin_do_not_leak(toy_registry, 
     loaded = load(toy_registry, file=path, flags={"space": "vgg9"})
     assert loaded.config.space.options.base_width == WIDTH
     assert loaded.notes == (f"space.depth ({path} line 3) was given for 'deep' and is not used with 'vgg9'",)
+
+
+def run_file(tmp_path: Path, text: str) -> Path:
+    """Write a file as it stands in a run's folder."""
+    (tmp_path / "run.json").write_text("{}")
+    (tmp_path / "config.toml").write_text(text)
+    return tmp_path / "config.toml"
+
+
+def test_values_of_a_run_that_its_user_never_gave_are_not_noted_for_another_plugin(tmp_path):
+    """`hnas adapt RUN --backend x86` printed nine lines about options of eyeriss, all of them defaults."""
+    recorded = load(Registry(), preset="quick").config
+    text = dump_toml(recorded)
+    path = run_file(tmp_path, text)
+    loaded = load(Registry(), file=path, flags={"backend": "x86", "strategy": "nsga2"})
+    assert loaded.notes == ()
+    assert loaded.config.strategy.options.population == 40  # of the preset, which nsga2 has too
+    given = text.replace("clock_mhz = 200.0", "clock_mhz = 100.0")
+    assert given != text
+    (note,) = load(Registry(), file=run_file(tmp_path, given), flags={"backend": "x86"}).notes
+    assert note.startswith("backend.clock_mhz (")
+    assert note.endswith("was given for 'eyeriss' and is not used with 'x86'")
+
+
+def test_an_option_that_the_user_gave_and_both_plugins_have_is_kept(tmp_path, toml):
+    path = toml('[strategy]\nname = "genetic"\npopulation = 7\nelite = 0.5\n')
+    loaded = load(Registry(), file=path, flags={"strategy": "random"})
+    assert loaded.config.strategy.options.population == 7
+    assert loaded.notes == (f"strategy.elite ({path} line 4) was given for 'genetic' and is not used with 'random'",)
+    of_run = dump_toml(load(Registry(), preset="quick", sets=[("backend.clock_mhz", "100")]).config)
+    loaded = load(Registry(), file=run_file(tmp_path, of_run), flags={"backend": "eyeriss-rs"})
+    assert loaded.config.backend.options.clock_mhz == 100
+    assert loaded.notes == ()
 
 
 def test_an_unknown_plugin_is_a_plugin_error_with_its_place_and_the_other_mistakes(toy_registry, toml):

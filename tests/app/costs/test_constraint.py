@@ -151,3 +151,11 @@ def test_a_limit_is_met_up_to_the_last_bit() -> None:
 def test_a_limit_prints_what_a_share_of_the_reference_amounts_to() -> None:
     limits = resolve([Constraint.parse(t) for t in ("latency<=0.6ref", "params<= 70K")], METRICS, REFERENCE)
     assert [str(limit) for limit in limits] == ["latency<=0.6ref (0.15 ms)", "params<=70K"]
+
+
+def test_a_colon_stands_for_the_sign_that_a_shell_takes_for_a_file() -> None:
+    for text, same in (("latency:0.05ms", "latency<=0.05ms"), (" params : 70K ", "params<=70K")):
+        assert Constraint.parse(text) == Constraint.parse(same)
+    for wrong in ("latency:", "a:b:3ms", ":3ms", "latency:ref"):
+        with pytest.raises(ConfigError):
+            Constraint.parse(wrong)

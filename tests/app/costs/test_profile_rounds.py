@@ -1,6 +1,7 @@
 """Phase 2 on a noisy device: shuffled rounds, anchors, blocks done again, and whole networks that prove the table."""
 
 import hashlib
+import re
 
 import attrs
 import numpy as np
@@ -23,6 +24,7 @@ from hnas.seeds import Seeds
 from hnas.toolkit.dataflow import connects, dataflow
 from hnas_app.costs.description import described
 from hnas_app.costs.profile import network_key, plan, profile, random_networks
+from hnas_app.costs.steadiness import is_unsteady, unsteady_layers
 from hnas_app.costs.store import CostStore
 
 
@@ -135,6 +137,50 @@ def test_a_device_that_never_settles_is_told_and_not_measured_for_ever():
     assert table.check["rounds"]["blocks_unsteady"] >= 1
     assert len(slept) <= 5
     assert len(table.rows) == N
+
+
+def test_a_busy_device_is_told_of_in_three_lines_and_its_costs_are_marked():
+    """A line for each of hundreds of blocks, and nothing of why, for how long, or what to do."""
+    table, events, slept = run(Board(speed=lambda n: 1.5 ** (n % 3 + n % 5)))
+    notes = [e.text for e in events if e.kind == "note"]
+    assert len(slept) > 5
+    assert len(notes) == 3
+    assert re.search(
+        r"3 blocks were measured again: this machine is busy, with a load of [\d.]+ on \d+ cores", notes[2]
+    )
+    assert "min more" in notes[2]
+    assert "end what else runs" in notes[2]
+    assert table.check["rounds"]["unsteady_layers"]
+    elsewhere = type("Elsewhere", (Board,), {"slot": lambda self: "board"})(speed=lambda n: 1.5 ** (n % 3 + n % 5))
+    assert "the device does other work" in [e.text for e in run(elsewhere)[1] if e.kind == "note"][2]
+
+
+def test_the_count_of_what_is_measured_never_runs_backwards(store):
+    _, events, slept = run(Board(speed=lambda n: 2.0 if 40 <= n < 60 else 1.0), store)
+    counts = [e.done for e in events]
+    assert slept
+    assert counts == sorted(counts)
+    assert counts[-1] == events[-1].total
+
+
+def test_costs_are_unsteady_if_no_round_confirms_the_median():
+    def rows(*values):
+        return {"a": {i: {"latency": Measurement.of([v], "ms")} for i, v in enumerate(values)}}
+
+    for steady in ((1.0, 1.0, 1.7), (1.0, 1.1, 1.7), (1.0, 1.05), (1.0,), (0.0, 0.0)):
+        assert unsteady_layers(rows(*steady), "latency", THREE) == []
+    for unsteady in ((1.0, 1.3, 1.7), (1.0, 1.5), (1.0, 1.3, 1.7, 2.1)):
+        assert unsteady_layers(rows(*unsteady), "latency", THREE) == ["a"]
+    assert unsteady_layers(rows(1.0), "latency", THREE, {"a"}) == ["a"]
+
+
+def test_unsteady_costs_stay_marked_when_another_run_reads_them(store):
+    marked = run(Board(speed=lambda n: 1.5 ** (n % 3 + n % 5)), store)[0].check["rounds"]["unsteady_layers"]
+    table, _, _ = run(Board(), store)
+    assert table.check["rounds"]["unsteady_layers"] == marked != []
+    one = next(layer for layer in SPACE.distinct_layers(SHAPE, N_WAY) if layer.key == marked[0])
+    assert is_unsteady(table, [one])
+    assert not is_unsteady(run(Board())[0], [one])
 
 
 def test_what_a_throttled_device_measured_is_discarded_and_done_again(store):

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import attrs
+
 import hnas
-from hnas_app.report.networks import describe, race_text
+from hnas.cost import Cost, Metric
+from hnas_app.report.networks import describe, race_text, table
+from hnas_app.runs.results import NetworkResult, Results
+from hnas_app.training.accuracy import Accuracy
 from hnas_app.training.race import DIVERGED, Race
+
+SURE = Accuracy(mean=0.5, half_width=0.1, tasks=10)
 
 
 def test_a_layer_has_one_group():
@@ -40,3 +47,17 @@ def test_a_race_is_told_heat_by_heat():
     late = race.after(200, {"finalist-2": DIVERGED})
     last = "finalist-2 diverged after 200 iterations"
     assert race_text(late) == f"{told}; {last} (validation accuracy, %); the search's choice won"
+
+
+def test_an_unsteady_cost_is_marked():
+    network = NetworkResult(
+        name="found", arch=hnas.Architecture("tiny", (0,)), options={}, cost=Cost(values={"latency": 0.0189}),
+        zero_retrain=SURE, retrained=SURE,
+    )  # fmt: skip
+    results = Results(
+        networks=(network, attrs.evolve(network, name="scaled")), baseline=SURE,
+        metrics=(Metric(name="latency", unit="ms"),), limits=(), protocol="", unsteady=("found",),
+    )  # fmt: skip
+    head, rows = table(results)
+    assert head[:2] == ["network", "latency_µs"]
+    assert [row[1] for row in rows] == ["~18.9", "18.9", ""]

@@ -243,3 +243,15 @@ def test_the_list_shows_states_and_accuracy(config, tmp_path):
 
 def test_no_folder_has_no_runs(tmp_path):
     assert list_runs(Path(tmp_path) / "none") == []
+
+
+def test_odd_values_in_the_record_of_an_older_run_are_left_out(tmp_path):
+    """Records of then have no checksums, so anything may stand there."""
+    for i, (key, value) in enumerate({"constraints": 5, "found": 7, "results": {"metrics": 3}}.items()):
+        (tmp_path / str(i)).mkdir()
+        record = {"schema": 1, "phases": {}, key: value}
+        (tmp_path / str(i) / "run.json").write_text(json.dumps(record))
+    (tmp_path / "0" / "pictures.json").write_text("[]")
+    found = list_runs(tmp_path)
+    assert [(r.limits, r.cost, r.problem) for r in found] == [((), None, None)] * 3
+    assert found[0].pictures == "?"

@@ -5,11 +5,14 @@ from __future__ import annotations
 import io
 import os
 import pty
+import select
 
 from hnas.events import Event
 from hnas_app.cli.streams import Shown
 from hnas_app.trackers.json_lines import JsonLines
-from hnas_app.trackers.terminal import LiveDisplay, MetricsListener, PlainDisplay, display, duration, fan_out
+from hnas_app.trackers.live import LiveDisplay
+from hnas_app.trackers.terminal import MetricsListener, PlainDisplay, display, fan_out
+from hnas_app.trackers.wording import duration
 
 
 class Clock:
@@ -40,7 +43,7 @@ def test_plain_lines_come_at_starts_ends_and_every_five_seconds():
         "meta-train: 80/100, loss 0.0125, 5.0 s left",
         "meta-train: 100/100, loss 0.01, 0.0 s left",
         "meta-train: NaN seen",
-        "meta-train: done in 25.0 s, accuracy 0.5",
+        "meta-train: done in 25.0 s, accuracy 50.0 %",
     ]
 
 
@@ -87,6 +90,14 @@ def test_without_a_terminal_lines_are_plain():
     assert isinstance(display(io.StringIO()), PlainDisplay)
 
 
+def written(leader: int) -> str:
+    """Return what stands in a pseudo-terminal, which a read gives in parts."""
+    found = b""
+    while select.select([leader], [], [], 0.1)[0]:
+        found += os.read(leader, 1 << 16)
+    return found.decode()
+
+
 def test_on_a_terminal_the_bar_shows_phase_values_and_notes():
     leader, follower = pty.openpty()
     with os.fdopen(follower, "w") as stream:
@@ -99,9 +110,9 @@ def test_on_a_terminal_the_bar_shows_phase_values_and_notes():
         live(Event(phase="profile", kind="step", done=1, total=3))  # a phase whose start was not seen
         live.close()
         live.close()
-        shown = os.read(leader, 1 << 16).decode()
+        shown = written(leader)
     os.close(leader)
-    for part in ("meta-train", "100/100", "accuracy 0.75", "going on from [state-1]", "profile", "1/3"):
+    for part in ("meta-train", "42/100", "accuracy 75.0 %", "going on from [state-1]", "measuring", "1/3"):
         assert part in shown
 
 
@@ -116,7 +127,7 @@ def test_the_bar_steers_the_terminal_and_nothing_else_does():
         live(Event(phase="profile", kind="note", text=hostile))
         live(Event(phase="profile", kind="end", text=hostile))
         live.close()
-        shown = os.read(leader, 1 << 16).decode()
+        shown = written(leader)
     os.close(leader)
     assert "\x1b[" in shown
     assert r"\x1b]0;title\x07\x9b2J\u202e\udcff" in shown

@@ -92,7 +92,7 @@ def _is_meant(task: OwnTask, run: Path) -> bool:
 def _plain(call: Invocation, run: Path, given: Given, *, as_json: bool) -> None:
     """Search once, and print the finalists."""
     from hnas.toolkit.codec import to_json
-    from hnas_app.report.networks import describe
+    from hnas_app.report.networks import cost_columns, describe
     from hnas_app.usecases.phases import adapt
 
     with at_terminal(call, RESUME) as caller:
@@ -100,17 +100,12 @@ def _plain(call: Invocation, run: Path, given: Given, *, as_json: bool) -> None:
     found, metrics = done.adaption, done.metrics
     if as_json:
         return print_json(to_json(found))
-    head = ["loss", "accuracy", *(m.column for m in metrics), "architecture"]
+    heads, costs = cost_columns([s.cost for s in found.finalists], metrics)
     rows = [
-        [
-            f"{s.loss:.4f}",
-            f"{100 * s.accuracy:.1f} %",
-            *(f"{s.cost[m.name]:.5g}" for m in metrics),
-            describe(done.space.options(s.arch)),
-        ]
-        for s in found.finalists
+        [f"{s.loss:.4f}", f"{100 * s.accuracy:.1f} %", *each, describe(done.space.options(s.arch))]
+        for s, each in zip(found.finalists, costs, strict=True)
     ]
-    print_table(head, rows)
+    print_table(["loss", "accuracy", *heads, "architecture"], rows)
     if found.place is not None:
         print(f"\nthe first is chosen: {found.place}")
     for doubt in found.doubts:
@@ -132,16 +127,19 @@ def _sweep(call: Invocation, run: Path, pairs: Pairs, given: Given, *, as_json: 
 
 def _show_pairs(done: Sweep) -> None:
     """Print a line for each pair, with its first metric, and the evaluations of all together."""
+    from hnas_app.costs.amounts import column, count
+
     rows = []
     for pair in done.record.pairs:
         found = pair.found
         assert found is not None
-        column, value = next(iter(found.cost.items()))
+        metric, value = next(iter(found.cost.items()))
+        named, (cost,) = column(metric, [value])
         rows.append(
             (
                 pair.name, pair.backend, ",".join(pair.constraints) or "default", f"{found.loss:.4f}",
-                f"{100 * found.accuracy:.1f} %", f"{column} {value:.5g}", f"{found.cost['params']:,.0f}",
-                f"{found.cost['macs']:,.0f}", f"{found.evaluations:,}",
+                f"{100 * found.accuracy:.1f} %", f"{named} {cost}", count(found.cost["params"]),
+                count(found.cost["macs"]), f"{found.evaluations:,}",
             )
         )  # fmt: skip
     head = ("pair", "backend", "limits", "loss", "accuracy", "cost", "params", "macs", "evaluations")
@@ -175,11 +173,10 @@ def _own_task(call: Invocation, run: Path, task: OwnTask, given: Given, *, as_js
 
 def _show_result(result: PictureResult) -> None:
     """Print the chosen network and how well it does."""
-    from hnas_app.report.networks import describe
+    from hnas_app.report.networks import costs_text, describe
 
     print(f"found: {describe(result.options)}")
-    costs = ", ".join(f"{m.name} {result.cost[m.name]:.5g} {m.unit}".rstrip() for m in result.metrics)
-    print(f"costs: {costs}; limits: {', '.join(result.limits)}")
+    print(f"costs: {costs_text(result.cost, result.metrics)}; limits: {', '.join(result.limits)}")
     print(f"chosen by: {result.fitness}, {result.loss:.4f} nats")
     if result.held_out is not None:
         print(f"held out: {result.held_out}; the choice saw them, so expect a little less")

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,13 +14,12 @@ from hnas.errors import ConfigError, DeviceError, quoted
 from hnas.toolkit.devices import Device, DeviceBook, DeviceKind, Plain, check_name, taken
 from hnas_app.cli import options
 from hnas_app.cli.invocation import invocation
-from hnas_app.cli.output import note, print_json, print_table, say_next
+from hnas_app.cli.output import confirm, note, print_json, print_table, say_next
 from hnas_app.cli.terminal import at_terminal
 from hnas_app.usecases.arguments import Given
 
 app = typer.Typer(help="Name the devices to measure, and check that they can be measured.", no_args_is_help=True)
 
-Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 Name = Annotated[str, typer.Argument(help="A name from `hnas devices list`.")]
 
 
@@ -54,7 +51,7 @@ def add(
         "identity": None if identity is None else os.path.abspath(os.path.expanduser(identity)),
     }
     flags: dict[str, Plain] = {k: v for k, v in given.items() if v is not None}
-    settings = kind.add(name, address, flags, _confirm(yes))
+    settings = kind.add(name, address, flags, confirm(yes))
     book.add(Device(name=name, backend=backend, settings=settings))
     print(f"{name} is known now: {address}, measured by {backend}.")
     say_next(f"hnas devices check {name}")
@@ -89,11 +86,11 @@ def check(context: typer.Context, name: Name, as_json: options.JsonOption = Fals
 
 
 @app.command()
-def remove(context: typer.Context, name: Name, yes: Yes = False) -> None:
+def remove(context: typer.Context, name: Name, yes: options.YesOption = False) -> None:
     """Forget a device and its host key. Its measurements stay in the cost table."""
     book = DeviceBook()
     device = book.get(name)
-    if not _confirm(yes)(f"Forget {name}?"):
+    if not confirm(yes)(f"Forget {name}?"):
         raise DeviceError(f"{name} was kept")
     _kind(invocation(context).registry, device.backend).remove(device)
     book.remove(name)
@@ -143,18 +140,3 @@ def _kind(registry: Registry, backend: str) -> DeviceKind:
     kind: Any = resolve(found.plugin.devices, found)
     made: DeviceKind = kind()
     return made
-
-
-def _confirm(yes: bool) -> Callable[[str], bool]:
-    """Return a function that asks the user: it prints the question and assumes yes, or asks on the terminal."""
-
-    def ask(question: str) -> bool:
-        if yes:
-            print(question, "yes", file=sys.stderr)
-            return True
-        if not sys.stdin.isatty():
-            print(question, file=sys.stderr)
-            raise ConfigError("this needs an answer, and there is no terminal to ask", hint="answer by --yes")
-        return typer.confirm(question, err=True)
-
-    return ask

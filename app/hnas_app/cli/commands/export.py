@@ -24,7 +24,8 @@ def export(
     ] = None,
     invert: options.InvertOption = None,
     out: Annotated[
-        Path | None, typer.Option("--out", metavar="DIR", help="Folder for the files; default: export/ in the run.")
+        Path | None,
+        typer.Option("--out", "-o", metavar="DIR", help="Folder for the files; default: export/ in the run."),
     ] = None,
     check: Annotated[
         bool, typer.Option("--check", help="Also measure the model's latency, and compare it with the cost table's.")

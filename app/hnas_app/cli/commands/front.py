@@ -23,7 +23,11 @@ def front(
     ctx: typer.Context,
     runs: Annotated[
         list[Path],
-        typer.Argument(metavar="RUN...", help="Run directories with a finished search, or folders of sweeps."),
+        typer.Argument(
+            metavar="RUN...",
+            parser=options.run_path,
+            help="Run directories with a finished search, or folders of sweeps.",
+        ),
     ],
     given: Given,
     metric: Annotated[
@@ -33,7 +37,9 @@ def front(
     tasks: Annotated[int, typer.Option("--tasks", min=2, help="Validation tasks to score every network on.")] = 200,
     out: Annotated[
         Path | None,
-        typer.Option("--out", metavar="FILE", help="Picture, .png or .svg; by default front.png in the first RUN."),
+        typer.Option(
+            "--out", "-o", metavar="FILE", help="Picture, .png or .svg; by default front.png in the first RUN."
+        ),
     ] = None,
     as_json: options.JsonOption = False,
 ) -> None:
@@ -56,16 +62,17 @@ def front(
 
 def _show(front: Front) -> None:
     """Print one device's networks, cheapest first within each series, and the hypervolumes."""
-    from hnas_app.fronts.scoring import Network
+    from hnas_app.costs.amounts import column
     from hnas_app.report.networks import describe
 
-    def row(name: str, n: Network) -> list[str]:
-        return [name, f"{n.cost:,.5g}", f"{n.loss:.4f}", str(n.accuracy), describe(n.options)]
-
     print(front.device)
-    rows = [row(s.strategy, n) for s in front.series for n in s.front]
-    rows += [row(name, n) for name, n in front.references.items()]
-    print_table(("network", front.metric.column, "loss", "accuracy", "architecture"), rows)
+    found = [(s.strategy, n) for s in front.series for n in s.front] + [*front.references.items()]
+    head, costs = column(front.metric.column, [n.cost for _, n in found])
+    rows = [
+        [name, cost, f"{n.loss:.4f}", str(n.accuracy), describe(n.options)]
+        for (name, n), cost in zip(found, costs, strict=True)
+    ]
+    print_table(("network", head, "loss", "accuracy", "architecture"), rows)
     cost, worth = front.reference_point
     print(f"\nhypervolume up to {front.metric.column} {cost:.5g} and {front.by} {worth:.4g}")
     volumes = [

@@ -33,7 +33,7 @@ def new_plugin(
     name: Annotated[str, typer.Argument(metavar="NAME", help="The name that users will write, as in my-board.")],
     out: Annotated[
         Path | None,
-        typer.Option("--out", metavar="DIR", help="The project's folder; default: hnas-KIND-NAME."),
+        typer.Option("--out", "-o", metavar="DIR", help="The project's folder; default: hnas-KIND-NAME."),
     ] = None,
     run: Annotated[
         Path | None, typer.Option("--from", metavar="RUN", help="The run whose super-net is packed: for `supernet`.")

@@ -25,7 +25,7 @@ app = typer.Typer(invoke_without_command=True)
 
 BackendsOption = Annotated[
     list[str] | None,
-    typer.Option("--backend", metavar="NAME[:DEVICE]", help=f"{options.BACKEND} May be repeated."),
+    typer.Option("--backend", "-b", metavar="NAME[:DEVICE]", help=f"{options.BACKEND} May be repeated."),
 ]
 FileArgument = Annotated[Path, typer.Argument(metavar="FILE", help="File of measurements, JSON.")]
 

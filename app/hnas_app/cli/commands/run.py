@@ -9,8 +9,8 @@ import typer
 from hnas.errors import quoted
 from hnas_app.cli import options
 from hnas_app.cli.invocation import invocation
-from hnas_app.cli.output import print_json, print_table, say_next
-from hnas_app.cli.terminal import at_terminal
+from hnas_app.cli.output import print_in_parts, print_json, print_text, say_next
+from hnas_app.cli.terminal import IN_ORDER, at_terminal
 from hnas_app.usecases.arguments import SAME_RESULTS, Given
 
 if TYPE_CHECKING:
@@ -33,19 +33,21 @@ def run(
     given: Given,
     run_dir: options.RunDirOption = None,
     supernet: SuperNetOption = None,
+    name: options.NameOption = None,
     as_json: options.JsonOption = False,
 ) -> None:
     """Meta-train a super-net, measure the device, search under the limits, re-train and test the found network.
 
-    With the --run-dir of an earlier run it goes on where that run stopped. With --supernet it starts from a super-net
-    that is trained already, and from the settings of that.
+    With the --run-dir or --name of an earlier run it goes on where that run stopped. With --supernet it starts from a
+    super-net that is trained already, and from the settings of that.
     """
     from hnas_app.supernets.unpacking import unpacked
     from hnas_app.usecases.phases import whole_run
 
     call = invocation(ctx)
     trained = supernet and unpacked(call.registry.get("supernet", supernet), call.registry)
-    with at_terminal(call, "hnas run --run-dir {}") as caller:
+    run_dir = options.folder_of(run_dir, name)
+    with at_terminal(call, "hnas run --run-dir {}", IN_ORDER) as caller:
         done = whole_run(caller, given, run_dir=run_dir, supernet=trained or None)
     _show(done, as_json=as_json)
 
@@ -53,7 +55,9 @@ def run(
 @options.takes(
     "space", "preset", "tasks", "data_root", "learner", "config", "set", "seed", "workers", "executor", "accelerator"
 )
-def meta_train(ctx: typer.Context, given: Given, run_dir: options.RunDirOption = None) -> None:
+def meta_train(
+    ctx: typer.Context, given: Given, run_dir: options.RunDirOption = None, name: options.NameOption = None
+) -> None:
     """Meta-train a super-net; the run directory then serves any device and limit.
 
     Several ranks train it together under torchrun: `torchrun --nproc-per-node 2 -m hnas meta-train --run-dir DIR`.
@@ -62,7 +66,7 @@ def meta_train(ctx: typer.Context, given: Given, run_dir: options.RunDirOption =
     from hnas_app.usecases.phases import meta_train as train
     from hnas_app.usecases.ranks import follow
 
-    call = invocation(ctx)
+    call, run_dir = invocation(ctx), options.folder_of(run_dir, name)
     if not leads():
         return follow(call.registry, given, run_dir)
     with at_terminal(call, "hnas meta-train --run-dir {}") as caller:
@@ -76,7 +80,7 @@ def retrain(ctx: typer.Context, run: options.RunArgument, given: Given) -> None:
     """Train the network that was found, and those to compare with, alone; earlier phases are done first."""
     from hnas_app.usecases.phases import retrain as train
 
-    with at_terminal(invocation(ctx), "hnas retrain {}") as caller:
+    with at_terminal(invocation(ctx), "hnas retrain {}", IN_ORDER[:4]) as caller:
         trained = train(caller, run, given)
     for name, folder in trained.items():
         print(f"{name}: {folder}")
@@ -91,7 +95,7 @@ def evaluate(ctx: typer.Context, run: options.RunArgument, given: Given, as_json
     """
     from hnas_app.usecases.phases import evaluate as test
 
-    with at_terminal(invocation(ctx), "hnas evaluate {}") as caller:
+    with at_terminal(invocation(ctx), "hnas evaluate {}", IN_ORDER) as caller:
         done = test(caller, run, given)
     _show(done, as_json=as_json)
 
@@ -106,21 +110,25 @@ def _show(done: Evaluated, *, as_json: bool) -> None:
         return print_json(to_json(results))
     print()
     for network in results.networks:
-        print(f"{network.name}: {report.describe(network.options)}")
+        print_text(f"{network.name}: {report.describe(network.options)}")
     print()
-    print_table(*report.table(results))
+    print_in_parts(*report.table(results))
+    if results.unsteady:
+        print_text(f"{report.UNSTEADY} measured while the device was unsteady; `hnas profile --fresh` measures again")
     for missing in results.missing:
-        print(missing)
+        print_text(missing)
     if results.per_task is not None:
-        print(f"\n{report.describe_per_task(results.per_task, results.metrics)}")
+        print_text(f"\n{report.describe_per_task(results.per_task, results.metrics)}")
     if done.adaption is not None and done.adaption.place is not None:
         chosen = "found" if results.race is None else report.CHOICE
-        print(f"\n{chosen}: {done.adaption.place}, by loss {done.adaption.weights}")
+        print_text(f"\n{chosen}: {done.adaption.place}, by loss {done.adaption.weights}")
     for doubt in done.adaption.doubts if done.adaption else ():
-        print(doubt)
+        print_text(doubt)
     if results.race is not None:
-        print(f"race: {report.race_text(results.race)}")
-    print(f"\nlimits: {', '.join(map(str, done.limits))}\n{results.protocol}")
+        print_text(f"race: {report.race_text(results.race)}")
+    print_text(f"\nlimits: {', '.join(map(str, done.limits))}\n{results.protocol}")
     if done.picture is not None:
         print(f"picture: {done.picture}")
-    say_next(f"hnas adapt {quoted(done.run)} --constraint '{metric.name}<=…' for another limit, or `hnas runs`")
+    found = results.per_task.cost if results.per_task else results.networks[0].cost
+    tighter = f"{metric.name}:{0.8 * found[metric.name]:.2g}{metric.unit}"
+    say_next(f"hnas adapt {quoted(done.run)} --constraint {quoted(tighter)}")

@@ -58,7 +58,8 @@ def retrain(
 
     See `train` for ``finished`` and ``until``.
     """
-    alone = trained_alone(setup, arch)
+    # A finished run is read without its data, so nothing is drawn from them here.
+    alone = trained_alone(setup, arch) if "episodes" in vars(setup) else evolve(setup, alone=arch)
 
     def start() -> State:
         fresh = alone.fresh_state("retrain-init")
@@ -152,7 +153,7 @@ class _Chunk:
 def _train_chunk(values: Mapping[str, Any], item: _Chunk) -> tuple[list[Event], bool]:
     """Run in a worker: train a network further; return the events, and whether it ended before the iteration."""
     setup, told, t = values["setup"], list[Event](), item.training
-    state = from_driver(values["state"], setup)
+    state, _ = from_driver(values["state"], setup), setup.episodes  # made once, for all chunks
     with InProcess() as here:
         try:
             options: dict[str, Any] = {"phase": t.phase, "folder": t.folder, "until": t.until}

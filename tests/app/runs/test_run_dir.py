@@ -48,17 +48,19 @@ def test_an_option_that_came_with_a_newer_version_does_not_end_a_run(config, tmp
     """Each release that adds an option would cost users the runs they have under way."""
     run = RunDir.create(config, root=tmp_path)
     lines = run.config_path.read_text().splitlines(keepends=True)
-    searched = f"finalists = {config.search.finalists}\n"
+    searched = f"final_tasks = {config.search.final_tasks}\n"
     run.config_path.write_text("".join(line for line in lines if line != searched))
-    assert run.check_config(config) == [f"search.finalists is new since the run began; it is {config.search.finalists}"]
-    other = attrs.evolve(config, search=attrs.evolve(config.search, finalists=config.search.finalists + 1))
-    with pytest.raises(ConfigError, match=r"search\.finalists: None in the run"):
+    assert run.check_config(config) == [
+        f"search.final_tasks is new since the run began; it is {config.search.final_tasks}"
+    ]
+    other = attrs.evolve(config, search=attrs.evolve(config.search, final_tasks=config.search.final_tasks + 1))
+    with pytest.raises(ConfigError, match=r"search\.final_tasks: None in the run"):
         run.check_config(other)
 
 
 def test_an_option_that_came_into_a_preset_does_not_end_a_run(config, toy_registry, tmp_path):
     """A run of the preset goes on as it began: its file holds what the preset said then."""
-    assert (config.preset, config.retrain.finalists, config.search.start) == ("quick", 5, "scaled")
+    assert (config.preset, config.retrain.finalists, config.search.start) == ("quick", 7, "scaled")
     run = RunDir.create(config, root=tmp_path)
     lines = run.config_path.read_text().splitlines(keepends=True)
     new = (f"finalists = {config.retrain.finalists}\n", 'start = "scaled"\n', 'candidates = "all"\n')

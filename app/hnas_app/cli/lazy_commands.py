@@ -21,6 +21,8 @@ COMMANDS = {
     "export": "Write the network that a run found as an ONNX model and as JSON.",
     "predict": "Classify pictures with an exported model: class and probability of each.",
     "front": "Compare networks of runs on common tasks: fronts by strategy, hypervolumes, the reference networks.",
+    "report": "Write a page of runs: verdict, table, front, architecture, learning curves, search, what was run where.",
+    "compare": "Compare runs: settings that differ, results beside each other, differences on the same test tasks.",
     "runs": "List the runs: state of each phase, and accuracy once evaluated.",
     "profile": "Measure every distinct layer of a space on a device, or take it from the cost store.",
     "devices": "Name the devices to measure, and check that they can be measured.",

@@ -28,6 +28,7 @@ from hnas_app.runs.alone import Alone, note_kept
 from hnas_app.runs.evaluation import Evaluation
 from hnas_app.runs.results import Results, protocol
 from hnas_app.runs.run_dir import RunDir
+from hnas_app.runs.task_accuracies import FILE as ACCURACIES
 from hnas_app.runs.tasks_check import DRAWING, check_tasks
 from hnas_app.search.adapt import Adaption, adapt
 from hnas_app.search.compared import SCALED, Compared, compared, known, reference_of
@@ -239,7 +240,7 @@ class Pipeline:
             cost=self.cost,
             feasibility=self.feasibility,
         )
-        rows, per_task, baseline = tests.all(trained)
+        rows, per_task, baseline, tested = tests.all(trained)
         results = Results(
             networks=rows,
             baseline=baseline,
@@ -250,6 +251,7 @@ class Pipeline:
             race=alone.raced,
             per_task=per_task,
         )
+        save(self.run.path / ACCURACIES, tested)
         save(self.run.path / "evaluate.json", results)
         self.run.update(results={"accuracy": results.accuracy, **to_json(results)})
         self.emit(Event(phase="evaluate", kind="end", values={"accuracy": results.accuracy}))

@@ -1,0 +1,177 @@
+"""``hnas report``: runs and sweeps as one page that opens without a network, and its figures as SVG and PDF."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from attrs import frozen
+
+from hnas.discovery import Registry
+from hnas.errors import DataError
+from hnas.toolkit.files import write_text
+from hnas_app.report import html
+from hnas_app.report.comparison import Comparison, check_alike, compared, tested
+from hnas_app.report.evidence import read_all
+from hnas_app.report.figures.overview import Point, overview
+from hnas_app.report.figures.picture import Picture
+from hnas_app.report.run_report import RunReport
+from hnas_app.runs.run_dir import slug
+
+MOST_BYTES = 1_900_000
+"""Figures of further runs are left out of a page of more: it stays below 2 MB."""
+
+
+@frozen(kw_only=True)
+class Written:
+    """What was written, and what the report says first of each run."""
+
+    path: Path
+    verdicts: Mapping[str, str]
+    """By the run directory's name."""
+    figures: tuple[Path, ...] = ()
+    missing: Mapping[str, tuple[str, ...]]
+    """What the report lacks of a run, a sentence for each reason."""
+    without_figures: tuple[str, ...] = ()
+    """Runs whose figures were left out, since the page would have been too large."""
+    schema: int = 1
+
+
+def write_report(
+    paths: Sequence[Path],
+    out: Path | None = None,
+    figures: Path | None = None,
+    *,
+    mixed: bool = False,
+    registry: Registry | None = None,
+) -> Written:
+    """Write the report of runs, and of all runs of sweeps; by default as ``report.html`` in the first folder.
+
+    ``figures`` is a folder for the figures as SVG and PDF. Nothing else is written, and no run is locked. Raises
+    `ConfigError` for runs that do not compare, unless ``mixed``, and `DataError` for a folder that is no run, or that
+    cannot be written.
+    """
+    runs = read_all(paths)
+    unlike = check_alike(runs, mixed=mixed)
+    registry = registry or Registry()
+    reports = [RunReport.of(run, registry) for run in runs]
+    drawn = [report.pictures() for report in reports]
+    files = dict[str, Picture]()
+    several = len(reports) > 1
+    parts, without = [_head(reports, unlike)], list[str]()
+    if several:
+        overviews = _overviews(reports)
+        files |= {picture.name: picture for picture in overviews}
+        parts.append(html.figures((p, f"all-{slug(p.name)}") for p in overviews))
+        parts.append(comparison_html(compared(runs, mixed=True)))
+    for number, (report, pictures) in enumerate(zip(reports, drawn, strict=True)):
+        name = report.evidence.name
+        files |= {f"{slug(name)}/{slug(p.name)}" if several else slug(p.name): p for p in pictures}
+        part = report.body(f"r{number}", pictures)
+        if several and sum(map(len, parts)) + len(part) > MOST_BYTES:
+            without.append(name)
+            part = report.body(f"r{number}", [])
+            part += f"<p class=faint>Its figures are in its own report: hnas report {html.text(name)}</p>"
+        parts.append(f"<h2 id=run-{number}>{html.text(name)}</h2>\n{part}" if several else part)
+    title = f"hnas: {reports[0].evidence.name}" + (f" and {len(reports) - 1} more" if several else "")
+    path = out or paths[0] / "report.html"
+    try:
+        written = [written for name, picture in files.items() for written in _saved(picture, figures, name)]
+        write_text(path, html.page(title, "\n".join(parts)))
+    except OSError as cause:
+        raise DataError(
+            f"cannot write {cause.filename or path}: {cause.strerror}", hint="name another place with -o"
+        ) from cause
+    return Written(
+        path=path,
+        verdicts={report.evidence.name: report.verdict for report in reports},
+        figures=tuple(written),
+        missing={report.evidence.name: report.missing for report in reports if report.missing},
+        without_figures=tuple(without),
+    )
+
+
+def _saved(picture: Picture, folder: Path | None, name: str) -> list[Path]:
+    if folder is None:
+        return []
+    target = folder / Path(name).parent
+    target.mkdir(parents=True, exist_ok=True)
+    return picture.save(target)
+
+
+def _head(reports: Sequence[RunReport], unlike: Sequence[str]) -> str:
+    first = reports[0].evidence
+    if len(reports) == 1:
+        about = html.text(f"{first.task_name} · {first.device}")
+        return f"<h1>{html.text(first.name)}</h1><p class=faint>{about}</p>"
+    rows = [
+        (r.evidence.name, r.evidence.task_name, r.evidence.device, ", ".join(r.evidence.limits) or "default", r.verdict)
+        for r in reports
+    ]
+    told = html.table(("run", "tasks", "device", "limits", "verdict"), rows, wrap=(4,))
+    mixed = html.missing([f"these runs do not compare: {sentence}" for sentence in unlike])
+    return f"<h1>{len(reports)} runs</h1>{mixed}{told}"
+
+
+def _overviews(reports: Sequence[RunReport]) -> list[Picture]:
+    """Return a picture of tested networks, and one of chosen ones, for each kind of tasks, device and metric."""
+    groups: dict[tuple[str, str, str], list[RunReport]] = {}
+    for report in reports:
+        if report.metric:
+            key = (str(report.evidence.task), report.evidence.device, report.metric.column)
+            groups.setdefault(key, []).append(report)
+    found = []
+    for number, ((_, device, _), members) in enumerate(groups.items()):
+        metric, about = members[0].metric, f"{members[0].evidence.task_name}; {device}"
+        assert metric is not None
+        for tasks, points in (("test", _tested(members)), ("validation", _chosen(members))):
+            name = f"{tasks}-{metric.name}-{number + 1}"
+            found.append(overview(name, points, metric, tasks, about))
+    return [picture for picture in found if picture]
+
+
+def _tested(reports: Sequence[RunReport]) -> list[Point]:
+    points = []
+    for report in reports:
+        e, metric = report.evidence, report.metric
+        assert metric is not None
+        networks = [(n.name, n.retrained, n.cost.values) for n in e.results.networks] if e.results else []
+        own = tested(e)
+        networks += [own[:3]] if own and own[0] == "per task" else []
+        points += [
+            Point(
+                run=e.name,
+                series=name,
+                cost=cost[metric.name],
+                accuracy=accuracy.mean,
+                half_width=accuracy.half_width,
+                limits=", ".join(e.limits),
+            )
+            for name, accuracy, cost in networks
+        ]
+    return points
+
+
+def _chosen(reports: Sequence[RunReport]) -> list[Point]:
+    points = []
+    for report in reports:
+        e, metric = report.evidence, report.metric
+        if e.results is None and e.adaption and e.adaption.finalists and metric:
+            chosen = e.adaption.chosen
+            cost, limits = chosen.cost[metric.name], ", ".join(e.limits)
+            points.append(
+                Point(run=e.name, series="chosen", cost=cost, accuracy=chosen.accuracy, half_width=None, limits=limits)
+            )
+    return points
+
+
+def comparison_html(comparison: Comparison) -> str:
+    """Return a comparison as part of a page."""
+    names = [run.name for run in comparison.runs]
+    settings = [(key, *("" if value is None else value for value in told)) for key, told in comparison.settings.items()]
+    rows = [(d.run, d.gain or "", d.gain.words if d.gain else "", d.note) for d in comparison.differences]
+    head = ("run", f"over {names[0]}", "", "how")
+    return (
+        f"<h2>Differences in test accuracy</h2>{html.table(head, rows, wrap=(3,))}"
+        f"{html.hidden('settings that differ', html.table(('setting', *names), settings))}"
+    )

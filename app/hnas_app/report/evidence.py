@@ -34,6 +34,8 @@ class Evidence:
     """What one run directory holds. Each part is empty, or ``None``, if it is not there or cannot be read."""
 
     path: Path
+    name: str
+    """The folder's name, with those of folders above it as far as other runs of the report have the same."""
     record: Mapping[str, Any]
     """``run.json``."""
     states: Mapping[str, str]
@@ -52,10 +54,6 @@ class Evidence:
     accuracies: TaskAccuracies | None
     missing: Sequence[str] = field(factory=list)
     """Why a part is not here, a sentence for each."""
-
-    @property
-    def name(self) -> str:
-        return self.path.name
 
     @property
     def metrics(self) -> tuple[Metric, ...]:
@@ -96,10 +94,12 @@ def read_all(paths: Sequence[Path]) -> list[Evidence]:
     for path in paths:
         damaged = (path / "run.json").is_file()
         found |= dict.fromkeys([path] if damaged else find_runs([path]))
-    return [read(path) for path in found]
+    parts = [path.absolute().parts for path in found]
+    unlike = next((n for n in range(1, 99) if len({p[-n:] for p in parts}) == len(parts)), 0)
+    return [read(path, "/".join(p[-unlike:])) for path, p in zip(found, parts, strict=True)]
 
 
-def read(path: Path) -> Evidence:
+def read(path: Path, name: str = "") -> Evidence:
     """Read a run directory without writing to it. Raises `DataError` if it has no ``run.json``."""
     if not (path / "run.json").is_file():
         raise DataError(f"{path} is not a run directory: it has no run.json", hint="`hnas runs` lists them")
@@ -129,6 +129,7 @@ def read(path: Path) -> Evidence:
         curves |= part("metrics.jsonl", lambda: _origin(Path(str(origin)), missing), dict[str, Curve]())
     return Evidence(
         path=path,
+        name=name or path.absolute().name,
         record=record,
         states=states,
         config=config,

@@ -22,7 +22,7 @@ from hnas_app.report.figures.search import progress
 from hnas_app.report.layers import Rebuilt, limits_of
 from hnas_app.report.networks import describe, describe_per_task, race_text, table
 from hnas_app.report.verdict import Reference, next_commands, verdict
-from hnas_app.runs.run_dir import PHASES, slug
+from hnas_app.runs.run_dir import PHASES
 
 
 @frozen(kw_only=True)
@@ -78,7 +78,7 @@ class RunReport:
         if self.metric:
             found.append(progress(e.iterations, self.metric, by_metric.get(self.metric)))
         found.append(meta_training(e.curves.get("meta-train", {}), e.config))
-        found.append(retraining(e.curves, e.race.winner[0] if e.race and e.race.ranking else "found"))
+        found.append(retraining(e.curves, e.race))
         return [picture for picture in found if picture]
 
     def _drawn(self) -> list[tuple[str, Architecture]]:
@@ -93,7 +93,7 @@ class RunReport:
         e = self.evidence
         parts = [f"<p class=verdict>{html.text(self.verdict)}</p>", html.missing(self.missing), self._results()]
         if pictures:
-            parts.append(html.figures((p, f"{prefix}-{slug(p.name)}") for p in pictures))
+            parts.append(html.figures((p, f"{prefix}-{p.name}") for p in pictures))
         if e.adaption and e.adaption.doubts:
             parts.append(html.missing([f"the scores: {doubt}" for doubt in e.adaption.doubts]))
         parts += [

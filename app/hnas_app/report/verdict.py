@@ -40,7 +40,7 @@ class Gain:
         if self.half_width is None:
             return "one task, so no interval"
         how = "" if self.paired else ", not paired"
-        return ("no clear difference" if abs(self.mean) <= self.half_width else "clear") + how
+        return ("no clear difference" if abs(self.mean) <= self.half_width else "a clear difference") + how
 
 
 def gain(first: Accuracy, second: Accuracy, by_task: tuple[tuple[float, ...], tuple[float, ...]] | None) -> Gain:
@@ -83,14 +83,17 @@ def _against(evidence: Evidence, found: NetworkResult, scaled: NetworkResult) ->
     both = kept.get(found.name), kept.get(scaled.name)
     by_task = (both[1].retrained, both[0].retrained) if both[0] and both[1] else None
     difference = gain(scaled.retrained, found.retrained, by_task)
-    return f"{difference} over the scaled reference ({difference.words})"
+    size = str(difference).lstrip("+-") if difference.mean < 0 else str(difference)
+    return f"{size} {'below' if difference.mean < 0 else 'over'} the scaled reference ({difference.words})"
 
 
 def _at(cost: Cost, metric: Metric, reference: Reference | None) -> str:
     value = cost[metric.name]
     if reference is None or not (whole := reference[2][metric.name]):
         return f"at {amount(value, metric)}"
-    return f"at {value / whole:.2f} of the {metric.name} of {reference[0]} ({amount(value, metric)})"
+    return (
+        f"at {value / whole:.2f} of the {metric.name} of the reference network {reference[0]} ({amount(value, metric)})"
+    )
 
 
 def _told(accuracy: Accuracy) -> str:
@@ -106,7 +109,8 @@ def next_commands(evidence: Evidence) -> list[tuple[str, str]]:
     commands = [] if evidence.states.get("evaluate") == "done" else [(f"hnas evaluate {run}", "do what is still to do")]
     if evidence.states.get("adapt") == "done":
         commands.append((f"hnas export {run}", "write the network as an ONNX model"))
-    limit = f"{evidence.metrics[0].name if evidence.metrics else 'latency'}<=0.3ref"
+    name = evidence.metrics[0].name if evidence.metrics else "latency"
+    limit = next(text for share in (0.3, 0.6) if (text := f"{name}<={share}ref") not in evidence.limits)
     return [
         *commands,
         (f"hnas adapt {run} --constraint '{limit}'", "search under another limit, with the same super-net"),

@@ -8,15 +8,14 @@ from pathlib import Path
 from attrs import frozen
 
 from hnas.discovery import Registry
-from hnas.errors import DataError
+from hnas.errors import DataError, quoted
 from hnas.toolkit.files import write_text
 from hnas_app.report import html
 from hnas_app.report.comparison import Comparison, check_alike, compared, tested
 from hnas_app.report.evidence import read_all
 from hnas_app.report.figures.overview import Point, overview
-from hnas_app.report.figures.picture import Picture
+from hnas_app.report.figures.picture import Picture, file_name
 from hnas_app.report.run_report import RunReport
-from hnas_app.runs.run_dir import slug
 
 MOST_BYTES = 1_900_000
 """Figures of further runs are left out of a page of more: it stays below 2 MB."""
@@ -62,16 +61,17 @@ def write_report(
     if several:
         overviews = _overviews(reports)
         files |= {picture.name: picture for picture in overviews}
-        parts.append(html.figures((p, f"all-{slug(p.name)}") for p in overviews))
+        parts.append(html.figures((p, f"all-{p.name}") for p in overviews))
         parts.append(comparison_html(compared(runs, mixed=True)))
     for number, (report, pictures) in enumerate(zip(reports, drawn, strict=True)):
         name = report.evidence.name
-        files |= {f"{slug(name)}/{slug(p.name)}" if several else slug(p.name): p for p in pictures}
+        files |= {f"{file_name(name)}/{p.name}" if several else p.name: p for p in pictures}
         part = report.body(f"r{number}", pictures)
         if several and sum(map(len, parts)) + len(part) > MOST_BYTES:
             without.append(name)
             part = report.body(f"r{number}", [])
-            part += f"<p class=faint>Its figures are in its own report: hnas report {html.text(name)}</p>"
+            own = html.text(f"hnas report {quoted(report.evidence.path)}")
+            part += f"<p class=faint>Its figures are in its own report: {own}</p>"
         parts.append(f"<h2 id=run-{number}>{html.text(name)}</h2>\n{part}" if several else part)
     title = f"hnas: {reports[0].evidence.name}" + (f" and {len(reports) - 1} more" if several else "")
     path = out or paths[0] / "report.html"

@@ -130,7 +130,11 @@ def _shade(axes: Any, limit: Limit | None) -> None:
 
 def _costs(cost: Cost, first: Metric) -> str:
     others = [m for m in cost.values if m != first.name]
-    return ", ".join([f"{first.name} {amount(cost[first.name], first)}", *(f"{m} {cost[m]:,.4g}" for m in others)])
+    return ", ".join([f"{first.name} {amount(cost[first.name], first)}", *(f"{m} {_number(cost[m])}" for m in others)])
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value == int(value) else f"{value:.4g}"
 
 
 def _told(scored: Scored, options: Describe) -> str:

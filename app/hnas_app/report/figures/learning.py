@@ -9,6 +9,8 @@ from typing import Any
 from hnas_app.fronts.plot import label
 from hnas_app.report.evidence import Curve
 from hnas_app.report.figures.picture import COLOURS, Picture, drawing, legend_below
+from hnas_app.report.networks import CHOICE
+from hnas_app.training.race import FOUND, Race
 from hnas_app.training.sampling.architectures import largest_probability
 
 MOST_POINTS = 250
@@ -32,7 +34,8 @@ def meta_training(curve: Curve, config: Mapping[str, Any]) -> Picture | None:
             axes[1].set_ylabel("p (largest network)")
         axes[-1].set_xlabel("iteration")
         legend_below(figure, axes)
-    caption = "Meta-training of the super-net: accuracy on query images of training tasks and of validation tasks. " + (
+    checked = " and of validation tasks" if "validation" in tips else ""
+    caption = f"Meta-training of the super-net: accuracy on query images of training tasks{checked}. " + (
         "Below: the shrinking probability p with which an iteration trains the largest network (Eq. 4)."
         if p
         else f"The sampling, {config.get('meta_train.sampling', 'unknown')}, has no shrinking probability."
@@ -40,15 +43,17 @@ def meta_training(curve: Curve, config: Mapping[str, Any]) -> Picture | None:
     return Picture(name="meta-training", caption=caption, figure=figure, tips=tips)
 
 
-def retraining(curves: Mapping[str, Curve], winner: str | None) -> Picture | None:
-    """Draw the training of each network alone; ``winner`` is the name that the one found was trained by."""
-    found = {p.removeprefix("retrain").strip() or "found": c for p, c in curves.items() if p.split()[0] == "retrain"}
+def retraining(curves: Mapping[str, Curve], race: Race | None) -> Picture | None:
+    """Draw the training of each network alone; after a ``race`` the winner is marked."""
+    winner = race.winner[0] if race and race.ranking else None
+    found = {p.removeprefix("retrain").strip() or FOUND: c for p, c in curves.items() if p.split()[0] == "retrain"}
     if not found:
         return None
     tips: dict[str, Sequence[str]] = {}
     with drawing(2.6) as (figure, (axes,)):
         for i, (name, curve) in enumerate(found.items()):
-            colour, told = COLOURS[i % len(COLOURS)], f"{name} (won)" if name == winner and len(found) > 1 else name
+            colour, told = COLOURS[i % len(COLOURS)], CHOICE if race and name == FOUND else name
+            told += " (won)" if name == winner else ""
             _curve(axes, f"alone-{i}", told, curve, colour, tips)
             _validations(axes, f"checked-{i}", "", curve, colour, tips, who=f"{told}, ")
         axes.set_ylabel("accuracy, %")

@@ -56,11 +56,17 @@ _KINDS: dict[str, dict[str, Any]] = {
 }
 
 
+def file_name(text: str) -> str:
+    """Make a text fit for the name of a file, and for an id."""
+    return re.sub(r"[^A-Za-z0-9+.]+", "-", text).strip("-.") or "unnamed"
+
+
 @frozen(kw_only=True, eq=False)
 class Picture:
     """A figure, and for the marks of each group, by its gid, the text that hovering over each of them shows."""
 
-    name: str
+    name: str = field(converter=file_name)
+    """Fit for a file: a network may be called anything."""
     caption: str
     figure: Figure
     tips: Mapping[str, Sequence[str]] = field(factory=dict)

@@ -36,9 +36,8 @@ from hnas.supernet import NormStats, SuperNet
 from hnas.task_source import TaskSource
 
 if TYPE_CHECKING:
-    from hnas_app.report.comparison import compare
     from hnas_app.runs.results import NetworkResult, Results
-    from hnas_app.usecases.python_api import load_run, run
+    from hnas_app.usecases.python_api import compare, load_run, run
     from hnas_app.usecases.python_run import Run
 
 __all__ = [
@@ -90,7 +89,7 @@ _LAZY = {
     "NetworkResult": "hnas_app.runs.results",
     "Results": "hnas_app.runs.results",
     "Run": "hnas_app.usecases.python_run",
-    "compare": "hnas_app.report.comparison",
+    "compare": "hnas_app.usecases.python_api",
     "load_run": "hnas_app.usecases.python_api",
     "run": "hnas_app.usecases.python_api",
 }

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from attrs import frozen
 
 from hnas.cost import Metric
 from hnas.errors import ConfigError, first_few
-from hnas_app.report.evidence import Evidence, read_all
+from hnas_app.report.evidence import Evidence
 from hnas_app.report.verdict import Gain, gain
 from hnas_app.runs.results import NetworkResult
 from hnas_app.training.accuracy import Accuracy
@@ -66,17 +65,11 @@ class Comparison:
     schema: int = 1
 
 
-def compare(*runs: Any, mixed: bool = False) -> Comparison:
-    """Compare two or more runs, or the runs of sweeps, with the first one, as ``hnas compare`` does.
-
-    Each is a run directory or a `Run`. Raises `ConfigError` for runs whose accuracies or costs mean different things,
-    unless ``mixed``, and `DataError` for a folder that is no run.
-    """
-    return compared(read_all([Path(getattr(run, "path", run)).expanduser().absolute() for run in runs]), mixed=mixed)
-
-
 def compared(runs: Sequence[Evidence], *, mixed: bool = False) -> Comparison:
-    """Compare runs that were read. Raises as `compare`."""
+    """Compare runs with the first of them.
+
+    Raises `ConfigError` for less than two, and, unless ``mixed``, for accuracies or costs that mean different things.
+    """
     if len(runs) < 2:
         raise ConfigError(
             f"{len(runs)} run is given; a comparison needs two",

@@ -108,7 +108,7 @@ def _head(reports: Sequence[RunReport], unlike: Sequence[str]) -> str:
         (r.evidence.name, r.evidence.task_name, r.evidence.device, ", ".join(r.evidence.limits) or "default", r.verdict)
         for r in reports
     ]
-    told = html.table(("run", "tasks", "device", "limits", "verdict"), rows, wrap=(4,))
+    told = html.table(("run", "tasks", "device", "limits", "verdict"), rows, wrap=(0, 1, 2, 3, 4))
     mixed = html.missing([f"these runs do not compare: {sentence}" for sentence in unlike])
     return f"<h1>{len(reports)} runs</h1>{mixed}{told}"
 

@@ -61,11 +61,6 @@ def evaluate_per_task(
     return proposals, used, [x for _, found in executor.map(score_part, items) for x in found]
 
 
-def evaluate_baseline(setup: Setup, config: EvaluateConfig) -> Accuracy:
-    """Return the accuracy of the nearest class mean on raw pixels, over the same test tasks."""
-    return Accuracy.over(baseline_accuracies(setup, config)[0])
-
-
 def baseline_accuracies(setup: Setup, config: EvaluateConfig) -> tuple[list[float], str]:
     """Return the accuracy of the nearest class mean on each test task, and a digest of the tasks.
 

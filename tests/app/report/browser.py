@@ -51,13 +51,13 @@ class Page:
         """Open a file in a window of a size, and wait until it is loaded."""
         self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=touch)
         self.messages.clear()
-        self.call("Page.navigate", url=path.absolute().as_uri())
+        assert "errorText" not in self.call("Page.navigate", url=path.absolute().as_uri())
         while not any(m.get("method") == "Page.loadEventFired" for m in self.messages):
             self.messages.append(self._next())
 
     def value(self, expression: str) -> Any:
-        """Return what JavaScript evaluates to."""
-        found = self.call("Runtime.evaluate", expression=expression, returnByValue=True)
+        """Return what JavaScript evaluates to, or what a promise of it gives."""
+        found = self.call("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
         assert "exceptionDetails" not in found, found
         return found["result"].get("value")
 
@@ -78,7 +78,7 @@ class Page:
             elif method == "Runtime.consoleAPICalled" and params["type"] in ("error", "warning", "assert"):
                 found.append(json.dumps(params["args"]))
             elif method == "Network.requestWillBeSent" and params["type"] != "Document":
-                found.append(f"request: {params['request']['url']}")
+                found.append(f"request: {params['request']['url'][:200]}")
         return found
 
     def _next(self) -> dict[str, Any]:

@@ -13,9 +13,10 @@ from hnas_app.report.writing import write_report
 sys.path.insert(0, str(Path(__file__).parent))
 import browser
 
-MIDDLE = """(() => {
+MIDDLE = """(async () => {
   const mark = document.querySelector('[id="%s"] use');
   mark.scrollIntoView({block: "center"});
+  await new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn))); // scrolling hides the text
   const box = mark.getBoundingClientRect();
   return [box.left + box.width / 2, box.top + box.height / 2];
 })()"""

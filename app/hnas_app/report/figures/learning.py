@@ -13,7 +13,7 @@ from hnas_app.report.networks import CHOICE
 from hnas_app.training.race import FOUND, Race
 from hnas_app.training.sampling.architectures import largest_probability
 
-MOST_POINTS = 250
+MOST_POINTS = 120
 """Steps of a curve that are drawn; of a longer one, evenly spaced ones."""
 
 
@@ -73,7 +73,7 @@ def _curve(axes: Any, gid: str, name: str, curve: Curve, colour: str, tips: dict
         return
     width = max(1, min(len(raw) // 20, 25))
     smooth = [(x, mean(y for _, y in raw[max(0, i - width) : i + width + 1])) for i, (x, _) in enumerate(raw)]
-    points = smooth[:: max(1, len(smooth) // MOST_POINTS)]
+    points = smooth[:: -(-len(smooth) // MOST_POINTS)]
     axes.plot(*zip(*points, strict=True), gid=gid, label=label(name), color=colour, marker=".", ms=0.5)
     tips[gid] = [f"{name}, iteration {i}: {y:.1f} % on training tasks" for i, y in points]
 
@@ -83,7 +83,7 @@ def _validations(
 ) -> None:
     key = "validation_accuracy"
     points = [(done, 100 * values[key]) for done, values in curve.items() if key in values]
-    points = points[:: max(1, len(points) // MOST_POINTS)]
+    points = points[:: -(-len(points) // MOST_POINTS) or 1]
     if points:
         axes.plot(*zip(*points, strict=True), ls="", gid=gid, label=label(name), color=colour, marker="o", ms=3.5)
         tips[gid] = [f"{who}iteration {i}: {y:.1f} % on validation tasks" for i, y in points]
@@ -97,5 +97,5 @@ def _probability(config: Mapping[str, Any]) -> list[tuple[int, float]]:
         return []
     names = ("epochs", "iterations", "shrink_end", "shrink_start", "shrink_decay")
     given = MetaTrainConfig(**{n: config[f"meta_train.{n}"] for n in names if f"meta_train.{n}" in config})
-    epochs = range(0, given.epochs, max(1, given.epochs // MOST_POINTS))
+    epochs = range(0, given.epochs, max(1, -(-given.epochs // MOST_POINTS)))
     return [(e * given.iterations, largest_probability(given, e)) for e in epochs]

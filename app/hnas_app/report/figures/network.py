@@ -10,15 +10,18 @@ from hnas_app.report.figures.picture import COLOURS, FAINT, Picture, amount, axi
 from hnas_app.report.layers import COUNTED, Step
 
 MOST_STEPS = 60
-"""Layers that are drawn with a row each; the picture of a longer network would be taller than a page."""
+"""Layers that are drawn, a row each: the picture of a longer network would be taller than a page."""
 
 
 def network(name: str, steps: Sequence[Step], metric: Metric) -> Picture | None:
     """Draw a network from the image above to the classes below, with the costs of its layers as bars."""
-    if not steps or len(steps) > MOST_STEPS:
+    if not steps:
         return None
+    whole, total = len(steps), sum(_cost(step, metric) for step in steps)
+    costliest = sorted(steps, key=lambda step: -_cost(step, metric))[:MOST_STEPS]
+    steps = [step for step in steps if step in costliest]
     costs = [_cost(step, metric) for step in steps]
-    total, rows = sum(costs), range(len(steps))
+    rows = range(len(steps))
     most = max(step.out_shape[0] for step in steps)
     with drawing(0.65 + 0.26 * len(steps)) as (figure, _):
         figure.clear()
@@ -49,7 +52,8 @@ def network(name: str, steps: Sequence[Step], metric: Metric) -> Picture | None:
         for s, c in zip(steps, costs, strict=True)
     ]
     combined = "They add up to the cost of the network." if metric.combine == "sum" else "The largest counts."
-    caption = f"{name}, layer by layer, with the {metric.name} of each from the cost table. {combined}"
+    left_out = f" Shown are the {len(steps)} costliest of {whole} layers." if len(steps) < whole else ""
+    caption = f"{name}, layer by layer, with the {metric.name} of each from the cost table. {combined}{left_out}"
     return Picture(name=f"network-{name}", caption=caption, figure=figure, tips={"layers": tips}, by_row=True)
 
 

@@ -25,6 +25,7 @@ INK, FAINT = "#1f2328", "#8c959f"
 _STYLE: Any = {
     "font.size": 7,
     "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans"],
     "axes.labelsize": 7,
     "axes.titlesize": 7.5,
     "axes.titlelocation": "left",
@@ -76,7 +77,7 @@ class Picture:
     def svg(self, prefix: str) -> str:
         """Return the figure as an SVG element whose ids begin with ``prefix``, so that a page can hold many."""
         text = self._written(".svg").decode()
-        text = text[text.index("<svg") :]
+        text = re.sub(r">\s+<", "><", text[text.index("<svg") :])
         text = re.sub(r'(?<=\bid=")|(?<=href="#)|(?<=url\(#)', f"{prefix}-", text)
         return re.sub(
             r'(<svg[^>]*?) width="[^"]*"', r"\1", re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", text, count=1)

@@ -16,9 +16,8 @@ from hnas.toolkit.codec import load
 from hnas_app.config.changes import check_file, recorded_values
 from hnas_app.fronts.runs import find_runs
 from hnas_app.runs.environment import recorded as environment_of
-from hnas_app.runs.results import Results
+from hnas_app.runs.results import Results, TaskAccuracies, read_accuracies
 from hnas_app.runs.run_dir import PHASES, RunDir
-from hnas_app.runs.task_accuracies import TaskAccuracies, read_accuracies
 from hnas_app.search.adapt import Adaption
 from hnas_app.search.trace import recorded as iterations_of
 from hnas_app.trackers.json_lines import JsonLines

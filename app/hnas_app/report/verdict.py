@@ -11,13 +11,13 @@ from hnas.cost import Cost, Metric
 from hnas.errors import quoted
 from hnas_app.report.evidence import Evidence
 from hnas_app.report.figures.picture import amount
-from hnas_app.runs.results import NetworkResult
-from hnas_app.runs.task_accuracies import paired
+from hnas_app.runs.results import NetworkResult, paired
 from hnas_app.search.compared import SCALED
 from hnas_app.training.accuracy import Accuracy
 
 Reference = tuple[str, Architecture, Cost]
 """The name of the network that limits are measured by, and its costs."""
+_WORDS = {"params": "parameters", "macs": "MACs"}
 
 
 @frozen(kw_only=True)
@@ -91,9 +91,8 @@ def _at(cost: Cost, metric: Metric, reference: Reference | None) -> str:
     value = cost[metric.name]
     if reference is None or not (whole := reference[2][metric.name]):
         return f"at {amount(value, metric)}"
-    return (
-        f"at {value / whole:.2f} of the {metric.name} of the reference network {reference[0]} ({amount(value, metric)})"
-    )
+    what = _WORDS.get(metric.name, metric.name)
+    return f"at {value / whole:.2f} of the {what} of the reference network {reference[0]} ({amount(value, metric)})"
 
 
 def _told(accuracy: Accuracy) -> str:

@@ -12,8 +12,7 @@ from hnas.events import Event, Listener
 from hnas.learner import State
 from hnas_app.config.schema import EvaluateConfig
 from hnas_app.executors.interface import Executor
-from hnas_app.runs.results import NetworkResult, PerTask
-from hnas_app.runs.task_accuracies import NetworkAccuracies, TaskAccuracies
+from hnas_app.runs.results import NetworkAccuracies, NetworkResult, PerTask, TaskAccuracies
 from hnas_app.search.feasibility import Feasibility
 from hnas_app.search.proposals import moved
 from hnas_app.training.accuracy import Accuracy

@@ -26,9 +26,8 @@ from hnas_app.costs.store import CostStore
 from hnas_app.executors.interface import Executor
 from hnas_app.runs.alone import Alone, note_kept
 from hnas_app.runs.evaluation import Evaluation
-from hnas_app.runs.results import Results, protocol
+from hnas_app.runs.results import ACCURACIES, Results, protocol
 from hnas_app.runs.run_dir import RunDir
-from hnas_app.runs.task_accuracies import FILE as ACCURACIES
 from hnas_app.runs.tasks_check import DRAWING, check_tasks
 from hnas_app.search.adapt import Adaption, adapt
 from hnas_app.search.compared import SCALED, Compared, compared, known, reference_of

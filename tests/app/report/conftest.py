@@ -15,9 +15,8 @@ from hnas.cost import CostTable
 from hnas.strategy import Ask
 from hnas.toolkit.codec import save
 from hnas_app.config.load import load_config
-from hnas_app.runs.results import NetworkResult, Results, protocol
+from hnas_app.runs.results import ACCURACIES, NetworkAccuracies, NetworkResult, Results, TaskAccuracies, protocol
 from hnas_app.runs.run_dir import PHASES, RunDir
-from hnas_app.runs.task_accuracies import FILE, NetworkAccuracies, TaskAccuracies
 from hnas_app.search.adapt import Adaption
 from hnas_app.search.trace import SearchTrace
 from hnas_app.trackers.terminal import MetricsListener
@@ -88,7 +87,7 @@ def make_run(registry: Registry) -> MakeRun:
                 for name, shift in (("found", better + 0.1), ("scaled", 0.0))
             }
             baseline = tuple((0.3 + generator.normal(0, 0.02, 30)).tolist())
-            save(folder / FILE, TaskAccuracies(tasks=tasks, networks=accuracies, baseline=baseline))
+            save(folder / ACCURACIES, TaskAccuracies(tasks=tasks, networks=accuracies, baseline=baseline))
             networks = [
                 NetworkResult(
                     name=name,

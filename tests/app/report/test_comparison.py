@@ -15,8 +15,7 @@ from hnas.toolkit.codec import from_json, load, save, to_json
 from hnas_app.cli import run as command_line
 from hnas_app.report.comparison import Comparison, check_alike, compared
 from hnas_app.report.evidence import read
-from hnas_app.runs.results import Results
-from hnas_app.runs.task_accuracies import FILE, TaskAccuracies, read_accuracies
+from hnas_app.runs.results import ACCURACIES, Results, TaskAccuracies, read_accuracies
 from hnas_app.training.accuracy import t_95
 
 
@@ -29,7 +28,7 @@ def test_differences_are_paired_over_the_same_tasks(two):
     """The noise that both share cancels out: the interval of the difference is that of the differences."""
     done = hnas.compare(*two)
     (difference,) = done.differences
-    a, b = (np.array(load(run / FILE, TaskAccuracies).networks["found"].retrained) for run in two)
+    a, b = (np.array(load(run / ACCURACIES, TaskAccuracies).networks["found"].retrained) for run in two)
     assert difference.gain.paired
     assert difference.gain.mean == pytest.approx((b - a).mean())
     assert difference.gain.half_width == pytest.approx(t_95(30) * (b - a).std(ddof=1) / sqrt(30))
@@ -39,7 +38,7 @@ def test_differences_are_paired_over_the_same_tasks(two):
 
 
 def test_other_test_tasks_are_not_paired(two):
-    save(two[1] / FILE, evolve(load(two[1] / FILE, TaskAccuracies), tasks="another seed's"))
+    save(two[1] / ACCURACIES, evolve(load(two[1] / ACCURACIES, TaskAccuracies), tasks="another seed's"))
     (difference,) = hnas.compare(*two).differences
     rows = [run.accuracy for run in hnas.compare(*two).runs]
     assert not difference.gain.paired
@@ -48,7 +47,7 @@ def test_other_test_tasks_are_not_paired(two):
 
 
 def test_a_run_of_an_earlier_hnas_is_compared_without_pairs(two):
-    (two[0] / FILE).unlink()
+    (two[0] / ACCURACIES).unlink()
     (difference,) = hnas.compare(*two).differences
     assert (difference.tasks, difference.gain.paired) == ("unknown", False)
     assert "an earlier hnas kept no accuracy by task" in difference.note
@@ -93,8 +92,8 @@ def test_one_run_is_no_comparison(two):
 
 
 def test_accuracies_of_other_lengths_are_damage(two):
-    kept = load(two[0] / FILE, TaskAccuracies)
-    save(two[0] / FILE, evolve(kept, baseline=kept.baseline[1:]))
+    kept = load(two[0] / ACCURACIES, TaskAccuracies)
+    save(two[0] / ACCURACIES, evolve(kept, baseline=kept.baseline[1:]))
     with pytest.raises(hnas.DataError, match="different numbers of tasks"):
         read_accuracies(two[0])
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import hnas
-from hnas_app.runs.task_accuracies import FILE, read_accuracies
+from hnas_app.runs.results import ACCURACIES, read_accuracies
 from hnas_app.training.accuracy import Accuracy
 
 
@@ -37,5 +37,5 @@ def test_a_real_run_has_a_report_and_equals_its_copy(
     done = hnas.load_run(copy).report()
     assert done.path == copy / "report.html"
     assert done.missing == {}
-    (copy / FILE).unlink()
+    (copy / ACCURACIES).unlink()
     assert read_accuracies(copy) is None

@@ -252,5 +252,5 @@ def test_equal_digests_are_of_the_same_test_tasks() -> None:
 
     same = digest()
     assert digest() == same
-    others = [digest(n_query=3), digest(tasks=24), digest(seeds=Seeds(1)), digest(n_way=3), digest(k_shot=2)]
+    others = [digest(n_query=3), digest(tasks=24), digest(seeds=Seeds(1)), digest(n_way=2), digest(k_shot=4)]
     assert len({same, *others}) == 6

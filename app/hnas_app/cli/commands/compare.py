@@ -36,7 +36,7 @@ def compare(
     for sentence in done.mixed:
         note(f"these runs do not compare: {sentence}")
     _show(done)
-    say_next(f"hnas report {' '.join(quoted(run) for run in runs)} -o report.html")
+    say_next(f"hnas report {' '.join(quoted(run) for run in runs)}{' --mixed' * mixed}")
 
 
 def _show(done: Comparison) -> None:

@@ -49,4 +49,4 @@ def report(
     if figures:
         print(f"figures: {len(done.figures)} files in {figures}")
     if len(done.verdicts) > 1:
-        say_next(f"hnas compare {' '.join(quoted(run) for run in runs)}")
+        say_next(f"hnas compare {' '.join(quoted(run) for run in runs)}{' --mixed' * mixed}")

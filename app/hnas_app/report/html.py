@@ -44,12 +44,12 @@ def figures(pictures: Iterable[tuple[Picture, str]]) -> str:
     return f"<div class=figures>{''.join(figure(picture, prefix) for picture, prefix in pictures)}</div>"
 
 
-def missing(sentences: Sequence[str]) -> str:
-    """Return what a report lacks, or nothing."""
+def missing(sentences: Sequence[str], title: str = "Not all is here:") -> str:
+    """Return a box of what a report lacks, or of what is to be known before it is read; nothing without sentences."""
     if not sentences:
         return ""
     items = "".join(f"<li>{text(sentence)}</li>" for sentence in sentences)
-    return f"<div class=missing>Not all is here:<ul>{items}</ul></div>"
+    return f"<div class=missing>{text(title)}<ul>{items}</ul></div>"
 
 
 def commands(found: Iterable[tuple[str, str]]) -> str:

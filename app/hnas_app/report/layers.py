@@ -12,6 +12,7 @@ from hnas.discovery import Registry
 from hnas.errors import DataError
 from hnas.layer import Layer, Shape
 from hnas.space import SearchSpace
+from hnas.toolkit.dataflow import connects, dataflow
 from hnas.toolkit.operations import OPERATIONS
 from hnas_app.costs.limits import REFERENCE, Constraint, Limit, default_constraint, resolve
 from hnas_app.report.evidence import Evidence
@@ -25,6 +26,8 @@ class Step:
     """In a few words: ``conv 3×3, 12``."""
     then: str
     """What follows: ``norm, relu, max_pool 2``."""
+    reads: tuple[int, ...]
+    """Earlier steps that it reads by their numbers, other than the one before; -1 for the image."""
     out_shape: Shape
     params: int
     macs: int
@@ -86,23 +89,30 @@ class Rebuilt:
 
     def steps(self, arch: Architecture) -> list[Step]:
         """Return the network as steps from the image to the classes."""
+        layers = self.space.layers(arch, self.input_shape, self.n_way)
         groups: list[list[Layer]] = []
-        for layer in self.space.layers(arch, self.input_shape, self.n_way):
+        step_of = [-1]  # of the image, then of each layer's output
+        for layer in layers:
             if not groups or OPERATIONS.get(layer.op, "weights") in ("weights", "join"):
-                groups.append([layer])
-            else:
-                groups[-1].append(layer)
-        return [self._step(group) for group in groups]
+                groups.append([])
+            groups[-1].append(layer)
+            step_of.append(len(groups) - 1)
+        read: dict[int, tuple[int, ...]] = {}
+        for values, step in zip(dataflow(layers) if connects(layers) else (), step_of[1:], strict=False):
+            found = {step_of[value] for value in values} - {step - 1, step}
+            read[step] = (*read.get(step, ()), *sorted(found))
+        return [self._step(group, read.get(number, ())) for number, group in enumerate(groups)]
 
-    def _step(self, group: Sequence[Layer]) -> Step:
+    def _step(self, group: Sequence[Layer], reads: tuple[int, ...]) -> Step:
         table = self.evidence.table
         assert table is not None
-        device = {m.name: table.cost([layer for layer in group])[m.name] for m in table.info.metrics}
+        device = {m.name: table.cost(group)[m.name] for m in table.info.metrics}
         for name, (_, offset) in table.calibration.items():
             device[name] -= offset  # it is one of the whole network
         return Step(
             title=_title(group[0]),
             then=", ".join(_short(layer) for layer in group[1:]),
+            reads=reads,
             out_shape=group[-1].out_shape,
             params=sum(layer.params for layer in group),
             macs=sum(layer.macs for layer in group),

@@ -95,7 +95,7 @@ class RunReport:
         if pictures:
             parts.append(html.figures((p, f"{prefix}-{p.name}") for p in pictures))
         if e.adaption and e.adaption.doubts:
-            parts.append(html.missing([f"the scores: {doubt}" for doubt in e.adaption.doubts]))
+            parts.append(html.missing(e.adaption.doubts, "The search's scores are doubtful:"))
         parts += [
             "<h3>What was run where</h3>",
             html.table(("", ""), self._where(), wrap=(1,)),

@@ -109,7 +109,7 @@ def _head(reports: Sequence[RunReport], unlike: Sequence[str]) -> str:
         for r in reports
     ]
     told = html.table(("run", "tasks", "device", "limits", "verdict"), rows, wrap=(0, 1, 2, 3, 4))
-    mixed = html.missing([f"these runs do not compare: {sentence}" for sentence in unlike])
+    mixed = html.missing(unlike, "These runs do not compare:")
     return f"<h1>{len(reports)} runs</h1>{mixed}{told}"
 
 

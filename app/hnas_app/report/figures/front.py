@@ -121,6 +121,7 @@ def _tested(axes: Any, results: Results, metric: Metric, tips: dict[str, list[st
 def _shade(axes: Any, limit: Limit | None) -> None:
     """Shade what breaks the limit, and give every mark room."""
     axes.margins(x=0.08, y=0.1)
+    axes.locator_params(axis="x", nbins=6)
     low, high = axes.get_xlim()
     if limit is not None:
         high = max(high, limit.value + 0.12 * (limit.value - low))

@@ -74,7 +74,8 @@ def _curve(axes: Any, gid: str, name: str, curve: Curve, colour: str, tips: dict
     width = max(1, min(len(raw) // 20, 25))
     smooth = [(x, mean(y for _, y in raw[max(0, i - width) : i + width + 1])) for i, (x, _) in enumerate(raw)]
     points = smooth[:: -(-len(smooth) // MOST_POINTS)]
-    axes.plot(*zip(*points, strict=True), gid=gid, label=label(name), color=colour, marker=".", ms=0.5)
+    style = "--" if int(gid.partition("-")[2] or 0) >= len(COLOURS) else "-"  # two lines of one colour differ
+    axes.plot(*zip(*points, strict=True), ls=style, gid=gid, label=label(name), color=colour, marker=".", ms=0.5)
     tips[gid] = [f"{name}, iteration {i}: {y:.1f} % on training tasks" for i, y in points]
 
 

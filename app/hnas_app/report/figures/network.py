@@ -31,8 +31,11 @@ def network(name: str, steps: Sequence[Step], metric: Metric) -> Picture | None:
             channels, height, width = step.out_shape
             size = f"{channels}" if height == width == 1 else f"{channels}×{height}×{width}"
             then = f" · {step.then}" if step.then else ""
+            for source in step.reads if len(steps) == whole else ():
+                bend = {"arrowstyle": "->", "connectionstyle": "arc3,rad=0.35", "lw": 0.7, "color": COLOURS[1]}
+                boxes.annotate("", xy=(-0.01, row), xytext=(-0.01, source), arrowprops=bend)
             boxes.text(0.02, row, label(f"{step.title}{then} → {size}"), va="center", fontsize=6)
-        boxes.set_xlim(0, 1.25)
+        boxes.set_xlim(-0.15 if any(step.reads for step in steps) else 0, 1.25)
         boxes.set_axis_off()
         boxes.set_title(label(f"{name}: box width = channels"), fontsize=7)
         bars.barh(rows, costs, 0.72, color=COLOURS[0])
@@ -42,18 +45,22 @@ def network(name: str, steps: Sequence[Step], metric: Metric) -> Picture | None:
             share = f"{100 * cost / total:.0f} %" if total and metric.combine == "sum" else amount(cost, metric)
             bars.text(cost + 0.04 * marks, row, share, va="center", fontsize=6, color=FAINT)
         bars.set_xlim(0, 1.35 * marks)
+        bars.locator_params(axis="x", nbins=3)
         bars.set_xlabel(label(axis_name(metric)))
         bars.tick_params(left=False)
         bars.spines["left"].set_visible(False)
-        boxes.invert_yaxis()
+        boxes.set_ylim(len(steps) - 0.4, -1.0 if any(-1 in step.reads for step in steps) else -0.6)
     tips = [
         f"{s.title}{', ' + s.then if s.then else ''}\n{s.key}\n"
         f"{metric.name} {amount(c, metric)}, {s.params:,} parameters, {s.macs:,} MACs"
         for s, c in zip(steps, costs, strict=True)
     ]
     combined = "They add up to the cost of the network." if metric.combine == "sum" else "The largest counts."
+    branches = " Arrows: what a layer reads besides the one before it." if any(s.reads for s in steps) else ""
     left_out = f" Shown are the {len(steps)} costliest of {whole} layers." if len(steps) < whole else ""
-    caption = f"{name}, layer by layer, with the {metric.name} of each from the cost table. {combined}{left_out}"
+    caption = (
+        f"{name}, layer by layer, with the {metric.name} of each from the cost table. {combined}{branches}{left_out}"
+    )
     return Picture(name=f"network-{name}", caption=caption, figure=figure, tips={"layers": tips}, by_row=True)
 
 

@@ -58,6 +58,7 @@ def overview(name: str, points: Sequence[Point], metric: Metric, tasks: str, abo
                 for p in members
             ]
         axes.margins(x=0.08, y=0.12)
+        axes.locator_params(axis="x", nbins=5)
         axes.set_xlabel(label(axis_name(metric)))
         axes.set_ylabel(f"{tasks} accuracy, %")
         legend_below(figure, (axes,), 3)

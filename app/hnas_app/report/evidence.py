@@ -13,6 +13,7 @@ from hnas.cost import CostTable, Metric
 from hnas.errors import DataError, HnasError
 from hnas.strategy import Scored
 from hnas.toolkit.codec import load
+from hnas.toolkit.files import check_seal, read_json
 from hnas_app.config.changes import check_file, recorded_values
 from hnas_app.fronts.runs import find_runs
 from hnas_app.runs.environment import recorded as environment_of
@@ -51,6 +52,8 @@ class Evidence:
     """By phase: ``meta-train``, ``retrain``, ``retrain scaled``, …"""
     race: Race | None
     accuracies: TaskAccuracies | None
+    own_task: Mapping[str, Any] | None = None
+    """``task.json`` of a run for the user's own pictures, empty before its end; ``None`` for other runs."""
     missing: Sequence[str] = field(factory=list)
     """Why a part is not here, a sentence for each."""
 
@@ -65,6 +68,11 @@ class Evidence:
     def limits(self) -> tuple[str, ...]:
         """The limits of the search as they were given; none means the default one, if it is not known yet."""
         return self.results.limits if self.results else tuple(map(str, self.config.get("constraints", ())))
+
+    @property
+    def scored_on(self) -> str:
+        """What the search's accuracies are of."""
+        return "validation tasks" if self.own_task is None else "the labelled pictures"
 
     @property
     def device(self) -> str:
@@ -120,7 +128,10 @@ def read(path: Path, name: str = "") -> Evidence:
 
     record = part("run.json", run.record, dict[str, Any]())
     states = part("run.json", run.states, dict[str, str]()) if record else {}
-    missing += [f"the phase {p} {_told(states.get(p))}" for p in PHASES if record and states.get(p) != "done"]
+    begun: dict[str, Any] | None = {}
+    own_task = part("task.json", lambda: _own_task(path), begun)
+    expected = PHASES[:3] if own_task is not None else PHASES
+    missing += [f"the phase {p} {_told(states.get(p))}" for p in expected if record and states.get(p) != "done"]
     config = part("config.toml", lambda: _config(run), dict[str, Any]())
     environment = part("environment.json", lambda: environment_of(path / "environment.json"), dict[str, Any]())
     curves = part("metrics.jsonl", lambda: _curves(path), dict[str, Curve]())
@@ -140,6 +151,7 @@ def read(path: Path, name: str = "") -> Evidence:
         curves=curves,
         race=part("race.json", lambda: read_race(path / "race.json") if (path / "race.json").is_file() else None, None),
         accuracies=part("accuracies.json", lambda: read_accuracies(path), None),
+        own_task=own_task,
         missing=missing,
     )
 
@@ -147,6 +159,16 @@ def read(path: Path, name: str = "") -> Evidence:
 def _told(state: str | None) -> str:
     words = {"running": "is going on", "stopped": "was stopped before its end"}
     return words.get(state or "", "has not begun" if not state else f"is in the state {state!r}")
+
+
+def _own_task(path: Path) -> dict[str, Any] | None:
+    """Return the result of a run for the user's own pictures; ``None`` for other runs."""
+    if not (path / "pictures.json").is_file():
+        return None
+    result = path / "task.json"
+    found = read_json(result) if result.is_file() else {}
+    check_seal(found, str(result), needed=False)
+    return dict(found)
 
 
 def _config(run: RunDir) -> dict[str, Any]:

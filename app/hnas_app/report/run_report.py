@@ -44,7 +44,7 @@ class RunReport:
         try:
             rebuilt = Rebuilt.of(evidence, registry)
             reference = rebuilt.reference
-        except HnasError as cause:
+        except (HnasError, ValueError, TypeError) as cause:
             if evidence.adaption or evidence.results:
                 missing.append(f"the layers of the networks: {cause}")
         try:
@@ -76,7 +76,7 @@ class RunReport:
         if self.metric and self.rebuilt:
             found += [network(n, self.rebuilt.steps(arch), self.metric) for n, arch in self._drawn()]
         if self.metric:
-            found.append(progress(e.iterations, self.metric, by_metric.get(self.metric)))
+            found.append(progress(e.iterations, self.metric, by_metric.get(self.metric), e.scored_on))
         found.append(meta_training(e.curves.get("meta-train", {}), e.config))
         found.append(retraining(e.curves, e.race))
         return [picture for picture in found if picture]

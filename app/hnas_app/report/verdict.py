@@ -67,9 +67,13 @@ def verdict(evidence: Evidence, metric: Metric | None, reference: Reference | No
             told + "".join(f"; {_against(evidence, found, n)}" for n in results.networks[1:] if n.name == SCALED) + "."
         )
     if adaption is not None and adaption.finalists and metric is not None:
-        chosen = adaption.chosen
+        chosen, counts = adaption.chosen, evidence.own_task or {}
+        for key, where in (("query", "in query/"), ("held_out", "that were held out in turn")):
+            match counts.get(key):
+                case {"right": int(right), "of": int(total)}:
+                    return f"{right} of {total} pictures {where} right, {_at(chosen.cost, metric, reference)}."
         return (
-            f"Not tested yet. The search chose a network with {100 * chosen.accuracy:.1f} % on validation tasks "
+            f"Not tested yet. The search chose a network with {100 * chosen.accuracy:.1f} % on {evidence.scored_on} "
             f"{adaption.weights}, {_at(chosen.cost, metric, reference)}."
         )
     done = [phase for phase, state in evidence.states.items() if state == "done"]

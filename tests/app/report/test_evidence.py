@@ -102,6 +102,20 @@ def test_another_version_of_a_space_draws_no_wrong_layers(make_run, registry, tm
     assert any("do not follow from the cost table" in sentence for sentence in report.missing)
 
 
+def test_a_run_for_pictures_says_what_its_scores_are_of(make_run, registry, tmp_path):
+    """They are of the user's own pictures; there are no validation tasks, and nothing is re-trained."""
+    run = make_run(tmp_path / "run", until="adapt")
+    (run / "pictures.json").write_text("{}")
+    report = RunReport.of(read(run), registry)
+    assert "60.0 % on the labelled pictures" in report.verdict
+    assert report.missing == ()
+    (run / "task.json").write_text('{"held_out": {"right": 9, "of": 10}, "query": {"right": 27, "of": 30}}')
+    report = RunReport.of(read(run), registry)
+    assert report.verdict.startswith("27 of 30 pictures in query/ right, at ")
+    front = next(picture for picture in report.pictures() if picture.name == "front-latency")
+    assert "% on the labelled pictures" in front.tips["finalists"][0]
+
+
 def test_a_folder_that_is_no_run_is_refused(tmp_path):
     with pytest.raises(DataError, match=r"has no run\.json"):
         read_all([tmp_path])

@@ -42,10 +42,10 @@ def front(evidence: Evidence, metric: Metric, limit: Limit | None, options: Desc
     tips: dict[str, list[str]] = {}
     with drawing(0.5 + 1.6 * panels, panels, sharex=True) as (figure, axes):
         if adaption and scored:
-            weights = f", {adaption.weights}" if evidence.results else ""
-            _searched(axes[0], scored, adaption.finalists, metric, options, tips)
-            axes[0].set_title(f"validation tasks{weights}")
-            axes[0].set_ylabel("validation accuracy, %")
+            weights = f", {adaption.weights}" if adaption.finalists else ""
+            _searched(axes[0], scored, adaption.finalists, metric, options, tips, evidence.scored_on)
+            axes[0].set_title(f"{evidence.scored_on}{weights}")
+            axes[0].set_ylabel("validation accuracy, %" if evidence.own_task is None else "accuracy, %")
         if results is not None:
             _tested(axes[-1], results, metric, tips)
             axes[-1].set_title("test tasks")
@@ -57,8 +57,8 @@ def front(evidence: Evidence, metric: Metric, limit: Limit | None, options: Desc
     caption = (
         f"Accuracy against {metric.name} on {evidence.device}. "
         + (
-            "The candidates of the search are scored on validation tasks; the line joins those that no other beats. "
-            * bool(scored)
+            f"The candidates of the search are scored on {evidence.scored_on}; the line joins those that no other "
+            "beats. " * bool(scored)
         )
         + ("The networks of the result are tested on other tasks, with 95 % intervals. " * (results is not None))
         + (f"Shaded: beyond the limit {limit}." if limit else "")
@@ -73,6 +73,7 @@ def _searched(
     metric: Metric,
     options: Describe,
     tips: dict[str, list[str]],
+    scored_on: str,
 ) -> None:
     population = list({s.arch: s for s in scored if s not in finalists}.values())
     points = [(s.cost[metric.name], 100 * s.accuracy) for s in population]
@@ -88,7 +89,7 @@ def _searched(
             xy = [(s.cost[metric.name], 100 * s.accuracy) for s in members]
             axes.plot(*zip(*xy, strict=True), ls="", gid=gid, label=name, **look)
             tips[gid] = [
-                f"{name}: {100 * s.accuracy:.1f} % on validation tasks\n{_costs(s.cost, metric)}\n{_told(s, options)}"
+                f"{name}: {100 * s.accuracy:.1f} % on {scored_on}\n{_costs(s.cost, metric)}\n{_told(s, options)}"
                 for s in members
             ]
 
@@ -135,7 +136,7 @@ def _costs(cost: Cost, first: Metric) -> str:
 
 
 def _number(value: float) -> str:
-    return f"{value:,.0f}" if value == int(value) else f"{value:.4g}"
+    return f"{value:,.0f}" if float(value).is_integer() else f"{value:.4g}"
 
 
 def _told(scored: Scored, options: Describe) -> str:

@@ -130,7 +130,7 @@ def legend_below(figure: Figure, axes: Sequence[Any], columns: int = 2) -> None:
 
 def amount(value: float, metric: Metric) -> str:
     """Return a cost with its unit: ``0.0103 ms``, ``86,964 macs``."""
-    number = f"{value:,.0f}" if not metric.unit and value == int(value) else f"{value:.4g}"
+    number = f"{value:,.0f}" if not metric.unit and float(value).is_integer() else f"{value:.4g}"
     return f"{number} {metric.unit or metric.name}"
 
 

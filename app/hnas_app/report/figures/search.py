@@ -13,7 +13,9 @@ from hnas_app.fronts.plot import label
 from hnas_app.report.figures.picture import COLOURS, FAINT, Picture, amount, axis_name, drawing, legend_below
 
 
-def progress(iterations: Sequence[Sequence[Scored]], metric: Metric, limit: Limit | None) -> Picture | None:
+def progress(
+    iterations: Sequence[Sequence[Scored]], metric: Metric, limit: Limit | None, scored_on: str
+) -> Picture | None:
     """Draw the mean and the best accuracy, and the median cost, of the candidates of each iteration."""
     if not iterations:
         return None
@@ -25,7 +27,7 @@ def progress(iterations: Sequence[Sequence[Scored]], metric: Metric, limit: Limi
         mark: dict[str, Any] = {"marker": "o", "ms": 2.5}
         above.plot(x, mean, color=COLOURS[0], gid="mean", label="mean of the candidates", **mark)
         above.plot(x, [100 * s.accuracy for s in best], color=COLOURS[1], gid="best", label="best by loss", **mark)
-        above.set_ylabel("validation accuracy, %")
+        above.set_ylabel("validation accuracy, %" if scored_on.startswith("validation") else "accuracy, %")
         below.fill_between(x, [c[0] for c in costs], [c[-1] for c in costs], color=COLOURS[0], alpha=0.15, lw=0)
         below.plot(x, [median(c) for c in costs], color=COLOURS[0], gid="cost", **mark)
         below.plot(x, [s.cost[metric.name] for s in best], color=COLOURS[1], gid="best-cost", **mark)
@@ -47,7 +49,7 @@ def progress(iterations: Sequence[Sequence[Scored]], metric: Metric, limit: Limi
         "best-cost": chosen,
     }
     caption = (
-        "Progress of the search (Figure 4 of the paper), on validation tasks. Candidates that were left early count "
+        f"Progress of the search (Figure 4 of the paper), on {scored_on}. Candidates that were left early count "
         "with the tasks that they were scored on. Below: the median cost and the range."
     )
     return Picture(name="search", caption=caption, figure=figure, tips=tips)

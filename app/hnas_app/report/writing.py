@@ -16,6 +16,7 @@ from hnas_app.report.evidence import read_all
 from hnas_app.report.figures.overview import Point, overview
 from hnas_app.report.figures.picture import Picture, file_name
 from hnas_app.report.run_report import RunReport
+from hnas_app.report.verdict import next_commands
 
 MOST_BYTES = 1_900_000
 """Figures of further runs are left out of a page of more: it stays below 2 MB."""
@@ -33,6 +34,8 @@ class Written:
     """What the report lacks of a run, a sentence for each reason."""
     without_figures: tuple[str, ...] = ()
     """Runs whose figures were left out, since the page would have been too large."""
+    next: str
+    """The command that usually comes next."""
     schema: int = 1
 
 
@@ -88,6 +91,9 @@ def write_report(
         figures=tuple(written),
         missing={report.evidence.name: report.missing for report in reports if report.missing},
         without_figures=tuple(without),
+        next=f"hnas compare {' '.join(map(quoted, paths))}{' --mixed' * mixed}"
+        if several
+        else next_commands(runs[0])[0][0],
     )
 
 

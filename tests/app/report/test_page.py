@@ -130,7 +130,7 @@ def test_validation_and_test_accuracy_have_an_axis_each(page):
 
 
 def test_the_same_run_gives_the_same_page(make_run, tmp_path):
-    run = make_run(tmp_path / "run", until="adapt")
+    run = make_run(tmp_path / "run", until="profile")
     pages = [write_report([run], tmp_path / name).path.read_bytes() for name in ("a.html", "b.html")]
     assert pages[0] == pages[1]
     assert b"Not all is here" in pages[0]
@@ -145,6 +145,7 @@ def test_the_figures_are_as_wide_as_a_column(make_run, tmp_path, capsys):
     out, err = capsys.readouterr()
     assert out.startswith("Unfinished: meta-train, profile done")
     assert "note: run: the phase adapt has not begun" in err
+    assert f"next: hnas evaluate {run}" in err
     written = sorted((tmp_path / "figures").iterdir())
     assert [p.name for p in written] == [
         f"{n}{k}" for n in ("meta-training", "re-training", "search") for k in (".pdf", ".svg")

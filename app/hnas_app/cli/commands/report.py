@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from hnas.errors import quoted
 from hnas_app.cli.invocation import invocation
 from hnas_app.cli.options import JsonOption
 from hnas_app.cli.output import note, print_json, say_next
@@ -48,5 +47,4 @@ def report(
     print(f"report: {done.path}")
     if figures:
         print(f"figures: {len(done.figures)} files in {figures}")
-    if len(done.verdicts) > 1:
-        say_next(f"hnas compare {' '.join(quoted(run) for run in runs)}{' --mixed' * mixed}")
+    say_next(done.next)

@@ -28,6 +28,8 @@ from hnas_app.report.networks import describe
 if TYPE_CHECKING:
     from hnas_app.runs.results import Results
 
+MOST_CANDIDATES = 500
+"""Candidates of a search that are drawn, the best by loss: each brings its text, and a page stays below 2 MB."""
 Describe = Callable[[Architecture], dict[str, Option]]
 """Returns the options of an architecture by name, or none if the space is not known."""
 
@@ -36,6 +38,8 @@ def front(evidence: Evidence, metric: Metric, limit: Limit | None, options: Desc
     """Draw the panels that there are results for; ``None`` if there are none."""
     adaption, results = evidence.adaption, evidence.results
     scored = [s for s in (*adaption.population, *adaption.finalists) if not s.bound] if adaption else []
+    left_out = max(0, len(scored) - MOST_CANDIDATES)
+    scored = sorted(scored, key=lambda s: s.loss)[:MOST_CANDIDATES]
     panels = bool(scored) + (results is not None)
     if not panels:
         return None
@@ -58,8 +62,11 @@ def front(evidence: Evidence, metric: Metric, limit: Limit | None, options: Desc
         f"Accuracy against {metric.name} on {evidence.device}. "
         + (
             f"The candidates of the search are scored on {evidence.scored_on}; the line joins those that no other "
-            "beats. " * bool(scored)
+            "beats. "
+            if scored
+            else ""
         )
+        + (f"{left_out} candidates of a higher loss are left out. " if left_out else "")
         + ("The networks of the result are tested on other tasks, with 95 % intervals. " * (results is not None))
         + (f"Shaded: beyond the limit {limit}." if limit else "")
     )

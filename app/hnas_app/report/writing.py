@@ -54,47 +54,52 @@ def write_report(
     cannot be written.
     """
     runs = read_all(paths)
+    path = out or paths[0] / "report.html"
+    if not path.parent.is_dir() or path.is_dir():
+        raise DataError(f"cannot write {path}: it is not a file in a folder that is there", hint="name another with -o")
     unlike = check_alike(runs, mixed=mixed)
     registry = registry or Registry()
     reports = [RunReport.of(run, registry) for run in runs]
-    drawn = [report.pictures() for report in reports]
-    files = dict[str, Picture]()
-    several = len(reports) > 1
-    parts, without = [_head(reports, unlike)], list[str]()
-    if several:
-        overviews = _overviews(reports)
-        files |= {picture.name: picture for picture in overviews}
-        parts.append(html.figures((p, f"all-{p.name}") for p in overviews))
-        parts.append(comparison_html(compared(runs, mixed=True)))
-    for number, (report, pictures) in enumerate(zip(reports, drawn, strict=True)):
-        name = report.evidence.name
-        files |= {f"{file_name(name)}/{p.name}" if several else p.name: p for p in pictures}
-        part = report.body(f"r{number}", pictures)
-        if several and sum(map(len, parts)) + len(part) > MOST_BYTES:
-            without.append(name)
-            part = report.body(f"r{number}", [])
-            own = html.text(f"hnas report {quoted(report.evidence.path)}")
-            part += f"<p class=faint>Its figures are in its own report: {own}</p>"
-        parts.append(f"<h2 id=run-{number}>{html.text(name)}</h2>\n{part}" if several else part)
-    title = f"hnas: {reports[0].evidence.name}" + (f" and {len(reports) - 1} more" if several else "")
-    path = out or paths[0] / "report.html"
+    parts, files = _head(reports, unlike)
+    sections, own_files, without = _sections(reports, sum(map(len, parts)), drawn=figures is not None)
+    title = f"hnas: {runs[0].name}" + (f" and {len(runs) - 1} more" if len(runs) > 1 else "")
     try:
-        written = [written for name, picture in files.items() for written in _saved(picture, figures, name)]
-        write_text(path, html.page(title, "\n".join(parts)))
+        written = [saved for name, picture in (files | own_files).items() for saved in _saved(picture, figures, name)]
+        write_text(path, html.page(title, "\n".join([*parts, *sections])))
     except OSError as cause:
-        raise DataError(
-            f"cannot write {cause.filename or path}: {cause.strerror}", hint="name another place with -o"
-        ) from cause
+        what = f"cannot write {cause.filename or path}: {cause.strerror}"
+        raise DataError(what, hint="name another place with -o") from cause
+    compare = f"hnas compare {' '.join(map(quoted, paths))}{' --mixed' * mixed}"
     return Written(
         path=path,
         verdicts={report.evidence.name: report.verdict for report in reports},
         figures=tuple(written),
         missing={report.evidence.name: report.missing for report in reports if report.missing},
         without_figures=tuple(without),
-        next=f"hnas compare {' '.join(map(quoted, paths))}{' --mixed' * mixed}"
-        if several
-        else next_commands(runs[0])[0][0],
+        next=compare if len(runs) > 1 else next_commands(runs[0])[0][0],
     )
+
+
+def _sections(
+    reports: Sequence[RunReport], size: int, *, drawn: bool
+) -> tuple[list[str], dict[str, Picture], list[str]]:
+    """Return the section of each run, all figures by file, and the runs whose figures are left out.
+
+    ``size`` is that of the page so far. Figures that are left out are ``drawn`` only if they are wanted as files.
+    """
+    several, parts, files, without = len(reports) > 1, list[str](), dict[str, Picture](), list[str]()
+    for number, report in enumerate(reports):
+        name, full = report.evidence.name, several and size > MOST_BYTES
+        pictures = [] if full and not drawn else report.pictures()
+        files |= {f"{file_name(name)}/{p.name}" if several else p.name: p for p in pictures}
+        part = report.body(f"r{number}", pictures)
+        if full or (several and size + len(part) > MOST_BYTES):
+            without.append(name)
+            own = html.text(f"hnas report {quoted(report.evidence.path)}")
+            part = report.body(f"r{number}", []) + f"<p class=faint>Its figures are in its own report: {own}</p>"
+        parts.append(f"<h2 id=run-{number}>{html.text(name)}</h2>\n{part}" if several else part)
+        size += len(parts[-1])
+    return parts, files, without
 
 
 def _saved(picture: Picture, folder: Path | None, name: str) -> list[Path]:
@@ -105,18 +110,25 @@ def _saved(picture: Picture, folder: Path | None, name: str) -> list[Path]:
     return picture.save(target)
 
 
-def _head(reports: Sequence[RunReport], unlike: Sequence[str]) -> str:
+def _head(reports: Sequence[RunReport], unlike: Sequence[str]) -> tuple[list[str], dict[str, Picture]]:
+    """Return the begin of the page; of several runs, with their pictures and the comparison."""
     first = reports[0].evidence
     if len(reports) == 1:
         about = html.text(f"{first.task_name} · {first.device}")
-        return f"<h1>{html.text(first.name)}</h1><p class=faint>{about}</p>"
+        return [f"<h1>{html.text(first.name)}</h1><p class=faint>{about}</p>"], {}
     rows = [
         (r.evidence.name, r.evidence.task_name, r.evidence.device, ", ".join(r.evidence.limits) or "default", r.verdict)
         for r in reports
     ]
-    told = html.table(("run", "tasks", "device", "limits", "verdict"), rows, wrap=(0, 1, 2, 3, 4))
-    mixed = html.missing(unlike, "These runs do not compare:")
-    return f"<h1>{len(reports)} runs</h1>{mixed}{told}"
+    pictures = _overviews(reports)
+    parts = [
+        f"<h1>{len(reports)} runs</h1>",
+        html.missing(unlike, "These runs do not compare:"),
+        html.table(("run", "tasks", "device", "limits", "verdict"), rows, wrap=(0, 1, 2, 3, 4)),
+        html.figures((p, f"all-{p.name}") for p in pictures),
+        _comparison(compared([r.evidence for r in reports], mixed=True)),
+    ]
+    return parts, {picture.name: picture for picture in pictures}
 
 
 def _overviews(reports: Sequence[RunReport]) -> list[Picture]:
@@ -171,7 +183,7 @@ def _chosen(reports: Sequence[RunReport]) -> list[Point]:
     return points
 
 
-def comparison_html(comparison: Comparison) -> str:
+def _comparison(comparison: Comparison) -> str:
     """Return a comparison as part of a page."""
     names = [run.name for run in comparison.runs]
     settings = [(key, *("" if value is None else value for value in told)) for key, told in comparison.settings.items()]

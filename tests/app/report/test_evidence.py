@@ -9,6 +9,7 @@ import pytest
 
 from hnas import DataError
 from hnas_app.report.evidence import read, read_all
+from hnas_app.report.figures.front import front
 from hnas_app.report.run_report import RunReport
 from hnas_app.runs.run_dir import RunDir
 
@@ -112,8 +113,9 @@ def test_a_run_for_pictures_says_what_its_scores_are_of(make_run, registry, tmp_
     (run / "task.json").write_text('{"held_out": {"right": 9, "of": 10}, "query": {"right": 27, "of": 30}}')
     report = RunReport.of(read(run), registry)
     assert report.verdict.startswith("27 of 30 pictures in query/ right, at ")
-    front = next(picture for picture in report.pictures() if picture.name == "front-latency")
-    assert "% on the labelled pictures" in front.tips["finalists"][0]
+    drawn = front(report.evidence, report.limits[0].metric, report.limits[0], report.options)
+    assert drawn is not None
+    assert "% on the labelled pictures" in drawn.tips["finalists"][0]
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path):

@@ -69,3 +69,9 @@ def test_the_runs_of_a_sweep_are_all_read(make_run, tmp_path: Path):
         make_run(tmp_path / "sweep" / name, until="profile")
     (tmp_path / "sweep" / "sweep.json").write_text("{}")
     assert [run.name for run in read_all([tmp_path / "sweep"])] == ["01-eyeriss", "02-x86"]
+
+
+def test_runs_of_one_name_are_told_apart(make_run, tmp_path: Path):
+    """Pairs of two sweeps are called alike."""
+    runs = [make_run(tmp_path / folder / "01-eyeriss", until="profile") for folder in ("a", "b")]
+    assert [run.name for run in read_all(runs)] == ["a/01-eyeriss", "b/01-eyeriss"]

@@ -121,8 +121,8 @@ def read(path: Path, name: str = "") -> Evidence:
 
     def stored(name: str, kind: type[T], phase: str) -> T | None:
         if not (path / name).is_file():
-            if states.get(phase) == "done":
-                missing.append(f"{name} is missing, though the phase {phase} is done")
+            if states.get(phase, "" if record else "done") == "done":
+                missing.append(f"{name} is missing{f', though the phase {phase} is done' * bool(record)}")
             return None
         return part(name, lambda: load(path / name, kind), None)
 

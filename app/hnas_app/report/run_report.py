@@ -110,9 +110,7 @@ class RunReport:
         if results is None:
             return ""
         head, rows = table(results)
-        described = [describe(n.options) for n in results.networks]
-        described = ["" if results.per_task else d for d in [""] * (results.per_task is not None)] + described
-        described += [""] * (len(rows) - len(described))
+        described = ["", *(describe(n.options) for n in results.networks), ""][results.per_task is None :]
         found.append(
             html.table(
                 [*head, "architecture"],

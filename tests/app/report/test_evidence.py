@@ -6,11 +6,15 @@ import re
 from pathlib import Path
 
 import pytest
+from attrs import evolve
 
+import hnas
 from hnas import DataError
+from hnas.toolkit.codec import load, save
 from hnas_app.report.evidence import read, read_all
 from hnas_app.report.figures.front import front
 from hnas_app.report.run_report import RunReport
+from hnas_app.runs.results import ACCURACIES, PerTask, Results, TaskAccuracies
 from hnas_app.runs.run_dir import RunDir
 
 FILES = ("run.json", "config.toml", "environment.json", "evaluate.json", "adapt.json", "profile.json")
@@ -51,7 +55,9 @@ def test_a_damaged_file_is_named_and_the_rest_is_shown(make_run, registry, tmp_p
 def test_a_file_that_is_gone_is_named(make_run, registry, tmp_path, name):
     run = make_run(tmp_path / "run")
     (run / name).unlink()
-    assert any(sentence.startswith(f"{name} is missing") for sentence in RunReport.of(read(run), registry).missing)
+    assert any(sentence.startswith(f"{name} is missing, ") for sentence in RunReport.of(read(run), registry).missing)
+    (run / "run.json").write_text("{")
+    assert f"{name} is missing" in RunReport.of(read(run), registry).missing
 
 
 def test_a_last_line_that_was_cut_short_is_left_out_and_stays(make_run, tmp_path):
@@ -116,6 +122,22 @@ def test_a_run_for_pictures_says_what_its_scores_are_of(make_run, registry, tmp_
     drawn = front(report.evidence, report.limits[0].metric, report.limits[0], report.options)
     assert drawn is not None
     assert "% on the labelled pictures" in drawn.tips["finalists"][0]
+
+
+def test_an_architecture_for_each_task_is_reported_and_compared(make_run, registry, tmp_path):
+    """Nothing was found for all tasks then, and nothing re-trained."""
+    run = make_run(tmp_path / "run")
+    results, kept = load(run / "evaluate.json", Results), load(run / ACCURACIES, TaskAccuracies)
+    network = results.networks[0]
+    own = PerTask.of([network.arch] * 30, [network.arch] * 30, [network.cost] * 30, network.zero_retrain)
+    save(run / "evaluate.json", evolve(results, networks=(), per_task=own))
+    save(run / ACCURACIES, evolve(kept, networks={}, per_task=kept.networks["found"].zero_retrain))
+    report = RunReport.of(read(run), registry)
+    assert "% with an architecture for each test task, at a mean of " in report.verdict
+    assert "per task: 1 architectures for 30 tasks" in report.body("r0", [])
+    (difference,) = hnas.compare(run, make_run(tmp_path / "other")).differences
+    assert difference.note == "paired over the same 30 test tasks"
+    assert difference.gain.mean > 0.1
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path):

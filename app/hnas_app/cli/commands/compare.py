@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hnas.errors import quoted
+from hnas.errors import quoted, shown
 from hnas_app.cli.options import JsonOption
 from hnas_app.cli.output import note, print_json, print_table, say_next
 
@@ -40,7 +40,7 @@ def compare(
 
 
 def _show(done: Comparison) -> None:
-    letters = [chr(ord("A") + i) if i < 26 else f"#{i + 1}" for i in range(len(done.runs))]
+    letters = [chr(ord("A") + i) if i < 26 else f"#{i + 1}" for i in range(len(done.runs))]  # names are long
     by_name = dict(zip((run.name for run in done.runs), letters, strict=True))
     for letter, run in zip(letters, done.runs, strict=True):
         print(f"{letter}: {run.path}" + (f" ({run.problem})" if run.problem else ""))
@@ -48,15 +48,21 @@ def _show(done: Comparison) -> None:
     settings = [(key, *("" if v is None else _text(v) for v in told)) for key, told in done.settings.items()]
     print_table(("setting", *letters), settings or [("none", *("" for _ in letters))])
     columns = dict.fromkeys(column for run in done.runs for column in run.cost)
+    about = {
+        "tasks": [run.task for run in done.runs],
+        "device": [run.device for run in done.runs],
+        "limits": [", ".join(run.limits) or "default" for run in done.runs],
+    }
+    shared = [name for name, told in about.items() if len(set(told)) == 1]  # once, since columns are narrow
     rows = [
-        ("tasks", *(run.task for run in done.runs)),
-        ("device", *(run.device for run in done.runs)),
-        ("limits", *(", ".join(run.limits) or "default" for run in done.runs)),
-        *((c, *(f"{run.cost[c]:,.5g}" if c in run.cost else "" for run in done.runs)) for c in columns),
+        *((name, *told) for name, told in about.items() if name not in shared),
+        *((c, *(_number(run.cost[c]) if c in run.cost else "" for run in done.runs)) for c in columns),
         ("test accuracy, zero-retrain", *(run.zero_retrain or "" for run in done.runs)),
         ("test accuracy, re-trained", *(run.accuracy or "" for run in done.runs)),
     ]
     print("\nresults")
+    for name in shared:
+        print(f"{name} of all: {shown(about[name][0])}")
     print_table(("", *letters), rows)
     print("\ndifference in test accuracy over A, with 95 % intervals")
     told = [(by_name[d.run], d.gain or "none", d.gain.words if d.gain else "", d.note) for d in done.differences]
@@ -65,3 +71,7 @@ def _show(done: Comparison) -> None:
 
 def _text(value: object) -> str:
     return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value.is_integer() else f"{value:.4g}"

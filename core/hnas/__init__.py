@@ -37,7 +37,7 @@ from hnas.task_source import TaskSource
 
 if TYPE_CHECKING:
     from hnas_app.runs.results import NetworkResult, Results
-    from hnas_app.usecases.python_api import load_run, load_supernet, run
+    from hnas_app.usecases.python_api import compare, load_run, load_supernet, run
     from hnas_app.usecases.python_run import Run
 
 __all__ = [
@@ -81,6 +81,7 @@ __all__ = [
     "TaskSource",
     "UnsteadyError",
     "__version__",
+    "compare",
     "hookimpl",
     "load_run",
     "load_supernet",
@@ -91,6 +92,7 @@ _LAZY = {
     "NetworkResult": "hnas_app.runs.results",
     "Results": "hnas_app.runs.results",
     "Run": "hnas_app.usecases.python_run",
+    "compare": "hnas_app.usecases.python_api",
     "load_run": "hnas_app.usecases.python_api",
     "load_supernet": "hnas_app.usecases.python_api",
     "run": "hnas_app.usecases.python_api",

@@ -15,6 +15,8 @@ EXAMPLES = {
     "export": ("hnas export first", "hnas export first --pictures my_task --out exported"),
     "predict": ("hnas predict model.onnx photo.jpg", "hnas predict model.onnx photo1.jpg photo2.jpg --json"),
     "front": ("hnas front first second", "hnas front first --metric params --by error --out front.svg"),
+    "report": ("hnas report first", "hnas report first second -o report.html --figures figures"),
+    "compare": ("hnas compare first second", "hnas compare first second third --json"),
     "runs": ("hnas runs", "hnas runs rm first"),
     "runs list": ("hnas runs", "hnas runs list elsewhere --json"),
     "runs rm": ("hnas runs rm first", "hnas runs rm first second --yes"),

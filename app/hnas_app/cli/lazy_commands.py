@@ -22,6 +22,8 @@ COMMANDS = {
     "export": "Write the network that a run found as an ONNX model and as JSON.",
     "predict": "Classify pictures with an exported model: class and probability of each.",
     "front": "Compare networks of runs on common tasks: fronts by strategy, hypervolumes, the reference networks.",
+    "report": "Write a page of runs: verdict, table, front, architecture, learning curves, search, what was run where.",
+    "compare": "Compare runs: settings that differ, results beside each other, differences on the same test tasks.",
     "runs": "List the runs, what each found and its state; or remove some.",
     "profile": "Measure every distinct layer of a space on a device, or take it from the cost store.",
     "devices": "Name the devices to measure, and check that they can be measured.",

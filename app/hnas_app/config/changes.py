@@ -84,7 +84,7 @@ def _differences(
     path: Path, config: Config, *, only_read: bool = False
 ) -> tuple[dict[str, tuple[Any, Any]], set[str], Mapping[str, Any]]:
     """Return what differs by dotted key, the keys among these that are new options, and the run's removed values."""
-    before, removed = _recorded(path), removed_values(path, config)
+    before, removed = recorded_values(path), removed_values(path, config)
     now = _flat(parse_toml(dump_toml(config)))
     passed = {k for k in removed_in(config) if (only_read if k in removed else k not in now)}
     keys = [k for k in dict.fromkeys([*before, *now]) if k not in passed]
@@ -94,11 +94,12 @@ def _differences(
 
 def removed_values(path: Path, config: Config) -> dict[str, Any]:
     """Return the values in a run's file, by dotted key, that the options of the chosen plugins no longer have."""
-    before = _recorded(path)
+    before = recorded_values(path)
     return {k: before[k] for k, values in removed_in(config).items() if before.get(k) in values}
 
 
-def _recorded(path: Path) -> dict[str, Any]:
+def recorded_values(path: Path) -> dict[str, Any]:
+    """Return the values in a run's file by dotted key. Raises `DataError` if it is missing or damaged."""
     return _flat(_tree(path))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from attrs import define, field
 
@@ -12,11 +12,11 @@ from hnas.events import Event, Listener
 from hnas.learner import State
 from hnas_app.config.schema import EvaluateConfig
 from hnas_app.executors.interface import Executor
-from hnas_app.runs.results import NetworkResult, PerTask
+from hnas_app.runs.results import NetworkAccuracies, NetworkResult, PerTask, TaskAccuracies
 from hnas_app.search.feasibility import Feasibility
 from hnas_app.search.proposals import moved
 from hnas_app.training.accuracy import Accuracy
-from hnas_app.training.evaluate import evaluate, evaluate_baseline, evaluate_per_task
+from hnas_app.training.evaluate import baseline_accuracies, evaluate_per_task, task_accuracies
 from hnas_app.training.setup.setup import Setup
 
 
@@ -37,41 +37,55 @@ class Evaluation:
 
     def all(
         self, trained: Mapping[str, tuple[Setup, State]]
-    ) -> tuple[tuple[NetworkResult, ...], PerTask | None, Accuracy]:
-        """Test networks that were trained alone, an architecture for each task if that is wanted, and the baseline."""
+    ) -> tuple[tuple[NetworkResult, ...], PerTask | None, Accuracy, TaskAccuracies]:
+        """Test networks that were trained alone, an architecture for each task if that is wanted, and the baseline.
+
+        The last value holds the same accuracies, task by task.
+        """
         own = self.config.architecture == "per-task"
         self._total = 2 * len(trained) + own + 1
         self.emit(Event(phase="evaluate", kind="start", total=self._total))
-        rows = tuple(self._network(name, alone, state) for name, (alone, state) in trained.items())
-        return rows, self._per_task() if own else None, evaluate_baseline(self.setup, self.config)
+        tested = {name: self._tested(name, alone, state) for name, (alone, state) in trained.items()}
+        rows = tuple(self._row(name, _arch(alone), tested[name]) for name, (alone, _) in trained.items())
+        per_task, by_task = self._per_task() if own else (None, ())
+        baseline, tasks = baseline_accuracies(self.setup, self.config)
+        record = TaskAccuracies(tasks=tasks, networks=tested, baseline=tuple(baseline), per_task=by_task)
+        return rows, per_task, Accuracy.over(baseline), record
 
-    def _network(self, name: str, alone: Setup, state: State) -> NetworkResult:
-        arch = alone.alone
-        assert arch is not None
+    def _tested(self, name: str, alone: Setup, state: State) -> NetworkAccuracies:
         zero_retrain, retrained = (
-            self._told(name, evaluate(setup, weights, arch, self.config, self.executor))
+            self._told(name, task_accuracies(setup, weights, _arch(alone), self.config, self.executor))
             for setup, weights in ((self.setup, self.supernet), (alone, state))
         )
+        return NetworkAccuracies(zero_retrain=zero_retrain, retrained=retrained)
+
+    def _row(self, name: str, arch: Architecture, tested: NetworkAccuracies) -> NetworkResult:
         return NetworkResult(
             name=name,
             arch=arch,
             options=self.setup.space.options(arch),
             cost=self.cost(arch),
-            zero_retrain=zero_retrain,
-            retrained=retrained,
+            zero_retrain=Accuracy.over(tested.zero_retrain),
+            retrained=Accuracy.over(tested.retrained),
         )
 
-    def _per_task(self) -> PerTask:
+    def _per_task(self) -> tuple[PerTask, tuple[float, ...]]:
         """Test each task with the architecture that the learner proposes for it, moved if it breaks a limit."""
 
         def fitted(arch: Architecture, task: int) -> Architecture:
             return moved(arch, task, self.feasibility, self.setup)
 
-        proposals, used, accuracy = evaluate_per_task(self.setup, self.supernet, fitted, self.config, self.executor)
-        return PerTask.of(proposals, used, [self.cost(arch) for arch in used], self._told("per task", accuracy))
+        proposals, used, found = evaluate_per_task(self.setup, self.supernet, fitted, self.config, self.executor)
+        by_task = self._told("per task", found)
+        return PerTask.of(proposals, used, [self.cost(arch) for arch in used], Accuracy.over(by_task)), by_task
 
-    def _told(self, name: str, accuracy: Accuracy) -> Accuracy:
+    def _told(self, name: str, accuracies: Sequence[float]) -> tuple[float, ...]:
         self._done += 1
-        values = {"network": name, "accuracy": accuracy.mean}
+        values = {"network": name, "accuracy": Accuracy.over(accuracies).mean}
         self.emit(Event(phase="evaluate", kind="step", done=self._done, total=self._total, values=values))
-        return accuracy
+        return tuple(accuracies)
+
+
+def _arch(alone: Setup) -> Architecture:
+    assert alone.alone is not None
+    return alone.alone

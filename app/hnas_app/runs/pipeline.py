@@ -28,7 +28,7 @@ from hnas_app.costs.store import CostStore
 from hnas_app.executors.interface import Executor
 from hnas_app.runs.alone import Alone, note_kept
 from hnas_app.runs.evaluation import Evaluation
-from hnas_app.runs.results import Results, protocol
+from hnas_app.runs.results import ACCURACIES, Results, protocol
 from hnas_app.runs.run_dir import RunDir
 from hnas_app.runs.tasks_check import DRAWING, check_tasks
 from hnas_app.search.adapt import Adaption, adapt
@@ -247,7 +247,7 @@ class Pipeline:
             cost=self.cost,
             feasibility=self.feasibility,
         )
-        rows, per_task, baseline = tests.all(trained)
+        rows, per_task, baseline, tested = tests.all(trained)
         results = Results(
             networks=rows,
             baseline=baseline,
@@ -259,6 +259,7 @@ class Pipeline:
             per_task=per_task,
             unsteady=tuple(row.name for row in rows if is_unsteady(self.profile(), self.layers(row.arch))),
         )
+        save(self.run.path / ACCURACIES, tested)
         save(self.run.path / "evaluate.json", results)
         self.run.update(results={"accuracy": results.accuracy, **to_json(results)})
         self.emit(Event(phase="evaluate", kind="end", values={"accuracy": results.accuracy}))

@@ -34,7 +34,7 @@ class SearchTrace:
             values = self._log.recover()
         except DataError as cause:
             raise DataError(str(cause), hint=_DAMAGED) from cause
-        self._iterations = [self._read(value, i) for i, value in enumerate(values)]
+        self._iterations = [_read(path, value, i) for i, value in enumerate(values)]
 
     def __len__(self) -> int:
         """Return the number of iterations on record."""
@@ -71,25 +71,33 @@ class SearchTrace:
             ) from cause
         self._iterations.append((list(scored), ask.keep))
 
-    def _read(self, value: object, iteration: int) -> tuple[list[Scored], int | None]:
-        try:
-            current = isinstance(value, Mapping) and value.get("schema", SCHEMA) == SCHEMA
-            check_seal(value, "the line", needed=current)
-            line = from_json(value, _Line, "the line")
-            if line.iteration != iteration:
-                raise ValueError(f"iteration {line.iteration}")
-            return line.scored(), line.keep
-        except (ValueError, DataError) as cause:
-            raise DataError(
-                f"{self._log.path}, line {iteration + 1}: not the record of iteration {iteration}: {cause}",
-                hint=_DAMAGED,
-            ) from cause
-
     def _other(self, iteration: int, why: str) -> DataError:
         return DataError(
             f"{self._log.path}, line {iteration + 1}: the search on record cannot go on: {why}",
             hint="it was made with other settings, or edited; move the file away to search again from the start",
         )
+
+
+def recorded(path: Path) -> list[list[Scored]]:
+    """Return the scores of each iteration on record, and write nothing. Raises `DataError` if a line is damaged.
+
+    A last line that was cut short is left out, and a file that is not there has no iterations.
+    """
+    return [_read(path, value, i)[0] for i, value in enumerate(JsonLines(path).read())]
+
+
+def _read(path: Path, value: object, iteration: int) -> tuple[list[Scored], int | None]:
+    try:
+        current = isinstance(value, Mapping) and value.get("schema", SCHEMA) == SCHEMA
+        check_seal(value, "the line", needed=current)
+        line = from_json(value, _Line, "the line")
+        if line.iteration != iteration:
+            raise ValueError(f"iteration {line.iteration}")
+        return line.scored(), line.keep
+    except (ValueError, DataError) as cause:
+        raise DataError(
+            f"{path}, line {iteration + 1}: not the record of iteration {iteration}: {cause}", hint=_DAMAGED
+        ) from cause
 
 
 @frozen(kw_only=True)

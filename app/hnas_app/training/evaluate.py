@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import hashlib
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from hnas.architecture import Architecture
@@ -28,9 +29,15 @@ AT_ONCE = 10
 
 def evaluate(setup: Setup, state: State, arch: Architecture, config: EvaluateConfig, executor: Executor) -> Accuracy:
     """Adapt ``arch`` to each test task from ``state`` and return its accuracy on the query images."""
+    return Accuracy.over(task_accuracies(setup, state, arch, config, executor))
+
+
+def task_accuracies(
+    setup: Setup, state: State, arch: Architecture, config: EvaluateConfig, executor: Executor
+) -> list[float]:
+    """Adapt ``arch`` to each test task from ``state`` and return its accuracies (0–1), one for each task."""
     setup.send(executor)
-    _, accuracies = score_tasks(executor, state, arch, "test", PURPOSE, config.tasks, config.n_query)
-    return Accuracy.over(accuracies)
+    return score_tasks(executor, state, arch, "test", PURPOSE, config.tasks, config.n_query)[1]
 
 
 def evaluate_per_task(
@@ -39,7 +46,7 @@ def evaluate_per_task(
     fitted: Callable[[Architecture, int], Architecture],
     config: EvaluateConfig,
     executor: Executor,
-) -> tuple[list[Architecture], list[Architecture], Accuracy]:
+) -> tuple[list[Architecture], list[Architecture], list[float]]:
     """Adapt each test task with the architecture that the learner proposes for it; return accuracy on query images.
 
     ``fitted`` returns what takes the place of the proposal for a task, so that limits are kept. Also returns, for each
@@ -51,22 +58,32 @@ def evaluate_per_task(
     proposals = propose(executor, "test", PURPOSE, tasks, config.n_query)
     used = [fitted(arch, task) for task, arch in enumerate(proposals)]
     items = [(arch, "test", PURPOSE, [task], config.n_query) for task, arch in enumerate(used)]
-    accuracies = [x for _, found in executor.map(score_part, items) for x in found]
-    return proposals, used, Accuracy.over(accuracies)
+    return proposals, used, [x for _, found in executor.map(score_part, items) for x in found]
 
 
-def evaluate_baseline(setup: Setup, config: EvaluateConfig) -> Accuracy:
-    """Return the accuracy of the nearest class mean on raw pixels, over the same test tasks."""
-    return Accuracy.over(class_mean_accuracies(setup, "test", PURPOSE, config.tasks, config.n_query))
+def baseline_accuracies(setup: Setup, config: EvaluateConfig) -> tuple[list[float], str]:
+    """Return the accuracy of the nearest class mean on each test task, and a digest of the tasks.
+
+    The digest is of the labelled images and the number of query images: runs whose digests are equal were tested on the
+    same tasks, whatever their settings are.
+    """
+    accuracies, seen = list[float](), hashlib.sha256(f"{config.tasks} tasks, {config.n_query} queries".encode())
+    for episodes in _in_parts(setup, "test", PURPOSE, config.tasks, config.n_query):
+        accuracies += nearest_class_mean(episodes).tolist()
+        seen.update(f"{tuple(episodes.support_x.shape[1:])}".encode())
+        seen.update(episodes.support_x.cpu().contiguous().numpy().tobytes())
+    return accuracies, seen.hexdigest()[:32]
 
 
 def class_mean_accuracies(setup: Setup, split: Split, purpose: str, n_tasks: int, n_query: int) -> list[float]:
     """Return the accuracy of the nearest class mean on each of the first ``n_tasks`` tasks of a stream."""
-    accuracies: list[float] = []
+    parts = _in_parts(setup, split, purpose, n_tasks, n_query)
+    return [accuracy for episodes in parts for accuracy in nearest_class_mean(episodes).tolist()]
+
+
+def _in_parts(setup: Setup, split: Split, purpose: str, n_tasks: int, n_query: int) -> Iterator[Episodes]:
     for first in range(0, n_tasks, AT_ONCE):
-        part = range(first, min(first + AT_ONCE, n_tasks))
-        accuracies += nearest_class_mean(setup.episodes(split, purpose, part, n_query)).tolist()
-    return accuracies
+        yield setup.episodes(split, purpose, range(first, min(first + AT_ONCE, n_tasks)), n_query)
 
 
 def nearest_class_mean(episodes: Episodes) -> Tensor:

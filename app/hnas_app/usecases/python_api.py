@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import attrs
 
@@ -23,6 +23,9 @@ from hnas_app.runs.run_dir import RunDir
 from hnas_app.usecases.arguments import Given, PathLike, Table, absolute, absolute_if_given, explained, limits
 from hnas_app.usecases.opening import at_work, check_start, made_or_resumed, resolved
 from hnas_app.usecases.python_run import Run, caller_of
+
+if TYPE_CHECKING:
+    from hnas_app.report.comparison import Comparison
 
 PhaseName = Literal["meta-train", "profile", "adapt", "retrain", "evaluate"]
 PHASES: tuple[PhaseName, ...] = get_args(PhaseName)
@@ -135,3 +138,16 @@ def load_supernet(name: str, *, workers: int = 1, on_event: Listener | None = No
         registry = caller_of(given, on_event).registry
         path = unpacked(registry.get("supernet", name), registry).path
     return Run(path=path.absolute(), given=given, on_event=on_event)
+
+
+def compare(*runs: Run | PathLike, mixed: bool = False) -> Comparison:
+    """Compare two or more runs, or the runs of sweeps, with the first one, as ``hnas compare`` does.
+
+    Raises `ConfigError` for runs whose accuracies or costs mean different things, unless ``mixed``, and `DataError` for
+    a folder that is no run.
+    """
+    from hnas_app.report.comparison import compared
+    from hnas_app.report.evidence import read_all
+
+    with explained():
+        return compared(read_all([run.path if isinstance(run, Run) else absolute(run) for run in runs]), mixed=mixed)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from hnas.cost import CostTable
     from hnas.learner import State
     from hnas_app.fronts.scoring import By
+    from hnas_app.report.writing import Written
     from hnas_app.runs.pipeline import Pipeline
     from hnas_app.runs.results import NetworkResult, Results
     from hnas_app.search.adapt import Adaption
@@ -261,6 +262,26 @@ class Run:
         with explained():
             caller, given = caller_of(self._given, self._on_event), self._given
             return export(caller, self.path, given, pictures=pictures, invert=invert, folder=folder, check=check)
+
+    def report(
+        self,
+        *others: Run | PathLike,
+        out: PathLike | None = None,
+        figures: PathLike | None = None,
+        mixed: bool = False,
+    ) -> Written:
+        """Write a page of this run, and of others, as ``hnas report`` does; an unfinished run shows what there is.
+
+        ``out`` is by default ``report.html`` in the run; ``figures`` is a folder for the figures as SVG and PDF.
+        Raises `ConfigError` for runs of other tasks or counts, unless ``mixed``, and `DataError` if it cannot write.
+        """
+        from hnas_app.report.writing import write_report
+
+        paths = [self.path, *(other.path if isinstance(other, Run) else absolute(other) for other in others)]
+        with explained():
+            registry = caller_of(self._given, self._on_event).registry
+            page, folder = absolute_if_given(out), absolute_if_given(figures)
+            return write_report(paths, page, folder, mixed=mixed, registry=registry)
 
     def _changed(
         self, constraints: str | Sequence[str] | None, settings: Mapping[str, Any] | None, **plugins: Any

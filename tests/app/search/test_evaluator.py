@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import attrs
 import numpy as np
 import pytest
 import torch
@@ -13,6 +14,7 @@ from tiny_tasks import tiny_setup
 
 from hnas import Architecture, Ask, Cost, Scored, Scores
 from hnas.errors import PluginError
+from hnas.seeds import Seeds
 from hnas_app.config.schema import EvaluateConfig, SearchConfig
 from hnas_app.executors.in_process import InProcess
 from hnas_app.executors.interface import Executor
@@ -20,7 +22,7 @@ from hnas_app.search.evaluator import Evaluator
 from hnas_app.search.place import Place
 from hnas_app.search.score_store import ScoreStore
 from hnas_app.training.accuracy import Accuracy
-from hnas_app.training.evaluate import evaluate, evaluate_baseline, nearest_class_mean
+from hnas_app.training.evaluate import baseline_accuracies, evaluate, nearest_class_mean
 from hnas_app.training.setup.setup import Setup
 
 CONFIG = SearchConfig(tasks=4, pool=9, n_query=3, finalists=2, final_tasks=7)
@@ -258,6 +260,19 @@ def test_the_final_test_is_the_accuracy_over_the_test_tasks(executor: Executor) 
     by_hand = Accuracy.over(expected.accuracy.tolist())
     assert (found.tasks, found.mean) == (60, pytest.approx(by_hand.mean, abs=1e-3))
     assert found.half_width == pytest.approx(by_hand.half_width, rel=0.05)
-    baseline = evaluate_baseline(setup, config)
+    baseline = Accuracy.over(baseline_accuracies(setup, config)[0])
     assert baseline == Accuracy.over(nearest_class_mean(episodes).tolist())
     assert baseline.mean > 0.9  # patterns under noise: what a nearest mean is made for
+
+
+def test_equal_digests_are_of_the_same_test_tasks() -> None:
+    """Differences between runs are paired by it."""
+
+    def digest(n_query: int = 4, tasks: int = 25, **changed: Any) -> str:
+        config = EvaluateConfig(tasks=tasks, n_query=n_query)
+        return baseline_accuracies(attrs.evolve(tiny_setup(), **changed), config)[1]
+
+    same = digest()
+    assert digest() == same
+    others = [digest(n_query=3), digest(tasks=24), digest(seeds=Seeds(1)), digest(n_way=2), digest(k_shot=4)]
+    assert len({same, *others}) == 6

@@ -20,7 +20,7 @@ def compare(
     runs: Annotated[
         list[Path],
         typer.Argument(
-            metavar="RUN RUN...",
+            metavar="RUN",
             parser=run_path,
             autocompletion=completion.runs,
             help="Run directories, or folders of sweeps; the first is the base.",

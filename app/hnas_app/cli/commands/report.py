@@ -18,7 +18,7 @@ def report(
     runs: Annotated[
         list[Path],
         typer.Argument(
-            metavar="RUN|SWEEP...",
+            metavar="RUN",
             parser=run_path,
             autocompletion=completion.runs,
             help="Run directories, finished or not, or folders of sweeps.",

@@ -34,7 +34,12 @@ COMMANDS = {
     "config": "Write, show and check configurations.",
 }
 """Each command and what it does in a line, as ``hnas --help`` shows them: the first line of its own help."""
-PLACES = {"meta-train": "run:meta_train", "retrain": "run:retrain", "evaluate": "run:evaluate"}
+PLACES = {
+    "meta-train": "run:meta_train",
+    "retrain": "run:retrain",
+    "evaluate": "run:evaluate",
+    "compare": "report:compare",
+}
 """Where a command is, if not in the module of its name: as a function of that name, or as ``app``, its sub-commands."""
 
 

@@ -145,7 +145,7 @@ def test_the_table_tells_it(searched, tested, capsys):
     assert command_line(["evaluate", str(tested.path), "--workers", "1"]) == 0
     told = capsys.readouterr().out
     assert "per task: " in told
-    assert "moved to keep the limits; costs are means, at most latency_us" in told
+    assert "moved to keep the limits; costs are means, at most latency " in told
     assert "picture" not in told
     assert command_line(["evaluate", str(tested.path), "--workers", "1", "--json"]) == 0
     printed = json.loads(capsys.readouterr().out)

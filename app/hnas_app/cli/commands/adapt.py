@@ -18,6 +18,7 @@ from hnas_app.usecases.arguments import SAME_RESULTS, Given
 if TYPE_CHECKING:
     from hnas_app.own_task.result import PictureResult
     from hnas_app.usecases.own_task import OwnTask
+    from hnas_app.usecases.ranks import refuse_ranks
     from hnas_app.usecases.sweep import Pairs, Sweep
 
 RESUME = "hnas adapt {}"
@@ -57,9 +58,11 @@ def adapt(
     """
     from hnas_app.supernets.naming import run_or_supernet
     from hnas_app.usecases.own_task import OwnTask
+    from hnas_app.usecases.ranks import refuse_ranks
     from hnas_app.usecases.sweep import Pairs
 
     call = invocation(ctx)
+    refuse_ranks("adapt")
     run = run_or_supernet(supernet, call.registry)
     own_task = OwnTask(pictures=pictures, invert=invert, retrain=retrain, model=export)
     pairs = Pairs(backends=tuple(backend or ()), constraints=tuple(constraint or ()))

@@ -1,16 +1,20 @@
-"""``hnas report``: runs and sweeps as one page for a browser, with figures for a paper."""
+"""Runs beside each other: ``hnas report``, a page for a browser with figures for a paper, and ``hnas compare``."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from hnas.errors import quoted, shown
 from hnas_app.cli import completion
 from hnas_app.cli.invocation import invocation
 from hnas_app.cli.options import JsonOption, run_path
-from hnas_app.cli.output import note, print_json, say_next
+from hnas_app.cli.output import note, print_json, print_table, say_next
+
+if TYPE_CHECKING:
+    from hnas_app.report.comparison import Comparison
 
 
 def report(
@@ -54,3 +58,70 @@ def report(
     if figures:
         print(f"figures: {len(done.figures)} files in {figures}")
     say_next(done.next)
+
+
+def compare(
+    runs: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="RUN",
+            parser=run_path,
+            autocompletion=completion.runs,
+            help="Run directories, or folders of sweeps; the first is the base.",
+        ),
+    ],
+    mixed: Annotated[
+        bool, typer.Option("--mixed", help="Accept runs whose tasks or costs do not compare, and label them.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Compare runs: settings that differ, results beside each other, differences on the same test tasks."""
+    from hnas.toolkit.codec import to_json
+    from hnas_app.report.comparison import compared
+    from hnas_app.report.evidence import read_all
+
+    done = compared(read_all(runs), mixed=mixed)
+    if as_json:
+        return print_json(to_json(done))
+    for sentence in done.mixed:
+        note(f"these runs do not compare: {sentence}")
+    _show(done)
+    say_next(f"hnas report {' '.join(quoted(run) for run in runs)}{' --mixed' * mixed}")
+
+
+def _show(done: Comparison) -> None:
+    letters = [chr(ord("A") + i) if i < 26 else f"#{i + 1}" for i in range(len(done.runs))]  # names are long
+    by_name = dict(zip((run.name for run in done.runs), letters, strict=True))
+    for letter, run in zip(letters, done.runs, strict=True):
+        print(f"{letter}: {run.path}" + (f" ({run.problem})" if run.problem else ""))
+    print("\nsettings that differ")
+    settings = [(key, *("" if v is None else _text(v) for v in told)) for key, told in done.settings.items()]
+    print_table(("setting", *letters), settings or [("none", *("" for _ in letters))])
+    columns = dict.fromkeys(column for run in done.runs for column in run.cost)
+    about = {
+        "tasks": [run.task for run in done.runs],
+        "device": [run.device for run in done.runs],
+        "limits": [", ".join(run.limits) or "default" for run in done.runs],
+    }
+    shared = [name for name, told in about.items() if len(set(told)) == 1]  # once, since columns are narrow
+    rows = [
+        *((name, *told) for name, told in about.items() if name not in shared),
+        *((c, *(_number(run.cost[c]) if c in run.cost else "" for run in done.runs)) for c in columns),
+        ("test accuracy, zero-retrain", *(run.zero_retrain or "" for run in done.runs)),
+        ("test accuracy, re-trained", *(run.accuracy or "" for run in done.runs)),
+    ]
+    print("\nresults")
+    for name in shared:
+        print(f"{name} of all: {shown(about[name][0])}")
+    print_table(("", *letters), rows)
+    print("\ndifference in test accuracy over A, with 95 % intervals")
+    told = [(by_name[d.run], d.gain or "none", d.gain.words if d.gain else "", d.note) for d in done.differences]
+    print_table(("run", "difference", "", "how"), told)
+
+
+def _text(value: object) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value.is_integer() else f"{value:.4g}"

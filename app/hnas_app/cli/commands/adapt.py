@@ -18,7 +18,6 @@ from hnas_app.usecases.arguments import SAME_RESULTS, Given
 if TYPE_CHECKING:
     from hnas_app.own_task.result import PictureResult
     from hnas_app.usecases.own_task import OwnTask
-    from hnas_app.usecases.ranks import refuse_ranks
     from hnas_app.usecases.sweep import Pairs, Sweep
 
 RESUME = "hnas adapt {}"

@@ -23,8 +23,6 @@ class Executor(ABC):
 
     size: int
     """How many items run at the same time."""
-    shares_disk: bool = False
-    """Whether workers are processes of this machine, which may write files for this one."""
     leads: bool = True
     """Whether this process writes the results. One rank of a `RankGroup` does."""
 

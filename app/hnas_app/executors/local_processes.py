@@ -38,8 +38,6 @@ class LocalProcesses(Executor):
     worker `ATTEMPTS` times, the error names the item.
     """
 
-    shares_disk = True
-
     def __init__(self, size: int, notify: Callable[[str], None] | None = None) -> None:
         self.size = size
         self._notify = notify or (lambda text: print(text, file=sys.stderr))

@@ -19,7 +19,7 @@ from hnas_app.search.compared import SCALED
 from hnas_app.search.finalists import entrants
 from hnas_app.training.best import kept
 from hnas_app.training.race import FILE, FOUND, Race, mean_accuracy, race, read_race
-from hnas_app.training.retrain import Training, retrain, side_by_side
+from hnas_app.training.retrain import retrain
 from hnas_app.training.setup.setup import Setup
 
 
@@ -44,7 +44,8 @@ class Alone:
 
     def train(self, name: str, arch: Architecture, until: int | None = None) -> tuple[Setup, State]:
         """Return the set-up of ``arch`` alone and its learnt state, after ``until`` iterations or at the end."""
-        folder, config, phase = self.folder(name), self.config.retrain, _phase(name)
+        folder, config = self.folder(name), self.config.retrain
+        phase = "retrain" if name == FOUND else f"retrain {name}"
         trained = retrain(
             self.setup,
             self.supernet,
@@ -68,8 +69,6 @@ class Alone:
         """
         if self.searches:
             self._train_found()
-        else:
-            self._side_by_side({})
         trained: dict[str, tuple[Setup, State]] = {}
         for name, (trained_as, arch) in self.names().items():
             if name in self.diverged:
@@ -143,10 +142,7 @@ class Alone:
                 self._record,
                 self._note,
                 to_the_end=scaled,
-                begin=self._side_by_side,
             )
-        else:
-            self._side_by_side(dict([self.found]))
         self.train(*self.found)
 
     def _accuracy_after(self, name: str, arch: Architecture, iterations: int) -> float:
@@ -156,27 +152,8 @@ class Alone:
         n_tasks, n_query = self.config.retrain.race_tasks, self.config.search.n_query
         return mean_accuracy(alone, state, arch, n_tasks, n_query, self.executor)
 
-    def _side_by_side(self, networks: Mapping[str, Architecture], until: int | None = None) -> None:
-        """Train networks up to an iteration, if each gets a worker; to the end, those to compare with as well."""
-        total = self.config.retrain.epochs * self.config.retrain.iterations
-        if until is None or until >= total:
-            others = {name: arch for name, arch in self.compared.items() if arch not in networks.values()}
-            networks = {**networks, **others}
-        wanted = [
-            Training(phase=_phase(name), arch=arch, folder=self.folder(name), until=until or total)
-            for name, arch in networks.items()
-            if name not in self.diverged
-        ]
-        if not self.run.is_done("retrain"):
-            side_by_side(self.setup, self.supernet, wanted, self.config.retrain, self.executor, emit=self.emit)
-
     def _note(self, text: str) -> None:
         self.emit(Event(phase="retrain", kind="note", text=text))
-
-
-def _phase(name: str) -> str:
-    """Return the phase of a network in events."""
-    return "retrain" if name == FOUND else f"retrain {name}"
 
 
 def note_kept(run: RunDir, phase: str, folder: Path, config: MetaTrainConfig | RetrainConfig) -> None:

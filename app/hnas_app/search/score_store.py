@@ -22,10 +22,9 @@ from hnas_app.executors.interface import Executor
 from hnas_app.search.truncation import Scoring, TaskScore
 from hnas_app.trackers.json_lines import JsonLines
 from hnas_app.training.accelerator import memory_explained
-from hnas_app.training.retrain import trained_alone
 from hnas_app.training.setup.returned import checked_scores
 from hnas_app.training.setup.setup import Setup, from_driver, to_workers
-from hnas_app.training.short import AT_ONCE, ShortTrainings
+from hnas_app.training.short import AT_ONCE, ShortTrainings, trained_alone
 
 T = TypeVar("T")
 

@@ -93,15 +93,14 @@ def race(
     note: Callable[[str], None],
     *,
     to_the_end: Collection[str] = (),
-    begin: Callable[[Mapping[str, Architecture], int], None] = lambda networks, iterations: None,
 ) -> Race:
     """Race ``networks`` and return the record; it goes on from ``record`` if there is one.
 
     ``accuracy_after`` trains a network to a number of iterations and returns its accuracy on validation tasks; it may
     raise `DivergenceError`. After each heat a third of its networks go on, for four times as long. At most three run
     the one that ends after half of ``total`` iterations; these and those of ``to_the_end`` are trained to the end.
-    ``begin`` gets the networks of each heat, and may train them first. If too many diverge, those that left before go
-    on. Raises `DivergenceError` if all do, and `DataError` if the race on record is one of other networks.
+    If too many diverge, those that left before go on. Raises `DivergenceError` if all do, and `DataError` if the race
+    on record is one of other networks.
     """
     done = read_race(record) if record.is_file() else Race(networks=dict(networks))
     if done.networks != networks:
@@ -112,7 +111,6 @@ def race(
     while len(done.heats) < len(heats) or not done.is_trained(total):
         iterations = max(1, heats[len(done.heats)]) if len(done.heats) < len(heats) else total
         going, found = _going(done, len(heats), to_the_end), dict[str, float]()
-        begin({name: networks[name] for name in going}, iterations)
         for name in going:
             try:
                 found[name] = accuracy_after(name, networks[name], iterations)

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
 from hnas.architecture import Architecture
 from hnas.errors import DataError
@@ -25,9 +25,9 @@ from hnas_app.executors.interface import Executor
 from hnas_app.training.checkpoint import load_checkpoint, save_checkpoint
 from hnas_app.training.meta_batch import Part, meta_gradient
 from hnas_app.training.outer_loop import TrainPlan, not_finite
-from hnas_app.training.retrain import STREAM, trained_alone
+from hnas_app.training.retrain import STREAM
 from hnas_app.training.setup.setup import Setup
-from hnas_app.training.setup.subnet import warm_start
+from hnas_app.training.setup.subnet import subnet, warm_start
 
 PHASE = "short training"
 AT_ONCE = 4
@@ -119,6 +119,13 @@ class _Item:
 def longest(config: RetrainConfig) -> int:
     """Return the most iterations of a short training: those of the whole re-training."""
     return config.epochs * config.iterations
+
+
+def trained_alone(setup: Setup, arch: Architecture) -> Setup:
+    """Return the set-up of ``arch`` alone, with the same streams of tasks and the weights' names of the super-net."""
+    alone = evolve(setup, alone=arch)
+    vars(alone).update(supernet=subnet(setup.supernet, arch), episodes=setup.episodes)  # not made once more
+    return alone
 
 
 def _train(values: Mapping[str, Any], item: _Item) -> dict[str, Any]:

@@ -25,9 +25,8 @@ from hnas_app.search.loop import Search, joined
 from hnas_app.search.score_store import ScoreStore
 from hnas_app.search.trace import SearchTrace
 from hnas_app.trackers.json_lines import JsonLines
-from hnas_app.training.retrain import trained_alone
 from hnas_app.training.setup.setup import Setup
-from hnas_app.training.short import ShortTrainings
+from hnas_app.training.short import ShortTrainings, trained_alone
 
 SEARCH = SearchConfig(tasks=5, pool=6, n_query=1, finalists=2, final_tasks=6)
 RETRAIN = RetrainConfig(epochs=2, iterations=4, tasks=2, n_query=1)

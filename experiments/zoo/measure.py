@@ -32,7 +32,7 @@ from hnas.toolkit.files import write_json
 from hnas_app.runs.pipeline import Pipeline
 from hnas_app.search.compared import reference_of
 from hnas_app.training.accuracy import Accuracy
-from hnas_app.training.evaluate import evaluate, evaluate_baseline
+from hnas_app.training.evaluate import baseline_accuracies, evaluate
 from hnas_app.training.setup.fewer_classes import with_classes
 
 FOLDER = Path(__file__).parent
@@ -89,7 +89,8 @@ def zero_retrain(phases: Pipeline, n_way: int, k_shot: int) -> dict[str, Any]:
         name: _told(evaluate(setup, state, arch, phases.config.evaluate, phases.executor))
         for name, arch in networks.items()
     }
-    return {**tested, "class_mean": _told(evaluate_baseline(setup, phases.config.evaluate))}
+    baseline, _ = baseline_accuracies(setup, phases.config.evaluate)
+    return {**tested, "class_mean": _told(Accuracy.over(baseline))}
 
 
 def _told(accuracy: Accuracy | None) -> dict[str, float]:

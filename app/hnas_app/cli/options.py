@@ -89,24 +89,13 @@ def run_path(text: str) -> Path:
     return run_named(str(text))
 
 
-RunArgument = Annotated[
-    Path,
-    typer.Argument(
-        metavar="RUN",
-        parser=run_path,
-        autocompletion=completion.runs,
-        help="Run directory, or a name or id from `hnas runs`.",
-    ),
-]
-RunsArgument = Annotated[
-    list[Path],
-    typer.Argument(
-        metavar="RUN",
-        parser=run_path,
-        autocompletion=completion.runs,
-        help="Run directories, or names or ids from `hnas runs`.",
-    ),
-]
+def run_argument(help_: str) -> Any:
+    """Declare an argument for a run, or several."""
+    return typer.Argument(metavar="RUN", parser=run_path, autocompletion=completion.runs, help=help_)
+
+
+RunArgument = Annotated[Path, run_argument("Run directory, or a name or id from `hnas runs`.")]
+RunsArgument = Annotated[list[Path], run_argument("Run directories, or names or ids from `hnas runs`.")]
 SuperNetArgument = Annotated[
     str,
     typer.Argument(

@@ -21,6 +21,7 @@ from hnas_app.training.best import kept
 from hnas_app.training.race import FILE, FOUND, Race, mean_accuracy, race, read_race
 from hnas_app.training.retrain import retrain
 from hnas_app.training.setup.setup import Setup
+from hnas_app.training.short import longest
 
 
 @frozen(kw_only=True)
@@ -129,26 +130,21 @@ class Alone:
         scaled = self.compared.get(SCALED)
         return networks if scaled is None or scaled in networks.values() else {**networks, SCALED: scaled}
 
+    @property
+    def _total(self) -> int:
+        return longest(self.config.retrain)
+
     def _train_found(self) -> None:
         """Race the finalists, of whom the winner is trained to the end; without a race, train the search's choice."""
         networks = self._entrants()
-        total = self.config.retrain.epochs * self.config.retrain.iterations
         scaled = [name for name, arch in networks.items() if arch == self.compared.get(SCALED)]  # it has a row anyway
         if len(networks) > 1:
-            race(
-                networks,
-                self._accuracy_after,
-                total,
-                self._record,
-                self._note,
-                to_the_end=scaled,
-            )
+            race(networks, self._accuracy_after, self._total, self._record, self._note, to_the_end=scaled)
         self.train(*self.found)
 
     def _accuracy_after(self, name: str, arch: Architecture, iterations: int) -> float:
         """Train a network for some iterations, or to the end, and return its accuracy on validation tasks."""
-        ends = iterations >= self.config.retrain.epochs * self.config.retrain.iterations
-        alone, state = self.train(name, arch, None if ends else iterations)
+        alone, state = self.train(name, arch, iterations if iterations < self._total else None)
         n_tasks, n_query = self.config.retrain.race_tasks, self.config.search.n_query
         return mean_accuracy(alone, state, arch, n_tasks, n_query, self.executor)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from hnas.discovery import Registered, Registry
+from hnas.discovery import Registry
 from hnas.errors import ConfigError, PluginError, close_matches, quoted
 from hnas_app.runs.run_dir import is_sweep
 from hnas_app.runs.run_list import run_named
@@ -39,9 +39,4 @@ def run_or_supernet(name: str, registry: Registry) -> Path:
             f"{name!r} is neither a run directory nor a super-net.{close_matches(name, known)}{listed}",
             hint="`hnas runs` lists the runs, `hnas supernets list` the super-nets",
         )
-    return unpacked(named(name, registry), registry).path
-
-
-def named(name: str, registry: Registry) -> Registered:
-    """Return a super-net by its name, or NAME@DISTRIBUTION. Raises `PluginError` for another, or an ambiguous one."""
-    return registry.get("supernet", name)
+    return unpacked(registry.get("supernet", name), registry).path

@@ -8,26 +8,21 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hnas.errors import quoted, shown
-from hnas_app.cli import completion
 from hnas_app.cli.invocation import invocation
-from hnas_app.cli.options import JsonOption, run_path
+from hnas_app.cli.options import JsonOption, run_argument
 from hnas_app.cli.output import note, print_json, print_table, say_next
 
 if TYPE_CHECKING:
     from hnas_app.report.comparison import Comparison
 
+MixedOption = Annotated[
+    bool, typer.Option("--mixed", help="Accept runs whose tasks or costs do not compare, and label them.")
+]
+
 
 def report(
     ctx: typer.Context,
-    runs: Annotated[
-        list[Path],
-        typer.Argument(
-            metavar="RUN",
-            parser=run_path,
-            autocompletion=completion.runs,
-            help="Run directories, finished or not, or folders of sweeps.",
-        ),
-    ],
+    runs: Annotated[list[Path], run_argument("Run directories, finished or not, or folders of sweeps.")],
     out: Annotated[
         Path | None,
         typer.Option("--out", "-o", metavar="FILE", help="The page; by default report.html in the first folder."),
@@ -35,9 +30,7 @@ def report(
     figures: Annotated[
         Path | None, typer.Option("--figures", metavar="DIR", help="Write the figures there, as SVG and PDF.")
     ] = None,
-    mixed: Annotated[
-        bool, typer.Option("--mixed", help="Accept runs whose tasks or costs do not compare, and label them.")
-    ] = False,
+    mixed: MixedOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Write a page of runs: verdict, table, front, architecture, learning curves, search, what was run where."""
@@ -61,18 +54,8 @@ def report(
 
 
 def compare(
-    runs: Annotated[
-        list[Path],
-        typer.Argument(
-            metavar="RUN",
-            parser=run_path,
-            autocompletion=completion.runs,
-            help="Run directories, or folders of sweeps; the first is the base.",
-        ),
-    ],
-    mixed: Annotated[
-        bool, typer.Option("--mixed", help="Accept runs whose tasks or costs do not compare, and label them.")
-    ] = False,
+    runs: Annotated[list[Path], run_argument("Run directories, or folders of sweeps; the first is the base.")],
+    mixed: MixedOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Compare runs: settings that differ, results beside each other, differences on the same test tasks."""

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from hnas_app.export.files import Subject
     from hnas_app.export.latency import LatencyCheck
     from hnas_app.export.onnx_file import OnnxFile
+    from hnas_app.own_task.result import Tally
     from hnas_app.runs.pipeline import Pipeline
 
 COMPARABLE = "x86"
@@ -35,6 +36,8 @@ class Exported:
     """The latency of the model on this machine, if that was to be checked."""
     is_example: bool
     """Whether it was adapted to an example, since there were no pictures."""
+    query: Tally | None = None
+    """How many of the pictures in ``query/`` the network gets right, if there are any."""
 
 
 def export(
@@ -56,6 +59,8 @@ def export(
     from hnas_app.export.files import MODEL, write_architecture, write_model
     from hnas_app.export.found_network import found_network
     from hnas_app.export.onnx_file import require_onnx
+    from hnas_app.own_task.result import query_tally
+    from hnas_app.own_task.steps import tuned
 
     require_onnx()
     folder = folder or path / "export"
@@ -67,11 +72,14 @@ def export(
         pictures, invert = recorded[0], recorded[1] if invert is None else invert
     task = read_task(caller, asking.own, asking.run, pictures, invert) if pictures else None
     with asking.at_work() as phases:
-        setup, network, subject = found_network(phases, task)
+        setup, network, subject = found_network(phases, task, tuned)
         architecture = write_architecture(folder, setup, network, subject)
         written = write_model(folder / MODEL, setup, network, subject)
         latency = _latencies(caller, phases, network.arch, folder / MODEL) if check else ()
-    return Exported(architecture=architecture, model=written, subject=subject, latency=latency, is_example=task is None)
+        query = query_tally(network, task[1]) if task else None
+    return Exported(
+        architecture=architecture, model=written, subject=subject, latency=latency, is_example=task is None, query=query
+    )
 
 
 def _latencies(caller: Caller, phases: Pipeline, arch: Architecture, model: Path) -> tuple[LatencyCheck, ...]:

@@ -11,7 +11,7 @@ import typer
 from hnas.errors import quoted
 from hnas_app.cli import options
 from hnas_app.cli.invocation import Invocation, invocation
-from hnas_app.cli.output import print_json, print_table, say_next
+from hnas_app.cli.output import print_json, print_table, print_text, say_next
 from hnas_app.cli.terminal import at_terminal
 from hnas_app.usecases.arguments import SAME_RESULTS, Given
 
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from hnas_app.usecases.sweep import Pairs, Sweep
 
 RESUME = "hnas adapt {}"
+MOST_CLASSES = 12
+"""Columns of classes for which there is room on a terminal."""
 
 PicturesOption = Annotated[
     Path | None,
@@ -180,9 +182,43 @@ def _show_result(result: PictureResult) -> None:
     print(f"found: {describe(result.options)}")
     print(f"costs: {costs_text(result.cost, result.metrics)}; limits: {', '.join(result.limits)}")
     print(f"chosen by: {result.fitness}, {result.loss:.4f} nats")
+    if result.steps is not None:
+        print(f"adapted by {result.steps} steps: their number was chosen by the held-out pictures, too")
+    if not result.rivals:
+        return print(
+            "no picture was left to test with: put some into query/CLASS/, or give more than one of each class"
+        )
+    _show_rivals(result)
+    _show_confusion(result)
+
+
+def _show_rivals(result: PictureResult) -> None:
+    """Print how many pictures the network gets right, and beside it what raw pixels do."""
+    rows = [("network", result.held_out, result.query, "")]
+    rows += [(f"{r.name} of raw pixels", r.held_out, r.query, f"{r.verdict} (p = {r.p:.2g})") for r in result.rivals]
+    tested = [i for i, tally in ((1, result.held_out), (2, result.query)) if tally is not None]
+    head = ("", "held out", "query", "against the network")
+    print()
+    print_table([head[i] for i in (0, *tested, 3)], [[row[i] or "" for i in (0, *tested, 3)] for row in rows])
     if result.held_out is not None:
-        print(f"held out: {result.held_out}; the choice saw them, so expect a little less")
-    if result.query is not None:
-        print(f"query: {result.query}")
-    if result.held_out is result.query is None:
-        print("no picture was left to test with: put some into query/CLASS/, or give more than one of each class")
+        print("the choice saw the held-out pictures, so expect a little less")
+    if ties := [r.name for r in result.rivals if r.verdict != "worse"]:
+        print_text(
+            f"{', '.join(ties)} of raw pixels: no worse than the network, as far as these pictures show (sign test); "
+            "more of them in query/CLASS/ show smaller differences"
+        )
+
+
+def _show_confusion(result: PictureResult) -> None:
+    """Print how often the network took a class for another: a table, or the most frequent ones of many classes."""
+    of, counts = "query" if result.query is not None else "held-out", result.confusion
+    if len(counts) > MOST_CLASSES:
+        wrong = [(n, a, b) for a, row in enumerate(counts) for b, n in enumerate(row) if n and a != b]
+        print(f"\n{of} pictures that were taken for others, most frequent first")
+        rows = sorted(wrong, key=lambda r: -r[0])[:MOST_CLASSES]
+        return print_table(
+            ("pictures", "of", "taken for"), [(n, result.classes[a], result.classes[b]) for n, a, b in rows]
+        )
+    print(f"\n{of} pictures of each class (row), by the class that they were taken for")
+    head = [f"#{i + 1}" for i in range(len(counts))]
+    print_table(("class", *head), [(f"{h} {c}", *row) for h, c, row in zip(head, result.classes, counts, strict=True)])

@@ -46,10 +46,15 @@ def export(
     model, subject = done.model, done.subject
     if as_json:
         latencies = [{**to_json(c), "ratio": c.ratio} for c in done.latency]
-        return print_json({"architecture": str(done.architecture), "model": to_json(model), "latency": latencies})
+        query = done.query and to_json(done.query)
+        return print_json(
+            {"architecture": str(done.architecture), "model": to_json(model), "latency": latencies, "query": query}
+        )
     print(f"architecture: {done.architecture}")
     print(f"model: {model.path} (ONNX opset {model.opset}, within {model.difference:.1g} of torch)")
     print(f"adapted to {subject.task}, from the {subject.weights}'s weights; classes: {', '.join(subject.classes)}")
+    if done.query is not None:
+        print(f"query: {done.query}")
     for latency in done.latency:
         print(latency)
     if done.is_example:

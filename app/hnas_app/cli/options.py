@@ -172,6 +172,16 @@ def folder_of(run_dir: Path | None, name: str | None) -> Path | None:
     return Path("runs") / name
 
 
+def new_folder_of(name: str | None) -> Path | None:
+    """Return the folder of a new run by ``--name``. Raises a usage error if there is one already."""
+    folder = folder_of(None, name)
+    if folder is not None and folder.exists():
+        raise typer.BadParameter(
+            f"{folder} is there already; `hnas adapt {folder}` goes on with a run in it", param_hint="--name"
+        )
+    return folder
+
+
 def load(call: Invocation, given: Given, run_dir: Path | None = None) -> LoadedConfig:
     """Resolve the options of a command; notes go to standard error. Raises `ConfigError` and `PluginError`."""
     return Caller(registry=call.registry, note=note).load(given, run_dir=run_dir)

@@ -22,6 +22,7 @@ FLAGS = {
     "picture": "--out",
     "folder": "--out",
     "model": "--export",
+    "name": "--name",
     "file": "FILE",
 }
 """The flags of those arguments of use cases that may be wrong."""

@@ -82,10 +82,19 @@ def _recorded(path: Path) -> Any:
     return {k: v for k, v in record.items() if k not in ("schema", "checksum")} if isinstance(record, dict) else record
 
 
-def adapt_to(caller: Caller, path: Path, task: OwnTask, given: Given, *, own: Given | None = None) -> AdaptedToPictures:
+def adapt_to(
+    caller: Caller,
+    path: Path,
+    task: OwnTask,
+    given: Given,
+    *,
+    own: Given | None = None,
+    run_dir: Path | None = None,
+) -> AdaptedToPictures:
     """Search for a task of the user's own, adapt the weights to it and export them, in a run beside ``path``.
 
-    A run that was made for the same pictures and settings is continued. ``own`` is that of `asked`. Raises `DataError`
+    A run that was made for the same pictures and settings is continued; with ``run_dir`` a new one is made there.
+    ``own`` is that of `asked`. Raises `DataError`
     for a folder that is no task, and `ConfigError` for one that the super-net cannot serve.
     """
     from hnas_app.export.files import MODEL, Subject, told, write_architecture, write_model
@@ -117,11 +126,11 @@ def adapt_to(caller: Caller, path: Path, task: OwnTask, given: Given, *, own: Gi
         "digest": found.digest,
     }
     run, ahead = asking.run, None
-    if config == asking.own and _is_of(run, record):
+    if config == asking.own and run_dir is None and _is_of(run, record):
         run.check_config(config)
         opened = run.locked()
     else:
-        copied = branched(caller, run, config, n_way=asking.own.task.n_way)
+        copied = branched(caller, run, config, n_way=asking.own.task.n_way, run_dir=run_dir)
         opened = _for_pictures(caller, run, asking.own, config, copied, record)
         ahead = check_start(caller, config, origin=run, phases=("retrain",) if task.retrain else ())
     with at_work(caller, config, opened, ahead=ahead or nobody) as phases:

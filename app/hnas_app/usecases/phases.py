@@ -65,9 +65,12 @@ def meta_train(caller: Caller, given: Given, *, run_dir: Path | None = None) -> 
         return phases.run.path
 
 
-def adapt(caller: Caller, path: Path, given: Given) -> Adapted:
-    """Search for the device and the limits of a run, or for other ones with its super-net, in a run beside it."""
-    with continued(caller, "adapt", path, given) as phases:
+def adapt(caller: Caller, path: Path, given: Given, *, run_dir: Path | None = None) -> Adapted:
+    """Search for the device and the limits of a run, or for other ones with its super-net, in a run beside it.
+
+    With ``run_dir`` a new run is made there.
+    """
+    with continued(caller, "adapt", path, given, run_dir) as phases:
         return Adapted(
             run=phases.run.path,
             adaption=phases.adapt(),

@@ -48,6 +48,7 @@ def adapt(
     invert: options.InvertOption = None,
     retrain: RetrainOption = False,
     export: ExportOption = None,
+    name: options.NameOption = None,
     as_json: options.JsonOption = False,
 ) -> None:
     """Search the architecture for a device and limits with a super-net: a run's, or one trained already.
@@ -55,7 +56,7 @@ def adapt(
     Settings that differ from the run's own make a new run beside it, which starts from a copy of the super-net. With
     --pictures the network is chosen for, and adapted to, a task of your own. With several --backend or --constraint
     it searches for every pair of them, in a sweep's folder; with such a folder as RUN it goes on there. A super-net is
-    named as `hnas supernets list` does; the new run is made in runs/.
+    named as `hnas supernets list` does; the new run is made in runs/. With --name a new run is made in any case.
     """
     from hnas_app.supernets.naming import run_or_supernet
     from hnas_app.usecases.own_task import OwnTask
@@ -64,6 +65,7 @@ def adapt(
 
     call = invocation(ctx)
     refuse_ranks("adapt")
+    folder = options.new_folder_of(name)
     run = run_or_supernet(supernet, call.registry)
     own_task = OwnTask(pictures=pictures, invert=invert, retrain=retrain, model=export)
     pairs = Pairs(backends=tuple(backend or ()), constraints=tuple(constraint or ()))
@@ -71,11 +73,11 @@ def adapt(
     if pairs.are_several(run):
         if meant:
             raise typer.BadParameter("takes one --backend and one --constraint", param_hint="--pictures")
-        return _sweep(call, run, pairs, given, as_json=as_json)
+        return _sweep(call, run, pairs, given, folder, as_json=as_json)
     given = attrs.evolve(given, backend=next(iter(pairs.backends), None), constraints=options.limits(constraint))
     if meant:
-        return _own_task(call, run, own_task, given, as_json=as_json)
-    _plain(call, run, given, as_json=as_json)
+        return _own_task(call, run, own_task, given, folder, as_json=as_json)
+    _plain(call, run, given, folder, as_json=as_json)
 
 
 def _is_meant(task: OwnTask, run: Path) -> bool:
@@ -93,14 +95,14 @@ def _is_meant(task: OwnTask, run: Path) -> bool:
     return False
 
 
-def _plain(call: Invocation, run: Path, given: Given, *, as_json: bool) -> None:
+def _plain(call: Invocation, run: Path, given: Given, folder: Path | None, *, as_json: bool) -> None:
     """Search once, and print the finalists."""
     from hnas.toolkit.codec import to_json
     from hnas_app.report.networks import cost_columns, describe
     from hnas_app.usecases.phases import adapt
 
     with at_terminal(call, RESUME) as caller:
-        done = adapt(caller, run, given)
+        done = adapt(caller, run, given, run_dir=folder)
     found, metrics = done.adaption, done.metrics
     if as_json:
         return print_json(to_json(found))
@@ -117,13 +119,13 @@ def _plain(call: Invocation, run: Path, given: Given, *, as_json: bool) -> None:
     say_next(f"hnas retrain {quoted(done.run)}")
 
 
-def _sweep(call: Invocation, run: Path, pairs: Pairs, given: Given, *, as_json: bool) -> None:
+def _sweep(call: Invocation, run: Path, pairs: Pairs, given: Given, folder: Path | None, *, as_json: bool) -> None:
     """Search for all pairs, and print a line for each."""
     from hnas.toolkit.codec import to_json
     from hnas_app.usecases.sweep import sweep
 
     with at_terminal(call, RESUME) as caller:
-        done = sweep(caller, run, pairs, given)
+        done = sweep(caller, run, pairs, given, folder=folder)
     if as_json:
         return print_json(to_json(done.record))
     _show_pairs(done)
@@ -157,13 +159,13 @@ def _show_pairs(done: Sweep) -> None:
     say_next(f"hnas retrain {quoted(folder / rows[0][0])}, or of another pair; `hnas runs {quoted(folder)}` lists them")
 
 
-def _own_task(call: Invocation, run: Path, task: OwnTask, given: Given, *, as_json: bool) -> None:
+def _own_task(call: Invocation, run: Path, task: OwnTask, given: Given, folder: Path | None, *, as_json: bool) -> None:
     """Adapt to pictures, and print the result and where the network is."""
     from hnas.toolkit.codec import to_json
     from hnas_app.usecases.own_task import adapt_to
 
     with at_terminal(call, RESUME) as caller:
-        done = adapt_to(caller, run, task, given)
+        done = adapt_to(caller, run, task, given, run_dir=folder)
     model = done.model
     if as_json:
         return print_json({"run": str(done.run), "model": model and to_json(model), **to_json(done.result)})

@@ -109,6 +109,10 @@ InvertOption = Annotated[
     bool | None,
     typer.Option("--invert/--no-invert", help="Turn dark into bright, or not; default: as for the super-net's images."),
 ]
+LogOption = Annotated[
+    list[str] | None,
+    typer.Option("--log", metavar="NAME", help="Show the run elsewhere, too: tensorboard, mlflow; may be repeated."),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 InputOption = Annotated[
     str | None, typer.Option("--input", metavar="CxHxW", help="Channels, height and width of an image, as in 3x84x84.")

@@ -32,11 +32,13 @@ IN_ORDER = ("profile", "meta-train", "adapt", "retrain", "evaluate")
 
 
 @contextmanager
-def at_terminal(call: Invocation, resume: str | None = None, phases: Sequence[str] = ()) -> Iterator[Caller]:
+def at_terminal(
+    call: Invocation, resume: str | None = None, phases: Sequence[str] = (), log: Sequence[str] | None = None
+) -> Iterator[Caller]:
     """Yield the caller of a use case, which prints on standard error; the terminal is given back afterwards.
 
     ``resume`` is the command that goes on after an interruption; ``{}`` in it stands for the folder. ``phases`` are
-    those of the command in their order, if they are to be numbered.
+    those of the command in their order, if they are to be numbered. ``log`` names trackers.
     """
     from hnas_app.trackers.terminal import display
 
@@ -51,6 +53,6 @@ def at_terminal(call: Invocation, resume: str | None = None, phases: Sequence[st
                 raise_lost()
 
         try:
-            yield Caller(registry=call.registry, emit=emit, note=note, began=began)
+            yield Caller(registry=call.registry, emit=emit, note=note, began=began, trackers=tuple(log or ()))
         except WrongArgument as wrong:
             raise typer.BadParameter(wrong.problem, param_hint=FLAGS[wrong.argument]) from wrong

@@ -48,14 +48,17 @@ def at_work(
     as a group of ranks must be before the directory is made. Events go to the caller and to ``metrics.jsonl``. Raises
     `PluginError` for a plugin that cannot be constructed, and `DataError` if another process is in the directory.
     """
-    from hnas_app.runs.session import pipeline_of, setup_of, workers_of
+    from hnas_app.runs.session import pipeline_of, setup_of, told_settings, trackers_of, workers_of
+    from hnas_app.trackers.listening import listening
 
+    trackers = trackers_of(caller.trackers, caller.registry)
     setup = setup_of(config, caller.registry)
     ahead(setup)
     with opened as run, workers or workers_of(config, caller.note) as started:
         caller.began(run.path)
         note_unchecked(caller, run)
-        yield pipeline_of(run, config, caller.registry, setup, started, caller.emit)
+        with listening(trackers, run.path, told_settings(config), caller.emit) as listeners:
+            yield pipeline_of(run, config, caller.registry, setup, started, caller.emit, listeners)
 
 
 def note_unchecked(caller: Caller, run: RunDir) -> None:

@@ -73,7 +73,10 @@ def sweep(
     with opened as (folder, configs):
         record = read_sweep(folder)
         caller.began(folder)
-        with sweep_session(folder, configs, caller.registry, emit=caller.emit, notify=caller.note) as pipelines:
+        session = sweep_session(
+            folder, configs, caller.registry, emit=caller.emit, notify=caller.note, trackers=caller.trackers
+        )
+        with session as pipelines:
             return Sweep(path=folder, record=run_sweep(folder, record, pipelines, emit=caller.emit))
 
 

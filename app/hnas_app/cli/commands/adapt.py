@@ -49,6 +49,7 @@ def adapt(
     retrain: RetrainOption = False,
     export: ExportOption = None,
     name: options.NameOption = None,
+    log: options.LogOption = None,
     as_json: options.JsonOption = False,
 ) -> None:
     """Search the architecture for a device and limits with a super-net: a run's, or one trained already.
@@ -73,11 +74,11 @@ def adapt(
     if pairs.are_several(run):
         if meant:
             raise typer.BadParameter("takes one --backend and one --constraint", param_hint="--pictures")
-        return _sweep(call, run, pairs, given, folder, as_json=as_json)
+        return _sweep(call, run, pairs, given, folder, log, as_json=as_json)
     given = attrs.evolve(given, backend=next(iter(pairs.backends), None), constraints=options.limits(constraint))
     if meant:
-        return _own_task(call, run, own_task, given, folder, as_json=as_json)
-    _plain(call, run, given, folder, as_json=as_json)
+        return _own_task(call, run, own_task, given, folder, log, as_json=as_json)
+    _plain(call, run, given, folder, log, as_json=as_json)
 
 
 def _is_meant(task: OwnTask, run: Path) -> bool:
@@ -95,13 +96,15 @@ def _is_meant(task: OwnTask, run: Path) -> bool:
     return False
 
 
-def _plain(call: Invocation, run: Path, given: Given, folder: Path | None, *, as_json: bool) -> None:
+def _plain(
+    call: Invocation, run: Path, given: Given, folder: Path | None, log: list[str] | None, *, as_json: bool
+) -> None:
     """Search once, and print the finalists."""
     from hnas.toolkit.codec import to_json
     from hnas_app.report.networks import cost_columns, describe
     from hnas_app.usecases.phases import adapt
 
-    with at_terminal(call, RESUME) as caller:
+    with at_terminal(call, RESUME, log=log) as caller:
         done = adapt(caller, run, given, run_dir=folder)
     found, metrics = done.adaption, done.metrics
     if as_json:
@@ -119,12 +122,21 @@ def _plain(call: Invocation, run: Path, given: Given, folder: Path | None, *, as
     say_next(f"hnas retrain {quoted(done.run)}")
 
 
-def _sweep(call: Invocation, run: Path, pairs: Pairs, given: Given, folder: Path | None, *, as_json: bool) -> None:
+def _sweep(
+    call: Invocation,
+    run: Path,
+    pairs: Pairs,
+    given: Given,
+    folder: Path | None,
+    log: list[str] | None,
+    *,
+    as_json: bool,
+) -> None:
     """Search for all pairs, and print a line for each."""
     from hnas.toolkit.codec import to_json
     from hnas_app.usecases.sweep import sweep
 
-    with at_terminal(call, RESUME) as caller:
+    with at_terminal(call, RESUME, log=log) as caller:
         done = sweep(caller, run, pairs, given, folder=folder)
     if as_json:
         return print_json(to_json(done.record))
@@ -159,12 +171,21 @@ def _show_pairs(done: Sweep) -> None:
     say_next(f"hnas retrain {quoted(folder / rows[0][0])}, or of another pair; `hnas runs {quoted(folder)}` lists them")
 
 
-def _own_task(call: Invocation, run: Path, task: OwnTask, given: Given, folder: Path | None, *, as_json: bool) -> None:
+def _own_task(
+    call: Invocation,
+    run: Path,
+    task: OwnTask,
+    given: Given,
+    folder: Path | None,
+    log: list[str] | None,
+    *,
+    as_json: bool,
+) -> None:
     """Adapt to pictures, and print the result and where the network is."""
     from hnas.toolkit.codec import to_json
     from hnas_app.usecases.own_task import adapt_to
 
-    with at_terminal(call, RESUME) as caller:
+    with at_terminal(call, RESUME, log=log) as caller:
         done = adapt_to(caller, run, task, given, run_dir=folder)
     model = done.model
     if as_json:

@@ -109,6 +109,16 @@ InvertOption = Annotated[
     bool | None,
     typer.Option("--invert/--no-invert", help="Turn dark into bright, or not; default: as for the super-net's images."),
 ]
+PickOption = Annotated[
+    int | None,
+    typer.Option(
+        "--pick", metavar="NUMBER", parser=whole, help="Take this network of the search, by its number in the table."
+    ),
+]
+ArchOption = Annotated[
+    str | None,
+    typer.Option("--arch", metavar="NETWORK", help="Take this network: choice=option,…, a reference's name, or genes."),
+]
 LogOption = Annotated[
     list[str] | None,
     typer.Option("--log", metavar="NAME", help="Show the run elsewhere, too: tensorboard, mlflow; may be repeated."),

@@ -23,6 +23,7 @@ FLAGS = {
     "folder": "--out",
     "model": "--export",
     "name": "--name",
+    "pick": "--pick",
     "file": "FILE",
 }
 """The flags of those arguments of use cases that may be wrong."""

@@ -9,6 +9,7 @@ from hnas.errors import ConfigError, DataError
 from hnas.learner import State
 from hnas.toolkit.pictures import PictureTask, Preparation
 from hnas_app.config.changes import removed_values
+from hnas_app.config.network_text import read_network
 from hnas_app.export.classifier import Classifier, classifier
 from hnas_app.export.files import Subject, told
 from hnas_app.runs.pipeline import Pipeline
@@ -24,14 +25,16 @@ Tuned = Callable[[Setup, State, Architecture, PictureTask], tuple[Setup, int | N
 
 
 def found_network(
-    phases: Pipeline, given: tuple[Preparation, PictureTask] | None, tuned: Tuned
+    phases: Pipeline, given: tuple[Preparation, PictureTask] | None, tuned: Tuned, network: str = ""
 ) -> tuple[Setup, Classifier, Subject]:
     """Adapt a run's network to the pictures given, or to an example: a task of the validation split.
 
-    ``tuned`` is `hnas_app.own_task.steps.tuned`, which chooses how often to adapt to pictures.
+    ``network`` is another one than that which was found, as `read_network` takes it. ``tuned`` is
+    `hnas_app.own_task.steps.tuned`, which chooses how often to adapt to pictures.
     """
-    _, arch = phases.alone.found
-    alone = is_retrained(phases)
+    found = phases.alone.found[1]
+    arch = read_network(phases.setup.space, network) if network else found
+    alone = arch == found and is_retrained(phases)
     setup, state = phases.weights(arch, alone=alone)
     _check_removed(phases, setup, state)
     if given is None:

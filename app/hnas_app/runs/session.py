@@ -114,14 +114,17 @@ def pipeline_of(
     """
     from hnas_app.runs.pipeline import Pipeline
     from hnas_app.runs.tasks_check import with_record
+    from hnas_app.search.limits import given_network
+    from hnas_app.search.loop import Given
     from hnas_app.trackers.metrics import MetricsListener
     from hnas_app.trackers.terminal import fan_out
 
+    given = given_network(setup, config)
     return Pipeline(
         run=run,
         config=config,
         setup=with_record(setup, run, config.tasks.name),
-        strategy=chosen("strategy", config, registry),
+        strategy=chosen("strategy", config, registry) if given is None else Given(given),
         open_backend=lambda: chosen("backend", config, registry),
         executor=executor,
         emit=fan_out(emit, MetricsListener(run.metrics, others=trackers)),

@@ -83,7 +83,7 @@ def run_sweep(folder: Path, record: SweepRecord, pipelines: Mapping[str, Pipelin
             searches.append(phases.search(proposals, name, number))
         log = JsonLines(folder / SCORES, compact=True)
         trainings = ShortTrainings.of(RunDir(folder).checkpoints, first.config.retrain, emit)
-        config = first.config.search
+        config = first.config.search.scoring
         scores = ScoreStore(setup=first.setup, executor=first.executor, config=config, log=log, trainings=trainings)
         found = adapt(searches, scores, proposals.state, emit=emit)
         for name, adaption in found.items():

@@ -111,15 +111,15 @@ def _plain(
         return print_json(to_json(found))
     heads, costs = cost_columns([s.cost for s in found.finalists], metrics)
     rows = [
-        [f"{s.loss:.4f}", f"{100 * s.accuracy:.1f} %", *each, describe(done.space.options(s.arch))]
-        for s, each in zip(found.finalists, costs, strict=True)
+        [number, f"{s.loss:.4f}", f"{100 * s.accuracy:.1f} %", *each, describe(done.space.options(s.arch))]
+        for number, (s, each) in enumerate(zip(found.finalists, costs, strict=True), 1)
     ]
-    print_table(["loss", "accuracy", *heads, "architecture"], rows)
+    print_table(["#", "loss", "accuracy", *heads, "architecture"], rows)
     if found.place is not None:
         print(f"\nthe first is chosen: {found.place}")
     for doubt in found.doubts:
         print(doubt)
-    say_next(f"hnas retrain {quoted(done.run)}")
+    say_next(f"hnas retrain {quoted(done.run)}, with --pick NUMBER for another row")
 
 
 def _sweep(
@@ -148,19 +148,19 @@ def _show_pairs(done: Sweep) -> None:
     from hnas_app.costs.amounts import column, count
 
     rows = []
-    for pair in done.record.pairs:
+    for number, pair in enumerate(done.record.pairs, 1):
         found = pair.found
         assert found is not None
         metric, value = next(iter(found.cost.items()))
         named, (cost,) = column(metric, [value])
         rows.append(
             (
-                pair.name, pair.backend, ",".join(pair.constraints) or "default", f"{found.loss:.4f}",
+                number, pair.name, pair.backend, ",".join(pair.constraints) or "default", f"{found.loss:.4f}",
                 f"{100 * found.accuracy:.1f} %", f"{named} {cost}", count(found.cost["params"]),
                 count(found.cost["macs"]), f"{found.evaluations:,}",
             )
         )  # fmt: skip
-    head = ("pair", "backend", "limits", "loss", "accuracy", "cost", "params", "macs", "evaluations")
+    head = ("#", "pair", "backend", "limits", "loss", "accuracy", "cost", "params", "macs", "evaluations")
     print_table(head, rows)
     total, folder = done.record.evaluations, done.path
     assert total is not None
@@ -168,7 +168,7 @@ def _show_pairs(done: Sweep) -> None:
         f"\n{total:,} evaluations (an architecture adapted to a task) for {len(rows)} pairs, "
         f"{total / len(rows):,.0f} each; each pair is a run directory in {folder}"
     )
-    say_next(f"hnas retrain {quoted(folder / rows[0][0])}, or of another pair; `hnas runs {quoted(folder)}` lists them")
+    say_next(f"hnas retrain {quoted(folder)} --pick NUMBER; `hnas runs {quoted(folder)}` lists the pairs")
 
 
 def _own_task(

@@ -148,19 +148,19 @@ def _show_pairs(done: Sweep) -> None:
     from hnas_app.costs.amounts import column, count
 
     rows = []
-    for number, pair in enumerate(done.record.pairs, 1):
+    for pair in done.record.pairs:
         found = pair.found
         assert found is not None
         metric, value = next(iter(found.cost.items()))
         named, (cost,) = column(metric, [value])
         rows.append(
             (
-                number, pair.name, pair.backend, ",".join(pair.constraints) or "default", f"{found.loss:.4f}",
+                pair.name, pair.backend, ",".join(pair.constraints) or "default", f"{found.loss:.4f}",
                 f"{100 * found.accuracy:.1f} %", f"{named} {cost}", count(found.cost["params"]),
                 count(found.cost["macs"]), f"{found.evaluations:,}",
             )
         )  # fmt: skip
-    head = ("#", "pair", "backend", "limits", "loss", "accuracy", "cost", "params", "macs", "evaluations")
+    head = ("pair", "backend", "limits", "loss", "accuracy", "cost", "params", "macs", "evaluations")
     print_table(head, rows)
     total, folder = done.record.evaluations, done.path
     assert total is not None

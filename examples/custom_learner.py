@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from hnas import Architecture, Episodes, MetaLearner, Progress, Scores, SuperNet
 from hnas.learner import Gradient, State
@@ -69,6 +69,10 @@ class Reptile(MetaLearner):
         shared = supernet.share(_params(state, supernet), arch)
         same = {name: value.detach().expand(len(episodes), *value.shape) for name, value in shared.items()}
         return same | self._descend(supernet, shared, episodes.support_x, episodes.support_y, arch)
+
+    def with_steps(self, steps: int) -> Reptile:
+        """Take other numbers of steps: the state has nothing for single steps."""
+        return Reptile(evolve(self._options, inner_steps=steps))
 
     def score(
         self,

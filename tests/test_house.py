@@ -198,8 +198,8 @@ def test_nobody_uses_what_is_private_in_the_core():
 HOOKS = sorted(p.value for p in entry_points(group="hnas") if p.dist is not None and p.dist.name == "hnas")
 
 
-def test_all_five_hook_modules_are_registered():
-    assert len(HOOKS) == 5
+def test_all_six_hook_modules_are_registered():
+    assert len(HOOKS) == 6
 
 
 @pytest.mark.parametrize("code", ["import hnas", "import hnas_app.cli", *(f"import {m}" for m in HOOKS)])

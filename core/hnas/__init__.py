@@ -26,7 +26,7 @@ from hnas.errors import (
     PluginError,
     UnsteadyError,
 )
-from hnas.events import Event
+from hnas.events import Event, Tracker
 from hnas.layer import Layer
 from hnas.learner import MetaLearner, Progress, Scores
 from hnas.seeds import Seeds
@@ -79,6 +79,7 @@ __all__ = [
     "SuperNet",
     "SuperNetFile",
     "TaskSource",
+    "Tracker",
     "UnsteadyError",
     "__version__",
     "compare",

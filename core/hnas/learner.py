@@ -138,6 +138,13 @@ class MetaLearner(ABC):
         must not depend on the others. A loss that overflows is returned as infinity.
         """
 
+    def with_steps(self, steps: int) -> MetaLearner | None:
+        """Return this learner with another number of adaption steps, for the same state; ``None`` if it has none.
+
+        Called for a user's own pictures, which decide the number: it may exceed the one that the state was trained for.
+        """
+        return None
+
     def tasks_at_once(self, supernet: SuperNet, arch: Architecture, n_support: int) -> int:
         """Return the best number of tasks of ``n_support`` images for one `score`; with fewer, each takes longer.
 

@@ -204,6 +204,14 @@ class LearnsABiasForEachOutput(Learner):
         return super().init(supernet, OWN) | {f"params/{n}": v for n, v in params.items()} | biases
 
 
+class ChangesItself(Learner):
+    """The number of steps that another task wanted is left to the next one."""
+
+    def with_steps(self, steps: int) -> Any:
+        self._options = evolve(self._options, inner_steps=steps)
+        return self
+
+
 class WeighsByClass(Learner):
     """Tasks with the first class count more, but a source may not know which class that is."""
 
@@ -232,6 +240,7 @@ BROKEN = {
     CountsToThree: "test_serves_any_number_of_classes_if_it_says_so",
     LearnsABiasForEachOutput: "test_serves_any_number_of_classes_if_the_super_net_does",
     WeighsByClass: "test_goes_by_the_ids_of_classes_only_if_it_says_so",
+    ChangesItself: "test_adapts_by_other_numbers_of_steps_if_it_offers_them",
     ComparesCentroids: "test_scores_are_those_of_the_exported_network",
     LooksAtValues: "test_logits_can_be_exported",
     ForgetsFixedStatistics: "test_logits_can_be_exported",

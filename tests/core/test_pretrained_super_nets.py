@@ -35,8 +35,8 @@ def {hook}():
 """
 
 
-def test_every_kind_has_a_hook_and_a_run_has_one_of_each_but_super_nets():
-    assert set(HOOK) - set(KINDS) == {"supernet"}
+def test_every_kind_has_a_hook_and_a_run_has_one_of_each_but_super_nets_and_trackers():
+    assert set(HOOK) - set(KINDS) == {"supernet", "tracker"}
 
 
 @pytest.mark.parametrize("place", ["https://example.org/a.safetensors", "http://x/a", "a.b:c", "a:sub/c d.toml"])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+from pathlib import Path
 from typing import Any
 
 from typer.core import TyperCommand, TyperGroup
@@ -17,11 +19,22 @@ _PLACEHOLDERS = {"str": "TEXT", "path": "PATH", "int": "INTEGER", "int range": "
 class PlainCommand(TyperCommand):
     """A command with its options, their defaults and known values, and examples."""
 
+    def invoke(self, ctx: Any) -> Any:
+        """Call the command; a ``~`` that a shell left in a path, as in ``--out=~/x``, is the user's folder."""
+        ctx.params = {name: _expanded(value) for name, value in ctx.params.items()}
+        return super().invoke(ctx)
+
     def format_options(self, ctx: Any, formatter: Any) -> None:
         _write_parameters(self, ctx, formatter)
 
     def format_epilog(self, ctx: Any, formatter: Any) -> None:
         _write_examples(ctx, formatter)
+
+
+def _expanded(value: Any) -> Any:
+    if isinstance(value, list | tuple):
+        return type(value)(map(_expanded, value))
+    return type(value)(os.path.expanduser(value)) if isinstance(value, str | Path) else value
 
 
 class PlainGroup(TyperGroup):

@@ -109,6 +109,20 @@ InvertOption = Annotated[
     bool | None,
     typer.Option("--invert/--no-invert", help="Turn dark into bright, or not; default: as for the super-net's images."),
 ]
+PickOption = Annotated[
+    int | None,
+    typer.Option(
+        "--pick", metavar="NUMBER", parser=whole, help="Take this network of the search, by its number in the table."
+    ),
+]
+ArchOption = Annotated[
+    str | None,
+    typer.Option("--arch", metavar="NETWORK", help="Take this network: choice=option,…, a reference's name, or genes."),
+]
+LogOption = Annotated[
+    list[str] | None,
+    typer.Option("--log", metavar="NAME", help="Show the run elsewhere, too: tensorboard, mlflow; may be repeated."),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 InputOption = Annotated[
     str | None, typer.Option("--input", metavar="CxHxW", help="Channels, height and width of an image, as in 3x84x84.")
@@ -170,6 +184,16 @@ def folder_of(run_dir: Path | None, name: str | None) -> Path | None:
     if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,59}", name):
         raise typer.BadParameter(f"{name!r} is not a name of letters, digits, '-', '_' and '.'", param_hint="--name")
     return Path("runs") / name
+
+
+def new_folder_of(name: str | None) -> Path | None:
+    """Return the folder of a new run by ``--name``. Raises a usage error if there is one already."""
+    folder = folder_of(None, name)
+    if folder is not None and folder.exists():
+        raise typer.BadParameter(
+            f"{folder} is there already; `hnas adapt {folder}` goes on with a run in it", param_hint="--name"
+        )
+    return folder
 
 
 def load(call: Invocation, given: Given, run_dir: Path | None = None) -> LoadedConfig:

@@ -22,6 +22,8 @@ FLAGS = {
     "picture": "--out",
     "folder": "--out",
     "model": "--export",
+    "name": "--name",
+    "pick": "--pick",
     "file": "FILE",
 }
 """The flags of those arguments of use cases that may be wrong."""
@@ -31,11 +33,13 @@ IN_ORDER = ("profile", "meta-train", "adapt", "retrain", "evaluate")
 
 
 @contextmanager
-def at_terminal(call: Invocation, resume: str | None = None, phases: Sequence[str] = ()) -> Iterator[Caller]:
+def at_terminal(
+    call: Invocation, resume: str | None = None, phases: Sequence[str] = (), log: Sequence[str] | None = None
+) -> Iterator[Caller]:
     """Yield the caller of a use case, which prints on standard error; the terminal is given back afterwards.
 
     ``resume`` is the command that goes on after an interruption; ``{}`` in it stands for the folder. ``phases`` are
-    those of the command in their order, if they are to be numbered.
+    those of the command in their order, if they are to be numbered. ``log`` names trackers.
     """
     from hnas_app.trackers.terminal import display
 
@@ -50,6 +54,6 @@ def at_terminal(call: Invocation, resume: str | None = None, phases: Sequence[st
                 raise_lost()
 
         try:
-            yield Caller(registry=call.registry, emit=emit, note=note, began=began)
+            yield Caller(registry=call.registry, emit=emit, note=note, began=began, trackers=tuple(log or ()))
         except WrongArgument as wrong:
             raise typer.BadParameter(wrong.problem, param_hint=FLAGS[wrong.argument]) from wrong

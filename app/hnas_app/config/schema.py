@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from attrs import field, fields, frozen, has, validators
+from attrs import evolve, field, fields, frozen, has, validators
 
 from hnas.discovery import KINDS
 from hnas.errors import close_matches
@@ -124,6 +124,17 @@ class SearchConfig:
         "images whose loss is the fitness after adapting on the support set",
         one_of("query", "support"),
     )
+    architecture: str = setting(
+        "",
+        "network to price and train instead of searching: choice=option,…, the name of a reference network, or genes "
+        "as JSON",
+        validators.instance_of(str),
+    )
+
+    @property
+    def scoring(self) -> SearchConfig:
+        """How candidates are scored; a network that was given has no rivals."""
+        return evolve(self, candidates="last", finalists=1) if self.architecture else self
 
 
 def _names_networks(instance: object, attribute: object, value: str) -> None:

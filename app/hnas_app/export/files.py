@@ -10,7 +10,7 @@ from attrs import frozen
 from hnas._version import __version__
 from hnas.toolkit.codec import to_json
 from hnas.toolkit.files import write_error, write_json
-from hnas.toolkit.pictures import Preparation
+from hnas.toolkit.pictures import PictureTask, Preparation
 from hnas_app.export.classifier import Classifier
 from hnas_app.export.metadata import ModelMetadata
 from hnas_app.export.onnx_file import OnnxFile, write_onnx
@@ -29,6 +29,12 @@ class Subject:
     """``super-net`` or ``re-trained``, before they were adapted."""
     task: str
     """The task that they were adapted to."""
+
+
+def told(task: PictureTask) -> str:
+    """Return in words which task of a user's own a network was adapted to."""
+    fewest = min(task.shots)
+    return f"{f'{fewest} to {task.k_shot}' if fewest < task.k_shot else fewest} pictures of each class"
 
 
 def write_architecture(folder: Path, setup: Setup, network: Classifier, subject: Subject) -> Path:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+from hnas.architecture import Architecture
 from hnas.errors import ConfigError, DataError
 from hnas.learner import State
 from hnas.toolkit.pictures import PictureTask, Preparation
 from hnas_app.config.changes import removed_values
+from hnas_app.config.network_text import read_network
 from hnas_app.export.classifier import Classifier, classifier
-from hnas_app.export.files import Subject
+from hnas_app.export.files import Subject, told
 from hnas_app.runs.pipeline import Pipeline
 from hnas_app.training.checkpoint import load_latest
 from hnas_app.training.setup.fewer_classes import with_classes
@@ -17,10 +21,20 @@ PURPOSE = "export-task"
 """The stream whose first task is the example."""
 
 
-def found_network(phases: Pipeline, given: tuple[Preparation, PictureTask] | None) -> tuple[Setup, Classifier, Subject]:
-    """Adapt a run's network to the pictures given, or to an example: a task of the validation split."""
-    _, arch = phases.alone.found
-    alone = is_retrained(phases)
+Tuned = Callable[[Setup, State, Architecture, PictureTask], tuple[Setup, int | None]]
+
+
+def found_network(
+    phases: Pipeline, given: tuple[Preparation, PictureTask] | None, tuned: Tuned, network: str = ""
+) -> tuple[Setup, Classifier, Subject]:
+    """Adapt a run's network to the pictures given, or to an example: a task of the validation split.
+
+    ``network`` is another one than that which was found, as `read_network` takes it. ``tuned`` is
+    `hnas_app.own_task.steps.tuned`, which chooses how often to adapt to pictures.
+    """
+    found = phases.alone.found[1]
+    arch = read_network(phases.setup.space, network) if network else found
+    alone = arch == found and is_retrained(phases)
     setup, state = phases.weights(arch, alone=alone)
     _check_removed(phases, setup, state)
     if given is None:
@@ -31,8 +45,9 @@ def found_network(phases: Pipeline, given: tuple[Preparation, PictureTask] | Non
     else:
         preparation, pictures = given
         setup, state = with_classes(setup, state, pictures.n_way)
+        setup, _ = tuned(setup, state, arch, pictures)
         classes, episode = pictures.classes, pictures.episodes()
-        task = f"{pictures.k_shot} pictures of each class"
+        task = told(pictures)
     subject = Subject(
         classes=classes, preparation=preparation, weights="re-trained" if alone else "super-net", task=task
     )

@@ -47,6 +47,11 @@ class FinishedRun:
         """The limits as they were given; none means the default one."""
         return tuple(self.config.get("constraints", ()))
 
+    def number(self, arch: Architecture) -> int | None:
+        """Return the number by which ``--pick`` takes an architecture of this run, if it is one of its points."""
+        numbers = {s.arch: i for i, s in enumerate(self.adaption.points, 1)}
+        return numbers.get(arch)
+
     def candidates(self, metric: str) -> list[Architecture]:
         """Return the finalists, and those of the last population that none beats in both ``metric`` and loss.
 

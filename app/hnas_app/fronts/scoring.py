@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
 
-from attrs import frozen
+from attrs import evolve, field, frozen
 
 from hnas.architecture import Architecture, Option
 from hnas.cost import Metric
@@ -32,6 +32,8 @@ class Network:
     cost: float
     loss: float
     accuracy: Accuracy
+    picks: Mapping[str, int] = field(factory=dict)
+    """Its number in each run of its series that found it, see `Adaption.points`."""
 
     def point(self, by: By) -> Point:
         return self.cost, self.loss if by == "loss" else 1 - self.accuracy.mean
@@ -109,13 +111,16 @@ def front_of(setup: Setup, metric: Metric, runs: Sequence[FinishedRun], scores: 
 
     def series(strategy: str, networks: Sequence[Network]) -> Series:
         points = [n.point(by) for n in networks]
+        runs = groups[strategy]
+        front = [networks[i] for i in nondominated(points)]
+        picks = [{str(r.path): k for r in runs if (k := r.number(n.arch)) is not None} for n in front]
         volume = hypervolume(points, corner)
         return Series(
             strategy=strategy,
-            runs=tuple(str(r.path) for r in groups[strategy]),
-            limits=tuple(dict.fromkeys(", ".join(r.limits) or "default" for r in groups[strategy])),
+            runs=tuple(str(r.path) for r in runs),
+            limits=tuple(dict.fromkeys(", ".join(r.limits) or "default" for r in runs)),
             candidates=len(networks),
-            front=tuple(networks[i] for i in nondominated(points)),
+            front=tuple(evolve(n, picks=own) for n, own in zip(front, picks, strict=True)),
             hypervolume=volume,
             share=volume / (corner[0] * corner[1]),
         )

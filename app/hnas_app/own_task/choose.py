@@ -9,7 +9,7 @@ import attrs
 from hnas.errors import DataError
 from hnas.learner import MetaLearner
 from hnas.toolkit.pictures import PictureTask
-from hnas_app.own_task.folds import folds, n_folds
+from hnas_app.own_task.folds import episodes, folds, n_folds
 from hnas_app.runs.pipeline import Pipeline
 from hnas_app.runs.run_dir import RunDir
 from hnas_app.search.adapt import Adaption
@@ -61,7 +61,7 @@ def choose(phases: Pipeline, task: PictureTask) -> tuple[Adaption, str]:
     if task.k_shot > 1:
         held_out = min(phases.config.search.tasks, AT_MOST)
         repeats = max(1, held_out // n_folds(task.k_shot))
-        given = folds(given, task.n_way, repeats)
+        given = episodes(task, folds(task.shots, repeats))
         fitness = f"loss on held-out labelled pictures, {n_folds(task.k_shot)} folds, {repeats} times"
     elif task.n_query:
         fitness = "loss on the query pictures"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import comb
 
+import numpy as np
 from attrs import field, frozen
 
 from hnas.architecture import Architecture, Option
@@ -11,11 +13,16 @@ from hnas.cost import Cost, Metric
 from hnas.learner import State
 from hnas.toolkit.pictures import PictureTask
 from hnas_app.export.classifier import Classifier, classifier
-from hnas_app.own_task.folds import folds
+from hnas_app.own_task.folds import episodes, folds, parts
+from hnas_app.own_task.raw_pixels import RIVALS, Labels
+from hnas_app.own_task.steps import tuned
 from hnas_app.runs.pipeline import Pipeline
 from hnas_app.search.adapt import Adaption
-from hnas_app.training.fixed_norm import FixedNorm
 from hnas_app.training.setup.setup import Setup
+
+NETWORK = "network"
+LEVEL = 0.05
+"""A difference that chance makes less often is one."""
 
 
 @frozen(kw_only=True)
@@ -27,6 +34,65 @@ class Tally:
 
     def __str__(self) -> str:
         return f"{self.right} of {self.of} right ({100 * self.right / self.of:.1f} %)"
+
+    @classmethod
+    def of_labels(cls, labels: Labels, truth: Labels) -> Tally:
+        """Count the labels that are right."""
+        return cls(right=int((labels == truth).sum()), of=len(truth))
+
+
+@frozen(kw_only=True)
+class Rival:
+    """A classifier of raw pixels beside the network."""
+
+    name: str
+    held_out: Tally | None
+    query: Tally | None
+    network_only: int
+    """Pictures that only the network gets right: of ``query/``, else those held out."""
+    rival_only: int
+    """Those that only this classifier gets right."""
+
+    @property
+    def p(self) -> float:
+        """The probability that two equally good classifiers differ so much: the exact sign test, two-sided."""
+        n, least = self.network_only + self.rival_only, min(self.network_only, self.rival_only)
+        return float(min(1.0, 2 * sum(comb(n, i) for i in range(least + 1)) / 2**n))
+
+    @property
+    def verdict(self) -> str:
+        """``worse`` or ``better`` than the network, or that it ties with it."""
+        if self.p > LEVEL:
+            return "ties"
+        return "better" if self.rival_only > self.network_only else "worse"
+
+
+@frozen
+class Answers:
+    """The labels that pictures were given, by classifier."""
+
+    truth: Labels
+    labels: Mapping[str, Labels]
+
+    def tally(self, name: str) -> Tally:
+        return Tally.of_labels(self.labels[name], self.truth)
+
+    def rival(self, name: str, held_out: Answers | None, query: Answers | None) -> Rival:
+        """Return a classifier's result, its pictures compared one by one with the network's."""
+        own, network = (self.labels[n] == self.truth for n in (name, NETWORK))
+        return Rival(
+            name=name,
+            held_out=None if held_out is None else held_out.tally(name),
+            query=None if query is None else query.tally(name),
+            network_only=int((network & ~own).sum()),
+            rival_only=int((own & ~network).sum()),
+        )
+
+    def confusion(self, n_way: int) -> tuple[tuple[int, ...], ...]:
+        """Return how many pictures of each class (row) the network took for each class."""
+        counts = np.zeros((n_way, n_way), int)
+        np.add.at(counts, (self.truth, self.labels[NETWORK]), 1)
+        return tuple(tuple(row) for row in counts.tolist())
 
 
 @frozen(kw_only=True)
@@ -50,6 +116,14 @@ class PictureResult:
     """Labelled pictures, classified by networks that were adapted to the others; the choice saw them, too."""
     query: Tally | None
     """The pictures in ``query/``."""
+    shots: tuple[int, ...] = ()
+    """The number of labelled pictures of each class; ``k_shot`` is the largest. Empty in results of older versions."""
+    steps: int | None = None
+    """The number of adaption steps that was chosen by the held-out pictures; ``None``: the learner's own."""
+    rivals: tuple[Rival, ...] = ()
+    """What needs no network, on the same pictures."""
+    confusion: tuple[tuple[int, ...], ...] = ()
+    """How many pictures of a class (row) the network took for each class: of ``query/``, else those held out."""
     schema: int = field(default=2, metadata={"unsealed": 1})
 
 
@@ -59,10 +133,16 @@ def finish(
     """Adapt the chosen architecture's weights to all labelled pictures, and count the pictures that it gets right."""
     arch = found.chosen.arch
     setup, state = phases.weights(arch, alone=alone)
+    setup, steps = tuned(setup, state, arch, task)
     network = classifier(setup, state, arch, task.episodes())
+    held_out = _held_out(setup, state, arch, task)
+    query = Answers(_truth(task), _all(network, task)) if task.n_query else None
+    last = query or held_out
     return network, PictureResult(
         classes=task.classes,
         k_shot=task.k_shot,
+        shots=task.shots,
+        steps=steps,
         arch=arch,
         options=phases.setup.space.options(arch),
         cost=found.chosen.cost,
@@ -71,28 +151,49 @@ def finish(
         fitness=fitness,
         loss=found.chosen.loss,
         retrained=alone,
-        held_out=_held_out(setup, state, arch, task),
-        query=_query(network, task),
+        held_out=None if held_out is None else held_out.tally(NETWORK),
+        query=None if query is None else query.tally(NETWORK),
+        rivals=tuple(last.rival(name, held_out, query) for name in RIVALS) if last else (),
+        confusion=last.confusion(task.n_way) if last else (),
     )
 
 
-def _query(network: Classifier, task: PictureTask) -> Tally | None:
+def query_tally(network: Classifier, task: PictureTask) -> Tally | None:
     """Count the query pictures that a network gets right, if there are any."""
+    return Tally.of_labels(_labels(network, task), _truth(task)) if task.n_query else None
+
+
+def _labels(network: Classifier, task: PictureTask) -> Labels:
+    """Classify the query pictures of a task, each alone."""
     import torch
 
-    if not task.n_query:
-        return None
-    episode = task.episodes()
     with torch.no_grad():
-        right = network.logits(episode.query_x[0]).argmax(-1) == episode.query_y[0]
-    return Tally(right=int(right.sum()), of=task.n_query)
+        found: Labels = network.logits(task.episodes().query_x[0]).argmax(-1).numpy()
+    return found
 
 
-def _held_out(setup: Setup, state: State, arch: Architecture, task: PictureTask) -> Tally | None:
-    """Count the labelled pictures that are right when they are held out, each once."""
+def _truth(task: PictureTask) -> Labels:
+    return np.repeat(np.arange(task.n_way), [len(part) for part in task.query])
+
+
+def _held_out(setup: Setup, state: State, arch: Architecture, task: PictureTask) -> Answers | None:
+    """Classify the labelled pictures when they are held out, each the first time that it is."""
     if task.k_shot == 1:
         return None
-    tasks = folds(task.episodes(), task.n_way)
-    scores = FixedNorm(setup.learner).score(setup.supernet, state, tasks.to(setup.accelerator), arch)
-    each = tasks.query_y.shape[1]
-    return Tally(right=round(float(scores.accuracy.sum()) * each), of=len(tasks) * each)
+    made, seen = folds(task.shots), set[tuple[int, int]]()
+    adapted, found = episodes(task, made), dict[str, list[Labels]]()
+    truth = []
+    for number, (fold, part) in enumerate(zip(made, parts(task, made), strict=True)):
+        pictures = [(c, i) for c, own in enumerate(fold.query) for i in own]
+        first = [place for place, picture in enumerate(pictures) if picture not in seen]
+        seen.update(pictures)
+        network = classifier(setup, state, arch, adapted[number : number + 1])
+        truth.append(_truth(part)[first])
+        for name, labels in _all(network, part).items():
+            found.setdefault(name, []).append(labels[first])
+    return Answers(np.concatenate(truth), {name: np.concatenate(labels) for name, labels in found.items()})
+
+
+def _all(network: Classifier, task: PictureTask) -> dict[str, Labels]:
+    """Classify the query pictures of a task by a network, and by what needs none."""
+    return {NETWORK: _labels(network, task), **{name: rival(task) for name, rival in RIVALS.items()}}

@@ -79,6 +79,9 @@ def prepared(told: dict[str, Any]) -> tuple[type, str]:
         if lacking := missing(found := registry.get(kind, told["name"])):
             raise NotTried(f"its {' and '.join(lacking)} is still to be fetched: hnas supernets fetch {told['name']}")
         return type("TestPlugin", (hnas.testing.PretrainedSuperNetConformance,), {"make": lambda self: found}), ""
+    if kind == "tracker":
+        make_tracker = {"make": lambda self: registry.create(kind, told["name"])}
+        return type("TestPlugin", (hnas.testing.TrackerConformance,), make_tracker), ""
     try:
         sets = [(key, value) for key, value in told["sets"]]
         choice = getattr(

@@ -28,6 +28,7 @@ _ABOUT: dict[Kind, tuple[str, str, str]] = {
     "strategy": ("search strategy", "regularised evolution", "hnas config show --strategy $name"),
     "tasks": ("task source", "blobs drawn by numpy, without any data", "hnas data check $name"),
     "supernet": ("super-net", "a super-net that is trained already", "hnas supernets show $name"),
+    "tracker": ("tracker", "losses and accuracies of every step, as CSV", "hnas run --preset quick --log $name"),
 }
 """What each kind is called, what the plugin is, and a command that tries it."""
 

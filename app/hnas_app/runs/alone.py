@@ -122,7 +122,7 @@ class Alone:
     def _entrants(self) -> dict[str, Architecture]:
         """Return the networks that race: finalists of the search, and the scaled reference with them."""
         count = self.config.retrain.finalists
-        if count == 1 or not self.searches:
+        if count == 1 or not self.searches or self.config.search.architecture:
             return {}
         found = self.adapt()
         count *= 2 if found.doubts else 1  # what the scores cannot decide, training has to

@@ -230,7 +230,7 @@ class Pipeline:
         log = JsonLines(self.run.path / SCORES, compact=True)
         trainings = ShortTrainings.of(self.run.checkpoints, self.config.retrain, self.emit)
         scores = ScoreStore(
-            setup=self.setup, executor=self.executor, config=self.config.search, log=log, trainings=trainings
+            setup=self.setup, executor=self.executor, config=self.config.search.scoring, log=log, trainings=trainings
         )
         proposals = self.proposals(self.run.path)
         (found,) = adapt([self.search(proposals)], scores, proposals.state).values()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -12,7 +12,7 @@ from hnas_app.executors.this_rank import own_accelerator
 
 if TYPE_CHECKING:
     from hnas.discovery import Kind, Registry
-    from hnas.events import Listener
+    from hnas.events import Listener, Tracker
     from hnas.strategy import SearchStrategy
     from hnas_app.config.schema import Config
     from hnas_app.executors.interface import Executor
@@ -83,20 +83,49 @@ def workers_of(config: Config, notify: Callable[[str], None]) -> Executor:
     return executor(config.workers or int(config.accelerator != "cpu"), notify, config.executor)
 
 
+def trackers_of(names: Sequence[str], registry: Registry) -> list[tuple[str, Tracker]]:
+    """Construct the trackers that a user named, before anything is computed. Raises `PluginError`, `ConfigError`."""
+    return [(name, registry.create("tracker", name)) for name in names]
+
+
+def told_settings(config: Config) -> dict[str, Any]:
+    """Return the settings of a run by dotted key, as trackers get them."""
+    from hnas.toolkit.codec import to_json
+
+    def flat(value: Any, prefix: str) -> Iterator[tuple[str, Any]]:
+        for name, inner in value.items():
+            yield from flat(inner, f"{prefix}{name}.") if isinstance(inner, dict) else [(f"{prefix}{name}", inner)]
+
+    return dict(flat(to_json(config), ""))
+
+
 def pipeline_of(
-    run: RunDir, config: Config, registry: Registry, setup: Setup, executor: Executor, emit: Listener
+    run: RunDir,
+    config: Config,
+    registry: Registry,
+    setup: Setup,
+    executor: Executor,
+    emit: Listener,
+    trackers: Sequence[Listener] = (),
 ) -> Pipeline:
-    """Construct a run's strategy, and its backend when it is needed; events go to ``metrics.jsonl`` as well."""
+    """Construct a run's strategy, and its backend when it is needed.
+
+    Events go to ``metrics.jsonl`` as well, and what is new there to the ``trackers``.
+    """
     from hnas_app.runs.pipeline import Pipeline
     from hnas_app.runs.tasks_check import with_record
-    from hnas_app.trackers.terminal import MetricsListener, fan_out
+    from hnas_app.search.limits import given_network
+    from hnas_app.search.loop import Given
+    from hnas_app.trackers.metrics import MetricsListener
+    from hnas_app.trackers.terminal import fan_out
 
+    given = given_network(setup, config)
     return Pipeline(
         run=run,
         config=config,
         setup=with_record(setup, run, config.tasks.name),
-        strategy=chosen("strategy", config, registry),
+        strategy=chosen("strategy", config, registry) if given is None else Given(given),
         open_backend=lambda: chosen("backend", config, registry),
         executor=executor,
-        emit=fan_out(emit, MetricsListener(run.metrics)),
+        emit=fan_out(emit, MetricsListener(run.metrics, others=trackers)),
     )

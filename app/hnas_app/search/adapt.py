@@ -48,6 +48,16 @@ class Adaption:
         return self.finalists[0]
 
     @property
+    def points(self) -> tuple[Scored, ...]:
+        """The networks to pick from: the finalists, then the others of the last population that were scored in full.
+
+        Their numbers, from 1, are those that commands print.
+        """
+        own = {s.arch for s in self.finalists}
+        others = {s.arch: s for s in self.population if s.arch not in own and not s.bound}
+        return (*self.finalists, *others.values())
+
+    @property
     def weights(self) -> str:
         """The weights that the finalists were scored with, in words that follow "loss"."""
         train = self.chosen.train

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from fractions import Fraction
 from functools import cache
 
 from hnas.architecture import Architecture
 from hnas.backend import HardwareBackend
 from hnas.cost import MACS, PARAMS, Cost, Metric
-from hnas.errors import ConfigError
+from hnas.errors import ConfigError, InfeasibleError
 from hnas.layer import Layer
+from hnas_app.config.network_text import read_network
 from hnas_app.config.schema import Config
 from hnas_app.costs.closing import given_back
 from hnas_app.costs.description import described
@@ -37,12 +39,39 @@ def limits_of(setup: Setup, config: Config, metrics: Sequence[Metric]) -> tuple[
 def within_limits(
     setup: Setup, config: Config, metrics: Sequence[Metric], cost: Callable[[Architecture], Cost]
 ) -> Feasibility:
-    """Return which architectures keep the limits of a run. Raises `InfeasibleError` if none does."""
-    return _within(setup, config, Constraint.parse_all(limits_of(setup, config, metrics)), metrics, cost)
+    """Return which architectures keep the limits of a run. Raises `InfeasibleError` if none does.
+
+    The default limit of a network that was given is its own cost: what it is compared with costs no more.
+    """
+    given = given_network(setup, config)
+    if given is None:
+        return _within(setup, config, Constraint.parse_all(limits_of(setup, config, metrics)), metrics, cost)
+    constraints = Constraint.parse_all(config.constraints)
+    if not constraints:
+        first = metrics[0]
+        own = f"{first.name}<={cost(given)[first.name]:.6g}{first.unit}"
+        amount = Fraction(cost(given)[first.name])
+        constraints = (Constraint(metric=first.name, amount=amount, unit=first.unit, text=own),)
+    found = _within(setup, config, constraints, metrics, cost)
+    if not found.feasible(given):
+        raise InfeasibleError(
+            f"the network given, {setup.space.options(given)}, breaks a limit of {', '.join(config.constraints)}: it "
+            f"costs {dict(cost(given).values)}",
+            hint="leave the limits out: then it is compared with networks that cost no more than it does",
+        )
+    return found
+
+
+def given_network(setup: Setup, config: Config) -> Architecture | None:
+    """Return the network of ``search.architecture``, or ``None``. Raises `ConfigError` if it is not in the space."""
+    text = config.search.architecture
+    return read_network(setup.space, text, "search.architecture") if text else None
 
 
 def check_names(setup: Setup, config: Config, metrics: Sequence[Metric]) -> None:
     """Raise `ConfigError` for limits whose metric or unit a device with these ``metrics`` does not have."""
+    if config.search.architecture and not config.constraints:
+        return
     check_named(limits_of(setup, config, metrics), metrics, has_reference=reference_of(setup, config) is not None)
 
 
@@ -85,6 +114,7 @@ def check_limits(setup: Setup, config: Config, backend: HardwareBackend) -> None
     The device is asked for its metrics, and given back. Raises `PluginError` if the space names widths that are none.
     """
     widths_of(setup.space)
+    given_network(setup, config)
     with given_back(backend, lambda text: None):
         metrics = described(backend).metrics
     check_names(setup, config, metrics)

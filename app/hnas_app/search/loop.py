@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from numbers import Integral
 
-from attrs import evolve, frozen
+from attrs import define, evolve, frozen
 
 from hnas.architecture import Architecture
 from hnas.errors import ConfigError, PluginError, short
@@ -93,6 +93,28 @@ def search(searches: Sequence[Search], evaluate: Evaluate, *, emit: Listener = n
         if s.name not in scored:
             raise PluginError(f"strategy {_name(s.strategy)} ended without asking for an architecture")
     return scored
+
+
+@define
+class Given(SearchStrategy):
+    """Asks for one network, that of ``search.architecture``."""
+
+    arch: Architecture
+    _asked: bool = False
+
+    def start(self, problem: SearchProblem) -> None:
+        self._asked = False
+
+    def ask(self) -> Ask | None:
+        asked, self._asked = self._asked, True
+        return None if asked else Ask(architectures=(self.arch,))
+
+    def tell(self, scored: Sequence[Scored]) -> None:
+        pass
+
+    @property
+    def iterations(self) -> int:
+        return 1
 
 
 def iterations_of(strategy: SearchStrategy) -> int:

@@ -27,14 +27,21 @@ if TYPE_CHECKING:
 
 @contextmanager
 def sweep_session(
-    folder: Path, configs: Mapping[str, Config], registry: Registry, *, emit: Listener, notify: Callable[[str], None]
+    folder: Path,
+    configs: Mapping[str, Config],
+    registry: Registry,
+    *,
+    emit: Listener,
+    notify: Callable[[str], None],
+    trackers: Sequence[str] = (),
 ) -> Iterator[dict[str, Pipeline]]:
     """Yield the pipeline of each pair by name, over one set-up and one set of workers; the caller has locked them.
 
-    Events of a pair go to its ``metrics.jsonl``, and to ``emit`` except those of its search. Raises `PluginError` and
-    `DataError`, as for a single run.
+    Events of a pair go to its ``metrics.jsonl``, to ``trackers`` of its own, and to ``emit`` except those of its
+    search. Raises `PluginError` and `DataError`, as for a single run.
     """
-    from hnas_app.runs.session import pipeline_of, workers_of
+    from hnas_app.runs.session import pipeline_of, told_settings, trackers_of, workers_of
+    from hnas_app.trackers.listening import listening
 
     def tell(event: Event) -> None:
         if event.phase != "adapt":
@@ -42,9 +49,14 @@ def sweep_session(
 
     first = next(iter(configs.values()))
     setup = setup_of(first, registry)
-    with workers_of(first, notify) as workers:
+    made = {name: trackers_of(trackers, registry) for name in configs}
+    with workers_of(first, notify) as workers, ExitStack() as held:
+        listeners = {
+            name: held.enter_context(listening(made[name], folder / name, told_settings(config), emit))
+            for name, config in configs.items()
+        }
         yield {
-            name: pipeline_of(RunDir.open(folder / name), config, registry, setup, workers, tell)
+            name: pipeline_of(RunDir.open(folder / name), config, registry, setup, workers, tell, listeners[name])
             for name, config in configs.items()
         }
 
@@ -71,7 +83,7 @@ def run_sweep(folder: Path, record: SweepRecord, pipelines: Mapping[str, Pipelin
             searches.append(phases.search(proposals, name, number))
         log = JsonLines(folder / SCORES, compact=True)
         trainings = ShortTrainings.of(RunDir(folder).checkpoints, first.config.retrain, emit)
-        config = first.config.search
+        config = first.config.search.scoring
         scores = ScoreStore(setup=first.setup, executor=first.executor, config=config, log=log, trainings=trainings)
         found = adapt(searches, scores, proposals.state, emit=emit)
         for name, adaption in found.items():

@@ -12,6 +12,7 @@ from torch.nn.functional import cross_entropy
 
 from hnas.episode import Episodes
 from hnas.errors import ConfigError
+from hnas.learner import MetaLearner
 from hnas.seeds import Seeds
 from hnas.space import SearchSpace
 from hnas.supernet import NormStats
@@ -279,6 +280,26 @@ class LearnerConformance(LearnerBed):
         then = "go by the state and the task's support images only; the core gives no query images"
         for how, other in others.items():
             expect(list(map(space.canonical, other)) == found, f"the same architectures {how}", other, then)
+
+    def test_adapts_by_other_numbers_of_steps_if_it_offers_them(self) -> None:
+        """`with_steps`: fewer and more, for the same state; the learner itself stays as it is."""
+        learner, supernet, arch, state = self._begin()
+        if learner.with_steps(1) is None:
+            not_applicable("the learner has no adaption steps")
+        episodes, before = self._episodes("validation"), self._copy(state)
+        own, losses = learner.score(supernet, state, episodes, arch).loss, []
+        for steps in (1, 12):
+            other = learner.with_steps(steps)
+            assert isinstance(other, MetaLearner)
+            scores = other.score(supernet, state, episodes, arch)
+            self._expect_scores(scores, len(episodes))
+            losses.append(scores.loss)
+        then = "return a new learner that takes as many steps"
+        expect(not agree(losses[0], losses[1]), "other scores by 12 steps than by 1", losses, then)
+        again = learner.score(supernet, state, episodes, arch).loss
+        expect(agree(own, again), f"the learner's own scores to stay {own}", again, then)
+        changed = unequal(state, before)
+        expect(not changed, "the state to stay as it was", f"changed: {changed}", "let `update` alone change it")
 
     # ---------------------------------------------------------------- what it declares
 

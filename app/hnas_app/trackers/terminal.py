@@ -1,4 +1,4 @@
-"""Listeners: a run's progress on the terminal, as plain lines if there is none, and in ``metrics.jsonl``."""
+"""Listeners: a run's progress on the terminal, as plain lines if there is none."""
 
 from __future__ import annotations
 
@@ -6,12 +6,11 @@ import os
 import sys
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, TextIO
+from typing import TextIO
 
 from attrs import define, field
 
 from hnas.events import Event, Listener
-from hnas_app.trackers.json_lines import JsonLines
 from hnas_app.trackers.live import LiveDisplay
 from hnas_app.trackers.pace import Pace
 from hnas_app.trackers.wording import duration, listed
@@ -38,24 +37,6 @@ def fan_out(*listeners: Listener) -> Listener:
             listener(event)
 
     return emit
-
-
-@define
-class MetricsListener:
-    """Appends steps, notes and the starts and ends of phases to ``metrics.jsonl``, each with the seconds since 1970."""
-
-    file: JsonLines
-    clock: Callable[[], float] = time.time
-
-    def __call__(self, event: Event) -> None:
-        line: dict[str, Any] = {"time": round(self.clock(), 3), "phase": event.phase, "kind": event.kind}
-        if event.total or event.done:
-            line |= {"done": event.done, "total": event.total}
-        if event.text:
-            line["text"] = event.text
-        if event.values:
-            line["values"] = dict(event.values)
-        self.file.append(line)
 
 
 @define

@@ -82,6 +82,10 @@ class FixedNorm(MetaLearner):
         with torch.no_grad():
             return task_scores(self.logits(supernet, adapted, x, arch, stats=stats).float(), y)
 
+    def with_steps(self, steps: int) -> MetaLearner | None:
+        other = self._learner.with_steps(steps)
+        return other and FixedNorm(other)
+
     def tasks_at_once(self, supernet: SuperNet, arch: Architecture, n_support: int) -> int:
         return self._learner.tasks_at_once(supernet, arch, n_support)
 

@@ -140,6 +140,8 @@ class Caller:
     """Called with a sentence for the user."""
     began: Callable[[Path], None] = nobody
     """Called with the folder to go on with after an interruption, as soon as there is one."""
+    trackers: tuple[str, ...] = ()
+    """Plugins that show the run elsewhere, by name."""
     root: Path = Path("runs")
     """The folder of new runs that are made beside no other."""
 

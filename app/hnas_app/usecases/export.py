@@ -12,12 +12,14 @@ from hnas_app.runs.run_dir import RunDir
 from hnas_app.usecases.arguments import Caller, Given, check_folder
 from hnas_app.usecases.opening import asked
 from hnas_app.usecases.own_task import read_task, recorded_pictures
+from hnas_app.usecases.phases import AS_FOUND, Wanted
 
 if TYPE_CHECKING:
     from hnas.architecture import Architecture
     from hnas_app.export.files import Subject
     from hnas_app.export.latency import LatencyCheck
     from hnas_app.export.onnx_file import OnnxFile
+    from hnas_app.own_task.result import Tally
     from hnas_app.runs.pipeline import Pipeline
 
 COMPARABLE = "x86"
@@ -35,6 +37,8 @@ class Exported:
     """The latency of the model on this machine, if that was to be checked."""
     is_example: bool
     """Whether it was adapted to an example, since there were no pictures."""
+    query: Tally | None = None
+    """How many of the pictures in ``query/`` the network gets right, if there are any."""
 
 
 def export(
@@ -46,8 +50,11 @@ def export(
     invert: bool | None = None,
     folder: Path | None = None,
     check: bool = False,
+    wanted: Wanted = AS_FOUND,
 ) -> Exported:
     """Adapt the network that a run found to pictures, and write it into ``folder``, by default ``export/`` in the run.
+
+    A ``wanted`` network has the super-net's weights, unless it is the one that was found.
 
     The pictures are those given, those that the run was made for, or else an example: the first validation task. With
     ``check`` the model's latency is measured. Raises `ConfigError` without ``hnas[onnx]``, and `DataError` for a run
@@ -56,8 +63,11 @@ def export(
     from hnas_app.export.files import MODEL, write_architecture, write_model
     from hnas_app.export.found_network import found_network
     from hnas_app.export.onnx_file import require_onnx
+    from hnas_app.own_task.result import query_tally
+    from hnas_app.own_task.steps import tuned
 
     require_onnx()
+    path, other = wanted.of(path)
     folder = folder or path / "export"
     check_folder(folder, "folder")
     if not RunDir.open(path).is_done("adapt"):
@@ -67,11 +77,14 @@ def export(
         pictures, invert = recorded[0], recorded[1] if invert is None else invert
     task = read_task(caller, asking.own, asking.run, pictures, invert) if pictures else None
     with asking.at_work() as phases:
-        setup, network, subject = found_network(phases, task)
+        setup, network, subject = found_network(phases, task, tuned, other)
         architecture = write_architecture(folder, setup, network, subject)
         written = write_model(folder / MODEL, setup, network, subject)
         latency = _latencies(caller, phases, network.arch, folder / MODEL) if check else ()
-    return Exported(architecture=architecture, model=written, subject=subject, latency=latency, is_example=task is None)
+        query = query_tally(network, task[1]) if task else None
+    return Exported(
+        architecture=architecture, model=written, subject=subject, latency=latency, is_example=task is None, query=query
+    )
 
 
 def _latencies(caller: Caller, phases: Pipeline, arch: Architecture, model: Path) -> tuple[LatencyCheck, ...]:

@@ -48,14 +48,17 @@ def at_work(
     as a group of ranks must be before the directory is made. Events go to the caller and to ``metrics.jsonl``. Raises
     `PluginError` for a plugin that cannot be constructed, and `DataError` if another process is in the directory.
     """
-    from hnas_app.runs.session import pipeline_of, setup_of, workers_of
+    from hnas_app.runs.session import pipeline_of, setup_of, told_settings, trackers_of, workers_of
+    from hnas_app.trackers.listening import listening
 
+    trackers = trackers_of(caller.trackers, caller.registry)
     setup = setup_of(config, caller.registry)
     ahead(setup)
     with opened as run, workers or workers_of(config, caller.note) as started:
         caller.began(run.path)
         note_unchecked(caller, run)
-        yield pipeline_of(run, config, caller.registry, setup, started, caller.emit)
+        with listening(trackers, run.path, told_settings(config), caller.emit) as listeners:
+            yield pipeline_of(run, config, caller.registry, setup, started, caller.emit, listeners)
 
 
 def note_unchecked(caller: Caller, run: RunDir) -> None:
@@ -221,18 +224,19 @@ class Asked:
             return self.own
         return resolved(self.caller, self.given, file=self.run.config_path, only_read=self.only_read)
 
-    def at_work(self) -> AbstractContextManager[Pipeline]:
+    def at_work(self, run_dir: Path | None = None) -> AbstractContextManager[Pipeline]:
         """Return the pipeline of the run, or that of a new run beside it for other settings; see `at_work`.
 
-        Raises `ConfigError` if it is the environment that differs: no new run was asked for then.
+        With ``run_dir`` a new run is made there, whatever its settings are. Raises `ConfigError` if it is the
+        environment that differs: no new run was asked for then.
         """
         from hnas_app.runs.super_net import is_unpacked
 
         caller, config = self.caller, self.wanted
-        if config == self.own and not is_unpacked(self.run):
+        if config == self.own and run_dir is None and not is_unpacked(self.run):
             self.run.check_config(config, only_read=self.only_read)
             return at_work(caller, config, self.run.locked())
-        opened = branched(caller, self.run, config)
+        opened = branched(caller, self.run, config, run_dir=run_dir)
         return at_work(caller, config, self._told(opened), ahead=check_start(caller, config, origin=self.run))
 
     @contextmanager
@@ -240,7 +244,7 @@ class Asked:
         from hnas_app.runs.super_net import called, is_unpacked
 
         with opened as new:
-            if is_unpacked(self.run):
+            if is_unpacked(self.run) or self.wanted == self.own:
                 note = f"a new run, {new.path}, starts from {called(self.run)}"
             else:
                 differ = f"the settings differ from those of {self.run.path}"
@@ -269,6 +273,8 @@ def asked(
     return Asked(caller=caller, run=run, given=given, own=config, changed=changed, only_read=only_read)
 
 
-def continued(caller: Caller, command: str, path: Path, given: Given) -> AbstractContextManager[Pipeline]:
-    """Return the pipeline of a run for a further phase, or of a new run beside it if ``given`` differs."""
-    return asked(caller, command, path, given).at_work()
+def continued(
+    caller: Caller, command: str, path: Path, given: Given, run_dir: Path | None = None
+) -> AbstractContextManager[Pipeline]:
+    """Return the pipeline of a run for a further phase, or of a new one for other settings, or in ``run_dir``."""
+    return asked(caller, command, path, given).at_work(run_dir)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 from attrs import frozen
 
-from hnas.errors import ConfigError, DataError, quoted
+from hnas.errors import ConfigError, DataError, first_few, quoted
 from hnas.toolkit.codec import save, to_json
 from hnas.toolkit.files import check_seal, read_json, sealed, write_bytes, write_json
 from hnas.toolkit.pictures import Preparation
@@ -82,13 +82,22 @@ def _recorded(path: Path) -> Any:
     return {k: v for k, v in record.items() if k not in ("schema", "checksum")} if isinstance(record, dict) else record
 
 
-def adapt_to(caller: Caller, path: Path, task: OwnTask, given: Given, *, own: Given | None = None) -> AdaptedToPictures:
+def adapt_to(
+    caller: Caller,
+    path: Path,
+    task: OwnTask,
+    given: Given,
+    *,
+    own: Given | None = None,
+    run_dir: Path | None = None,
+) -> AdaptedToPictures:
     """Search for a task of the user's own, adapt the weights to it and export them, in a run beside ``path``.
 
-    A run that was made for the same pictures and settings is continued. ``own`` is that of `asked`. Raises `DataError`
+    A run that was made for the same pictures and settings is continued; with ``run_dir`` a new one is made there.
+    ``own`` is that of `asked`. Raises `DataError`
     for a folder that is no task, and `ConfigError` for one that the super-net cannot serve.
     """
-    from hnas_app.export.files import MODEL, Subject, write_architecture, write_model
+    from hnas_app.export.files import MODEL, Subject, told, write_architecture, write_model
     from hnas_app.export.onnx_file import has_onnx, require_onnx
     from hnas_app.own_task.choose import check_comparable, choose
     from hnas_app.own_task.result import finish
@@ -105,6 +114,8 @@ def adapt_to(caller: Caller, path: Path, task: OwnTask, given: Given, *, own: Gi
     assert pictures is not None
     preparation, found = read_task(caller, asking.own, asking.run, pictures, invert)
     check_comparable(found, chosen("learner", asking.own, caller.registry))
+    if alone := [name for name, count in zip(found.classes, found.shots, strict=True) if count == 1 < found.k_shot]:
+        caller.note(f"the only labelled picture of {first_few(alone)} is always adapted to, and never held out")
     size = attrs.evolve(asking.wanted.task, n_way=found.n_way, k_shot=found.k_shot)
     chosen_alone = attrs.evolve(asking.wanted.retrain, finalists=1)  # by the pictures, not by a race on other tasks
     config = attrs.evolve(asking.wanted, task=size, retrain=chosen_alone)
@@ -115,11 +126,11 @@ def adapt_to(caller: Caller, path: Path, task: OwnTask, given: Given, *, own: Gi
         "digest": found.digest,
     }
     run, ahead = asking.run, None
-    if config == asking.own and _is_of(run, record):
+    if config == asking.own and run_dir is None and _is_of(run, record):
         run.check_config(config)
         opened = run.locked()
     else:
-        copied = branched(caller, run, config, n_way=asking.own.task.n_way)
+        copied = branched(caller, run, config, n_way=asking.own.task.n_way, run_dir=run_dir)
         opened = _for_pictures(caller, run, asking.own, config, copied, record)
         ahead = check_start(caller, config, origin=run, phases=("retrain",) if task.retrain else ())
     with at_work(caller, config, opened, ahead=ahead or nobody) as phases:
@@ -132,7 +143,7 @@ def adapt_to(caller: Caller, path: Path, task: OwnTask, given: Given, *, own: Gi
         classes=found.classes,
         preparation=preparation,
         weights="re-trained" if task.retrain else "super-net",
-        task=f"{found.k_shot} pictures of each class",
+        task=told(found),
     )
     save(run.path / RESULT, result)
     architecture = write_architecture(folder, setup, network, subject)

@@ -5,9 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import attrs
 from attrs import frozen
 
-from hnas_app.usecases.arguments import Caller, Given
+from hnas.errors import DataError, quoted
+from hnas_app.runs.run_dir import RunDir, is_sweep
+from hnas_app.usecases.arguments import Caller, Given, WrongArgument
 from hnas_app.usecases.opening import continued, started, started_from
 
 if TYPE_CHECKING:
@@ -16,7 +19,6 @@ if TYPE_CHECKING:
     from hnas_app.costs.limits import Limit
     from hnas_app.runs.pipeline import Pipeline
     from hnas_app.runs.results import Results
-    from hnas_app.runs.run_dir import RunDir
     from hnas_app.search.adapt import Adaption
 
 
@@ -66,9 +68,12 @@ def meta_train(caller: Caller, given: Given, *, run_dir: Path | None = None) -> 
         return phases.run.path
 
 
-def adapt(caller: Caller, path: Path, given: Given) -> Adapted:
-    """Search for the device and the limits of a run, or for other ones with its super-net, in a run beside it."""
-    with continued(caller, "adapt", path, given) as phases:
+def adapt(caller: Caller, path: Path, given: Given, *, run_dir: Path | None = None) -> Adapted:
+    """Search for the device and the limits of a run, or for other ones with its super-net, in a run beside it.
+
+    With ``run_dir`` a new run is made there.
+    """
+    with continued(caller, "adapt", path, given, run_dir) as phases:
         return Adapted(
             run=phases.run.path,
             adaption=phases.adapt(),
@@ -78,11 +83,60 @@ def adapt(caller: Caller, path: Path, given: Given) -> Adapted:
         )
 
 
-def retrain(caller: Caller, path: Path, given: Given) -> dict[str, Path]:
-    """Train each network of a run alone, and return its folder of checkpoints by its name."""
+@frozen
+class Wanted:
+    """A network that the user wants instead of the one that was found."""
+
+    pick: int | None = None
+    """Its number among those that the search printed, from 1; that of a pair, for a sweep."""
+    arch: str | None = None
+    """The network itself, as `read_network` takes it."""
+
+    def of(self, path: Path) -> tuple[Path, str]:
+        """Return the run to start from, and the network as ``search.architecture`` has it; empty: what was found.
+
+        Raises `WrongArgument` for a number that there is not, and `DataError` for a run without a finished search.
+        """
+        if self.pick is not None and self.arch is not None:
+            raise WrongArgument("pick", "excludes --arch: either names a network")
+        if self.pick is None:
+            return path, self.arch or ""
+        if is_sweep(path):
+            from hnas_app.sweeps.record import read_sweep
+
+            pairs = read_sweep(path).pairs
+            return path / pairs[self._place(len(pairs), f"pairs of {path}")].name, ""
+        from hnas.toolkit.codec import load
+        from hnas_app.config.network_text import network_text
+        from hnas_app.search.adapt import Adaption
+
+        if not RunDir.open(path).is_done("adapt"):
+            raise DataError(f"{path} has found no networks yet", hint=f"search for some: hnas adapt {quoted(path)}")
+        points = load(path / "adapt.json", Adaption).points
+        return path, network_text(points[self._place(len(points), f"networks of {path}")].arch)
+
+    def _place(self, count: int, what: str) -> int:
+        assert self.pick is not None
+        if not 1 <= self.pick <= count:
+            raise WrongArgument("pick", f"{self.pick} is none of the {count} {what}: expected 1 to {count}")
+        return self.pick - 1
+
+
+AS_FOUND = Wanted()
+
+
+def retrain(caller: Caller, path: Path, given: Given, *, wanted: Wanted = AS_FOUND) -> tuple[Path, dict[str, Path]]:
+    """Train each network of a run alone; return the run, and the folder of checkpoints of each by its name.
+
+    For another network than the one that was found a new run is made beside it.
+    """
+    path, network = wanted.of(path)
+    if network:
+        given = attrs.evolve(given, sets=(*given.sets, ("search.architecture", network)))
     with continued(caller, "retrain", path, given) as phases:
         trained, alone = phases.retrain(), phases.alone
-        return {name: alone.folder(trained_as) for name, (trained_as, _) in alone.names().items() if name in trained}
+        named = alone.names().items()
+        return phases.run.path, {name: alone.folder(trained_as) for name, (trained_as, _) in named if name in trained}
 
 
 def evaluate(caller: Caller, path: Path, given: Given) -> Evaluated:

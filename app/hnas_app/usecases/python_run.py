@@ -155,6 +155,23 @@ class Run:
         again = Given(**given.objects, workers=given.workers, env={})
         return Run(path=new.path, given=again, on_event=self._on_event)
 
+    def pick(self, number: int | None = None, *, arch: str | None = None) -> Run:
+        """Make a run of another network than the one that was found; its `retrain` and `evaluate` train it.
+
+        ``number`` is its place, from 1, among ``adapt().points``; ``arch`` a network of your own, as
+        ``"kernel1=3,width1=8"``. Raises `ConfigError` for a number that there is not, or a network of another space.
+        """
+        from hnas_app.config.network_text import read_network
+        from hnas_app.runs.session import chosen
+        from hnas_app.usecases.phases import Wanted
+
+        with explained():
+            _, network = Wanted(number, arch).of(self.path)
+            caller = caller_of(self._given, None)
+            config = resolved(caller, self._given, quiet=True, file=RunDir.open(self.path).config_path)
+            read_network(chosen("space", config, caller.registry), network, "arch")
+        return self.branch(settings={"search.architecture": network})
+
     def adapt_to(
         self,
         pictures: PathLike,

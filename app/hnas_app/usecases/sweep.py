@@ -44,18 +44,23 @@ class Sweep:
     record: SweepRecord
 
 
-def sweep(caller: Caller, path: Path, pairs: Pairs, given: Given, *, own: Given | None = None) -> Sweep:
+def sweep(
+    caller: Caller, path: Path, pairs: Pairs, given: Given, *, own: Given | None = None, folder: Path | None = None
+) -> Sweep:
     """Search for all pairs with the super-net of the run ``path``, in a new folder beside it; or go on in ``path``.
 
-    ``given`` holds the arguments that are the same for all pairs; ``own`` is that of `asked`. Raises `ConfigError` or
-    `InfeasibleError` that names every pair which cannot be searched for, before anything is scored.
+    ``folder`` is where to make the new folder, if not beside the run. ``given`` holds the arguments that are the same
+    for all pairs; ``own`` is that of `asked`. Raises `ConfigError` or `InfeasibleError` that names every pair which
+    cannot be searched for, before anything is scored.
     """
     from hnas_app.sweeps.at_work import run_sweep, sweep_session
     from hnas_app.sweeps.record import read_sweep
 
     own = own or given.same_results
     if not is_sweep(path):
-        opened = _made(caller, path, *_planned(caller, path, pairs, given))
+        opened = _made(caller, path, *_planned(caller, path, pairs, given), folder)
+    elif folder is not None:
+        raise WrongArgument("name", f"{path} is a sweep's folder, and has a name already")
     elif pairs != Pairs() or given != own:
         raise ConfigError(
             f"{path} is a sweep's folder: its pairs and settings are chosen already",
@@ -68,7 +73,10 @@ def sweep(caller: Caller, path: Path, pairs: Pairs, given: Given, *, own: Given 
     with opened as (folder, configs):
         record = read_sweep(folder)
         caller.began(folder)
-        with sweep_session(folder, configs, caller.registry, emit=caller.emit, notify=caller.note) as pipelines:
+        session = sweep_session(
+            folder, configs, caller.registry, emit=caller.emit, notify=caller.note, trackers=caller.trackers
+        )
+        with session as pipelines:
             return Sweep(path=folder, record=run_sweep(folder, record, pipelines, emit=caller.emit))
 
 
@@ -109,14 +117,14 @@ def _planned(caller: Caller, path: Path, pairs: Pairs, given: Given) -> tuple[Sw
 
 @contextmanager
 def _made(
-    caller: Caller, path: Path, record: SweepRecord, configs: dict[str, Config]
+    caller: Caller, path: Path, record: SweepRecord, configs: dict[str, Config], folder: Path | None
 ) -> Iterator[tuple[Path, dict[str, Config]]]:
     """Make a sweep's folder beside the run ``path``, with a run directory for each pair; all stay locked."""
     from hnas_app.runs.super_net import place_beside
     from hnas_app.sweeps.record import new_folder
 
     run = RunDir.open(path)
-    folder = new_folder(place_beside(run, caller.root))
+    folder = folder or new_folder(place_beside(run, caller.root))
     pairs = {name: RunDir(folder / name) for name in configs}
     with ExitStack() as held:
         held.enter_context(reserved(RunDir(folder)))

@@ -13,7 +13,7 @@ from attrs import Factory, field, frozen, validators
 API = 1
 """Increased when an interface changes so that older plugins break, or newer ones need what older versions lack."""
 
-Kind = Literal["space", "learner", "backend", "strategy", "tasks", "supernet"]
+Kind = Literal["space", "learner", "backend", "strategy", "tasks", "supernet", "tracker"]
 KINDS: tuple[Kind, ...] = ("space", "learner", "backend", "strategy", "tasks")
 """The kinds of which every run has one plugin; `HOOK` has the others, too."""
 hookimpl = pluggy.HookimplMarker("hnas")
@@ -147,6 +147,11 @@ class Hooks:
         """Return the super-nets that are trained already."""
         raise NotImplementedError
 
+    @_hookspec
+    def hnas_trackers(self) -> list[Plugin]:
+        """Return the trackers; a factory makes a `Tracker`."""
+        raise NotImplementedError
+
 
 HOOK: dict[Kind, str] = {
     "space": "hnas_search_spaces",
@@ -155,6 +160,7 @@ HOOK: dict[Kind, str] = {
     "strategy": "hnas_search_strategies",
     "tasks": "hnas_task_sources",
     "supernet": "hnas_supernets",
+    "tracker": "hnas_trackers",
 }
 
 INTERFACE: dict[Kind, str] = {
@@ -164,6 +170,7 @@ INTERFACE: dict[Kind, str] = {
     "strategy": "hnas.strategy:SearchStrategy",
     "tasks": "hnas.task_source:TaskSource",
     "supernet": "hnas.discovery.descriptors:PretrainedSuperNet",
+    "tracker": "hnas.events:Tracker",
 }
 
 

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
-from hnas.discovery.descriptors import KINDS, Failure, Kind, NoOptions, Registered
+from hnas.discovery.descriptors import Failure, Kind, NoOptions, Registered
 from hnas.discovery.loading import BUILT_IN, GROUP, cause_text, construct, normalised, options_of, origin, read, refusal
 from hnas.discovery.user_code import USER_CODE, is_object, object_plugin, user_plugin
 from hnas.errors import PluginError, close_matches
@@ -191,7 +191,11 @@ class Registry:
 
     def _is_user_code(self, kind: Kind, name: str) -> bool:
         where = name.rpartition(":")[0]
-        return kind in KINDS and bool(where) and all(r.kind != kind or r.plugin.name != where for r in self._registered)
+        return (
+            kind != "supernet"
+            and bool(where)
+            and all(r.kind != kind or r.plugin.name != where for r in self._registered)
+        )
 
 
 def _matching(registered: Iterable[Registered], kind: Kind, name: str) -> list[Registered]:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from hnas_app.testing.tasks_conformance import TasksConformance
     from hnas_app.testing.tiny.space import TinySpace
     from hnas_app.testing.tiny.tasks import TinyTasks
+    from hnas_app.testing.tracker_conformance import TrackerConformance
 
 __all__ = [
     "CHAIN",
@@ -31,6 +32,7 @@ __all__ = [
     "TasksConformance",
     "TinySpace",
     "TinyTasks",
+    "TrackerConformance",
 ]
 
 _LAZY = {
@@ -44,6 +46,7 @@ _LAZY = {
     "TasksConformance": "hnas_app.testing.tasks_conformance",
     "TinySpace": "hnas_app.testing.tiny.space",
     "TinyTasks": "hnas_app.testing.tiny.tasks",
+    "TrackerConformance": "hnas_app.testing.tracker_conformance",
 }
 """The module of each name: the classes drive the search loop and the configuration, so they are the application's."""
 

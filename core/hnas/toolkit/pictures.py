@@ -41,7 +41,7 @@ class PictureTask:
     """One task: labelled pictures to adapt to, and perhaps more of the same classes to test with."""
 
     classes: tuple[str, ...]
-    support: NDArray[np.float32]  # (class, shot, C, H, W)
+    support: tuple[NDArray[np.float32], ...]  # for each class (one or more, C, H, W)
     query: tuple[NDArray[np.float32], ...]  # for each class (any number, C, H, W)
     digest: str
     """Changes when a picture or a class does."""
@@ -51,8 +51,14 @@ class PictureTask:
         return len(self.classes)
 
     @property
+    def shots(self) -> tuple[int, ...]:
+        """The number of labelled pictures of each class."""
+        return tuple(map(len, self.support))
+
+    @property
     def k_shot(self) -> int:
-        return int(self.support.shape[1])
+        """The largest of `shots`."""
+        return max(self.shots)
 
     @property
     def n_query(self) -> int:
@@ -61,13 +67,15 @@ class PictureTask:
 
     @property
     def edge(self) -> float:
-        """The mean over the edges of all labelled images: above a half, the background of drawings is bright."""
-        x = self.support
-        parts = (x[..., 0, :], x[..., -1, :], x[..., :, 0], x[..., :, -1])
-        return float(sum(part.mean() for part in parts) / len(parts))
+        """The mean over the edges of all classes' labelled images: above a half, drawings have a bright background."""
+        edges = [(x[..., 0, :], x[..., -1, :], x[..., :, 0], x[..., :, -1]) for x in self.support]
+        return float(sum(part.mean() for parts in edges for part in parts) / (4 * len(edges)))
 
     def episodes(self) -> Episodes:
-        """Return the task as a batch of one. Without query pictures its query set is empty."""
+        """Return the task as a batch of one; a class with fewer labelled pictures than another repeats its own.
+
+        So classes weigh the same, and learners get as many of each. Without query pictures the query set is empty.
+        """
         import numpy as np
         import torch
 
@@ -75,7 +83,9 @@ class PictureTask:
             return torch.arange(self.n_way).repeat_interleave(torch.tensor(counts))[None]
 
         return Episodes(
-            support_x=torch.from_numpy(self.support).flatten(0, 1)[None],
+            support_x=torch.from_numpy(np.concatenate([x[np.arange(self.k_shot) % len(x)] for x in self.support]))[
+                None
+            ],
             support_y=labels([self.k_shot] * self.n_way),
             query_x=torch.from_numpy(np.concatenate(self.query))[None],
             query_y=labels([len(part) for part in self.query]),

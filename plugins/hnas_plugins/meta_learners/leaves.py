@@ -41,7 +41,7 @@ class Leaves:
     """The part of a state that the inner loop needs, sliced for one architecture, and the gradients that it gets.
 
     ``weights`` are adapted; ``norms[step]`` are the batch-normalisation parameters of each step and ``rates`` the
-    learning rates, name → (steps,).
+    learning rates, name → (steps,). Steps beyond those of the state have the values of its last one.
 
     On a CPU each task gets a gradient of its own, and the sums over tasks are exact, see `task_sum`: so the sum over a
     meta-batch does not depend on how it was cut into parts.
@@ -62,14 +62,15 @@ class Leaves:
         scales = {k: fans.get(k, 1.0) ** (conv if v.dim() == 4 else head) for k, v in self.weights.items()}
         self._scales = scales | {k: scales[k] * len(self.weights[k]) / RATED_N_WAY for k in self._common}
         self._learned = {f"lslr/{k}": state[f"lslr/{k}"] for k in self.weights} if options.learned_rates else {}
-        self.rates = {k: state[f"lslr/{k}"].detach() * scale for k, scale in self._scales.items()}
+        steps = options.inner_steps
+        self.rates = {k: _steps(state[f"lslr/{k}"].detach(), steps) * scale for k, scale in self._scales.items()}
         self.norms = self._by_step(self._norm, 0)
         self._channels = {k.rpartition(".")[0]: v.shape[-1] for k, v in self._norm.items()}
         self._sums: dict[str, Tensor] = {}
 
     def _by_step(self, norm: Params, at: int) -> list[Params]:
         per_step, steps = self._options.per_step_norm, range(self._options.inner_steps)
-        return [{k: v.select(at, s) if per_step else v for k, v in norm.items()} for s in steps]
+        return [{k: v.select(at, min(s, v.shape[at] - 1)) if per_step else v for k, v in norm.items()} for s in steps]
 
     def norms_of_tasks(self, n_tasks: int) -> tuple[Params, list[Params]]:
         """Return leaves of autograd (T, …) for the normalisations, and their parameters of each step."""
@@ -180,12 +181,12 @@ class Leaves:
 
     def final_statistics(self, n_tasks: int) -> NormStats | None:
         """Return the running statistics of the query pass, or ``None``."""
-        return self._row(-1, n_tasks) if self.running(n_tasks) else None
+        return self._row(self._options.inner_steps, n_tasks, final=True) if self.running(n_tasks) else None
 
-    def _row(self, row: int, n_tasks: int) -> NormStats:
+    def _row(self, step: int, n_tasks: int, *, final: bool = False) -> NormStats:
         def pick(part: str) -> dict[str, Tensor]:
-            rows = {k: self._state[f"stats/{k}.{part}"][row, :n] for k, n in self._channels.items()}
-            return {k: v.expand(n_tasks, -1) for k, v in rows.items()}
+            rows = {k: (self._state[f"stats/{k}.{part}"], n) for k, n in self._channels.items()}
+            return {k: v[min(step, len(v) - 2 + final), :n].expand(n_tasks, -1) for k, (v, n) in rows.items()}
 
         return NormStats("apply", pick("mean"), pick("var"))
 
@@ -215,6 +216,11 @@ def _placed(value: Tensor, part: Tensor, whole: Tensor) -> Tensor:
     found = torch.zeros(whole.shape, dtype=value.dtype, device=value.device)
     found.as_strided(part.shape, part.stride(), part.storage_offset() - whole.storage_offset()).copy_(value)
     return found
+
+
+def _steps(values: Tensor, steps: int) -> Tensor:
+    """Return the values of the first ``steps`` steps (steps,); the last one is repeated if there are fewer."""
+    return values if len(values) == steps else values[torch.arange(steps).clamp(max=len(values) - 1)]
 
 
 def _compact(x: Tensor) -> Tensor:

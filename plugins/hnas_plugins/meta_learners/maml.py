@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Literal
 
+import attrs
 import torch
 from torch import Tensor
 
@@ -228,6 +229,9 @@ class MAML(MetaLearner):
         lower = self._options.precision == "bfloat16"
         device = episodes.support_x.device.type
         return torch.autocast(device, torch.bfloat16, enabled=lower, cache_enabled=False)
+
+    def with_steps(self, steps: int) -> MAML:
+        return type(self)(attrs.evolve(self._options, inner_steps=steps))
 
     def tasks_at_once(self, supernet: SuperNet, arch: Architecture, n_support: int) -> int:
         return self._batching.tasks_at_once(supernet, arch, n_support)

@@ -19,7 +19,7 @@ from hnas_app.runs.results import ACCURACIES, NetworkAccuracies, NetworkResult, 
 from hnas_app.runs.run_dir import PHASES, RunDir
 from hnas_app.search.adapt import Adaption
 from hnas_app.search.trace import SearchTrace
-from hnas_app.trackers.terminal import MetricsListener
+from hnas_app.trackers.metrics import MetricsListener
 from hnas_app.training.accuracy import Accuracy
 
 SHAPE = (1, 28, 28)

@@ -11,7 +11,8 @@ from hnas.events import Event
 from hnas_app.cli.streams import Shown
 from hnas_app.trackers.json_lines import JsonLines
 from hnas_app.trackers.live import LiveDisplay
-from hnas_app.trackers.terminal import MetricsListener, PlainDisplay, display, fan_out
+from hnas_app.trackers.metrics import MetricsListener
+from hnas_app.trackers.terminal import PlainDisplay, display, fan_out
 from hnas_app.trackers.wording import duration
 
 

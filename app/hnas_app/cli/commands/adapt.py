@@ -11,7 +11,7 @@ import typer
 from hnas.errors import quoted
 from hnas_app.cli import options
 from hnas_app.cli.invocation import Invocation, invocation
-from hnas_app.cli.output import print_json, print_table, say_next
+from hnas_app.cli.output import print_json, print_table, print_text, say_next
 from hnas_app.cli.terminal import at_terminal
 from hnas_app.usecases.arguments import SAME_RESULTS, Given
 
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 RESUME = "hnas adapt {}"
 SHOWN = 10
 """Finalists that are printed; ``--json`` has all."""
+MOST_CLASSES = 12
+"""Columns of classes for which there is room on a terminal."""
 
 PicturesOption = Annotated[
     Path | None,
@@ -48,6 +50,8 @@ def adapt(
     invert: options.InvertOption = None,
     retrain: RetrainOption = False,
     export: ExportOption = None,
+    name: options.NameOption = None,
+    log: options.LogOption = None,
     as_json: options.JsonOption = False,
 ) -> None:
     """Search the architecture for a device and limits with a super-net: a run's, or one trained already.
@@ -55,7 +59,7 @@ def adapt(
     Settings that differ from the run's own make a new run beside it, which starts from a copy of the super-net. With
     --pictures the network is chosen for, and adapted to, a task of your own. With several --backend or --constraint
     it searches for every pair of them, in a sweep's folder; with such a folder as RUN it goes on there. A super-net is
-    named as `hnas supernets list` does; the new run is made in runs/.
+    named as `hnas supernets list` does; the new run is made in runs/. With --name a new run is made in any case.
     """
     from hnas_app.supernets.naming import run_or_supernet
     from hnas_app.usecases.own_task import OwnTask
@@ -64,6 +68,7 @@ def adapt(
 
     call = invocation(ctx)
     refuse_ranks("adapt")
+    folder = options.new_folder_of(name)
     run = run_or_supernet(supernet, call.registry)
     own_task = OwnTask(pictures=pictures, invert=invert, retrain=retrain, model=export)
     pairs = Pairs(backends=tuple(backend or ()), constraints=tuple(constraint or ()))
@@ -71,11 +76,11 @@ def adapt(
     if pairs.are_several(run):
         if meant:
             raise typer.BadParameter("takes one --backend and one --constraint", param_hint="--pictures")
-        return _sweep(call, run, pairs, given, as_json=as_json)
+        return _sweep(call, run, pairs, given, folder, log, as_json=as_json)
     given = attrs.evolve(given, backend=next(iter(pairs.backends), None), constraints=options.limits(constraint))
     if meant:
-        return _own_task(call, run, own_task, given, as_json=as_json)
-    _plain(call, run, given, as_json=as_json)
+        return _own_task(call, run, own_task, given, folder, log, as_json=as_json)
+    _plain(call, run, given, folder, log, as_json=as_json)
 
 
 def _is_meant(task: OwnTask, run: Path) -> bool:
@@ -93,23 +98,25 @@ def _is_meant(task: OwnTask, run: Path) -> bool:
     return False
 
 
-def _plain(call: Invocation, run: Path, given: Given, *, as_json: bool) -> None:
+def _plain(
+    call: Invocation, run: Path, given: Given, folder: Path | None, log: list[str] | None, *, as_json: bool
+) -> None:
     """Search once, and print the finalists."""
     from hnas.toolkit.codec import to_json
     from hnas_app.report.networks import cost_columns, describe
     from hnas_app.usecases.phases import adapt
 
-    with at_terminal(call, RESUME) as caller:
-        done = adapt(caller, run, given)
+    with at_terminal(call, RESUME, log=log) as caller:
+        done = adapt(caller, run, given, run_dir=folder)
     found, metrics = done.adaption, done.metrics
     if as_json:
         return print_json(to_json(found))
     heads, costs = cost_columns([s.cost for s in found.finalists], metrics)
     rows = [
-        [f"{s.loss:.4f}", f"{100 * s.accuracy:.1f} %", *each, describe(done.space.options(s.arch))]
-        for s, each in zip(found.finalists, costs, strict=True)
+        [number, f"{s.loss:.4f}", f"{100 * s.accuracy:.1f} %", *each, describe(done.space.options(s.arch))]
+        for number, (s, each) in enumerate(zip(found.finalists, costs, strict=True), 1)
     ]
-    print_table(["loss", "accuracy", *heads, "architecture"], rows[:SHOWN])
+    print_table(["#", "loss", "accuracy", *heads, "architecture"], rows[:SHOWN])
     if more := len(rows[SHOWN:]):
         print(f"and {more} more finalists: --json")
     if found.standing is not None:
@@ -119,16 +126,25 @@ def _plain(call: Invocation, run: Path, given: Given, *, as_json: bool) -> None:
     for doubt in found.doubts:
         print(doubt)
     print(f"limits: {', '.join(map(str, done.limits))}")
-    say_next(f"hnas retrain {quoted(done.run)}")
+    say_next(f"hnas retrain {quoted(done.run)}, with --pick NUMBER for another row")
 
 
-def _sweep(call: Invocation, run: Path, pairs: Pairs, given: Given, *, as_json: bool) -> None:
+def _sweep(
+    call: Invocation,
+    run: Path,
+    pairs: Pairs,
+    given: Given,
+    folder: Path | None,
+    log: list[str] | None,
+    *,
+    as_json: bool,
+) -> None:
     """Search for all pairs, and print a line for each."""
     from hnas.toolkit.codec import to_json
     from hnas_app.usecases.sweep import sweep
 
-    with at_terminal(call, RESUME) as caller:
-        done = sweep(caller, run, pairs, given)
+    with at_terminal(call, RESUME, log=log) as caller:
+        done = sweep(caller, run, pairs, given, folder=folder)
     if as_json:
         return print_json(to_json(done.record))
     _show_pairs(done)
@@ -159,16 +175,25 @@ def _show_pairs(done: Sweep) -> None:
         f"\n{total:,} evaluations (an architecture adapted to a task) for {len(rows)} pairs, "
         f"{total / len(rows):,.0f} each; each pair is a run directory in {folder}"
     )
-    say_next(f"hnas retrain {quoted(folder / rows[0][0])}, or of another pair; `hnas runs {quoted(folder)}` lists them")
+    say_next(f"hnas retrain {quoted(folder)} --pick NUMBER; `hnas runs {quoted(folder)}` lists the pairs")
 
 
-def _own_task(call: Invocation, run: Path, task: OwnTask, given: Given, *, as_json: bool) -> None:
+def _own_task(
+    call: Invocation,
+    run: Path,
+    task: OwnTask,
+    given: Given,
+    folder: Path | None,
+    log: list[str] | None,
+    *,
+    as_json: bool,
+) -> None:
     """Adapt to pictures, and print the result and where the network is."""
     from hnas.toolkit.codec import to_json
     from hnas_app.usecases.own_task import adapt_to
 
-    with at_terminal(call, RESUME) as caller:
-        done = adapt_to(caller, run, task, given)
+    with at_terminal(call, RESUME, log=log) as caller:
+        done = adapt_to(caller, run, task, given, run_dir=folder)
     model = done.model
     if as_json:
         return print_json({"run": str(done.run), "model": model and to_json(model), **to_json(done.result)})
@@ -187,9 +212,43 @@ def _show_result(result: PictureResult) -> None:
     print(f"found: {describe(result.options)}")
     print(f"costs: {costs_text(result.cost, result.metrics)}; limits: {', '.join(result.limits)}")
     print(f"chosen by: {result.fitness}, {result.loss:.4f} nats")
+    if result.steps is not None:
+        print(f"adapted by {result.steps} steps: their number was chosen by the held-out pictures, too")
+    if not result.rivals:
+        return print(
+            "no picture was left to test with: put some into query/CLASS/, or give more than one of each class"
+        )
+    _show_rivals(result)
+    _show_confusion(result)
+
+
+def _show_rivals(result: PictureResult) -> None:
+    """Print how many pictures the network gets right, and beside it what raw pixels do."""
+    rows = [("network", result.held_out, result.query, "")]
+    rows += [(f"{r.name} of raw pixels", r.held_out, r.query, f"{r.verdict} (p = {r.p:.2g})") for r in result.rivals]
+    tested = [i for i, tally in ((1, result.held_out), (2, result.query)) if tally is not None]
+    head = ("", "held out", "query", "against the network")
+    print()
+    print_table([head[i] for i in (0, *tested, 3)], [[row[i] or "" for i in (0, *tested, 3)] for row in rows])
     if result.held_out is not None:
-        print(f"held out: {result.held_out}; the choice saw them, so expect a little less")
-    if result.query is not None:
-        print(f"query: {result.query}")
-    if result.held_out is result.query is None:
-        print("no picture was left to test with: put some into query/CLASS/, or give more than one of each class")
+        print("the choice saw the held-out pictures, so expect a little less")
+    if ties := [r.name for r in result.rivals if r.verdict != "worse"]:
+        print_text(
+            f"{', '.join(ties)} of raw pixels: no worse than the network, as far as these pictures show (sign test); "
+            "more of them in query/CLASS/ show smaller differences"
+        )
+
+
+def _show_confusion(result: PictureResult) -> None:
+    """Print how often the network took a class for another: a table, or the most frequent ones of many classes."""
+    of, counts = "query" if result.query is not None else "held-out", result.confusion
+    if len(counts) > MOST_CLASSES:
+        wrong = [(n, a, b) for a, row in enumerate(counts) for b, n in enumerate(row) if n and a != b]
+        print(f"\n{of} pictures that were taken for others, most frequent first")
+        rows = sorted(wrong, key=lambda r: -r[0])[:MOST_CLASSES]
+        return print_table(
+            ("pictures", "of", "taken for"), [(n, result.classes[a], result.classes[b]) for n, a, b in rows]
+        )
+    print(f"\n{of} pictures of each class (row), by the class that they were taken for")
+    head = [f"#{i + 1}" for i in range(len(counts))]
+    print_table(("class", *head), [(f"{h} {c}", *row) for h, c, row in zip(head, result.classes, counts, strict=True)])

@@ -15,7 +15,7 @@ from hnas_app.cli.terminal import at_terminal
 from hnas_app.usecases.arguments import SAME_RESULTS, Given
 
 if TYPE_CHECKING:
-    from hnas_app.fronts.scoring import Front
+    from hnas_app.fronts.scoring import Front, Network
 
 
 @options.takes("metric", "by", "tasks", "out", *SAME_RESULTS)
@@ -57,7 +57,18 @@ def front(
     for found in done.fronts:
         _show(found)
     print(f"{done.protocol}\npicture: {done.picture}")
-    say_next(f"hnas retrain {quoted(done.fronts[0].series[0].runs[0])}")
+    say_next(f"hnas retrain {quoted(done.fronts[0].series[0].runs[0])} --pick NUMBER")
+
+
+def _pick(network: Network, front: Front) -> str:
+    """Return the number for ``--pick``; with the letter of its run, if there are several."""
+    runs = [run for series in front.series for run in series.runs]
+    return next((f"{letter(runs.index(r))}{n}" if len(runs) > 1 else str(n) for r, n in network.picks.items()), "")
+
+
+def letter(place: int) -> str:
+    """Return a short name of a run by its place: A to Z, then 27: and so on."""
+    return chr(ord("A") + place) if place < 26 else f"{place + 1}:"
 
 
 def _show(front: Front) -> None:
@@ -66,13 +77,16 @@ def _show(front: Front) -> None:
     from hnas_app.report.networks import describe
 
     print(front.device)
+    runs = [run for series in front.series for run in series.runs]
+    for place, run in enumerate(runs if len(runs) > 1 else ()):
+        print(f"{letter(place)}: {run}")
     found = [(s.strategy, n) for s in front.series for n in s.front] + [*front.references.items()]
     head, costs = column(front.metric.column, [n.cost for _, n in found])
     rows = [
-        [name, cost, f"{n.loss:.4f}", str(n.accuracy), describe(n.options)]
+        [name, _pick(n, front), cost, f"{n.loss:.4f}", str(n.accuracy), describe(n.options)]
         for (name, n), cost in zip(found, costs, strict=True)
     ]
-    print_table(("network", head, "loss", "accuracy", "architecture"), rows)
+    print_table(("network", "#", head, "loss", "accuracy", "architecture"), rows)
     cost, worth = front.reference_point
     print(f"\nhypervolume up to {front.metric.column} {cost:.5g} and {front.by} {worth:.4g}")
     volumes = [

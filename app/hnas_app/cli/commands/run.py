@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated
 
+import attrs
 import typer
 
 from hnas.errors import quoted
@@ -34,20 +35,25 @@ def run(
     run_dir: options.RunDirOption = None,
     supernet: SuperNetOption = None,
     name: options.NameOption = None,
+    arch: options.ArchOption = None,
+    log: options.LogOption = None,
     as_json: options.JsonOption = False,
 ) -> None:
     """Meta-train a super-net, measure the device, search under the limits, re-train and test the found network.
 
     With the --run-dir or --name of an earlier run it goes on where that run stopped. With --supernet it starts from a
-    super-net that is trained already, and from the settings of that.
+    super-net that is trained already, and from the settings of that. With --arch a network of your own is priced,
+    trained and tested instead of a search; by default it is compared with networks that cost no more.
     """
     from hnas_app.supernets.unpacking import unpacked
     from hnas_app.usecases.phases import whole_run
 
     call = invocation(ctx)
+    if arch is not None:
+        given = attrs.evolve(given, sets=(*given.sets, ("search.architecture", arch)))
     trained = supernet and unpacked(call.registry.get("supernet", supernet), call.registry)
     run_dir = options.folder_of(run_dir, name)
-    with at_terminal(call, "hnas run --run-dir {}", IN_ORDER) as caller:
+    with at_terminal(call, "hnas run --run-dir {}", IN_ORDER, log) as caller:
         done = whole_run(caller, given, run_dir=run_dir, supernet=trained or None)
     _show(done, as_json=as_json)
 
@@ -56,7 +62,11 @@ def run(
     "space", "preset", "tasks", "data_root", "learner", "config", "set", "seed", "workers", "executor", "accelerator"
 )
 def meta_train(
-    ctx: typer.Context, given: Given, run_dir: options.RunDirOption = None, name: options.NameOption = None
+    ctx: typer.Context,
+    given: Given,
+    run_dir: options.RunDirOption = None,
+    name: options.NameOption = None,
+    log: options.LogOption = None,
 ) -> None:
     """Meta-train a super-net; the run directory then serves any device and limit.
 
@@ -69,33 +79,51 @@ def meta_train(
     call, run_dir = invocation(ctx), options.folder_of(run_dir, name)
     if not leads():
         return follow(call.registry, given, run_dir)
-    with at_terminal(call, "hnas meta-train --run-dir {}") as caller:
+    with at_terminal(call, "hnas meta-train --run-dir {}", log=log) as caller:
         path = train(caller, given, run_dir=run_dir)
     print(f"super-net: {path / 'checkpoints' / 'meta-train'}")
     say_next(f"hnas adapt {quoted(path)}")
 
 
 @options.takes(*SAME_RESULTS)
-def retrain(ctx: typer.Context, run: options.RunArgument, given: Given) -> None:
-    """Train the network that was found, and those to compare with, alone; earlier phases are done first."""
+def retrain(
+    ctx: typer.Context,
+    run: options.RunArgument,
+    given: Given,
+    pick: options.PickOption = None,
+    arch: options.ArchOption = None,
+    log: options.LogOption = None,
+) -> None:
+    """Train the network that was found, and those to compare with, alone; earlier phases are done first.
+
+    With --pick or --arch another network takes its place, in a new run beside it. In a sweep's folder, --pick is the
+    number of a pair.
+    """
+    from hnas_app.usecases.phases import Wanted
     from hnas_app.usecases.phases import retrain as train
 
-    with at_terminal(invocation(ctx), "hnas retrain {}", IN_ORDER[:4]) as caller:
-        trained = train(caller, run, given)
+    with at_terminal(invocation(ctx), "hnas retrain {}", IN_ORDER[:4], log) as caller:
+        made, trained = train(caller, run, given, wanted=Wanted(pick, arch))
     for name, folder in trained.items():
         print(f"{name}: {folder}")
-    say_next(f"hnas evaluate {quoted(run)}")
+    say_next(f"hnas evaluate {quoted(made)}")
 
 
 @options.takes("set", *SAME_RESULTS)
-def evaluate(ctx: typer.Context, run: options.RunArgument, given: Given, as_json: options.JsonOption = False) -> None:
+def evaluate(
+    ctx: typer.Context,
+    run: options.RunArgument,
+    given: Given,
+    log: options.LogOption = None,
+    as_json: options.JsonOption = False,
+) -> None:
     """Test the run's networks on the test tasks and print the result; earlier phases are done first.
 
     For other settings, such as --set evaluate.architecture=per-task, a new run beside it starts from its super-net.
     """
     from hnas_app.usecases.phases import evaluate as test
 
-    with at_terminal(invocation(ctx), "hnas evaluate {}", IN_ORDER) as caller:
+    with at_terminal(invocation(ctx), "hnas evaluate {}", IN_ORDER, log) as caller:
         done = test(caller, run, given)
     _show(done, as_json=as_json)
 

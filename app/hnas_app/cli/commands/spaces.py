@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import attrs
 import typer
 
-from hnas.errors import ConfigError, quoted, short
-from hnas.toolkit.codec import from_json, to_json
-from hnas.toolkit.files import parse_json
+from hnas.errors import quoted
+from hnas.toolkit.codec import to_json
 from hnas_app.cli import options
 from hnas_app.cli.invocation import Invocation, invocation
 from hnas_app.cli.output import print_json, print_table, say_next
+from hnas_app.config.network_text import read_network
 from hnas_app.search.sizes import printed_size, true_size
 from hnas_app.usecases.arguments import Given
 
@@ -49,7 +49,7 @@ def show(
     call = invocation(ctx)
     loaded = options.load(call, attrs.evolve(given, preset=given.preset or "none", space=name))
     space, values = _space(call, loaded, arch, shape, n_way)
-    network = _architecture(space, arch) if arch is not None else None
+    network = read_network(space, arch) if arch is not None else None
     record = _describe(space, values, network, shape, n_way)
     if as_json:
         return print_json(record)
@@ -74,27 +74,6 @@ def _space(
     own = space.reference_options(arch, shape, n_way)
     overrides = {k: v for k, v in own.items() if not loaded.is_set_by_user(f"space.{k}")}
     return chosen("space", loaded.config, call.registry, **overrides), values | overrides
-
-
-def _architecture(space: SearchSpace, text: str) -> Architecture:
-    from hnas.architecture import Architecture
-    from hnas_app.config.values import parse_text
-
-    if text.lstrip().startswith(("{", "[")):
-        try:
-            genes = parse_json(text)
-        except ValueError as cause:
-            raise ConfigError(f"--arch {short(text)} is not JSON: {cause}") from cause
-        value = {"space": space.name, "genes": genes} if isinstance(genes, list) else genes
-        found = from_json(value, Architecture, "--arch", hint="`hnas spaces` shows the choices of each space")
-        space.check(found)
-        return space.canonical(found)
-    if "=" in text:
-        pairs = [part.partition("=") for part in text.split(",")]
-        return space.architecture(**{k.strip(): parse_text(v.strip()) for k, _, v in pairs})
-    reference = space.reference(text)
-    assert reference is not None, "a name is either known or refused"
-    return reference
 
 
 def _describe(

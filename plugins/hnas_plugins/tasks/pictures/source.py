@@ -25,8 +25,8 @@ from hnas_plugins.tasks.sampling import assemble, draw_tasks
 
 _QUERY = "query"
 _HINT = (
-    "a task folder holds a sub-folder for each class with its labelled pictures directly in it, as many for one class "
-    "as for another: DIR/cat/1.jpg, DIR/dog/1.jpg, …; DIR/query/cat/9.jpg, … are for testing; "
+    "a task folder holds a sub-folder for each class with its labelled pictures directly in it: "
+    "DIR/cat/1.jpg, DIR/dog/1.jpg, …; DIR/query/cat/9.jpg, … are for testing; "
     f"{ENDINGS}"
 )
 
@@ -65,8 +65,10 @@ class Pictures(TaskSource):
                 hint="train on another source, such as --tasks folder, and adapt to these with `hnas adapt --pictures`",
             )
         task = self.task()
-        drawn = draw_tasks(generators, task.n_way, task.k_shot, spec, f"pictures: {self._root}")
-        images = task.support[drawn.each_image(drawn.classes), drawn.images]
+        shots = np.array(task.shots)
+        drawn = draw_tasks(generators, task.n_way, shots, spec, f"pictures: {self._root}", task.classes)
+        first = np.cumsum(shots) - shots  # of each class, among all
+        images = np.concatenate(task.support)[first[drawn.each_image(drawn.classes)] + drawn.images]
         return assemble(torch.from_numpy(images), len(drawn), spec, drawn.classes)
 
     def origin(self) -> Origin:
@@ -78,7 +80,9 @@ class Pictures(TaskSource):
     def check(self) -> str:
         task = self.task()
         tested = f"{task.n_query} query pictures" if task.n_query else "no query pictures"
-        return f"{task.n_way} classes with {task.k_shot} labelled pictures each; {tested}"
+        fewest = min(task.shots)
+        each = f"{fewest} to {task.k_shot}" if fewest < task.k_shot else task.k_shot
+        return f"{task.n_way} classes with {each} labelled pictures each; {tested}"
 
     def task(self) -> PictureTask:
         folders, queries = _read_task_folder(self._root)
@@ -90,12 +94,15 @@ class Pictures(TaskSource):
                 hint="look at them: they may be copies, or of one colour all over",
             )
         names = tuple(shown(c.name) for c in folders)
+        shots = [len(folder.paths) for folder in folders]
         digest = hashlib.sha256("\0".join(names).encode())
+        if len(set(shots)) > 1:  # equal numbers follow from the shape
+            digest.update(repr(shots).encode())
         for part in (support, *query):
             digest.update(repr(part.shape).encode() + part.tobytes())
         return PictureTask(
             classes=names,
-            support=support.reshape(len(folders), -1, *self.image_shape),
+            support=tuple(np.split(support, np.cumsum(shots)[:-1])),
             query=tuple(query),
             digest=digest.hexdigest(),
         )
@@ -165,12 +172,6 @@ def _read_task_folder(root: Path) -> tuple[list[ClassFolder], dict[str, ClassFol
         raise _refuse(f"every class of {root} needs labelled pictures, but {first_few(empty)}; found: {found}")
     if len(support) < 2:
         raise _refuse(f"{root} needs at least 2 classes of labelled pictures; found: {found}")
-    fewest = min(len(c.files) for c in support)
-    if any(len(c.files) > fewest for c in support):
-        raise DataError(
-            f"pictures: every class of {root} needs the same number of labelled pictures; found: {found}",
-            hint=f"leave {fewest} in each, and move the others to {apart}/<class>/, where they test the network",
-        )
     known = [c.name for c in support]
     if unknown := [c.name for c in query if c.name not in known]:
         raise _refuse(

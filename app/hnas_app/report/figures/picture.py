@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -82,6 +84,11 @@ class Picture:
         return re.sub(
             r'(<svg[^>]*?) width="[^"]*"', r"\1", re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", text, count=1)
         )
+
+    def _repr_html_(self) -> str:
+        """Called by notebooks: the figure at twice the width of a column, with its caption."""
+        prefix = hashlib.sha256(self._written(".svg")).hexdigest()[:8]  # two figures of a notebook share no id
+        return f'<figure style="max-width: {2 * WIDTH}in">{self.svg(prefix)}<p>{escape(self.caption)}</p></figure>'
 
     def save(self, folder: Path) -> list[Path]:
         """Write the figure as SVG and as PDF, and return the files. Raises `OSError` if it cannot."""

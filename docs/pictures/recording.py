@@ -4,7 +4,7 @@ python docs/pictures/recording.py record adapt.jsonl hnas adapt first -c params:
 python docs/pictures/recording.py draw adapt.jsonl docs/pictures/adapt.svg --seconds 15
 
 The SVG plays in any browser, without a script, and loads nothing. Its time is not that of the command: each change of
-the screen has the same share, and the end stays.
+the screen has the same share, and the end stays. Long lines and long results are cut, with an ellipsis.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import shlex
 import struct
 import termios
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -100,6 +101,11 @@ def chosen(found: list[str], most: int) -> list[str]:
     return [found[round(i * step)] for i in range(min(most, len(found)))]
 
 
+def shortened(lines: Sequence[Text], rows: int) -> list[Text]:
+    """Return the lines of a screen; of a longer one the first and the last, and a line with an ellipsis between."""
+    return [*lines] if len(lines) <= rows else [*lines[: rows - 4], Text("…"), *lines[-3:]]
+
+
 def draw(recorded: Path, out: Path, *, seconds: float, most: int, rows: int) -> None:
     """Write the SVG."""
     pieces = [json.loads(line)[1] for line in recorded.read_text(encoding="utf-8").splitlines()]
@@ -107,9 +113,8 @@ def draw(recorded: Path, out: Path, *, seconds: float, most: int, rows: int) -> 
     drawn, styles = list[str](), dict[str, None]()
     for i, screen in enumerate(frames):
         console = Console(record=True, width=COLUMNS, file=io.StringIO(), color_system="truecolor", force_terminal=True)
-        text = Text.from_ansi(screen)
-        wrapped = text.wrap(console, COLUMNS)[-rows:]
-        for line in wrapped:
+        for line in shortened(Text.from_ansi(screen).split("\n"), rows):
+            line.truncate(COLUMNS, overflow="ellipsis")
             console.print(line, soft_wrap=True)
         svg = console.export_svg(theme=MONOKAI, code_format=_FORMAT, unique_id="t")
         style, _, body = svg.partition("\v")
@@ -132,12 +137,12 @@ def draw(recorded: Path, out: Path, *, seconds: float, most: int, rows: int) -> 
 def _times(frames: int, seconds: float) -> str:
     """Return the rules that show each frame in turn; the last one stays for a third of the time."""
     share = 66 / max(1, frames - 1)
-    rules = [f".f {{ opacity: 0; animation-duration: {seconds}s; animation-iteration-count: infinite }}"]
+    rules = [f".f {{ opacity: 0; animation: {seconds}s step-end infinite }}"]
     for i in range(frames):
-        begin, end = i * share, (i + 1) * share if i < frames - 1 else 100
-        before = f"0%, {begin - 0.01:.2f}% {{ opacity: 0 }} " if i else ""
-        after = f" {end + 0.01:.2f}%, 100% {{ opacity: 0 }}" if i < frames - 1 else ""
-        rules.append(f"@keyframes k{i} {{ {before}{begin:.2f}%, {end:.2f}% {{ opacity: 1 }}{after} }}")
+        hidden = f" {(i + 1) * share:.2f}% {{ opacity: 0 }}" if i < frames - 1 else ""
+        begun = f"0% {{ opacity: 0 }} {i * share:.2f}% {{ opacity: 1 }}" if i else "0% { opacity: 1 }"
+        end = f"100% {{ opacity: {int(i == frames - 1)} }}"
+        rules.append(f"@keyframes k{i} {{ {begun}{hidden} {end} }}")
     return "\n".join(rules)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -62,7 +62,7 @@ def _candidates(report: RunReport) -> Iterator[dict[str, Any]]:
         for s in iteration:
             costs = _costs(s.cost, report.evidence.metrics)
             score = {"loss": s.loss, "at_least": s.bound, "accuracy": s.accuracy}
-            told = report.options(s.arch) or {"genes": s.arch.genes}
+            told: Mapping[str, Any] = report.options(s.arch) or {"genes": s.arch.genes}
             yield {"iteration": number, **costs, **score, **_options(told)}
 
 
@@ -74,7 +74,7 @@ def _accuracy(name: str, found: Accuracy) -> dict[str, float | None]:
     return {name: found.mean, f"{name}_ci95": found.half_width}
 
 
-def _options(options: Any) -> dict[str, Any]:
+def _options(options: Mapping[str, Any]) -> dict[str, Any]:
     """Return the options of an architecture under names that no metric has."""
     return {f"arch.{name}": option for name, option in options.items()}
 

@@ -103,11 +103,7 @@ def _sections(
 
 
 def _saved(picture: Picture, folder: Path | None, name: str) -> list[Path]:
-    if folder is None:
-        return []
-    target = folder / Path(name).parent
-    target.mkdir(parents=True, exist_ok=True)
-    return picture.save(target)
+    return [] if folder is None else picture.save(folder / Path(name).parent)
 
 
 def _head(reports: Sequence[RunReport], unlike: Sequence[str]) -> tuple[list[str], dict[str, Picture]]:

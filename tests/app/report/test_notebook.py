@@ -50,7 +50,7 @@ def test_the_front_is_that_of_the_report_and_shows_itself(run, tmp_path):
     picture = run.plot_front()
     assert picture.name == "front-latency"
     assert [axes.get_ylabel() for axes in picture.figure.axes] == ["validation accuracy, %", "test accuracy, %"]
-    assert sorted(p.suffix for p in picture.save(tmp_path)) == [".pdf", ".svg"]
+    assert sorted(p.suffix for p in picture.save(str(tmp_path / "new"))) == [".pdf", ".svg"]
     shown, other = picture._repr_html_(), run.plot_front("params")._repr_html_()
     ids = [set(re.findall(r'\bid="([^"]+)"', html)) for html in (shown, other)]
     assert ids[0]

@@ -90,9 +90,10 @@ class Picture:
         prefix = hashlib.sha256(self._written(".svg")).hexdigest()[:8]  # two figures of a notebook share no id
         return f'<figure style="max-width: {2 * WIDTH}in">{self.svg(prefix)}<p>{escape(self.caption)}</p></figure>'
 
-    def save(self, folder: Path) -> list[Path]:
-        """Write the figure as SVG and as PDF, and return the files. Raises `OSError` if it cannot."""
-        paths = [folder / f"{self.name}{kind}" for kind in _KINDS]
+    def save(self, folder: Path | str) -> list[Path]:
+        """Write the figure as SVG and as PDF into a folder, and return the files. Raises `OSError` if it cannot."""
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        paths = [Path(folder) / f"{self.name}{kind}" for kind in _KINDS]
         for path in paths:
             path.write_bytes(self._written(path.suffix))
         return paths

@@ -25,13 +25,18 @@ def reference() -> str:
 
 def _command(command: Any, name: str) -> Iterator[str]:
     """Yield the paragraphs of a command, then those of its sub-commands. Its class is of the click that typer holds."""
+    from hnas_app.cli.examples import EXAMPLES
+
     context = typer.Context(command, info_name=name)
     yield f"## `{name}`"
     yield _text(command.help)
     yield f"```text\n{' '.join([name, *command.collect_usage_pieces(context)])}\n```"
     rows = [row for parameter in command.get_params(context) if (row := _parameter(parameter, context))]
     if rows:
-        yield "\n".join(["| | |", "|---|---|", *rows])
+        yield "\n".join(["| argument or option | meaning, known values and default |", "|---|---|", *rows])
+    if examples := EXAMPLES.get(name.partition(" ")[2]):
+        lines = "\n".join(f"$ {example}" for example in examples)
+        yield f"```console\n{lines}\n```"
     for sub, found in sorted(getattr(command, "commands", {}).items()):
         if not found.hidden:
             yield from _command(found, f"{name} {sub}")

@@ -9,6 +9,7 @@ from attrs import frozen
 
 from hnas.cost import Metric
 from hnas.errors import ConfigError, first_few
+from hnas_app.report import html
 from hnas_app.report.evidence import Evidence
 from hnas_app.report.verdict import Gain, gain
 from hnas_app.runs.results import NetworkResult
@@ -63,6 +64,17 @@ class Comparison:
     mixed: tuple[str, ...] = ()
     """What makes the runs incomparable, a sentence for each; empty unless it was asked to mix them."""
     schema: int = 1
+
+    def _repr_html_(self) -> str:
+        """Return the differences and the settings, for notebooks and as a part of a page."""
+        names = [run.name for run in self.runs]
+        settings = [(key, *("" if value is None else value for value in told)) for key, told in self.settings.items()]
+        rows = [(d.run, d.gain or "", d.gain.words if d.gain else "", d.note) for d in self.differences]
+        head = ("run", f"over {names[0]}", "", "how")
+        return (
+            f"<h2>Differences in test accuracy</h2>{html.table(head, rows, wrap=(3,))}"
+            f"{html.hidden('settings that differ', html.table(('setting', *names), settings))}"
+        )
 
 
 def compared(runs: Sequence[Evidence], *, mixed: bool = False) -> Comparison:

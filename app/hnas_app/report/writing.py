@@ -11,7 +11,7 @@ from hnas.discovery import Registry
 from hnas.errors import DataError, quoted
 from hnas.toolkit.files import write_text
 from hnas_app.report import html
-from hnas_app.report.comparison import Comparison, check_alike, compared, tested
+from hnas_app.report.comparison import check_alike, compared, tested
 from hnas_app.report.evidence import read_all
 from hnas_app.report.figures.overview import Point, overview
 from hnas_app.report.figures.picture import Picture, file_name
@@ -103,11 +103,7 @@ def _sections(
 
 
 def _saved(picture: Picture, folder: Path | None, name: str) -> list[Path]:
-    if folder is None:
-        return []
-    target = folder / Path(name).parent
-    target.mkdir(parents=True, exist_ok=True)
-    return picture.save(target)
+    return [] if folder is None else picture.save(folder / Path(name).parent)
 
 
 def _head(reports: Sequence[RunReport], unlike: Sequence[str]) -> tuple[list[str], dict[str, Picture]]:
@@ -126,7 +122,7 @@ def _head(reports: Sequence[RunReport], unlike: Sequence[str]) -> tuple[list[str
         html.missing(unlike, "These runs do not compare:"),
         html.table(("run", "tasks", "device", "limits", "verdict"), rows, wrap=(0, 1, 2, 3, 4)),
         html.figures((p, f"all-{p.name}") for p in pictures),
-        _comparison(compared([r.evidence for r in reports], mixed=True)),
+        compared([r.evidence for r in reports], mixed=True)._repr_html_(),
     ]
     return parts, {picture.name: picture for picture in pictures}
 
@@ -181,15 +177,3 @@ def _chosen(reports: Sequence[RunReport]) -> list[Point]:
                 Point(run=e.name, series="chosen", cost=cost, accuracy=chosen.accuracy, half_width=None, limits=limits)
             )
     return points
-
-
-def _comparison(comparison: Comparison) -> str:
-    """Return a comparison as part of a page."""
-    names = [run.name for run in comparison.runs]
-    settings = [(key, *("" if value is None else value for value in told)) for key, told in comparison.settings.items()]
-    rows = [(d.run, d.gain or "", d.gain.words if d.gain else "", d.note) for d in comparison.differences]
-    head = ("run", f"over {names[0]}", "", "how")
-    return (
-        f"<h2>Differences in test accuracy</h2>{html.table(head, rows, wrap=(3,))}"
-        f"{html.hidden('settings that differ', html.table(('setting', *names), settings))}"
-    )

@@ -21,9 +21,13 @@ from hnas_app.usecases.arguments import Caller, Given, PathLike, absolute, absol
 from hnas_app.usecases.opening import at_work, branched, resolved
 
 if TYPE_CHECKING:
+    from pandas import DataFrame
+
     from hnas.cost import CostTable
     from hnas.learner import State
     from hnas_app.fronts.scoring import By
+    from hnas_app.report.figures.picture import Picture
+    from hnas_app.report.notebook import Rows
     from hnas_app.report.writing import Written
     from hnas_app.runs.pipeline import Pipeline
     from hnas_app.runs.results import NetworkResult, Results
@@ -78,6 +82,44 @@ class Run:
         if self.results.per_task is not None:
             raise DataError(f"the run {self.path} searched for no network: see results.per_task")
         return self.results.networks[0]
+
+    def to_pandas(self, rows: Rows = "networks") -> DataFrame:
+        """Return the networks of `results` as a data frame, or with ``"candidates"`` all that the search scored.
+
+        Columns are costs under the names of the printed table, accuracies (0–1) with half the width of their 95 %
+        intervals (``…_ci95``), and the options of the architecture (``arch.…``), or its genes (``arch.genes``) if its
+        space is not known. A candidate's loss is ``at_least`` that if its scoring was stopped early. The last network
+        is the nearest class mean.
+
+        Raises `ConfigError` without ``hnas[pandas]``, and `DataError` if the run has none of these yet.
+        """
+        from hnas_app.report.notebook import frame
+
+        with explained():
+            return frame(self.path, rows, self._registry)
+
+    def plot_front(self, metric: str | None = None) -> Picture:
+        """Draw accuracy against cost, as the run's report does: candidates of the search, and tested networks.
+
+        A notebook shows what is returned; its ``figure`` is matplotlib's, ``save(folder)`` writes SVG and PDF.
+        ``metric`` is by default that of the first limit.
+
+        Raises `ConfigError` for a metric that the run does not have, and `DataError` before a search.
+        """
+        from hnas_app.report.notebook import front_of
+
+        with explained():
+            return front_of(self.path, metric, self._registry)
+
+    def _repr_html_(self) -> str:
+        """Called by notebooks: the verdict, the table, and what is still to do."""
+        from hnas_app.report.notebook import summary
+
+        return summary(self.path, self._registry)
+
+    @property
+    def _registry(self) -> Registry:
+        return caller_of(self._given, self._on_event).registry
 
     # ---------------------------------------------------------------- the phases
 
@@ -296,9 +338,8 @@ class Run:
 
         paths = [self.path, *(other.path if isinstance(other, Run) else absolute(other) for other in others)]
         with explained():
-            registry = caller_of(self._given, self._on_event).registry
             page, folder = absolute_if_given(out), absolute_if_given(figures)
-            return write_report(paths, page, folder, mixed=mixed, registry=registry)
+            return write_report(paths, page, folder, mixed=mixed, registry=self._registry)
 
     def _changed(
         self, constraints: str | Sequence[str] | None, settings: Mapping[str, Any] | None, **plugins: Any

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -83,9 +85,15 @@ class Picture:
             r'(<svg[^>]*?) width="[^"]*"', r"\1", re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", text, count=1)
         )
 
-    def save(self, folder: Path) -> list[Path]:
-        """Write the figure as SVG and as PDF, and return the files. Raises `OSError` if it cannot."""
-        paths = [folder / f"{self.name}{kind}" for kind in _KINDS]
+    def _repr_html_(self) -> str:
+        """Called by notebooks: the figure at twice the width of a column, with its caption."""
+        prefix = hashlib.sha256(self._written(".svg")).hexdigest()[:8]  # two figures of a notebook share no id
+        return f'<figure style="max-width: {2 * WIDTH}in">{self.svg(prefix)}<p>{escape(self.caption)}</p></figure>'
+
+    def save(self, folder: Path | str) -> list[Path]:
+        """Write the figure as SVG and as PDF into a folder, and return the files. Raises `OSError` if it cannot."""
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        paths = [Path(folder) / f"{self.name}{kind}" for kind in _KINDS]
         for path in paths:
             path.write_bytes(self._written(path.suffix))
         return paths

@@ -15,10 +15,7 @@ from hnas.supernet import Params
 from hnas_plugins.engine.sums import task_sum
 from hnas_plugins.meta_learners.inner_loop import Update, for_tasks, unroll
 from hnas_plugins.meta_learners.options import MAMLPlusPlusOptions
-from hnas_plugins.meta_learners.rules import Rule
-
-ADAPTED = ("weight", "arch")
-"""The roles of parameters that the inner loop adapts."""
+from hnas_plugins.meta_learners.rules import ADAPTED, Rule
 
 RATED_N_WAY = 5
 """The number of classes that the rates of a classifier of `SuperNet.any_n_way` are for; they grow with the number.
@@ -55,8 +52,12 @@ class Leaves:
         self._roles = supernet.roles  # once: a property that may be computed, and this is done for every gradient
         self._common = (supernet.head(arch) or ()) if supernet.any_n_way else ()
         with torch.no_grad():
-            self._shared = self._share({k: state[f"params/{k}"].detach() for k in self._roles})
-        values = {k: _compact(v) for k, v in self._shared.items()}
+            params = {k: state[f"params/{k}"].detach() for k in self._roles}
+            self._whole = {"": params}
+            if rule.like_params:
+                self._whole[rule.like_params] = {k: state.get(f"{rule.like_params}{k}", v) for k, v in params.items()}
+            self._shared = {prefix: self._share(whole) for prefix, whole in self._whole.items()}
+        values = {k: _compact(v) for k, v in self._shared[""].items()}
         adapted = rule.adapts(supernet, arch, [k for k in values if self._roles[k] in ADAPTED])
         self.weights = {k: values[k] for k in adapted}
         self._others = {k: v for k, v in values.items() if k not in self.weights}
@@ -68,8 +69,10 @@ class Leaves:
         scales = {k: fans.get(k, 1.0) ** (conv if v.dim() == 4 else head) for k, v in self.weights.items()}
         common = {k: scales[k] * len(self.weights[k]) / RATED_N_WAY for k in self._common if k in scales}
         self._scales = scales | common
-        with torch.no_grad():
-            self._tensors = rule.tensors(state, self.weights, self._share)
+        self._tensors = rule.tensors(state, self.weights)
+        if rule.like_params:
+            own = self._shared[rule.like_params]
+            self._tensors |= {f"{rule.like_params}{k}": _compact(own[k]) for k in self.weights}
         self._learned = {k: v for k, v in self._tensors.items() if rule.learns(k)}
         self.norms = self._by_step(self._others, 0)
         self._channels = {k.rpartition(".")[0]: values[k].shape[-1] for k in norms}
@@ -115,20 +118,27 @@ class Leaves:
         The classifier of `SuperNet.any_n_way` has none: a softmax does not see what all classes start with. What
         autograd finds is rounding, which Adam would scale up to whole steps.
         """
-        own = {k: self._sums.pop(k) for k in self._shared if k in self._sums}
         for name in self._common:
-            own.pop(name, None)
-        whole = {k: self._state[f"params/{k}"] for k in self._roles}
-        if all(_is_slice(self._shared[k], whole.get(k)) for k in own):
-            placed = {k: _placed(v, self._shared[k], whole[k]) for k, v in own.items()}
-        else:  # computed of several, perhaps; this rounds, so the sum over parts of a meta-batch is no longer exact
-            full = {k: v.detach().to(next(iter(own.values())).dtype).requires_grad_() for k, v in whole.items()}
-            with torch.enable_grad():
-                shared = self._supernet.share(full, self._arch)
-            outputs = [shared[k] for k in own]
-            found = torch.autograd.grad(outputs, list(full.values()), list(own.values()), allow_unused=True)
-            placed = {k: g for k, g in zip(full, found, strict=True) if g is not None}
-        return {f"params/{k}": v for k, v in placed.items()} | self._sums
+            self._sums.pop(name, None)
+        placed: Gradient = {}
+        for prefix, shared in self._shared.items():
+            own = {k: self._sums.pop(f"{prefix}{k}") for k in shared if f"{prefix}{k}" in self._sums}
+            found = self._placed(own, shared, self._whole[prefix])
+            placed |= {f"{prefix or 'params/'}{k}": v for k, v in found.items()}
+        return placed | self._sums
+
+    def _placed(self, own: Params, shared: Params, whole: Params) -> Params:
+        """Return gradients by the parameters of this network, ``shared``, in their places in ``whole``."""
+        if all(_is_slice(shared[k], whole.get(k)) for k in own):
+            return {k: _placed(v, shared[k], whole[k]) for k, v in own.items()}
+        # Computed of several, perhaps: this rounds then, so the sum over parts of a meta-batch is no longer exact.
+        full = {k: v.detach().to(next(iter(own.values())).dtype).requires_grad_() for k, v in whole.items()}
+        with torch.enable_grad():
+            outputs = self._share(full)
+        found = torch.autograd.grad(
+            [outputs[k] for k in own], list(full.values()), list(own.values()), allow_unused=True
+        )
+        return {k: g for k, g in zip(full, found, strict=True) if g is not None}
 
     def descend(
         self, supernet: SuperNet, tasks: Episodes, stats: Sequence[NormStats] | None, gradients: Params | None = None

@@ -16,7 +16,7 @@ from hnas.toolkit.learning import adam_state, adam_step, task_accuracies, task_l
 from hnas_plugins.meta_learners.batching import Batching, parts
 from hnas_plugins.meta_learners.cuda_graphs import Replay
 from hnas_plugins.meta_learners.inner_loop import for_tasks, unroll
-from hnas_plugins.meta_learners.leaves import ADAPTED, Leaves, running_statistics
+from hnas_plugins.meta_learners.leaves import Leaves, running_statistics
 from hnas_plugins.meta_learners.options import MAMLPlusPlusOptions
 from hnas_plugins.meta_learners.rules import LayerRates, Rule
 from hnas_plugins.meta_learners.running_statistics import update_statistics
@@ -51,7 +51,7 @@ class MAML(MetaLearner):
                 shape = (o.inner_steps + 1, value.shape[-1])
                 state[f"stats/{layer}.mean"] = torch.zeros(shape)
                 state[f"stats/{layer}.var"] = torch.ones(shape)
-        state |= self._rule.init(params, [k for k in params if roles[k] in ADAPTED], generator)
+        state |= self._rule.init(supernet, params, generator)
         return state | adam_state(state, self._trained(state))
 
     def gradient(

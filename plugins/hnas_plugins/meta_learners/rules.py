@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 
 import torch
@@ -17,6 +17,9 @@ from hnas_plugins.engine.sums import task_sum
 from hnas_plugins.meta_learners.inner_loop import Update
 from hnas_plugins.meta_learners.options import MAMLPlusPlusOptions
 
+ADAPTED = ("weight", "arch")
+"""The roles of parameters that an inner loop may adapt."""
+
 
 class Rule(ABC):
     """What a learner by gradient does in its inner loop, and what it learns for it beside the weights.
@@ -27,13 +30,16 @@ class Rule(ABC):
     descends: bool = True
     """Whether steps are gradient steps on all weights at the rates of `rates`, as `SuperNet.descend` takes them."""
 
-    @abstractmethod
-    def init(self, params: Params, adapted: Iterable[str], generator: torch.Generator) -> State:
-        """Return what is learnt beside a super-net's fresh ``params``, of which an inner loop may take ``adapted``."""
+    like_params: str = ""
+    """Prefix of learnt tensors that have the shapes of the parameters whose names follow, and are sliced like these."""
 
     @abstractmethod
-    def tensors(self, state: State, names: Iterable[str], share: Callable[[Params], Params]) -> Params:
-        """Return those of a network whose adapted weights are ``names``, by state name; ``share`` slices parameters."""
+    def init(self, supernet: SuperNet, params: Params, generator: torch.Generator) -> State:
+        """Return what is learnt beside the fresh ``params``. Raises `ConfigError` if ``supernet`` cannot be served."""
+
+    @abstractmethod
+    def tensors(self, state: State, names: Iterable[str]) -> Params:
+        """Return those of a network whose adapted weights are ``names``, by state name; without those `like_params`."""
 
     @abstractmethod
     def learns(self, name: str) -> bool:
@@ -67,7 +73,12 @@ class Rule(ABC):
         return partial(supernet.forward_tasks if batched else supernet.forward, arch=arch)
 
 
-def by_rates(rates: Mapping[str, Tensor]) -> Update:
+def adaptable(supernet: SuperNet) -> list[str]:
+    """Return the names of the parameters that an inner loop may adapt."""
+    return [k for k, role in supernet.roles.items() if role in ADAPTED]
+
+
+def by_rates(rates: Mapping[str, Sequence[Tensor] | Tensor]) -> Update:
     """Return gradient steps at ``rates[name][step]``."""
     return Update(step=lambda i, weights, found: {k: w - rates[k][i] * found[k] for k, w in weights.items()})
 
@@ -78,11 +89,11 @@ class LayerRates(Rule):
 
     options: MAMLPlusPlusOptions
 
-    def init(self, params: Params, adapted: Iterable[str], generator: torch.Generator) -> State:
+    def init(self, supernet: SuperNet, params: Params, generator: torch.Generator) -> State:
         o = self.options
-        return {f"lslr/{k}": torch.full((o.inner_steps,), o.inner_lr) for k in adapted}
+        return {f"lslr/{k}": torch.full((o.inner_steps,), o.inner_lr) for k in adaptable(supernet)}
 
-    def tensors(self, state: State, names: Iterable[str], share: Callable[[Params], Params]) -> Params:
+    def tensors(self, state: State, names: Iterable[str]) -> Params:
         return {f"lslr/{k}": state[f"lslr/{k}"] for k in names}
 
     def learns(self, name: str) -> bool:

@@ -33,9 +33,9 @@ class Generated(Rule):
     """The steps θ' = β θ - α ∇L of ALFA, after the attenuation θ = γ θ of L2F; each is an option.
 
     α is ``lslr/<name>`` times, and β is 1 - ``decay/<name>`` times, what a network generates in each step for each
-    tensor from the means of all tensors and their gradients. γ is the sigmoid of what another one generates once from
-    the means of the gradients. So far this is the authors' code. There the means of gradients are constants to ALFA;
-    here they are differentiated in second order, as the equations say.
+    tensor from the means of all tensors and their gradients. γ is the logistic function of what another one generates
+    once, from the means of the gradients. So far this is the authors' code. There the means of gradients are constants
+    to ALFA; here they are differentiated in second order, as the equations say.
 
     Architectures have different tensors; those that one lacks count as 0 to the two networks. So their weights are
     kept by tensor, ``alfa/<name>.in|out|bias`` and ``l2f/…``, and their width is an option (in the authors' code, the
@@ -95,7 +95,7 @@ class Generated(Rule):
 
         def start(weights: Params, gradients: Callable[[], Params]) -> Params:
             (raw,) = attenuation(gradients())
-            return {k: w * _sigmoid(raw[k]) for k, w in weights.items()}
+            return {k: w * _logistic(raw[k]) for k, w in weights.items()}
 
         return Update(step=step, start=start)
 
@@ -141,5 +141,5 @@ def _mean(value: Tensor, dims: int) -> Tensor:
     return value.flatten(1).mean(1) if value.dim() > dims else value.mean()
 
 
-def _sigmoid(values: Tensor) -> Tensor:
-    return each_task(torch.sigmoid, values) if values.dim() else values.sigmoid()
+def _logistic(values: Tensor) -> Tensor:
+    return each_task(torch.special.expit, values) if values.dim() else torch.special.expit(values)

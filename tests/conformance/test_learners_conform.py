@@ -14,7 +14,6 @@ from hnas_plugins.meta_learners.meta_sgd import meta_sgd
 from hnas_plugins.meta_learners.options import (
     ALFAOptions,
     ANILOptions,
-    L2FOptions,
     MAMLOptions,
     MAMLPlusPlusOptions,
     MetaSGDOptions,
@@ -61,14 +60,7 @@ class TestALFA(LearnerConformance):
     options = ALFAOptions
 
     def make(self) -> MetaLearner:
-        return alfa(ALFAOptions(inner_steps=2, meta_lr=0.01))
-
-
-class TestL2F(LearnerConformance):
-    options = L2FOptions
-
-    def make(self) -> MetaLearner:
-        return alfa(L2FOptions(inner_steps=2, meta_lr=0.01))
+        return alfa(ALFAOptions(inner_steps=2, meta_lr=0.01, l2f=True))
 
 
 class TestANIL(LearnerConformance):
@@ -76,8 +68,3 @@ class TestANIL(LearnerConformance):
 
     def make(self) -> MetaLearner:
         return anil(ANILOptions(inner_steps=2, meta_lr=0.01))
-
-
-class TestANILOnTheFastPath(TestANIL):
-    def space(self) -> SearchSpace:
-        return VGG9(VGG9Options(base_width=4))

@@ -84,6 +84,8 @@ def plain_loop(problem, state):
 )
 def test_gradients_are_those_of_a_plain_loop(make_problem, variant, kind, more, way, path):
     """In float64, to 1e-6; and the scores, which are computed without a graph."""
+    if path == "plain" and not way["batch_below_gflop"]:
+        pytest.skip("no other code than that of batches")
     problem = make_problem(kind, **variant, **more, **way)
     start = {k: v.clone().requires_grad_() for k, v in problem.state.items() if not k.startswith(("outer/", "stats/"))}
     losses, total = plain_loop(problem, start)

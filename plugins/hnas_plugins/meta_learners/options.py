@@ -124,4 +124,8 @@ class L2FOptions(ALFAOptions):
 
 @frozen(kw_only=True)
 class ANILOptions(MAMLOptions):
-    """ANIL (Raghu et al., ICLR 2020): MAML whose inner loop adapts the classifier only."""
+    """ANIL (Raghu et al., ICLR 2020): MAML whose inner loop adapts the classifier only, at a higher rate."""
+
+    inner_lr: float = setting(
+        1.0, "learning rate of the inner loop, the initial one with learned rates", positive, most=1000
+    )

@@ -40,6 +40,7 @@ LEARNERS: dict[str, tuple[Callable[..., MAML], Callable[..., Any]]] = {
     "meta-sgd": (meta_sgd, MetaSGDOptions),
     "alfa": (alfa, ALFAOptions),
     "l2f": (alfa, L2FOptions),
+    "alfa+l2f": (alfa, partial(ALFAOptions, l2f=True)),
     "anil": (anil, ANILOptions),
 }
 
@@ -87,7 +88,7 @@ class Plain:
                 found = torch.autograd.grad(loss, head, create_graph=True)
                 head = [w - r[step] * g for w, r, g in zip(head, start.rates[-2:], found, strict=True)]
             return lambda q: network(start, [*weights[:-2], *head], 0, q)
-        if self.name == "l2f":
+        if "l2f" in self.name:
             gammas = self._generated("l2f", self._gradients(weights, x, y)).sigmoid()
             weights = [gamma * w for gamma, w in zip(gammas[:, 0], weights, strict=True)]
         for step in range(INNER_STEPS):
@@ -96,7 +97,7 @@ class Plain:
                 weights = [w - a * g for w, a, g in zip(weights, self.extra.values(), found, strict=True)]
                 continue
             rates, keep = [r[step] for r in start.rates], [torch.ones(())] * len(weights)
-            if self.name == "alfa":
+            if "alfa" in self.name:
                 factors = self._generated("alfa", weights, found)
                 rates = [f * r for f, r in zip(factors[:, 0], rates, strict=True)]
                 decays = [self.extra[f"decay/{k}"][step] for k in start.names]

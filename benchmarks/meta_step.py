@@ -4,7 +4,7 @@
     python benchmarks/meta_step.py --configs omni20_s2,mini5_s2 --rows reference --reps 5
     python benchmarks/meta_step.py --workers 2        # two worker processes against the plain loop on 1 and 2 threads
     python benchmarks/meta_step.py --memory           # peak memory of a meta-batch of 8 over one of 1
-    python benchmarks/meta_step.py --learners meta-sgd,alfa,l2f,anil    # each beside itself in plain torch, and MAML++
+    python benchmarks/meta_step.py --learners meta-sgd,alfa,l2f,alfa+l2f,anil   # beside themselves in plain torch
 
 A row's ``ratio_over_loop`` is the plain loop's time over the variant's, medians of the same rounds. Before anything is
 timed, variants must agree on the meta-gradient: to 1e-6 in float64, and to 1e-3 in float32 on the best of four tasks

@@ -23,6 +23,7 @@ class Prototypical(MetaLearner):
     """Prototypical networks (Snell, Swersky and Zemel, NeurIPS 2017), with plain gradient descent."""
 
     any_n_way = True  # a task's classes are its means, however many
+    needs_features = True  # a space whose super-net does not name its classifier is refused
     support_scores = False  # a support image is part of the mean that it is compared with
 
     @frozen(kw_only=True)

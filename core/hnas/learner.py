@@ -80,6 +80,9 @@ class MetaLearner(ABC):
     needs_classes: bool = False
     """Whether `gradient` needs `Episodes.classes`: a source that gives none is refused. Other methods do without."""
 
+    needs_features: bool = False
+    """Whether it needs the features before a classifier that `SuperNet.head` names: a space without is refused."""
+
     support_scores: bool = True
     """Whether the loss on the images that a network was adapted to tells how good it is.
 

@@ -195,6 +195,13 @@ class CountsToThree(PROTOTYPICAL):
         return found | {"prototypes": found["prototypes"][:, :3]}
 
 
+class HidesItsNeedOfFeatures(PROTOTYPICAL):
+    needs_features = False
+
+    def __init__(self) -> None:
+        super().__init__(PROTOTYPICAL.Options())
+
+
 class LearnsABiasForEachOutput(Learner):
     """It is as long as the adapted bias, not as the one that is learnt."""
 
@@ -231,6 +238,7 @@ class LooksAtValues(Learner):
 BROKEN = {
     CountsToThree: "test_serves_any_number_of_classes_if_it_says_so",
     LearnsABiasForEachOutput: "test_serves_any_number_of_classes_if_the_super_net_does",
+    HidesItsNeedOfFeatures: "test_goes_by_features_only_if_it_says_so",
     WeighsByClass: "test_goes_by_the_ids_of_classes_only_if_it_says_so",
     ComparesCentroids: "test_scores_are_those_of_the_exported_network",
     LooksAtValues: "test_logits_can_be_exported",

@@ -15,6 +15,7 @@ from tiny_tasks import TinyTasks, tiny_setup
 from whole_classes import EXAMPLE, PROTOTYPICAL, WholeClasses
 
 import hnas
+import hnas.testing
 from hnas import ConfigError, DataError, Episodes
 from hnas.testing import LearnerConformance
 from hnas_app.cli import run as command_line
@@ -172,6 +173,22 @@ def test_too_few_classes_to_train_on_are_refused_by_the_setting_of_training(tmp_
     assert not (tmp_path / "run").exists()
 
 
+def test_a_space_without_features_is_refused_before_anything_is_made(tmp_path: Path) -> None:
+    told = r"learner '.*:Prototypical' needs the features before the classifier, and the super-net of space 'object:"
+    with pytest.raises(ConfigError, match=told):
+        hnas.run(
+            space=hnas.testing.TinySpace(head=False),
+            learner=EXAMPLE,
+            tasks="tiny_tasks:TinyTasks",
+            backend="tiny_board:TinyBoard",
+            preset="none",
+            constraints=LIMIT,
+            settings={"meta_train.n_way": 5},
+            run_dir=tmp_path / "run",
+        )
+    assert not (tmp_path / "run").exists()
+
+
 # ---------------------------------------------------------------- support scores
 
 
@@ -208,7 +225,12 @@ def test_one_picture_of_each_class_cannot_choose(trained: Path, tmp_path: Path, 
 
 def test_fixed_statistics_change_nothing_that_a_learner_declares() -> None:
     fixed = FixedNorm(WholeClasses(PROTOTYPICAL.Options()))
-    assert (fixed.any_n_way, fixed.needs_classes, fixed.support_scores) == (True, True, False)
+    assert (fixed.any_n_way, fixed.needs_classes, fixed.support_scores, fixed.needs_features) == (
+        True,
+        True,
+        False,
+        True,
+    )
 
 
 # ---------------------------------------------------------------- the ids of classes

@@ -310,6 +310,22 @@ class LearnerConformance(LearnerBed):
             expect_none(wrong, f"a state of the same shapes for {self.spec.n_way} and {n_way} classes", then)
             self._expect_service(learner, supernet, state, space.largest(), n_way, then)
 
+    def test_goes_by_features_only_if_it_says_so(self) -> None:
+        """``needs_features``: a space whose super-net does not name its classifier is refused to such learners."""
+        learner = self.make()
+        if learner.needs_features:
+            not_applicable("the learner needs the features before a classifier")
+        space = TinySpace(depth=2, widths=(4, 8), norm=True, relaxed=learner.proposes, head=False)
+        supernet, episodes = space.supernet(self.tasks().image_shape, self.spec.n_way), self._episodes("train")
+        then = "declare needs_features, or do without `features` and `head`"
+        with ending("training and scores on a super-net that names no classifier", then):
+            try:
+                state = self._state(learner, supernet)
+            except ConfigError as cause:
+                not_applicable(f"the learner refuses such a space: {cause}")
+            learner.gradient(supernet, state, episodes, space.largest(), self._progress(0, episodes))
+            learner.score(supernet, state, episodes, space.largest())
+
     def test_goes_by_the_ids_of_classes_only_if_it_says_so(self) -> None:
         """Not every task source gives `Episodes.classes`; one without is refused to learners of ``needs_classes``."""
         learner, supernet, arch, state = self._begin()

@@ -42,7 +42,7 @@ class FixedNorm(MetaLearner):
     def __init__(self, learner: MetaLearner) -> None:
         self._learner = learner
         self.any_n_way, self.needs_classes = learner.any_n_way, learner.needs_classes
-        self.support_scores = learner.support_scores
+        self.support_scores, self.needs_features = learner.support_scores, learner.needs_features
 
     def init(self, supernet: SuperNet, generator: torch.Generator) -> State:
         return self._learner.init(supernet, generator)

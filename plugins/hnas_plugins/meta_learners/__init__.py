@@ -1,6 +1,7 @@
 """The built-in meta-learners."""
 
 from hnas import Plugin, hookimpl
+from hnas_plugins.metric_learners import METRIC_LEARNERS
 
 
 @hookimpl
@@ -18,4 +19,5 @@ def hnas_meta_learners() -> list[Plugin]:
             factory="hnas_plugins.meta_learners.maml:MAML",
             options="hnas_plugins.meta_learners.options:MAMLOptions",
         ),
+        *METRIC_LEARNERS,
     ]

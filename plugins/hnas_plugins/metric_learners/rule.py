@@ -1,0 +1,38 @@
+"""How a learner compares features: the part that differs between learners without an inner loop."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor
+
+from hnas.supernet import Params
+from hnas.toolkit.learning import task_losses
+
+Size = tuple[int, int]
+"""Channels C and places P of the features of an image. Features (…, C, P) are those of T tasks."""
+
+
+class Rule(ABC):
+    """Classifies images by their features and those of the support images. `Comparing` calls it; it has no state."""
+
+    def init(self, size: Size, generator: torch.Generator) -> Params:
+        """Return parameters of its own for features of the largest ``size``. By default there are none."""
+        return {}
+
+    def own(self, params: Params, size: Size) -> Params:
+        """Return the first part of its parameters, as views, for an architecture with features of ``size``."""
+        return params
+
+    @abstractmethod
+    def keep(self, own: Params, support: Tensor) -> Tensor:
+        """Return what is kept of a task (T, …), from support features (T, n_way, k_shot, C, P)."""
+
+    @abstractmethod
+    def logits(self, own: Params, kept: Tensor, x: Tensor) -> Tensor:
+        """Return logits (T, N, n_way) for features ``x`` (T, N, C, P). Parameters have a leading dimension T, too."""
+
+    def losses(self, logits: Tensor, y: Tensor) -> Tensor:
+        """Return the training loss (T,) for labels ``y`` (T, N): by default the cross-entropy."""
+        return task_losses(logits, y)

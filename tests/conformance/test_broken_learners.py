@@ -202,6 +202,16 @@ class HidesItsNeedOfFeatures(PROTOTYPICAL):
         super().__init__(PROTOTYPICAL.Options())
 
 
+class KeepsForNothing(PROTOTYPICAL):
+    """The means are stored on the device, and no limit on its memory sees them."""
+
+    def __init__(self) -> None:
+        super().__init__(PROTOTYPICAL.Options())
+
+    def inference(self, *given: Any) -> Any:
+        return Learner.inference(self, *given)
+
+
 class LearnsABiasForEachOutput(Learner):
     """It is as long as the adapted bias, not as the one that is learnt."""
 
@@ -239,6 +249,7 @@ BROKEN = {
     CountsToThree: "test_serves_any_number_of_classes_if_it_says_so",
     LearnsABiasForEachOutput: "test_serves_any_number_of_classes_if_the_super_net_does",
     HidesItsNeedOfFeatures: "test_goes_by_features_only_if_it_says_so",
+    KeepsForNothing: "test_says_what_a_prediction_takes",
     WeighsByClass: "test_goes_by_the_ids_of_classes_only_if_it_says_so",
     ComparesCentroids: "test_scores_are_those_of_the_exported_network",
     LooksAtValues: "test_logits_can_be_exported",

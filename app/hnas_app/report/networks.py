@@ -9,6 +9,7 @@ from pathlib import Path
 
 from hnas.architecture import Option
 from hnas.cost import MACS, PARAMS, Cost, Metric
+from hnas.learner import Inference
 from hnas_app.fronts.dominance import nondominated
 from hnas_app.fronts.plot import label
 from hnas_app.runs.results import PerTask, Results
@@ -20,7 +21,10 @@ CHOICE = "the search's choice"
 
 
 def table(results: Results) -> tuple[list[str], list[list[str]]]:
-    """Return head and rows: each network's costs, and accuracy with super-net weights and trained alone."""
+    """Return head and rows: each network's costs, and accuracy with super-net weights and trained alone.
+
+    What a prediction takes stands there if it is not a single pass for all, with nothing stored of the task.
+    """
     metrics = results.metrics
     head = ["network", *(m.column for m in metrics), "zero-retrain", "re-trained"]
     rows = [
@@ -29,8 +33,12 @@ def table(results: Results) -> tuple[list[str], list[list[str]]]:
     ]
     if (own := results.per_task) is not None:
         rows.insert(0, ["per task", *(_amount(own.cost, m) for m in metrics), str(own.accuracy), ""])
+    if any(n.inference != Inference() for n in results.networks):
+        head += ["inference", "stored_B"]
+        for row, n in zip(rows[-len(results.networks) :], results.networks, strict=True):
+            row += [_style(n.inference.passes), f"{n.inference.stored:,}"]
     rows.append(["nearest class mean", *("" for _ in metrics), "", str(results.baseline)])
-    return head, rows
+    return head, [row + [""] * (len(head) - len(row)) for row in rows]
 
 
 def describe_per_task(own: PerTask, metrics: Sequence[Metric]) -> str:
@@ -99,6 +107,10 @@ def plot_population(adaption: Adaption, results: Results, metric: Metric, limit:
     axes.set_ylabel("accuracy, %")
     axes.legend(fontsize=7)
     figure.savefig(path, dpi=150, metadata={"Software": None})
+
+
+def _style(passes: float) -> str:
+    return "single pass" if passes == 1 else f"multi pass ({passes:.3g})"
 
 
 def _amount(cost: Cost, metric: Metric) -> str:

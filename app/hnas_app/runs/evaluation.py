@@ -59,6 +59,7 @@ class Evaluation:
             cost=self.cost(arch),
             zero_retrain=zero_retrain,
             retrained=retrained,
+            inference=self.setup.inference(arch),
         )
 
     def _per_task(self) -> PerTask:

@@ -131,8 +131,9 @@ class Pipeline:
         return compared(self.setup, self.config, self.feasibility)
 
     def cost(self, arch: Architecture) -> Cost:
-        """Return the costs of an architecture on the device, by a table look-up."""
-        return self.profile().cost(self.setup.space.layers(arch, self.setup.image_shape, self.setup.n_way))
+        """Return the costs of a prediction on the device, by a table look-up."""
+        table = self.profile()
+        return self.setup.cost(arch, table.cost, table.metrics)
 
     def search(self, proposals: Proposals, name: str = "", *counter: int) -> Search:
         """Return this run's search, with its trace; a sweep distinguishes its searches by name and ``counter``."""

@@ -9,6 +9,7 @@ from attrs import field, frozen
 
 from hnas.architecture import Architecture, Option
 from hnas.cost import Cost, Metric
+from hnas.learner import Inference
 from hnas_app.config.schema import Config
 from hnas_app.training.accuracy import Accuracy, interval_over
 from hnas_app.training.race import Race
@@ -24,6 +25,8 @@ class NetworkResult:
     cost: Cost
     zero_retrain: Accuracy
     retrained: Accuracy
+    inference: Inference = field(factory=Inference)
+    """What a prediction takes; ``cost`` counts it."""
 
 
 @frozen(kw_only=True)

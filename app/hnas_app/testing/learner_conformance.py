@@ -31,7 +31,7 @@ from hnas_app.testing.learner_bed import LearnerBed
 from hnas_app.testing.tiny_space import TinySpace
 from hnas_app.testing.tiny_tasks import TinyTasks
 from hnas_app.training.proposing import support_only
-from hnas_app.training.setup.returned import proposed
+from hnas_app.training.setup.returned import inference, proposed
 from hnas_app.training.setup.subnet import subnet
 
 
@@ -257,6 +257,22 @@ class LearnerConformance(LearnerBed):
             then = "pass `stats` on, and let nothing depend on the other images: in use, pictures come one at a time"
             same = agree(Model()(images[:1]), Model()(images)[:1], *self._within)
             expect(same, "the logits of an image with fixed statistics to be those that it has alone", "others", then)
+
+    def test_says_what_a_prediction_takes(self) -> None:
+        """Costs, limits and results count it: a pass or more, and all that features are compared with."""
+        learner, supernet, arch, state = self._begin()
+        n_way, k_shot, layers = self.spec.n_way, self.spec.k_shot, self._layers(arch)
+        then = "return an Inference of at least one pass, from the layers, the classes and the shots alone"
+        with ending("what a prediction takes", then):
+            found = inference(learner, layers, n_way, k_shot)
+            again = inference(self.make(), list(layers), n_way, k_shot)
+        expect(found == again, f"{found} of a new learner", again, then)
+        if learner.needs_features:
+            adapted = learner.adapt(supernet, state, self._episodes("validation", 1), arch)
+            own = {k.partition("/")[2] for k in state if k.startswith("params/")}
+            kept = sum(v.nbytes for k, v in adapted.items() if k not in own)
+            then = "count what `adapt` returns beside the network's weights in the `stored` of `inference`"
+            expect(found.stored >= kept, f"{kept} bytes stored of the task", found.stored, then)
 
     def test_proposals_are_one_for_each_task(self) -> None:
         """Architectures of the space, by the support images of each task alone; a learner need not propose any."""

@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from math import prod
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-from hnas import Architecture, ConfigError, DataError, Episodes, MetaLearner, NormStats, Progress, Scores, SuperNet
+from hnas import (
+    Architecture,
+    ConfigError,
+    DataError,
+    Episodes,
+    Inference,
+    Layer,
+    MetaLearner,
+    NormStats,
+    Progress,
+    Scores,
+    SuperNet,
+)
 from hnas.learner import Gradient, State
 from hnas.supernet import Params
 from hnas.toolkit.learning import adam_state, adam_step, task_accuracies, task_scores
@@ -19,6 +33,8 @@ from hnas_plugins.meta_learners.schedules import outer_rate
 from hnas_plugins.metric_learners.options import ComparingOptions
 from hnas_plugins.metric_learners.rule import Rule, Size
 
+BYTES = 4
+"""Of a number, float32."""
 OWN, KEPT = "own/", "kept"
 """Names of the rule's parameters, in the state as well, and of what is kept of a task, among adapted weights."""
 
@@ -115,6 +131,19 @@ class Comparing(MetaLearner):
             scores.append(task_scores(logits, y))
         return Scores(loss=torch.cat([s.loss for s in scores]), accuracy=torch.cat([s.accuracy for s in scores]))
 
+    def inference(self, layers: Sequence[Layer], n_way: int, k_shot: int) -> Inference:
+        """Count the comparisons, in place of the classifier that costs include, and what is kept of the task.
+
+        With ``keep="images"`` a device keeps the support images, and computes their features for every prediction.
+        """
+        size = _features_of(layers)
+        stored, passes = BYTES * self._rule.stored(size, n_way, k_shot), 1.0
+        more = self._rule.macs(size, n_way, k_shot) - layers[-1].macs
+        if self._options.keep == "images":
+            passes += n_way * k_shot
+            stored += BYTES * n_way * k_shot * prod(layers[0].in_shape)
+        return Inference(passes=passes + max(0, more) / sum(layer.macs for layer in layers), stored=stored)
+
     def tasks_at_once(self, supernet: SuperNet, arch: Architecture, n_support: int) -> int:
         return self._batching.tasks_at_once(supernet, arch, n_support)
 
@@ -159,6 +188,13 @@ class Comparing(MetaLearner):
         outputs = [part[k] for k in sums]
         found = torch.autograd.grad(outputs, list(full.values()), list(sums.values()), allow_unused=True)
         return {k: g for k, g in zip(full, found, strict=True) if g is not None}
+
+
+def _features_of(layers: Sequence[Layer]) -> Size:
+    """Return channels and places of the features that the last layer reads: a pooled map, or any numbers."""
+    numbers = layers[-1].in_shape[0]
+    channels = layers[-2].out_shape[0] if len(layers) > 1 else numbers
+    return (channels, numbers // channels) if numbers % channels == 0 else (numbers, 1)
 
 
 def _size(supernet: SuperNet, shared: Params, arch: Architecture) -> Size:

@@ -9,7 +9,7 @@ from hnas import MetaLearner
 from hnas.supernet import Params
 from hnas_plugins.metric_learners.comparing import Comparing
 from hnas_plugins.metric_learners.options import ComparingOptions
-from hnas_plugins.metric_learners.rule import Rule
+from hnas_plugins.metric_learners.rule import Rule, Size
 
 
 @frozen
@@ -22,6 +22,12 @@ class Prototypes(Rule):
     def logits(self, own: Params, kept: Tensor, x: Tensor) -> Tensor:
         """Leave out the part of the distances that is the same for all classes of an image: a linear layer is left."""
         return 2 * x.flatten(2) @ kept.transpose(1, 2) - kept.square().sum(-1)[:, None]
+
+    def macs(self, size: Size, n_way: int, k_shot: int) -> int:
+        return n_way * size[0] * size[1]
+
+    def stored(self, size: Size, n_way: int, k_shot: int) -> int:
+        return n_way * size[0] * size[1]
 
 
 def prototypical(options: ComparingOptions) -> MetaLearner:

@@ -33,6 +33,14 @@ class Rule(ABC):
     def logits(self, own: Params, kept: Tensor, x: Tensor) -> Tensor:
         """Return logits (T, N, n_way) for features ``x`` (T, N, C, P). Parameters have a leading dimension T, too."""
 
+    @abstractmethod
+    def macs(self, size: Size, n_way: int, k_shot: int) -> int:
+        """Return the multiply-accumulates that comparing one image takes."""
+
+    @abstractmethod
+    def stored(self, size: Size, n_way: int, k_shot: int) -> int:
+        """Return how many numbers `keep` returns for one task, and how many parameters of its own there are."""
+
     def losses(self, logits: Tensor, y: Tensor) -> Tensor:
         """Return the training loss (T,) for labels ``y`` (T, N): by default the cross-entropy."""
         return task_losses(logits, y)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from hnas import MetaLearner, Registry
 from hnas.space import SearchSpace
 from hnas.testing import LearnerConformance
@@ -10,15 +12,18 @@ from hnas_plugins.spaces.vgg9 import VGG9, VGG9Options
 REGISTRY = Registry()
 
 
-class Compares(LearnerConformance):
+NAMES = ["prototypical", "matching", "relation", "siamese", "meta-baseline"]
+
+
+class TestComparing(LearnerConformance):
     """On a space whose features have places, and whose super-net names its largest architecture."""
 
-    __test__ = False
-    name = ""
+    iterations = 30
 
-    @property
-    def options(self) -> type:  # type: ignore[override]
-        return REGISTRY.options_class("learner", self.name)
+    @pytest.fixture(autouse=True, params=NAMES)
+    def _named(self, request: pytest.FixtureRequest) -> None:
+        self.name = request.param
+        self.options = REGISTRY.options_class("learner", self.name)
 
     def space(self) -> SearchSpace:
         return VGG9(VGG9Options(base_width=4, pool=2))
@@ -26,8 +31,3 @@ class Compares(LearnerConformance):
     def make(self) -> MetaLearner:
         made: MetaLearner = REGISTRY.create("learner", self.name, {"meta_lr": 0.01})
         return made
-
-
-class TestPrototypical(Compares):
-    __test__ = True
-    name = "prototypical"

@@ -81,17 +81,24 @@ class Comparing(MetaLearner):
         losses, accuracies = [], []
         for group in self._batching.groups(supernet, arch, episodes):
             leaves = {k: v.detach().requires_grad_() for k, v in for_tasks(values, len(group)).items()}
-            logits = self.logits(supernet, self._with_kept(supernet, leaves, group, arch), group.query_x, arch)
-            loss = self._rule.losses(logits, group.query_y)
+            logits, loss, y = self._losses(supernet, leaves, group, arch, progress)
             found = torch.autograd.grad(loss.sum(), list(leaves.values()), allow_unused=True)
             for name, each in zip(leaves, found, strict=True):
                 if each is not None:
                     one = task_sum(each)
                     sums[name] = sums[name] + one if name in sums else one
             losses.append(loss.detach())
-            accuracies.append(task_accuracies(logits.detach(), group.query_y))
+            accuracies.append(task_accuracies(logits.detach(), y))
         scores = Scores(loss=torch.cat(losses), accuracy=torch.cat(accuracies))
         return self._placed(supernet, state, arch, sums), scores
+
+    def _losses(
+        self, supernet: SuperNet, weights: Params, tasks: Episodes, arch: Architecture, progress: Progress
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return logits (T, N, …), the loss of each task and the labels (T, N), with weights (T, …)."""
+        kept, x = self._with_kept(supernet, weights, tasks, arch), tasks.query_x
+        features = self._features(supernet, weights, x, arch, None)
+        return *self._rule.losses(_own(weights), kept[KEPT], features, tasks.query_y), tasks.query_y
 
     def update(self, state: State, gradient: Gradient, n_tasks: int, progress: Progress) -> None:
         names = [n for n in state if n.startswith(("params/", OWN))]
@@ -111,8 +118,7 @@ class Comparing(MetaLearner):
     def logits(
         self, supernet: SuperNet, adapted: Params, x: Tensor, arch: Architecture, *, stats: NormStats | None = None
     ) -> Tensor:
-        own = {k.removeprefix(OWN): v for k, v in adapted.items() if k.startswith(OWN)}
-        return self._rule.logits(own, adapted[KEPT], self._features(supernet, adapted, x, arch, stats))
+        return self._rule.logits(_own(adapted), adapted[KEPT], self._features(supernet, adapted, x, arch, stats))
 
     def score(
         self,
@@ -154,8 +160,7 @@ class Comparing(MetaLearner):
 
     def _part(self, supernet: SuperNet, state: State, arch: Architecture) -> Params:
         shared = supernet.share({k: state[f"params/{k}"] for k in supernet.roles}, arch)
-        own = {k.removeprefix(OWN): v for k, v in state.items() if k.startswith(OWN)}
-        if own:
+        if own := _own(state):
             own = self._rule.own(own, _size(supernet, shared, arch))
         return shared | {OWN + k: v for k, v in own.items()}
 
@@ -168,9 +173,8 @@ class Comparing(MetaLearner):
                 "those of every class, so each needs an image, and all as many",
                 hint="set task.k_shot to 1 or more, and give pictures of each class",
             )
-        own = {k.removeprefix(OWN): v for k, v in weights.items() if k.startswith(OWN)}
         support = features.reshape(len(y), n_way, -1, *features.shape[2:])  # labels stand class by class
-        return weights | {KEPT: self._rule.keep(own, support)}
+        return weights | {KEPT: self._rule.keep(_own(weights), support)}
 
     def _features(
         self, supernet: SuperNet, weights: Params, x: Tensor, arch: Architecture, stats: NormStats | None
@@ -188,6 +192,11 @@ class Comparing(MetaLearner):
         outputs = [part[k] for k in sums]
         found = torch.autograd.grad(outputs, list(full.values()), list(sums.values()), allow_unused=True)
         return {k: g for k, g in zip(full, found, strict=True) if g is not None}
+
+
+def _own(tensors: Params) -> Params:
+    """Return the rule's parameters by their own names."""
+    return {k.removeprefix(OWN): v for k, v in tensors.items() if k.startswith(OWN)}
 
 
 def _features_of(layers: Sequence[Layer]) -> Size:

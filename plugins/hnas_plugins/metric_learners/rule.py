@@ -41,6 +41,7 @@ class Rule(ABC):
     def stored(self, size: Size, n_way: int, k_shot: int) -> int:
         """Return how many numbers `keep` returns for one task, and how many parameters of its own there are."""
 
-    def losses(self, logits: Tensor, y: Tensor) -> Tensor:
-        """Return the training loss (T,) for labels ``y`` (T, N): by default the cross-entropy."""
-        return task_losses(logits, y)
+    def losses(self, own: Params, kept: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the logits, and the training loss (T,) with labels ``y`` (T, N): by default the cross-entropy."""
+        logits = self.logits(own, kept, x)
+        return logits, task_losses(logits, y)

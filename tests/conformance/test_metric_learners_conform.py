@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, ClassVar
+
 import pytest
 
 from hnas import MetaLearner, Registry
@@ -12,7 +14,7 @@ from hnas_plugins.spaces.vgg9 import VGG9, VGG9Options
 REGISTRY = Registry()
 
 
-NAMES = ["prototypical", "matching", "relation", "siamese", "meta-baseline"]
+NAMES = ["prototypical", "matching", "relation", "siamese", "meta-baseline", "deepemd"]
 
 
 class TestComparing(LearnerConformance):
@@ -20,8 +22,12 @@ class TestComparing(LearnerConformance):
 
     iterations = 30
 
+    more: ClassVar[dict[str, Any]] = {}
+
     @pytest.fixture(autouse=True, params=NAMES)
     def _named(self, request: pytest.FixtureRequest) -> None:
+        if request.param == "deepemd":
+            pytest.importorskip("ot")
         self.name = request.param
         self.options = REGISTRY.options_class("learner", self.name)
 
@@ -29,5 +35,16 @@ class TestComparing(LearnerConformance):
         return VGG9(VGG9Options(base_width=4, pool=2))
 
     def make(self) -> MetaLearner:
-        made: MetaLearner = REGISTRY.create("learner", self.name, {"meta_lr": 0.01})
+        made: MetaLearner = REGISTRY.create("learner", self.name, {"meta_lr": 0.01, **self.more})
         return made
+
+
+class TestDeepEMDWithoutPOT(TestComparing):
+    """The approximation, which can be exported."""
+
+    more: ClassVar = {"solver": "sinkhorn"}
+
+    @pytest.fixture(autouse=True)
+    def _named(self) -> None:
+        self.name = "deepemd"
+        self.options = REGISTRY.options_class("learner", self.name)

@@ -35,4 +35,10 @@ METRIC_LEARNERS = [
         factory=f"{_HERE}.meta_baseline:meta_baseline",
         options=f"{_HERE}.meta_baseline:MetaBaselineOptions",
     ),
+    Plugin(
+        name="deepemd",
+        summary="DeepEMD: the earth mover's distance between the places of two images",
+        factory=f"{_HERE}.deepemd:deepemd",
+        options=f"{_HERE}.deepemd:DeepEMDOptions",
+    ),
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import prod
 from typing import Literal
 
@@ -98,7 +98,8 @@ class Comparing(MetaLearner):
         """Return logits (T, N, …), the loss of each task and the labels (T, N), with weights (T, …)."""
         kept, x = self._with_kept(supernet, weights, tasks, arch), tasks.query_x
         features = self._features(supernet, weights, x, arch, None)
-        return *self._rule.losses(_own(weights), kept[KEPT], features, tasks.query_y), tasks.query_y
+        logits, losses = self._each(self._rule.losses, _own(weights), kept[KEPT], features, tasks.query_y)
+        return logits, losses, tasks.query_y
 
     def update(self, state: State, gradient: Gradient, n_tasks: int, progress: Progress) -> None:
         names = [n for n in state if n.startswith(("params/", OWN))]
@@ -118,7 +119,9 @@ class Comparing(MetaLearner):
     def logits(
         self, supernet: SuperNet, adapted: Params, x: Tensor, arch: Architecture, *, stats: NormStats | None = None
     ) -> Tensor:
-        return self._rule.logits(_own(adapted), adapted[KEPT], self._features(supernet, adapted, x, arch, stats))
+        features = self._features(supernet, adapted, x, arch, stats)
+        (found,) = self._each(lambda *given: (self._rule.logits(*given),), _own(adapted), adapted[KEPT], features)
+        return found
 
     def score(
         self,
@@ -182,6 +185,14 @@ class Comparing(MetaLearner):
         shared = {k: v for k, v in weights.items() if k != KEPT and not k.startswith(OWN)}
         found = supernet.features(shared, x, arch, stats=stats)
         return found[..., None] if found.dim() == 3 else found.flatten(3)
+
+    def _each(self, compare: Callable[..., tuple[Tensor, ...]], own: Params, *given: Tensor) -> list[Tensor]:
+        """Compare the tasks of a batch, one after the other unless the rule says otherwise."""
+        if self._rule.batched or len(given[0]) == 1:
+            return list(compare(own, *given))
+        tasks = [slice(t, t + 1) for t in range(len(given[0]))]
+        parts = [compare({k: v[t] for k, v in own.items()}, *(g[t] for g in given)) for t in tasks]
+        return [torch.cat(part) for part in zip(*parts, strict=True)]
 
     def _placed(self, supernet: SuperNet, state: State, arch: Architecture, sums: Params) -> Gradient:
         """Return the gradients of an architecture's weights in the places of the state's tensors, as float64."""

@@ -25,6 +25,7 @@ class MatchingOptions(ComparingOptions):
 class Attention(Rule):
     """A softmax of cosine similarities over all support images, summed by class (Vinyals et al., NeurIPS 2016)."""
 
+    batched = True
     scale: float
 
     def keep(self, own: Params, support: Tensor) -> Tensor:

@@ -32,6 +32,7 @@ class MetaBaselineOptions(ComparingOptions):
 class Centroids(Rule):
     """A softmax over the cosine similarities to the means of the classes, times a learned temperature."""
 
+    batched = True
     temperature: float
 
     def init(self, size: Size, generator: torch.Generator) -> Params:

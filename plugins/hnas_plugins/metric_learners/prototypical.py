@@ -16,6 +16,8 @@ from hnas_plugins.metric_learners.rule import Rule, Size
 class Prototypes(Rule):
     """A softmax over minus the squared distances to the means (Snell, Swersky and Zemel, NeurIPS 2017)."""
 
+    batched = True
+
     def keep(self, own: Params, support: Tensor) -> Tensor:
         return support.mean(2).flatten(2)  # (T, n_way, D)
 

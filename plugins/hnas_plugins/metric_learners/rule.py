@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -16,6 +17,12 @@ Size = tuple[int, int]
 
 class Rule(ABC):
     """Classifies images by their features and those of the support images. `Comparing` calls it; it has no state."""
+
+    batched: ClassVar[bool] = False
+    """Whether each task of a batch gets the same bits as alone; if not, `Comparing` gives it one task at a time.
+
+    Reductions over several dimensions round otherwise if there are other tasks, and so do broadcast products.
+    """
 
     def init(self, size: Size, generator: torch.Generator) -> Params:
         """Return parameters of its own for features of the largest ``size``. By default there are none."""

@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
+import sys
 from math import exp, log, log1p, sqrt
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from attrs import evolve
 from pixels import ARCH, PROGRESS, Pixels, probabilities, task
 from torch.nn import functional as F
 
-from hnas import ConfigError, DataError, Progress, Registry
+from hnas import ConfigError, DataError, EpisodeSpec, Progress, Registry
 from hnas.testing import TinyTasks
 from hnas_plugins.metric_learners.comparing import Comparing
+from hnas_plugins.metric_learners.deepemd import Transport
 from hnas_plugins.metric_learners.relation import RelationOptions, Relations
+from hnas_plugins.spaces.vgg9 import VGG9, VGG9Options
 
 REGISTRY = Registry()
-NAMES = ["prototypical", "matching", "relation", "siamese", "meta-baseline"]
+NAMES = ["prototypical", "matching", "relation", "siamese", "meta-baseline", "deepemd"]
 TWO = task([[(0, 0), (2, 0)], [(0, 4), (2, 4)]], [[(1, 1)], [(1, 3)]])
 """Two classes with means (1, 0) and (1, 4)."""
 
 
 def learner(name: str, **options: Any) -> Any:
+    if name == "deepemd":
+        pytest.importorskip("ot")
     return REGISTRY.create("learner", name, options)
 
 
@@ -134,6 +140,55 @@ def test_the_stages_of_meta_baseline_leave_two_sets_of_weights() -> None:
     assert not torch.equal(state["params/scale"], left["outer/first/params/scale"])
 
 
+def _problem(seed: int) -> list[torch.Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    a, b = (torch.rand(4, generator=generator, dtype=torch.float64) + 0.1 for _ in range(2))
+    return [a / a.sum(), b / b.sum(), torch.rand(4, 4, generator=generator, dtype=torch.float64)]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_deepemd_solves_the_linear_programme(seed: int) -> None:
+    pytest.importorskip("ot")
+    linprog = pytest.importorskip("scipy.optimize").linprog
+    a, b, costs = _problem(seed)
+    places = torch.eye(4, dtype=torch.float64)
+    rows, columns = places.repeat_interleave(4, 1), places.repeat(1, 4)
+    wanted = linprog(costs.flatten().numpy(), A_eq=torch.cat([rows, columns]).numpy(), b_eq=torch.cat([a, b]).numpy())
+    exact, smooth = (float(Transport(1.0, solver).distance(a, b, costs)) for solver in ("emd", "sinkhorn"))
+    assert exact == pytest.approx(wanted.fun, abs=1e-9)
+    assert smooth == pytest.approx(wanted.fun, abs=0.02)
+
+
+def test_deepemd_costs_nothing_between_equal_images() -> None:
+    """So the logit is the temperature; an image with the same places in another order costs nothing, either."""
+    image, other = [1.0, 0.0, 0.5, 0.0, 1.0, 0.2], [0.0, 1.0, 0.1, 0.3, 0.9, 0.7]
+    turned = [0.0, 0.5, 1.0, 1.0, 0.2, 0.0]  # channels first: the same three columns
+    episodes = task([[image], [other]], [[image], [turned]], places=3)
+    made, supernet = learner("deepemd"), Pixels(2, 3)
+    state = made.init(supernet, torch.Generator())
+    logits = made.logits(supernet, made.adapt(supernet, state, episodes, ARCH), episodes.query_x, ARCH)
+    torch.testing.assert_close(logits[0, :, 0], torch.full((2,), 12.5))
+    assert float(logits[0, :, 1].max()) < 12
+
+
+def test_deepemd_gradients_are_those_of_the_envelope_theorem() -> None:
+    pytest.importorskip("ot")
+    given = _problem(0)
+
+    def distance(a: torch.Tensor, b: torch.Tensor, costs: torch.Tensor) -> torch.Tensor:
+        return Transport(1.0, "emd").distance(a / a.sum(), b / b.sum(), costs)
+
+    assert torch.autograd.gradcheck(distance, [g.requires_grad_() for g in given])
+
+
+def test_deepemd_without_pot_names_the_package(monkeypatch: Any) -> None:
+    monkeypatch.setitem(sys.modules, "ot", None)
+    with pytest.raises(ConfigError, match="needs the package POT") as told:
+        REGISTRY.create("learner", "deepemd")
+    assert "hnas[deepemd]" in str(told.value.hint)
+    REGISTRY.create("learner", "deepemd", {"solver": "sinkhorn"})
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_gradients_are_those_of_finite_differences(name: str) -> None:
     """By the one weight, which scales all features, and by the parameters of the rule; in float64."""
@@ -155,24 +210,24 @@ def test_gradients_are_those_of_finite_differences(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_sums_do_not_depend_on_the_parts(name: str) -> None:
     """So the same seed gives the same bits with any number of workers."""
-    from hnas_plugins.spaces.vgg9 import VGG9, VGG9Options
-
     made, space = learner(name), VGG9(VGG9Options(base_width=4, pool=2))
-    supernet, arch = space.supernet((1, 8, 8), 10), space.largest()
+    supernet = space.supernet((1, 8, 8), 10)
     state = made.init(supernet, torch.Generator().manual_seed(0))
-    episodes = TinyTasks().sample("train", *_drawn(5))
-    whole, _ = made.gradient(supernet, state, episodes, arch, PROGRESS)
-    cuts = [made.gradient(supernet, state, episodes[part], arch, PROGRESS)[0] for part in (slice(1), slice(1, 5))]
-    assert whole.keys() == cuts[0].keys() == cuts[1].keys()
-    assert all(torch.equal(whole[k], cuts[0][k] + cuts[1][k]) for k in whole)
-
-
-def _drawn(n: int) -> tuple[Any, Any]:
-    import numpy as np
-
-    from hnas import EpisodeSpec
-
-    return EpisodeSpec(n_way=3, k_shot=2, n_query=4), [np.random.default_rng(i) for i in range(n)]
+    spec = EpisodeSpec(n_way=5, k_shot=2, n_query=4)
+    for seed in range(3):
+        arch = space.sample(np.random.default_rng(seed))
+        generators = [np.random.default_rng((seed, i)) for i in range(4)]
+        episodes = TinyTasks().sample("train", spec, generators)
+        whole, scores = made.gradient(supernet, state, episodes, arch, PROGRESS)
+        cuts = [
+            made.gradient(supernet, state, episodes[part], arch, PROGRESS)
+            for part in (slice(1), slice(1, 2), slice(2, 4))
+        ]
+        assert [k for k in whole if not torch.equal(whole[k], sum(gradient[k] for gradient, _ in cuts))] == []
+        assert torch.equal(scores.loss, torch.cat([each.loss for _, each in cuts]))
+        together = made.score(supernet, state, episodes, arch).loss
+        alone = [made.score(supernet, state, episodes[t : t + 1], arch).loss for t in range(4)]
+        assert torch.equal(together, torch.cat(alone))
 
 
 @pytest.mark.parametrize("labels", [[], [0, 0, 0, 2], [0, 0, 0, 1]])

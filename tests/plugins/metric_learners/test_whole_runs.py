@@ -12,11 +12,18 @@ import torch
 from PIL import Image
 
 import hnas
-from hnas import HnasError
+from hnas import ConfigError, HnasError
 from hnas_app.cli import run as command_line
 from hnas_app.training.checkpoint import load_latest
 
-LEARNERS = ["prototypical", "matching", "relation", "siamese", "meta-baseline"]
+LEARNERS: dict[str, dict[str, Any]] = {
+    "prototypical": {},
+    "matching": {},
+    "relation": {},
+    "siamese": {},
+    "meta-baseline": {},
+    "deepemd": {"learner.solver": "sinkhorn"},
+}
 TINY: dict[str, Any] = {
     "space.base_width": 4,
     "space.pool": 2,
@@ -75,9 +82,10 @@ def trained(path: Path) -> dict[str, torch.Tensor]:
 @pytest.mark.parametrize("learner", LEARNERS)
 def test_every_command_works(learner: str, tmp_path: Path, capsys: Any) -> None:
     """A run is stopped and goes on with two workers; it has the bits of one that did neither."""
-    start(tmp_path / "stopped", learner, until="meta-train")
-    results = start(tmp_path / "stopped", learner, workers=2).results
-    at_once = start(tmp_path / "at-once", learner, workers=2)
+    more = LEARNERS[learner]
+    start(tmp_path / "stopped", learner, until="meta-train", **more)
+    results = start(tmp_path / "stopped", learner, workers=2, **more).results
+    at_once = start(tmp_path / "at-once", learner, workers=2, **more)
     one, two = trained(tmp_path / "stopped"), trained(tmp_path / "at-once")
     assert one.keys() == two.keys()
     assert [k for k in one if not torch.equal(one[k], two[k])] == []
@@ -92,6 +100,15 @@ def test_every_command_works(learner: str, tmp_path: Path, capsys: Any) -> None:
     assert command_line([*words, "--export", str(tmp_path / "model.onnx")]) == 0
     task = json.loads(next(p for p in tmp_path.glob("*/task.json")).read_text())
     assert len(task["classes"]) == 4
+
+
+@pytest.mark.slow
+def test_exact_transport_is_not_exported(tmp_path: Path) -> None:
+    pytest.importorskip("ot")
+    run = start(tmp_path / "run", "deepemd", until="adapt")
+    with pytest.raises(ConfigError, match="transport problem for each image") as told:
+        run.export()
+    assert "learner.solver=sinkhorn" in str(told.value.hint)
 
 
 def test_no_shots_are_refused_by_name(tmp_path: Path) -> None:

@@ -6,10 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
+from tiny_runs import TINY, draw
 
 import hnas
 from hnas import ConfigError, HnasError
@@ -24,27 +23,6 @@ LEARNERS: dict[str, dict[str, Any]] = {
     "meta-baseline": {},
     "deepemd": {"learner.solver": "sinkhorn"},
 }
-TINY: dict[str, Any] = {
-    "space.base_width": 4,
-    "space.pool": 2,
-    "task.n_way": 3,
-    "meta_train.epochs": 2,
-    "meta_train.iterations": 2,
-    "meta_train.tasks": 4,
-    "meta_train.n_way": 5,
-    "meta_train.k_shot": 2,
-    "search.tasks": 2,
-    "search.pool": 4,
-    "search.n_query": 2,
-    "search.final_tasks": 2,
-    "strategy.population": 4,
-    "strategy.iterations": 1,
-    "retrain.epochs": 1,
-    "retrain.iterations": 2,
-    "retrain.tasks": 2,
-    "evaluate.tasks": 2,
-    "evaluate.n_query": 2,
-}
 
 
 def start(path: Path, learner: str, *, until: Any = "evaluate", workers: int = 1, **more: Any) -> Any:
@@ -55,21 +33,11 @@ def start(path: Path, learner: str, *, until: Any = "evaluate", workers: int = 1
         backend="tiny_board:TinyBoard",
         preset="none",
         constraints="params<=1M",
-        settings={**TINY, **more},
+        settings={**TINY, "space.pool": 2, **more},
         run_dir=path,
         workers=workers,
         until=until,
     )
-
-
-def pictures(root: Path, classes: int, shots: int) -> Path:
-    for label in range(classes):
-        (root / f"bar {label}").mkdir(parents=True)
-        for i in range(shots):
-            paper = np.random.default_rng((label, i)).integers(0, 60, (16, 16), dtype=np.uint8)
-            paper[:, 2 * label : 2 * label + 2] = 255
-            Image.fromarray(paper).save(root / f"bar {label}" / f"{i}.png")
-    return root
 
 
 def trained(path: Path) -> dict[str, torch.Tensor]:
@@ -93,10 +61,12 @@ def test_every_command_works(learner: str, tmp_path: Path, capsys: Any) -> None:
     assert results.networks[0].inference.stored > 0
     exported = at_once.export()
     assert exported.model.difference < 1e-4
+    pairs = ["--constraint", "params<=1M", "--constraint", "macs<=100M"]
+    assert command_line(["adapt", str(at_once.path), "--workers", "1", *pairs]) == 0
     assert command_line(["evaluate", str(at_once.path)]) == 0
     assert "stored_B" in capsys.readouterr().out
     made = tmp_path / "own"
-    words = ["adapt", str(at_once.path), "--workers", "1", "--pictures", str(pictures(made, 4, 2)), "--retrain"]
+    words = ["adapt", str(at_once.path), "--workers", "1", "--pictures", str(draw(made, 4, 2)), "--retrain"]
     assert command_line([*words, "--export", str(tmp_path / "model.onnx")]) == 0
     task = json.loads(next(p for p in tmp_path.glob("*/task.json")).read_text())
     assert len(task["classes"]) == 4
@@ -119,7 +89,7 @@ def test_no_shots_are_refused_by_name(tmp_path: Path) -> None:
 
 def test_a_class_without_pictures_is_refused_by_name(tmp_path: Path, capsys: Any) -> None:
     run = start(tmp_path / "run", "prototypical", until="meta-train")
-    folder = pictures(tmp_path / "own", 3, 2)
+    folder = draw(tmp_path / "own", 3, 2)
     for picture in (folder / "bar 1").iterdir():
         picture.unlink()
     assert command_line(["adapt", str(run.path), "--workers", "1", "--pictures", str(folder)]) != 0

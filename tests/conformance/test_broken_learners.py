@@ -133,6 +133,8 @@ class AdaptsToTheFirst(Learner):
 class ComparesCentroids(Learner):
     """Images are classified by the nearest class mean of features, but what is exported has an untrained classifier."""
 
+    needs_features = True
+
     def score(self, supernet: Any, state: Any, episodes: Episodes, arch: Any, *, on: Any = "query") -> Scores:
         x, y = (episodes.query_x, episodes.query_y) if on == "query" else (episodes.support_x, episodes.support_y)
         with torch.no_grad():

@@ -1,6 +1,7 @@
 """The built-in meta-learners."""
 
 from hnas import Plugin, hookimpl
+from hnas_plugins.metric_learners import METRIC_LEARNERS
 
 
 @hookimpl
@@ -42,4 +43,5 @@ def hnas_meta_learners() -> list[Plugin]:
             factory="hnas_plugins.meta_learners.anil:anil",
             options="hnas_plugins.meta_learners.options:ANILOptions",
         ),
+        *METRIC_LEARNERS,
     ]

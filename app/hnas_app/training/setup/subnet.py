@@ -22,6 +22,7 @@ class SubNet(SuperNet):
         self._supernet, self._arch, self._shapes = supernet, arch, shapes
         self.task_batched, self.any_n_way = supernet.task_batched, supernet.any_n_way
         self._common = (supernet.head(arch) or ()) if supernet.any_n_way else ()
+        self.largest = arch
         self.relaxed = supernet.relaxed and arch  # without other options to mix, the mixture is the network
 
     def __getattr__(self, name: str) -> Any:

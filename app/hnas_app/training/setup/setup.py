@@ -16,10 +16,10 @@ from hnas.learner import Inference, MetaLearner, State
 from hnas.seeds import Seeds
 from hnas.space import SearchSpace
 from hnas.task_source import SPLITS, Split, TaskSource
-from hnas_app.costs.inference import of_prediction
 from hnas_app.executors.interface import Executor
 from hnas_app.training.setup.classes import Classes, kept_to
 from hnas_app.training.setup.episode_streams import EpisodeStreams
+from hnas_app.training.setup.inference import of_prediction
 from hnas_app.training.setup.returned import image_shape, inference, initial, n_classes, super_net
 from hnas_app.training.setup.subnet import subnet
 from hnas_app.training.setup.work import Work

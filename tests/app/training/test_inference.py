@@ -11,8 +11,8 @@ from tiny_tasks import tiny_setup
 from hnas import Cost, InfeasibleError, Inference, Metric, PluginError, Registry
 from hnas.cost import MACS, PARAMS
 from hnas_app.config.load import load_config
-from hnas_app.costs.inference import of_prediction
 from hnas_app.search.limits import check_counted, within_limits
+from hnas_app.training.setup.inference import of_prediction
 
 LATENCY, MEMORY, SLOWEST = (
     Metric(name="latency", unit="ms"),

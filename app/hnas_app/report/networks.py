@@ -28,7 +28,8 @@ def table(results: Results) -> tuple[list[str], list[list[str]]]:
 
     What a prediction takes stands there if it is not a single pass for all, with nothing stored of the task.
     """
-    rows = [(n.name, n.cost, str(n.zero_retrain), str(n.retrained), *_inference(n.inference)) for n in results.networks]
+    tested = results.networks
+    rows = [(n.name, n.cost, str(n.zero_retrain), str(n.retrained), *inference_cells(n.inference)) for n in tested]
     if (own := results.per_task) is not None:
         rows.insert(0, ("per task", own.cost, str(own.accuracy), "", "", ""))
     heads, costs = cost_columns([cost for _, cost, *_ in rows], results.metrics)
@@ -38,12 +39,13 @@ def table(results: Results) -> tuple[list[str], list[list[str]]]:
     lines = [[name, *each, *others] for (name, _, *others), each in zip(rows, costs, strict=True)]
     lines.append(["nearest class mean", *("" for _ in heads), "", str(results.baseline), "", ""])
     head = ["network", *heads, "zero-retrain", "re-trained", "inference", "stored_B"]
-    if all(n.inference == Inference() for n in results.networks):
+    if all(n.inference == Inference() for n in tested):
         return head[:-2], [line[:-2] for line in lines]
     return head, lines
 
 
-def _inference(found: Inference) -> tuple[str, str]:
+def inference_cells(found: Inference) -> tuple[str, str]:
+    """Return what a prediction takes, in words, and the bytes stored for it."""
     return "single pass" if found.passes == 1 else f"multi pass ({found.passes:.3g})", f"{found.stored:,}"
 
 

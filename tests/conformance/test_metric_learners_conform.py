@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from types import ModuleType
 from typing import Any, ClassVar
 
 import pytest
@@ -25,9 +27,9 @@ class TestComparing(LearnerConformance):
     more: ClassVar[dict[str, Any]] = {}
 
     @pytest.fixture(autouse=True, params=NAMES)
-    def _named(self, request: pytest.FixtureRequest) -> None:
+    def _named(self, request: pytest.FixtureRequest, required_module: Callable[[str], ModuleType]) -> None:
         if request.param == "deepemd":
-            pytest.importorskip("ot")
+            required_module("ot")
         self.name = request.param
         self.options = REGISTRY.options_class("learner", self.name)
 

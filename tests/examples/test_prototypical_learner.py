@@ -9,7 +9,7 @@ from typing import Any
 import attrs
 import pytest
 import torch
-from tiny_runs import TINY, draw
+from tiny_runs import MORE_CLASSES, draw
 from tiny_tasks import TinyTasks, tiny_setup
 from whole_classes import EXAMPLE, PROTOTYPICAL, WholeClasses
 
@@ -54,7 +54,7 @@ def start(
         backend="tiny_board:TinyBoard",
         preset="none",
         constraints=LIMIT,
-        settings={**TINY, **more},
+        settings={**MORE_CLASSES, **more},
         run_dir=run_dir,
         workers=workers,
         until=until,

@@ -10,32 +10,14 @@ from typing import Any
 
 import attrs
 import pytest
+import tiny_runs
 
 import hnas
 from hnas.discovery import GROUP, Registry
 from hnas_app.runs.run_dir import RunDir
 from hnas_app.supernets.packing import Packed, packed
 
-TINY: dict[str, Any] = {
-    "space.base_width": 4,
-    "space.classifier": "shared",
-    "learner.inner_steps": 1,
-    "task.n_way": 3,
-    "meta_train.epochs": 1,
-    "meta_train.iterations": 2,
-    "meta_train.tasks": 2,
-    "search.tasks": 2,
-    "search.pool": 4,
-    "search.n_query": 2,
-    "search.final_tasks": 2,
-    "strategy.population": 4,
-    "strategy.iterations": 1,
-    "retrain.epochs": 1,
-    "retrain.iterations": 1,
-    "retrain.tasks": 1,
-    "evaluate.tasks": 2,
-    "evaluate.n_query": 2,
-}
+TINY: dict[str, Any] = {**tiny_runs.TINY, "space.classifier": "shared", "learner.inner_steps": 1}
 HOOK = """
 from hnas import PretrainedSuperNet, SuperNetFile, hookimpl
 

@@ -10,12 +10,10 @@ from PIL import Image
 
 TINY: dict[str, Any] = {
     "space.base_width": 4,
-    "task.n_way": 5,
+    "task.n_way": 3,
     "meta_train.epochs": 1,
     "meta_train.iterations": 2,
     "meta_train.tasks": 2,
-    "meta_train.n_way": 10,
-    "meta_train.k_shot": 2,
     "search.tasks": 2,
     "search.pool": 4,
     "search.n_query": 2,
@@ -28,6 +26,8 @@ TINY: dict[str, Any] = {
     "evaluate.tasks": 2,
     "evaluate.n_query": 2,
 }
+MORE_CLASSES: dict[str, Any] = {**TINY, "task.n_way": 5, "meta_train.n_way": 10, "meta_train.k_shot": 2}
+"""For learners that may train on tasks of more classes than those of the test."""
 
 
 def draw(root: Path, classes: int, shots: int) -> Path:

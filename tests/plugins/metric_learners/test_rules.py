@@ -26,9 +26,13 @@ TWO = task([[(0, 0), (2, 0)], [(0, 4), (2, 4)]], [[(1, 1)], [(1, 3)]])
 """Two classes with means (1, 0) and (1, 4)."""
 
 
+@pytest.fixture(autouse=True)
+def _pot(request: pytest.FixtureRequest, required_module: Any) -> None:
+    if "deepemd" in request.node.name and "without_pot" not in request.node.name:
+        required_module("ot")
+
+
 def learner(name: str, **options: Any) -> Any:
-    if name == "deepemd":
-        pytest.importorskip("ot")
     return REGISTRY.create("learner", name, options)
 
 
@@ -148,7 +152,6 @@ def _problem(seed: int) -> list[torch.Tensor]:
 
 @pytest.mark.parametrize("seed", range(5))
 def test_deepemd_solves_the_linear_programme(seed: int) -> None:
-    pytest.importorskip("ot")
     linprog = pytest.importorskip("scipy.optimize").linprog
     a, b, costs = _problem(seed)
     places = torch.eye(4, dtype=torch.float64)
@@ -172,7 +175,6 @@ def test_deepemd_costs_nothing_between_equal_images() -> None:
 
 
 def test_deepemd_gradients_are_those_of_the_envelope_theorem() -> None:
-    pytest.importorskip("ot")
     given = _problem(0)
 
     def distance(a: torch.Tensor, b: torch.Tensor, costs: torch.Tensor) -> torch.Tensor:

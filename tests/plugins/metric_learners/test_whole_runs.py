@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_runs import TINY, draw
+from tiny_runs import MORE_CLASSES, draw
 
 import hnas
 from hnas import ConfigError, HnasError
@@ -33,7 +33,7 @@ def start(path: Path, learner: str, *, until: Any = "evaluate", workers: int = 1
         backend="tiny_board:TinyBoard",
         preset="none",
         constraints="params<=1M",
-        settings={**TINY, "space.pool": 2, **more},
+        settings={**MORE_CLASSES, "space.pool": 2, **more},
         run_dir=path,
         workers=workers,
         until=until,
@@ -73,8 +73,8 @@ def test_every_command_works(learner: str, tmp_path: Path, capsys: Any) -> None:
 
 
 @pytest.mark.slow
-def test_exact_transport_is_not_exported(tmp_path: Path) -> None:
-    pytest.importorskip("ot")
+def test_exact_transport_is_not_exported(tmp_path: Path, required_module: Any) -> None:
+    required_module("ot")
     run = start(tmp_path / "run", "deepemd", until="adapt")
     with pytest.raises(ConfigError, match="transport problem for each image") as told:
         run.export()

@@ -34,16 +34,20 @@ class Standing:
     ``None`` if there is no such network, if it was chosen itself, or if a loss is infinite.
     """
 
+    def __str__(self) -> str:
+        return (
+            f"{100 * self.accuracy:.1f} % on validation tasks, the nearest class mean of raw pixels "
+            f"{100 * self.class_mean:.1f} % (difference {self.over_class_mean})"
+        )
+
     @property
     def doubts(self) -> tuple[str, ...]:
         """Why the scores should not be trusted, a sentence for each reason."""
         found = []
         if not _is_clear(self.over_class_mean):
             found.append(
-                f"the super-net is too young: the network that it ranks first has {100 * self.accuracy:.1f} % on "
-                f"validation tasks, the nearest class mean of raw pixels {100 * self.class_mean:.1f} % (difference "
-                f"{self.over_class_mean}), so its scores hardly show which network is good; train it for longer "
-                "(meta_train.epochs)"
+                f"the super-net is too young: the network that it ranks first has {self}, so its scores hardly show "
+                "which network is good; train it for longer (meta_train.epochs)"
             )
         if self.over_scaled is not None and not _is_clear(self.over_scaled):
             found.append(

@@ -40,6 +40,7 @@ class Adapted:
     run: Path
     adaption: Adaption
     metrics: tuple[Metric, ...]
+    limits: tuple[Limit, ...]
     space: SearchSpace
 
 
@@ -72,6 +73,7 @@ def adapt(caller: Caller, path: Path, given: Given) -> Adapted:
             run=phases.run.path,
             adaption=phases.adapt(),
             metrics=phases.profile().metrics,
+            limits=phases.limits,
             space=phases.setup.space,
         )
 

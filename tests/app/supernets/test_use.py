@@ -44,9 +44,17 @@ def draw(root: Path, classes: int, size: int = 20, mode: str = "L") -> Path:
     return root
 
 
-def test_a_search_is_a_run_that_goes_on_when_the_distribution_is_gone(site: Any, tiny: Packed, tmp_path: Path) -> None:
+def test_a_search_is_a_run_that_goes_on_when_the_distribution_is_gone(
+    site: Any, tiny: Packed, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     site.publish(tiny)
-    assert call("adapt", "leaves", *DEVICE, "--constraint", "params<=1M", "--set", "task.n_way=4") == 0
+    monkeypatch.setattr("hnas_app.cli.commands.adapt.SHOWN", 1)
+    words = ["--constraint", "params<=1M", "--set", "task.n_way=4", "--set", "search.finalists=3"]
+    assert call("adapt", "leaves", *DEVICE, *words) == 0
+    table, _, rest = capsys.readouterr().out.partition("\nand 2 more finalists: --json\n")
+    assert len(table.splitlines()) == 2
+    assert "the first has " in rest
+    assert "limits: params<=1M" in rest
     (run,) = made()
     record = json.loads((run / "run.json").read_text())
     assert record["supernet"]["name"] == "leaves"

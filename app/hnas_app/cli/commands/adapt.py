@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from hnas_app.usecases.sweep import Pairs, Sweep
 
 RESUME = "hnas adapt {}"
+SHOWN = 10
+"""Finalists that are printed; ``--json`` has all."""
 
 PicturesOption = Annotated[
     Path | None,
@@ -107,11 +109,16 @@ def _plain(call: Invocation, run: Path, given: Given, *, as_json: bool) -> None:
         [f"{s.loss:.4f}", f"{100 * s.accuracy:.1f} %", *each, describe(done.space.options(s.arch))]
         for s, each in zip(found.finalists, costs, strict=True)
     ]
-    print_table(["loss", "accuracy", *heads, "architecture"], rows)
+    print_table(["loss", "accuracy", *heads, "architecture"], rows[:SHOWN])
+    if more := len(rows[SHOWN:]):
+        print(f"and {more} more finalists: --json")
+    if found.standing is not None:
+        print(f"\nthe first has {found.standing}; these tasks chose nothing")
     if found.place is not None:
         print(f"\nthe first is chosen: {found.place}")
     for doubt in found.doubts:
         print(doubt)
+    print(f"limits: {', '.join(map(str, done.limits))}")
     say_next(f"hnas retrain {quoted(done.run)}")
 
 

@@ -1,7 +1,8 @@
-"""Meta-gradients of the other learners by gradient: each beside itself in plain torch and beside MAML++, in one run.
+"""Meta-gradients of the other learners: each beside itself in plain torch and beside MAML++, in one run.
 
-All take 5 steps in second order, without the parts of MAML++ but learnt rates; MAML++ has all its parts. The plain
-versions share no code with the project's, but the network of `plain_loop`.
+Those by gradient take 5 steps in second order, without the parts of MAML++ but learnt rates; MAML++ has all its parts.
+Those that compare features (`plain_rules`) have no steps. The plain versions share no code with the project's, but the
+network of `plain_loop`.
 """
 
 from __future__ import annotations
@@ -18,9 +19,10 @@ from attrs import frozen
 from configs import INNER_STEPS, Config
 from measuring import Timing, interleave
 from plain_loop import Start, features, network, tasks
+from plain_rules import RULES
 from torch import Tensor
 
-from hnas import Architecture, Episodes, Progress
+from hnas import Architecture, Episodes, MetaLearner, Progress, Registry
 from hnas.learner import State
 from hnas_plugins.meta_learners.alfa import alfa
 from hnas_plugins.meta_learners.anil import anil
@@ -34,7 +36,8 @@ from hnas_plugins.meta_learners.options import (
     MetaSGDOptions,
 )
 
-PROGRESS = Progress(iteration=0, iterations_per_epoch=500, epochs=100)
+PROGRESS = Progress(iteration=50 * 500, iterations_per_epoch=500, epochs=100)
+"""The second half of a training: MAML++ in second order, Meta-Baseline in its second stage."""
 LIMIT = 1e-6
 LEARNERS: dict[str, tuple[Callable[..., MAML], Callable[..., Any]]] = {
     "meta-sgd": (meta_sgd, MetaSGDOptions),
@@ -43,6 +46,7 @@ LEARNERS: dict[str, tuple[Callable[..., MAML], Callable[..., Any]]] = {
     "alfa+l2f": (alfa, partial(ALFAOptions, l2f=True)),
     "anil": (anil, ANILOptions),
 }
+NAMES = (*LEARNERS, *RULES)
 
 
 @frozen(kw_only=True)
@@ -59,6 +63,12 @@ class Plain:
         plain = {k: v[None] if k.startswith("params/norm") else v for k, v in state.items()}
         start = Start.of(config, plain | {k: torch.zeros(INNER_STEPS) for k in _rates(state, "lslr/")}, arch)
         extra = {k: v for k, v in state.items() if k.startswith(("decay/", "alfa/", "l2f/")) and _belongs(k, start)}
+        channels = start.weights[-2].shape[1]
+        extra |= {k: v for k, v in state.items() if k.startswith("own/")}
+        if name == "siamese":
+            extra["own/weight"] = extra["own/weight"][:channels]
+        if name == "relation":
+            extra["own/conv1.weight"] = extra["own/conv1.weight"][:, :, :channels]
         if name == "meta-sgd":
             swapped = {f"params/{k}": state[f"rates/{k}"] for k in start.names}
             rates = Start.of(config, plain | swapped | {k: torch.zeros(1) for k in _rates(state, "lslr/")}, arch)
@@ -73,8 +83,13 @@ class Plain:
         """Return the meta-gradient, summed over tasks, by the leaves' names."""
         for leaf in self.leaves.values():
             leaf.grad = None
+        own = {k.removeprefix("own/"): v for k, v in self.extra.items()}
         for x, y, query_x, query_y in tasks(episodes):
-            loss = F.cross_entropy(self._adapted(x, y)(query_x), query_y)
+            if self.name in RULES:
+                both = (features(self.start, self.start.weights, 0, images) for images in (x, query_x))
+                loss = RULES[self.name](own, *both, query_y, int(y.max()) + 1)
+            else:
+                loss = F.cross_entropy(self._adapted(x, y)(query_x), query_y)
             loss.backward()  # type: ignore[no-untyped-call]
         return {name: leaf.grad for name, leaf in self.leaves.items() if leaf.grad is not None}
 
@@ -126,14 +141,18 @@ def _belongs(name: str, start: Start) -> bool:
     return any(name.partition("/")[2] in ("bias", k, f"{k}.in", f"{k}.out", f"{k}.bias") for k in start.names)
 
 
-def _made(name: str, config: Config) -> tuple[MAML, State]:
+def _made(name: str, config: Config) -> tuple[MetaLearner, State]:
     """Return a learner and its seeded state, of which nothing is trivial."""
-    factory, options = LEARNERS[name]
-    learner = factory(options(inner_steps=INNER_STEPS, inner_lr=config.inner_lr, learned_rates=True))
+    learner: MetaLearner
+    if name in RULES:
+        learner = Registry(third_party=False).create("learner", name)
+    else:
+        factory, options = LEARNERS[name]
+        learner = factory(options(inner_steps=INNER_STEPS, inner_lr=config.inner_lr, learned_rates=True))
     generator = torch.Generator().manual_seed(0)
     state = learner.init(config.space.supernet(config.image, config.n_way), generator)
     for key, value in state.items():
-        if key.startswith(("params/norm", "params/fc.bias", "alfa/", "l2f/")):
+        if key.startswith(("params/norm", "params/fc.bias", "alfa/", "l2f/", "own/")):
             value += 0.1 * torch.randn(value.shape, generator=generator)
     return learner, {k: v for k, v in state.items() if not k.startswith("outer/")}
 
@@ -152,6 +171,7 @@ def disagreement(name: str, config: Config, arch: Architecture) -> float:
         whole = {k: ours.get(f"{kind}{k}", state[f"params/{k}"]) for k in supernet.roles}
         ours |= {f"{kind}{k}": v for k, v in supernet.share(whole, arch).items()}
     plain = Plain.of(name, config, state, arch).gradient(episodes)
+    ours |= {k: ours[k][tuple(map(slice, v.shape))] for k, v in plain.items() if k.startswith("own/")}
     difference = sum(float((ours[k] - v.view_as(ours[k])).square().sum()) for k, v in plain.items())
     return math.sqrt(difference / sum(float(v.square().sum()) for v in plain.values()))
 
@@ -160,21 +180,20 @@ def measure_learners(
     config: Config, row: str, names: Sequence[str], reps: int, n_tasks: int | None
 ) -> list[dict[str, Any]]:
     """Return two rows for each learner, and one for MAML++, summed over the row's architectures."""
-    if unknown := set(names) - set(LEARNERS):
-        sys.exit(f"no learner {', '.join(sorted(unknown))}; expected some of {', '.join(LEARNERS)}")
+    if unknown := set(names) - set(NAMES):
+        sys.exit(f"no learner {', '.join(sorted(unknown))}; expected some of {', '.join(NAMES)}")
     count = n_tasks or (config.tasks if row == "reference" else config.random_tasks)
     supernet, episodes = config.space.supernet(config.image, config.n_way), config.episodes(count)
     options = MAMLPlusPlusOptions(inner_steps=INNER_STEPS, inner_lr=config.inner_lr, multi_step_loss=False)
-    made = {name: _made(name, config) for name in names}
+    made: dict[str, tuple[MetaLearner, State]] = {name: _made(name, config) for name in names}
     plus_plus = MAML(options)
     made["maml++"] = plus_plus, plus_plus.init(supernet, torch.Generator().manual_seed(0))
-    late = Progress(iteration=options.first_order_epochs * 500, iterations_per_epoch=500, epochs=100)
     timings: dict[str, list[Timing]] = {}
     worst = dict.fromkeys(names, 0.0)
     for arch in config.networks(row):
         calls: dict[str, Callable[[], object]] = {}
         for name, (learner, state) in made.items():
-            calls[name] = partial(learner.gradient, supernet, state, episodes, arch, late)
+            calls[name] = partial(learner.gradient, supernet, state, episodes, arch, PROGRESS)
         for name in names:
             worst[name] = max(worst[name], disagreement(name, config, arch))
             if not worst[name] < LIMIT:
@@ -197,7 +216,7 @@ def _row(
         "config": config.name,
         "row": row,
         "variant": name,
-        "order": "second",
+        "order": "none" if name.removesuffix(", plain") in RULES else "second",
         "threads": torch.get_num_threads(),
         "tasks": count,
         "wall_ms": round(1e3 * wall[name], 2),

@@ -98,6 +98,12 @@ class MetaSGDOptions(MAMLOptions):
         0.9, "inner rates start uniformly between inner_lr times 1 - this and inner_lr times 1 + this", fraction
     )
     learned_rates: bool = setting(True, "learn the inner rate of every weight; else it stays as it was drawn")
+    rates_lr_factor: float = _later(
+        10.0,
+        "outer learning rate of the learned inner rates, as a multiple of meta_lr (the paper's: 1)",
+        positive,
+        most=1000,
+    )
 
 
 @frozen(kw_only=True)

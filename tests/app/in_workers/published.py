@@ -39,13 +39,14 @@ def hnas_supernets():
 FILES = {"weights": "weights.safetensors", "config": "config.toml", "card": "card.md"}
 
 
-def train(path: Path, **settings: Any) -> RunDir:
-    """Meta-train a tiny super-net on characters."""
+def train(path: Path, learner: str = "maml++", **settings: Any) -> RunDir:
+    """Meta-train a tiny super-net on characters; a setting ``None`` leaves one of `TINY` out."""
     run = hnas.run(
+        learner=learner,
         tasks="glyphs",
         backend="eyeriss",
         preset="none",
-        settings={**TINY, **settings},
+        settings={k: v for k, v in {**TINY, **settings}.items() if v is not None},
         run_dir=path,
         until="meta-train",
     )

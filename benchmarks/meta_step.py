@@ -4,6 +4,7 @@
     python benchmarks/meta_step.py --configs omni20_s2,mini5_s2 --rows reference --reps 5
     python benchmarks/meta_step.py --workers 2        # two worker processes against the plain loop on 1 and 2 threads
     python benchmarks/meta_step.py --memory           # peak memory of a meta-batch of 8 over one of 1
+    python benchmarks/meta_step.py --learners meta-sgd,anil,prototypical    # beside themselves in plain torch
 
 A row's ``ratio_over_loop`` is the plain loop's time over the variant's, medians of the same rounds. Before anything is
 timed, variants must agree on the meta-gradient: to 1e-6 in float64, and to 1e-3 in float32 on the best of four tasks
@@ -28,6 +29,7 @@ import torch
 from attrs import frozen
 from configs import CONFIGS, INNER_STEPS, Config
 from flops import meta_flops
+from learner_steps import NAMES, measure_learners
 from meta_batch import measure_memory, measure_workers
 from peers import higher_loop, learn2learn_loop, missing
 from plain_loop import Start, loop
@@ -214,6 +216,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--reps", type=int, default=7, help="rounds")
     parser.add_argument("--workers", type=int, default=0, help="measure this many worker processes instead")
     parser.add_argument("--memory", action="store_true", help="measure peak memory instead")
+    parser.add_argument("--learners", default="", help=f"measure these instead, of {', '.join(NAMES)}")
     parser.add_argument("--name", help="name of the file below results/")
     parser.add_argument("--json", action="store_true", help="print JSON")
     options = parser.parse_args(arguments)
@@ -230,6 +233,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for config in configs:
         if options.memory:
             tell(measure_memory(config, learner_of(config, "second")))
+        elif options.learners:
+            for row in options.rows.split(","):
+                tell(measure_learners(config, row, options.learners.split(","), options.reps, options.tasks))
         elif options.workers:
             for row in options.rows.split(","):
                 tell(measure_workers(config, row, learner_of(config, "second"), options.workers, options.reps))
@@ -238,6 +244,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 for order in options.orders.split(","):
                     tell(measure(config, row, order, options.reps, peak, options.tasks))
     kind = "memory" if options.memory else f"workers{options.workers}" if options.workers else "meta_step"
+    kind = "learner_steps" if options.learners else kind
     absent = {name: why for name in PEERS if (why := missing(name))}
     content = record(options.name or kind, rows, sgemm_peak_gflops=round(peak, 1), absent=absent)
     if options.json:

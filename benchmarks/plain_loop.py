@@ -92,14 +92,18 @@ class Start:
 
 def network(start: Start, weights: Sequence[Tensor], step: int, x: Tensor) -> Tensor:
     """Return logits (N, n_way) of images (N, C, H, W), normalised with the parameters of an inner step."""
+    return F.linear(features(start, weights, step, x), weights[-2].flatten(1), weights[-1])
+
+
+def features(start: Start, weights: Sequence[Tensor], step: int, x: Tensor) -> Tensor:
+    """Return the classifier's input (N, F)."""
     for i, block in enumerate(start.blocks):
         x = F.conv2d(x, weights[i], stride=start.stride, padding=block.kernel // 2)
         x = F.batch_norm(x, None, None, start.gammas[i][step], start.betas[i][step], training=True, eps=1e-5)
         x = ACTIVATIONS[block.activation](x)
         if start.max_pool:
             x = F.max_pool2d(x, 2, ceil_mode=True)
-    x = x.mean((2, 3)) if start.pool == 1 else F.adaptive_avg_pool2d(x, start.pool)
-    return F.linear(x.flatten(1), weights[-2].flatten(1), weights[-1])
+    return (x.mean((2, 3)) if start.pool == 1 else F.adaptive_avg_pool2d(x, start.pool)).flatten(1)
 
 
 def loop(start: Start, episodes: Episodes, *, second_order: bool = True, multi_step_loss: bool = False) -> float:

@@ -5,11 +5,12 @@ hnas run --preset quick --learner ./examples/prototypical_learner.py:Prototypica
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
 from attrs import frozen
 
-from hnas import Architecture, Episodes, MetaLearner, Progress, Scores, SuperNet
+from hnas import Architecture, Episodes, Inference, Layer, MetaLearner, Progress, Scores, SuperNet
 from hnas.learner import Gradient, State
 from hnas.settings import positive, setting
 from hnas.supernet import NormStats, Params
@@ -23,6 +24,7 @@ class Prototypical(MetaLearner):
     """Prototypical networks (Snell, Swersky and Zemel, NeurIPS 2017), with plain gradient descent."""
 
     any_n_way = True  # a task's classes are its means, however many
+    needs_features = True  # a space whose super-net does not name its classifier is refused
     support_scores = False  # a support image is part of the mean that it is compared with
 
     @frozen(kw_only=True)
@@ -69,6 +71,10 @@ class Prototypical(MetaLearner):
         shared = {name: value for name, value in adapted.items() if name != "prototypes"}
         features, means = supernet.features(shared, x, arch, stats=stats).flatten(2), adapted["prototypes"]
         return 2 * features @ means.transpose(1, 2) - (means**2).sum(-1)[:, None]
+
+    def inference(self, layers: Sequence[Layer], n_way: int, k_shot: int) -> Inference:
+        """The comparison with the means takes as much as the classifier, so a prediction is one pass."""
+        return Inference(stored=4 * n_way * layers[-1].in_shape[0])
 
     def score(
         self,

@@ -28,7 +28,7 @@ from hnas.errors import (
 )
 from hnas.events import Event, Tracker
 from hnas.layer import Layer
-from hnas.learner import MetaLearner, Progress, Scores
+from hnas.learner import Inference, MetaLearner, Progress, Scores
 from hnas.seeds import Seeds
 from hnas.space import SearchSpace
 from hnas.strategy import Ask, Scored, SearchProblem, SearchStrategy
@@ -56,6 +56,7 @@ __all__ = [
     "HardwareBackend",
     "HnasError",
     "InfeasibleError",
+    "Inference",
     "Layer",
     "Measurement",
     "MetaLearner",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
 
 from attrs import frozen
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
+    from hnas.layer import Layer
     from hnas.space import Schedule, SearchSpace
     from hnas.supernet import NormStats, Params, SuperNet
 
@@ -63,6 +64,17 @@ class Scores:
     accuracy: Tensor  # (T,)
 
 
+@frozen(kw_only=True)
+class Inference:
+    """What one prediction takes: ``passes`` through the network, and ``stored`` bytes kept of the task beside it.
+
+    Work beside the network's, such as comparisons, counts by its multiply-accumulates as a share of a pass.
+    """
+
+    passes: float = 1.0
+    stored: int = 0
+
+
 class MetaLearner(ABC):
     """Meta-trains the weights of a super-net, one architecture at a time, and adapts them to tasks.
 
@@ -79,6 +91,9 @@ class MetaLearner(ABC):
 
     needs_classes: bool = False
     """Whether `gradient` needs `Episodes.classes`: a source that gives none is refused. Other methods do without."""
+
+    needs_features: bool = False
+    """Whether it needs the features before a classifier that `SuperNet.head` names: a space without is refused."""
 
     support_scores: bool = True
     """Whether the loss on the images that a network was adapted to tells how good it is.
@@ -144,6 +159,13 @@ class MetaLearner(ABC):
         Called for a user's own pictures, which decide the number: it may exceed the one that the state was trained for.
         """
         return None
+
+    def inference(self, layers: Sequence[Layer], n_way: int, k_shot: int) -> Inference:
+        """Return what a prediction takes with a network of these layers, the classifier's included.
+
+        Called for the cost of every candidate, so it should take microseconds. By default a pass, and nothing is kept.
+        """
+        return Inference()
 
     def tasks_at_once(self, supernet: SuperNet, arch: Architecture, n_support: int) -> int:
         """Return the best number of tasks of ``n_support`` images for one `score`; with fewer, each takes longer.

@@ -50,6 +50,24 @@ def test_meta_step_prints_rows_of_variants_that_agree(name: str) -> None:
     assert json.loads((BENCHMARKS / "results" / f"{name}.json").read_text()) == content
 
 
+LEARNERS = {"meta-sgd", "alfa", "l2f", "alfa+l2f", "anil"}
+LEARNERS |= {"prototypical", "matching", "siamese", "meta-baseline", "relation"}
+
+
+def test_other_learners_are_measured_beside_themselves_in_plain_torch(name: str) -> None:
+    """Their meta-gradients agree in float64, and each has its ratio over MAML++ of the same rounds."""
+    shown = printed(
+        "meta_step.py", "--configs", "omni5_w16", "--rows", "reference", "--learners",
+        ",".join(sorted(LEARNERS)), "--tasks", "1", "--reps", "1", "--name", name, "--json",
+    )  # fmt: skip
+    rows = {row["variant"]: row for row in json.loads(shown)["rows"]}
+    assert set(rows) == LEARNERS | {f"{learner}, plain" for learner in LEARNERS} | {"maml++"}
+    for learner in LEARNERS:
+        assert rows[learner]["disagreement"] < 1e-6
+        assert rows[learner]["ratio_over_plain"] > 0
+        assert rows[learner]["times_maml++"] > 0
+
+
 def test_adapt_scores_both_ways_alike(name: str) -> None:
     """The project's score and the plain loop's are losses of the same networks on the same tasks."""
     shown = printed(

@@ -133,6 +133,8 @@ class AdaptsToTheFirst(Learner):
 class ComparesCentroids(Learner):
     """Images are classified by the nearest class mean of features, but what is exported has an untrained classifier."""
 
+    needs_features = True
+
     def score(self, supernet: Any, state: Any, episodes: Episodes, arch: Any, *, on: Any = "query") -> Scores:
         x, y = (episodes.query_x, episodes.query_y) if on == "query" else (episodes.support_x, episodes.support_y)
         with torch.no_grad():
@@ -195,6 +197,23 @@ class CountsToThree(PROTOTYPICAL):
         return found | {"prototypes": found["prototypes"][:, :3]}
 
 
+class HidesItsNeedOfFeatures(PROTOTYPICAL):
+    needs_features = False
+
+    def __init__(self) -> None:
+        super().__init__(PROTOTYPICAL.Options())
+
+
+class KeepsForNothing(PROTOTYPICAL):
+    """The means are stored on the device, and no limit on its memory sees them."""
+
+    def __init__(self) -> None:
+        super().__init__(PROTOTYPICAL.Options())
+
+    def inference(self, *given: Any) -> Any:
+        return Learner.inference(self, *given)
+
+
 class LearnsABiasForEachOutput(Learner):
     """It is as long as the adapted bias, not as the one that is learnt."""
 
@@ -239,6 +258,8 @@ class LooksAtValues(Learner):
 BROKEN = {
     CountsToThree: "test_serves_any_number_of_classes_if_it_says_so",
     LearnsABiasForEachOutput: "test_serves_any_number_of_classes_if_the_super_net_does",
+    HidesItsNeedOfFeatures: "test_goes_by_features_only_if_it_says_so",
+    KeepsForNothing: "test_says_what_a_prediction_takes",
     WeighsByClass: "test_goes_by_the_ids_of_classes_only_if_it_says_so",
     ChangesItself: "test_adapts_by_other_numbers_of_steps_if_it_offers_them",
     ComparesCentroids: "test_scores_are_those_of_the_exported_network",

@@ -1,4 +1,4 @@
-"""Both built-in meta-learners, and the parts of MAML++ that change what is learnt or shared between tasks."""
+"""The built-in meta-learners by gradient, and parts of MAML++ that change what is learnt or shared between tasks."""
 
 from __future__ import annotations
 
@@ -7,8 +7,17 @@ import pytest
 from hnas.learner import MetaLearner
 from hnas.space import SearchSpace
 from hnas.testing import LearnerConformance
+from hnas_plugins.meta_learners.alfa import alfa
+from hnas_plugins.meta_learners.anil import anil
 from hnas_plugins.meta_learners.maml import MAML
-from hnas_plugins.meta_learners.options import MAMLOptions, MAMLPlusPlusOptions
+from hnas_plugins.meta_learners.meta_sgd import meta_sgd
+from hnas_plugins.meta_learners.options import (
+    ALFAOptions,
+    ANILOptions,
+    MAMLOptions,
+    MAMLPlusPlusOptions,
+    MetaSGDOptions,
+)
 from hnas_plugins.spaces.vgg9 import VGG9, VGG9Options
 
 
@@ -38,3 +47,24 @@ class TestMAMLPlusPlusOnTheFastPath(TestMAMLPlusPlus):
 
     def make(self) -> MetaLearner:
         return MAML(MAMLPlusPlusOptions(inner_steps=2, meta_lr=0.01, first_order_epochs=1, **self.given))
+
+
+class TestMetaSGD(LearnerConformance):
+    options = MetaSGDOptions
+
+    def make(self) -> MetaLearner:
+        return meta_sgd(MetaSGDOptions(meta_lr=0.01))
+
+
+class TestALFA(LearnerConformance):
+    options = ALFAOptions
+
+    def make(self) -> MetaLearner:
+        return alfa(ALFAOptions(inner_steps=2, meta_lr=0.01, l2f=True))
+
+
+class TestANIL(LearnerConformance):
+    options = ANILOptions
+
+    def make(self) -> MetaLearner:
+        return anil(ANILOptions(inner_steps=2, meta_lr=0.01))

@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import attrs
-import numpy as np
 import pytest
 import torch
-from PIL import Image
+from tiny_runs import MORE_CLASSES, draw
 from tiny_tasks import TinyTasks, tiny_setup
 from whole_classes import EXAMPLE, PROTOTYPICAL, WholeClasses
 
 import hnas
+import hnas.testing
 from hnas import ConfigError, DataError, Episodes
 from hnas.testing import LearnerConformance
 from hnas_app.cli import run as command_line
@@ -25,26 +25,6 @@ from hnas_app.training.checkpoint import load_latest, save_checkpoint
 from hnas_app.training.fixed_norm import FixedNorm
 from hnas_app.training.meta_train import PHASE
 
-TINY: dict[str, Any] = {
-    "space.base_width": 4,
-    "task.n_way": 5,
-    "meta_train.epochs": 1,
-    "meta_train.iterations": 2,
-    "meta_train.tasks": 2,
-    "meta_train.n_way": 10,
-    "meta_train.k_shot": 2,
-    "search.tasks": 2,
-    "search.pool": 4,
-    "search.n_query": 2,
-    "search.final_tasks": 2,
-    "strategy.population": 4,
-    "strategy.iterations": 1,
-    "retrain.epochs": 1,
-    "retrain.iterations": 1,
-    "retrain.tasks": 1,
-    "evaluate.tasks": 2,
-    "evaluate.n_query": 2,
-}
 LIMIT = "params<=1M"
 
 
@@ -74,7 +54,7 @@ def start(
         backend="tiny_board:TinyBoard",
         preset="none",
         constraints=LIMIT,
-        settings={**TINY, **more},
+        settings={**MORE_CLASSES, **more},
         run_dir=run_dir,
         workers=workers,
         until=until,
@@ -93,17 +73,6 @@ def adapted(path: Path, *words: object) -> tuple[int, list[Path]]:
     before = set(path.parent.iterdir())
     code = command_line([str(w) for w in ("adapt", path, "--workers", "1", *words)])
     return code, sorted(set(path.parent.iterdir()) - before)
-
-
-def draw(root: Path, classes: int, shots: int) -> Path:
-    """Draw a bar of each class at a place of its own."""
-    for label in range(classes):
-        (root / f"bar {label}").mkdir(parents=True)
-        for i in range(shots):
-            paper = np.random.default_rng((label, i)).integers(0, 60, (16, 16), dtype=np.uint8)
-            paper[:, 2 * label : 2 * label + 2] = 255
-            Image.fromarray(paper).save(root / f"bar {label}" / f"{i}.png")
-    return root
 
 
 # ---------------------------------------------------------------- any number of classes
@@ -172,6 +141,22 @@ def test_too_few_classes_to_train_on_are_refused_by_the_setting_of_training(tmp_
     assert not (tmp_path / "run").exists()
 
 
+def test_a_space_without_features_is_refused_before_anything_is_made(tmp_path: Path) -> None:
+    told = r"learner '.*:Prototypical' needs the features before the classifier, and the super-net of space 'object:"
+    with pytest.raises(ConfigError, match=told):
+        hnas.run(
+            space=hnas.testing.TinySpace(head=False),
+            learner=EXAMPLE,
+            tasks="tiny_tasks:TinyTasks",
+            backend="tiny_board:TinyBoard",
+            preset="none",
+            constraints=LIMIT,
+            settings={"meta_train.n_way": 5},
+            run_dir=tmp_path / "run",
+        )
+    assert not (tmp_path / "run").exists()
+
+
 # ---------------------------------------------------------------- support scores
 
 
@@ -208,7 +193,12 @@ def test_one_picture_of_each_class_cannot_choose(trained: Path, tmp_path: Path, 
 
 def test_fixed_statistics_change_nothing_that_a_learner_declares() -> None:
     fixed = FixedNorm(WholeClasses(PROTOTYPICAL.Options()))
-    assert (fixed.any_n_way, fixed.needs_classes, fixed.support_scores) == (True, True, False)
+    assert (fixed.any_n_way, fixed.needs_classes, fixed.support_scores, fixed.needs_features) == (
+        True,
+        True,
+        False,
+        True,
+    )
 
 
 # ---------------------------------------------------------------- the ids of classes

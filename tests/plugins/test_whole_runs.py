@@ -76,3 +76,24 @@ def test_resnet12_on_a_folder_of_pictures(pictures: Path, tmp_path: Path):
     assert reference["cost"]["values"]["macs"] == macs + 16 * 2
     assert all(0.3 < n["retrained"]["mean"] < 1 and n["retrained"]["tasks"] == 20 for n in networks.values())
     assert networks["found"]["cost"]["values"]["latency"] <= reference["cost"]["values"]["latency"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("learner", ["meta-sgd", "alfa", "l2f", "anil"])
+def test_learners_by_gradient_in_whole_runs(learner: str, tmp_path: Path):
+    """From meta-training to a re-trained and exported network: the same numbers with one worker and with two."""
+    pytest.importorskip("onnx")
+    settings = TINY | {"task.n_way": 3, "retrain.start": "supernet", "learner.inner_steps": 2}
+    settings = {k: v for k, v in settings.items() if k != "learner.drop_block" and not k.startswith("tasks.")}
+    program = [sys.executable, "-c", "from hnas_app.cli import main; main()"]
+    found = []
+    for workers in ("1", "2"):
+        command = ["run", "--preset", "none", "--tasks", "glyphs", "--learner", learner, "--workers", workers]
+        command += ["--run-dir", str(tmp_path / workers)]
+        command += [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
+        done = subprocess.run([*program, *command], capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stderr[-2000:]
+        found.append(json.loads((tmp_path / workers / "evaluate.json").read_text())["networks"])
+    assert found[0] == found[1]
+    done = subprocess.run([*program, "export", str(tmp_path / "1")], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-2000:]

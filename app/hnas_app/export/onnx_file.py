@@ -91,6 +91,11 @@ def _model(network: Classifier, metadata: ModelMetadata) -> bytes:
                 dynamic_shapes={"image": {0: torch.export.Dim("batch", min=1)}},
                 verbose=False,
             )
+    except Exception as failed:
+        cause: BaseException | None = failed
+        while cause is not None and not isinstance(cause, HnasError):  # torch wraps what a learner refuses
+            cause = cause.__cause__
+        raise cause or failed  # noqa: B904 - the cause itself
     finally:
         exporter.setLevel(level)
     model = program.model_proto

@@ -94,7 +94,7 @@ def front_of(setup: Setup, metric: Metric, runs: Sequence[FinishedRun], scores: 
 
     def network(arch: Architecture) -> Network:
         loss, accuracy = scores[arch]
-        cost = table.cost(setup.space.layers(arch, setup.image_shape, setup.n_way))[metric.name]
+        cost = setup.cost(arch, table.cost, table.metrics)[metric.name]
         return Network(arch=arch, options=setup.space.options(arch), cost=cost, loss=loss, accuracy=accuracy)
 
     groups: dict[str, list[FinishedRun]] = {}

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from attrs import frozen
+from attrs import field, frozen
 
 from hnas.cost import Metric
 from hnas.errors import ConfigError, first_few
+from hnas.learner import Inference
 from hnas_app.report import html
 from hnas_app.report.evidence import Evidence
 from hnas_app.report.verdict import Gain, gain
@@ -38,6 +39,8 @@ class Compared:
     """Over test tasks: of the network trained alone, or with ``per task`` of the super-net's weights."""
     problem: str = ""
     """Why there is no result."""
+    inference: Inference = field(factory=Inference)
+    """What a prediction of that network takes; ``cost`` counts it."""
 
 
 @frozen(kw_only=True)
@@ -154,6 +157,7 @@ def _row(run: Evidence) -> Compared:
     found = tested(run)
     name, accuracy, cost, zero = found or ("", None, {}, None)
     columns = {m.column: cost[m.name] for m in run.metrics if m.name in cost}
+    networks = run.results.networks if run.results else ()
     return Compared(
         name=run.name,
         path=str(run.path),
@@ -165,6 +169,7 @@ def _row(run: Evidence) -> Compared:
         zero_retrain=zero,
         accuracy=accuracy,
         problem="" if found else (run.missing[0] if run.missing else "it was not tested"),
+        inference=next((n.inference for n in networks if n.name == name), Inference()),
     )
 
 

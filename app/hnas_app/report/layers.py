@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 from attrs import frozen
 
 from hnas.architecture import Architecture
 from hnas.cost import MACS, PARAMS, Cost
 from hnas.discovery import Registry
-from hnas.errors import DataError
+from hnas.errors import DataError, HnasError
 from hnas.layer import Layer, Shape
+from hnas.learner import MetaLearner
 from hnas.space import SearchSpace
 from hnas.toolkit.dataflow import connects, dataflow
 from hnas.toolkit.operations import OPERATIONS
 from hnas_app.costs.limits import REFERENCE, Constraint, Limit, default_constraint, resolve
 from hnas_app.report.evidence import Evidence
+from hnas_app.training.setup.inference import of_prediction
 
 
 @frozen(kw_only=True)
@@ -44,6 +47,8 @@ class Rebuilt:
     input_shape: Shape
     n_way: int
     evidence: Evidence
+    learner: MetaLearner | None = None
+    """Says how many passes a prediction takes; without one it is a single pass."""
 
     @classmethod
     def of(cls, evidence: Evidence, registry: Registry) -> Rebuilt:
@@ -55,24 +60,30 @@ class Rebuilt:
         config, table = evidence.config, evidence.table
         if table is None or "space.name" not in config or "task.n_way" not in config:
             raise DataError("the cost table or the settings are not here")
-        name = str(config["space.name"])
-        if ":" in name:
-            raise DataError(f"the space {name} is no installed plugin, and a report runs no code of a run")
-        options = {k.removeprefix("space."): v for k, v in config.items() if k.startswith("space.") and k[6:] != "name"}
-        space, n_way = registry.create("space", name, options), int(config["task.n_way"])
+        space, n_way = _made("space", config, registry), int(config["task.n_way"])
+        try:
+            learner = _made("learner", config, registry)
+        except HnasError:  # if its predictions take more than a pass, the costs on record do not follow below
+            learner = None
         known = {arch: cost for arch, cost in _known(evidence) if arch.space == space.name}
         if not known:
             raise DataError("no network of the run is known yet")
         for shape in sorted({_in_shape(key) for key in table.rows}, key=lambda s: (-s[1] * s[2], s[0])):
-            found = cls(space=space, input_shape=shape, n_way=n_way, evidence=evidence)
+            found = cls(space=space, input_shape=shape, n_way=n_way, evidence=evidence, learner=learner)
             if all(found._costs(arch) == cost for arch, cost in known.items()):
                 return found
-        raise DataError(f"the costs on record do not follow from the cost table with this version of {name}")
+        plugins = " and ".join(str(config[k]) for k in ("space.name", "learner.name") if k in config)
+        raise DataError(f"the costs on record do not follow from the cost table with this version of {plugins}")
 
     def _costs(self, arch: Architecture) -> Cost | None:
-        assert self.evidence.table is not None
+        table, k_shot = self.evidence.table, int(self.evidence.config.get("task.k_shot", 1))
+        assert table is not None
         try:
-            return self.evidence.table.cost(self.space.layers(arch, self.input_shape, self.n_way))
+            layers = list(self.space.layers(arch, self.input_shape, self.n_way))
+            cost = table.cost(layers)
+            if self.learner is None:
+                return cost
+            return of_prediction(cost, table.metrics, self.learner.inference(layers, self.n_way, k_shot))
         except Exception:  # a plugin's, or an image too small for it: not this shape
             return None
 
@@ -128,6 +139,15 @@ def limits_of(evidence: Evidence, reference: Cost | None) -> list[Limit]:
     texts = evidence.limits or (default_constraint(evidence.metrics),)
     known = [t for t in texts if reference is not None or not t.endswith(REFERENCE)]
     return list(resolve(Constraint.parse_all(known), evidence.metrics, reference))
+
+
+def _made(kind: Literal["space", "learner"], config: Mapping[str, Any], registry: Registry) -> Any:
+    """Return the plugin of a run. Raises `DataError` for the user's own code, which is not run."""
+    name, start = str(config.get(f"{kind}.name", "")), f"{kind}."
+    if ":" in name:
+        raise DataError(f"the {kind} {name} is no installed plugin, and a report runs no code of a run")
+    options = {k.removeprefix(start): v for k, v in config.items() if k.startswith(start) and k != f"{kind}.name"}
+    return registry.create(kind, name, options)
 
 
 def _known(evidence: Evidence) -> list[tuple[Architecture, Cost]]:

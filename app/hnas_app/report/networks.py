@@ -8,6 +8,7 @@ from pathlib import Path
 
 from hnas.architecture import Option
 from hnas.cost import Cost, Metric
+from hnas.learner import Inference
 from hnas_app.costs.amounts import amount, column
 from hnas_app.fronts.dominance import nondominated
 from hnas_app.fronts.plot import label
@@ -23,17 +24,29 @@ UNSTEADY = "~"
 
 
 def table(results: Results) -> tuple[list[str], list[list[str]]]:
-    """Return head and rows: each network's costs, and accuracy with super-net weights and trained alone."""
-    rows = [(n.name, n.cost, str(n.zero_retrain), str(n.retrained)) for n in results.networks]
+    """Return head and rows: each network's costs, and accuracy with super-net weights and trained alone.
+
+    What a prediction takes stands there if it is not a single pass for all, with nothing stored of the task.
+    """
+    tested = results.networks
+    rows = [(n.name, n.cost, str(n.zero_retrain), str(n.retrained), *inference_cells(n.inference)) for n in tested]
     if (own := results.per_task) is not None:
-        rows.insert(0, ("per task", own.cost, str(own.accuracy), ""))
+        rows.insert(0, ("per task", own.cost, str(own.accuracy), "", "", ""))
     heads, costs = cost_columns([cost for _, cost, *_ in rows], results.metrics)
     for (name, *_), cells in zip(rows, costs, strict=True):
         if name in results.unsteady:
             cells[0] = f"{UNSTEADY}{cells[0]}"
-    lines = [[name, *each, *accuracies] for (name, _, *accuracies), each in zip(rows, costs, strict=True)]
-    lines.append(["nearest class mean", *("" for _ in heads), "", str(results.baseline)])
-    return ["network", *heads, "zero-retrain", "re-trained"], lines
+    lines = [[name, *each, *others] for (name, _, *others), each in zip(rows, costs, strict=True)]
+    lines.append(["nearest class mean", *("" for _ in heads), "", str(results.baseline), "", ""])
+    head = ["network", *heads, "zero-retrain", "re-trained", "inference", "stored_B"]
+    if all(n.inference == Inference() for n in tested):
+        return head[:-2], [line[:-2] for line in lines]
+    return head, lines
+
+
+def inference_cells(found: Inference) -> tuple[str, str]:
+    """Return what a prediction takes, in words, and the bytes stored for it."""
+    return "single pass" if found.passes == 1 else f"multi pass ({found.passes:.3g})", f"{found.stored:,}"
 
 
 def cost_columns(costs: Sequence[Cost], metrics: Sequence[Metric]) -> tuple[list[str], list[list[str]]]:

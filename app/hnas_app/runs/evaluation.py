@@ -67,6 +67,7 @@ class Evaluation:
             cost=self.cost(arch),
             zero_retrain=Accuracy.over(tested.zero_retrain),
             retrained=Accuracy.over(tested.retrained),
+            inference=self.setup.inference(arch),
         )
 
     def _per_task(self) -> tuple[PerTask, tuple[float, ...]]:

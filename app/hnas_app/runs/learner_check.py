@@ -41,6 +41,11 @@ def check_learner(setup: Setup, config: Config, phases: Collection[str]) -> None
             f"{name} trains an output for each class of the training split, and the super-net of space "
             f"{config.space.name!r} has one for all classes together"
         ] = "take a space whose outputs are each its own, such as space.classifier=own, or another learner"
+    if setup.learner.needs_features and setup.supernet.head(setup.space.largest()) is None:
+        mistakes[
+            f"{name} needs the features before the classifier, and the super-net of space {config.space.name!r} does "
+            "not name its classifier (SuperNet.head)"
+        ] = "take a space that names it, such as vgg9 or resnet12, or a learner that does not compare features"
     if n_way != setup.n_way and not {PHASE, "retrain"}.isdisjoint(phases) and not setup.any_n_way:
         mistakes[
             f"meta_train.n_way={n_way}, task.n_way={setup.n_way}: {name} classifies by the super-net's outputs, so it "

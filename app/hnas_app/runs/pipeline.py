@@ -133,8 +133,9 @@ class Pipeline:
         return compared(self.setup, self.config, self.feasibility)
 
     def cost(self, arch: Architecture) -> Cost:
-        """Return the costs of an architecture on the device, by a table look-up."""
-        return self.profile().cost(self.layers(arch))
+        """Return the costs of a prediction on the device, by a table look-up."""
+        table = self.profile()
+        return self.setup.cost(arch, table.cost, table.metrics)
 
     def layers(self, arch: Architecture) -> Sequence[Layer]:
         """Return the layers of an architecture, for images and classes of the run's tasks."""

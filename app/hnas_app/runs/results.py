@@ -11,6 +11,7 @@ from attrs import field, frozen
 from hnas.architecture import Architecture, Option
 from hnas.cost import Cost, Metric
 from hnas.errors import DataError
+from hnas.learner import Inference
 from hnas.toolkit.codec import load
 from hnas_app.config.schema import Config
 from hnas_app.training.accuracy import Accuracy, interval_over
@@ -30,6 +31,8 @@ class NetworkResult:
     cost: Cost
     zero_retrain: Accuracy
     retrained: Accuracy
+    inference: Inference = field(factory=Inference)
+    """What a prediction takes; ``cost`` counts it."""
 
 
 @frozen(kw_only=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from fractions import Fraction
 from functools import cache
 
@@ -78,9 +78,12 @@ def check_names(setup: Setup, config: Config, metrics: Sequence[Metric]) -> None
 def check_counted(setup: Setup, config: Config) -> None:
     """Raise `InfeasibleError` if no network keeps the limits on parameters and multiply-accumulates."""
 
-    def cost(arch: Architecture) -> Cost:
-        params, macs = zip(*map(_counts, setup.space.layers(arch, setup.image_shape, setup.n_way)), strict=True)
+    def one_pass(layers: Iterable[Layer]) -> Cost:
+        params, macs = zip(*map(_counts, layers), strict=True)
         return Cost(values={PARAMS.name: sum(params), MACS.name: sum(macs)})
+
+    def cost(arch: Architecture) -> Cost:
+        return setup.cost(arch, one_pass, COUNTED)
 
     named = {m.name for m in COUNTED}
     counted = [c for c in Constraint.parse_all(config.constraints) if c.metric in named]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Sequence
 
 import torch
 from attrs import evolve
 
 from hnas.architecture import Architecture
 from hnas.episode import Episodes, EpisodeSpec
+from hnas.layer import Layer
 from hnas.learner import Gradient, MetaLearner, Progress, Scores, State
 from hnas.seeds import Seeds
 from hnas.space import SearchSpace
@@ -51,6 +53,9 @@ class LearnerBed(Conformance[MetaLearner]):
         n_way, k_shot, space, seeds = self.spec.n_way, self.spec.k_shot, self.space(), Seeds(0)
         setup = Setup(space=space, learner=self.make(), tasks=self.tasks(), n_way=n_way, k_shot=k_shot, seeds=seeds)
         return setup.supernet, space.largest()
+
+    def _layers(self, arch: Architecture) -> Sequence[Layer]:
+        return self.space().layers(arch, self.tasks().image_shape, self.spec.n_way)
 
     def _begin(self) -> tuple[MetaLearner, SuperNet, Architecture, State]:
         learner, (supernet, arch) = self.make(), self._network()

@@ -32,7 +32,7 @@ from hnas_app.testing.learner_bed import LearnerBed
 from hnas_app.testing.tiny.space import TinySpace
 from hnas_app.testing.tiny.tasks import TinyTasks
 from hnas_app.training.proposing import support_only
-from hnas_app.training.setup.returned import proposed
+from hnas_app.training.setup.returned import inference, proposed
 from hnas_app.training.setup.subnet import subnet
 
 
@@ -235,7 +235,10 @@ class LearnerConformance(LearnerBed):
         expect(agree(accuracy, scored.accuracy, *self._within), f"its accuracies, {scored.accuracy}", accuracy, then)
 
     def test_logits_can_be_exported(self) -> None:
-        """An exported model is `logits` as `torch.export` traces it, of one task and any number of images."""
+        """An exported model is `logits` as `torch.export` traces it, of one task and any number of images.
+
+        A learner whose options cannot be exported raises a `ConfigError` there, which the user reads.
+        """
         learner, supernet, arch, state = self._begin()
         task, seen = self._episodes("validation", 1), NormStats("collect")
         images = task.query_x[0]
@@ -251,13 +254,32 @@ class LearnerConformance(LearnerBed):
             then = "let no value and no number of images decide about the way of `logits`; see docs/plugins/learner.md"
             with ending("`logits` that can be traced for any number of images", then):
                 batch = {"image": {0: torch.export.Dim("batch", min=1)}}
-                traced = torch.export.export(Model(), (images[:2],), dynamic_shapes=batch).module()
+                try:
+                    traced = torch.export.export(Model(), (images[:2],), dynamic_shapes=batch).module()
+                except ConfigError as cause:
+                    not_applicable(f"the learner cannot be exported with these options: {cause}")
             for x in (images, images[:1]):
                 same = agree(traced(x), Model()(x), *self._within)
                 expect(same, f"the traced logits of {len(x)} images to be those of torch", "others", then)
             then = "pass `stats` on, and let nothing depend on the other images: in use, pictures come one at a time"
             same = agree(Model()(images[:1]), Model()(images)[:1], *self._within)
             expect(same, "the logits of an image with fixed statistics to be those that it has alone", "others", then)
+
+    def test_says_what_a_prediction_takes(self) -> None:
+        """Costs, limits and results count it: a pass or more, and all that features are compared with."""
+        learner, supernet, arch, state = self._begin()
+        n_way, k_shot, layers = self.spec.n_way, self.spec.k_shot, self._layers(arch)
+        then = "return an Inference of at least one pass, from the layers, the classes and the shots alone"
+        with ending("what a prediction takes", then):
+            found = inference(learner, layers, n_way, k_shot)
+            again = inference(self.make(), list(layers), n_way, k_shot)
+        expect(found == again, f"{found} of a new learner", again, then)
+        if learner.needs_features:
+            adapted = learner.adapt(supernet, state, self._episodes("validation", 1), arch)
+            own = {k.partition("/")[2] for k in state if k.startswith("params/")}
+            kept = sum(v.nbytes for k, v in adapted.items() if k not in own)
+            then = "count what `adapt` returns beside the network's weights in the `stored` of `inference`"
+            expect(found.stored >= kept, f"{kept} bytes stored of the task", found.stored, then)
 
     def test_proposals_are_one_for_each_task(self) -> None:
         """Architectures of the space, by the support images of each task alone; a learner need not propose any."""
@@ -330,6 +352,22 @@ class LearnerConformance(LearnerBed):
             wrong = [k for k, v in state.items() if k not in fresh or fresh[k].shape != v.shape]
             expect_none(wrong, f"a state of the same shapes for {self.spec.n_way} and {n_way} classes", then)
             self._expect_service(learner, supernet, state, space.largest(), n_way, then)
+
+    def test_goes_by_features_only_if_it_says_so(self) -> None:
+        """``needs_features``: a space whose super-net does not name its classifier is refused to such learners."""
+        learner = self.make()
+        if learner.needs_features:
+            not_applicable("the learner needs the features before a classifier")
+        space = TinySpace(depth=2, widths=(4, 8), norm=True, relaxed=learner.proposes, head=False)
+        supernet, episodes = space.supernet(self.tasks().image_shape, self.spec.n_way), self._episodes("train")
+        then = "declare needs_features, or do without `features` and `head`"
+        with ending("training and scores on a super-net that names no classifier", then):
+            try:
+                state = self._state(learner, supernet)
+            except ConfigError as cause:
+                not_applicable(f"the learner refuses such a space: {cause}")
+            learner.gradient(supernet, state, episodes, space.largest(), self._progress(0, episodes))
+            learner.score(supernet, state, episodes, space.largest())
 
     def test_goes_by_the_ids_of_classes_only_if_it_says_so(self) -> None:
         """Not every task source gives `Episodes.classes`; one without is refused to learners of ``needs_classes``."""

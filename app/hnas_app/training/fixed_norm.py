@@ -7,12 +7,13 @@ Here the statistics are those of the support images after adaption, which stand 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
 
 from hnas.architecture import Architecture
 from hnas.episode import Episodes
-from hnas.learner import Gradient, MetaLearner, Progress, Scores, State
+from hnas.layer import Layer
+from hnas.learner import Gradient, Inference, MetaLearner, Progress, Scores, State
 from hnas.space import Schedule, SearchSpace
 from hnas.supernet import NormStats, Params, SuperNet
 from hnas_app.training.setup.returned import adapted_weights
@@ -42,7 +43,7 @@ class FixedNorm(MetaLearner):
     def __init__(self, learner: MetaLearner) -> None:
         self._learner = learner
         self.any_n_way, self.needs_classes = learner.any_n_way, learner.needs_classes
-        self.support_scores = learner.support_scores
+        self.support_scores, self.needs_features = learner.support_scores, learner.needs_features
 
     def init(self, supernet: SuperNet, generator: torch.Generator) -> State:
         return self._learner.init(supernet, generator)
@@ -85,6 +86,9 @@ class FixedNorm(MetaLearner):
     def with_steps(self, steps: int) -> MetaLearner | None:
         other = self._learner.with_steps(steps)
         return other and FixedNorm(other)
+
+    def inference(self, layers: Sequence[Layer], n_way: int, k_shot: int) -> Inference:
+        return self._learner.inference(layers, n_way, k_shot)
 
     def tasks_at_once(self, supernet: SuperNet, arch: Architecture, n_support: int) -> int:
         return self._learner.tasks_at_once(supernet, arch, n_support)

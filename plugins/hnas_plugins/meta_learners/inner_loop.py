@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
+from attrs import frozen
 from torch import Tensor
 
 from hnas import NormStats
 from hnas.supernet import Params
 from hnas.toolkit.learning import task_losses
+
+
+@frozen(kw_only=True)
+class Update:
+    """How an inner loop changes weights: once at its start, and in each step."""
+
+    step: Callable[[int, Params, Params], Params]
+    """(number of the step, weights, gradients) → weights."""
+    start: Callable[[Params, Callable[[], Params]], Params] = lambda weights, gradients: weights
+    """(weights, a function that returns the gradients at them) → weights that the first step starts from."""
 
 
 def for_tasks(params: Params, n_tasks: int) -> Params:
@@ -21,7 +32,7 @@ def unroll(
     network: Callable[..., Tensor],
     weights: Params,
     norms: Sequence[Params],
-    rates: Mapping[str, Tensor],
+    update: Update,
     x: Tensor,
     y: Tensor,
     *,
@@ -30,15 +41,20 @@ def unroll(
 ) -> Iterator[Params]:
     """Yield the adapted weights after each gradient step on the support set ``x``, ``y``.
 
-    ``network`` is a pass of one sub-network: (parameters, images, stats=…) → logits. ``norms[step]`` are the
-    batch-normalisation parameters of each step and ``rates`` the learning rates, name → (steps,). The yielded weights
-    are differentiable; with ``second_order``, through the steps' gradients too. ``stats[step]`` collects that step's
-    normalisation statistics.
+    ``network`` is a pass of one sub-network: (parameters, images, stats=…) → logits. ``norms[step]`` are the parameters
+    of each step that are not adapted, those of the batch normalisations for example. The yielded weights are
+    differentiable; with ``second_order``, through the steps' gradients too. ``stats[step]`` collects that step's
+    normalisation statistics, or gives those to use.
     """
-    names = tuple(weights)
-    for step, norm in enumerate(norms):
-        logits = network({**weights, **norm}, x, stats=stats[step] if stats else None)
+
+    def gradients(norm: Params, given: NormStats | None) -> Params:
+        logits = network({**weights, **norm}, x, stats=given)
         loss = task_losses(logits, y).sum()  # tasks are independent: one backward pass serves all
-        gradients = torch.autograd.grad(loss, tuple(weights.values()), create_graph=second_order)
-        weights = {k: w - rates[k][step] * g for k, w, g in zip(names, weights.values(), gradients, strict=True)}
+        found = torch.autograd.grad(loss, tuple(weights.values()), create_graph=second_order)
+        return dict(zip(weights, found, strict=True))
+
+    first = stats[0] if stats and stats[0].mode == "apply" else None  # what is collected there is of the first step
+    weights = update.start(weights, lambda: gradients(norms[0], first))
+    for step, norm in enumerate(norms):
+        weights = update.step(step, weights, gradients(norm, stats[step] if stats else None))
         yield weights

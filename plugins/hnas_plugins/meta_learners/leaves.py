@@ -13,11 +13,9 @@ from hnas import Architecture, Episodes, NormStats, SuperNet
 from hnas.learner import Gradient, State
 from hnas.supernet import Params
 from hnas_plugins.engine.sums import task_sum
-from hnas_plugins.meta_learners.inner_loop import for_tasks
+from hnas_plugins.meta_learners.inner_loop import Update, for_tasks, unroll
 from hnas_plugins.meta_learners.options import MAMLPlusPlusOptions
-
-ADAPTED = ("weight", "arch")
-"""The roles of parameters that the inner loop adapts."""
+from hnas_plugins.meta_learners.rules import ADAPTED, Rule
 
 RATED_N_WAY = 5
 """The number of classes that the rates of a classifier of `SuperNet.any_n_way` are for; they grow with the number.
@@ -31,66 +29,81 @@ class TaskLeaves:
     """Leaves of autograd for tasks that are computed at once, and what the inner loop reads of them."""
 
     by_name: Params
-    """By the sub-network's names, and ``lslr/<name>``; with a leading task dimension, if tasks have their own."""
+    """By the sub-network's names, and what the rule learns by state name; (T, …) if tasks have their own."""
     weights: Params
     norms: list[Params]
-    rates: Params
+    update: Update
 
 
 class Leaves:
     """The part of a state that the inner loop needs, sliced for one architecture, and the gradients that it gets.
 
-    ``weights`` are adapted; ``norms[step]`` are the batch-normalisation parameters of each step and ``rates`` the
-    learning rates, name → (steps,). Steps beyond those of the state have the values of its last one.
+    ``weights`` are adapted, by the ``rule``; ``norms[step]`` are the other parameters of each step, those of the batch
+    normalisations for example. Steps beyond those of the state have the values of its last one.
 
     On a CPU each task gets a gradient of its own, and the sums over tasks are exact, see `task_sum`: so the sum over a
     meta-batch does not depend on how it was cut into parts.
     """
 
-    def __init__(self, supernet: SuperNet, state: State, arch: Architecture, options: MAMLPlusPlusOptions) -> None:
-        self._supernet, self._state, self._arch, self._options = supernet, state, arch, options
+    def __init__(
+        self, supernet: SuperNet, state: State, arch: Architecture, options: MAMLPlusPlusOptions, rule: Rule
+    ) -> None:
+        self._supernet, self._state, self._arch, self._options, self._rule = supernet, state, arch, options, rule
         self._roles = supernet.roles  # once: a property that may be computed, and this is done for every gradient
         self._common = (supernet.head(arch) or ()) if supernet.any_n_way else ()
         with torch.no_grad():
-            self._shared = supernet.share({k: state[f"params/{k}"].detach() for k in self._roles}, arch)
-        values = {k: _compact(v) for k, v in self._shared.items()}
-        self.weights = {k: v for k, v in values.items() if self._roles[k] in ADAPTED}
-        self._norm = {k: v for k, v in values.items() if self._roles[k] == "norm"}
+            params = {k: state[f"params/{k}"].detach() for k in self._roles}
+            self._whole = {"": params}
+            if rule.like_params:
+                self._whole[rule.like_params] = {k: state.get(f"{rule.like_params}{k}", v) for k, v in params.items()}
+            self._shared = {prefix: self._share(whole) for prefix, whole in self._whole.items()}
+        values = {k: _compact(v) for k, v in self._shared[""].items()}
+        adapted = rule.adapts(supernet, arch, [k for k in values if self._roles[k] in ADAPTED])
+        self.weights = {k: values[k] for k in adapted}
+        self._others = {k: v for k, v in values.items() if k not in self.weights}
+        norms = [k for k in self._others if self._roles[k] == "norm"]
+        self._per_step = set(norms) if options.per_step_norm else set()
         fans = supernet.fan_ratios(arch)
         power = {"none": (0.0, 0.0), "head": (0.0, -1.0), "sqrt": (0.5, -1.0), "linear": (1.0, -1.0)}
         conv, head = power[options.rate_scaling]
         scales = {k: fans.get(k, 1.0) ** (conv if v.dim() == 4 else head) for k, v in self.weights.items()}
-        self._scales = scales | {k: scales[k] * len(self.weights[k]) / RATED_N_WAY for k in self._common}
-        self._learned = {f"lslr/{k}": state[f"lslr/{k}"] for k in self.weights} if options.learned_rates else {}
-        steps = options.inner_steps
-        self.rates = {k: _steps(state[f"lslr/{k}"].detach(), steps) * scale for k, scale in self._scales.items()}
-        self.norms = self._by_step(self._norm, 0)
-        self._channels = {k.rpartition(".")[0]: v.shape[-1] for k, v in self._norm.items()}
+        common = {k: scales[k] * len(self.weights[k]) / RATED_N_WAY for k in self._common if k in scales}
+        self._scales = scales | common
+        self._tensors = rule.tensors(state, self.weights)
+        if rule.like_params:
+            own = self._shared[rule.like_params]
+            self._tensors |= {f"{rule.like_params}{k}": _compact(own[k]) for k in self.weights}
+        self._learned = {k: v for k, v in self._tensors.items() if rule.learns(k)}
+        self.norms = self._by_step(self._others, 0)
+        self._channels = {k.rpartition(".")[0]: values[k].shape[-1] for k in norms}
         self._sums: dict[str, Tensor] = {}
 
-    def _by_step(self, norm: Params, at: int) -> list[Params]:
-        per_step, steps = self._options.per_step_norm, range(self._options.inner_steps)
-        return [{k: v.select(at, min(s, v.shape[at] - 1)) if per_step else v for k, v in norm.items()} for s in steps]
+    def _share(self, params: Params) -> Params:
+        return self._supernet.share(params, self._arch)
+
+    def _by_step(self, others: Params, at: int) -> list[Params]:
+        steps = range(self._options.inner_steps)
+        return [
+            {k: v.select(at, min(s, v.shape[at] - 1)) if k in self._per_step else v for k, v in others.items()}
+            for s in steps
+        ]
 
     def norms_of_tasks(self, n_tasks: int) -> tuple[Params, list[Params]]:
-        """Return leaves of autograd (T, …) for the normalisations, and their parameters of each step."""
-        leaves = {k: v.detach().requires_grad_() for k, v in for_tasks(self._norm, n_tasks).items()}
+        """Return leaves of autograd (T, …) for what is not adapted, and these parameters of each step."""
+        leaves = {k: v.detach().requires_grad_() for k, v in for_tasks(self._others, n_tasks).items()}
         return leaves, self._by_step(leaves, 1)
 
     def of_tasks(self, n_tasks: int | None) -> TaskLeaves:
         """Return leaves with a leading dimension of ``n_tasks``, or without one."""
-        values = {**self.weights, **self._norm, **self._learned}
+        values = {**self.weights, **self._others, **self._learned}
         each = values if n_tasks is None else for_tasks(values, n_tasks)
         leaves = {k: v.detach().requires_grad_() for k, v in each.items()}
-        rates = dict(self.rates)
-        for k in self.weights if self._learned else ():
-            own = leaves[f"lslr/{k}"] * self._scales[k]
-            rates[k] = own if n_tasks is None else own.T.view(-1, n_tasks, *[1] * self.weights[k].dim())
+        tensors = {k: leaves.get(k, v) for k, v in self._tensors.items()}
         return TaskLeaves(
             by_name=leaves,
             weights={k: leaves[k] for k in self.weights},
-            norms=self._by_step({k: leaves[k] for k in self._norm}, 0 if n_tasks is None else 1),
-            rates=rates,
+            norms=self._by_step({k: leaves[k] for k in self._others}, 0 if n_tasks is None else 1),
+            update=self._rule.update(tensors, self.weights, self._scales),
         )
 
     def add(self, gradients: Mapping[str, Tensor | None]) -> None:
@@ -108,28 +121,44 @@ class Leaves:
         The classifier of `SuperNet.any_n_way` has none: a softmax does not see what all classes start with. What
         autograd finds is rounding, which Adam would scale up to whole steps.
         """
-        own = {k: self._sums.pop(k) for k in self._shared if k in self._sums}
         for name in self._common:
-            own.pop(name, None)
-        whole = {k: self._state[f"params/{k}"] for k in self._roles}
-        if all(_is_slice(self._shared[k], whole.get(k)) for k in own):
-            placed = {k: _placed(v, self._shared[k], whole[k]) for k, v in own.items()}
-        else:  # computed of several, perhaps; this rounds, so the sum over parts of a meta-batch is no longer exact
-            full = {k: v.detach().to(next(iter(own.values())).dtype).requires_grad_() for k, v in whole.items()}
-            with torch.enable_grad():
-                shared = self._supernet.share(full, self._arch)
-            outputs = [shared[k] for k in own]
-            found = torch.autograd.grad(outputs, list(full.values()), list(own.values()), allow_unused=True)
-            placed = {k: g for k, g in zip(full, found, strict=True) if g is not None}
-        return {f"params/{k}": v for k, v in placed.items()} | self._sums
+            self._sums.pop(name, None)
+        placed: Gradient = {}
+        for prefix, shared in self._shared.items():
+            own = {k: self._sums.pop(f"{prefix}{k}") for k in shared if f"{prefix}{k}" in self._sums}
+            found = self._placed(own, shared, self._whole[prefix])
+            placed |= {f"{prefix or 'params/'}{k}": v for k, v in found.items()}
+        return placed | self._sums
+
+    def _placed(self, own: Params, shared: Params, whole: Params) -> Params:
+        """Return gradients by the parameters of this network, ``shared``, in their places in ``whole``."""
+        if all(_is_slice(shared[k], whole.get(k)) for k in own):
+            return {k: _placed(v, shared[k], whole[k]) for k, v in own.items()}
+        # Computed of several, perhaps: this rounds then, so the sum over parts of a meta-batch is no longer exact.
+        full = {k: v.detach().to(next(iter(own.values())).dtype).requires_grad_() for k, v in whole.items()}
+        with torch.enable_grad():
+            outputs = self._share(full)
+        found = torch.autograd.grad(
+            [outputs[k] for k in own], list(full.values()), list(own.values()), allow_unused=True
+        )
+        return {k: g for k, g in zip(full, found, strict=True) if g is not None}
 
     def descend(
         self, supernet: SuperNet, tasks: Episodes, stats: Sequence[NormStats] | None, gradients: Params | None = None
     ) -> Params:
-        """Run the inner loop of some tasks at once, as `SuperNet.descend` does."""
-        norms = [{k: v.detach() for k, v in norm.items()} for norm in self.norms]
+        """Run the inner loop of tasks at once, as `SuperNet.descend` does; ``gradients`` if the rule `descends`."""
         x, y = tasks.support_x, tasks.support_y
-        return supernet.descend(self.weights, norms, self.rates, x, y, self._arch, stats=stats, gradients=gradients)
+        if self._rule.descends:
+            norms = [{k: v.detach() for k, v in norm.items()} for norm in self.norms]
+            rates = self._rule.rates(self._tensors, self._scales)
+            return supernet.descend(self.weights, norms, rates, x, y, self._arch, stats=stats, gradients=gradients)
+        network = self._rule.network(supernet, self._arch, True)
+        weights = {k: v.detach().requires_grad_() for k, v in for_tasks(self.weights, len(tasks)).items()}
+        norms = [for_tasks(norm, len(tasks)) for norm in self.norms]
+        update = self._rule.update(self._tensors, self.weights, self._scales)
+        with torch.enable_grad():
+            *_, ends = unroll(network, weights, norms, update, x, y, second_order=False, stats=stats)
+        return {k: v.detach() for k, v in ends.items()}
 
     def adapted(self, supernet: SuperNet, tasks: Episodes) -> Params:
         """Run the inner loop of some tasks at once without a graph; return the weights for `MAML.logits`.
@@ -146,17 +175,12 @@ class Leaves:
         """Accumulate the gradient that does not go through the inner loop's gradients.
 
         ``ends`` (T, …) are the derivatives by the weights after the last step, taken as those by the initial weights.
-        ``steps`` (steps, T, …) are the inner loop's gradients: a learning rate's derivative is minus their product with
-        ``ends``.
+        ``steps`` (steps, T, …) are the inner loop's gradients, for those by the rates.
         """
         self.add(ends)
         if self._learned:
-            products = torch.stack(
-                [(steps[k] * end).flatten(2).sum(2) for k, end in ends.items()], 2
-            )  # (steps, T, names)
-            scales = products.new_tensor([-self._scales[k] for k in ends])
-            for name, by_step in zip(ends, task_sum((products * scales).transpose(0, 1)).unbind(1), strict=True):
-                self._add(f"lslr/{name}", by_step)
+            for name, value in self._rule.rate_gradients(ends, steps, self._scales).items():
+                self._add(name, value)
 
     def collectors(self) -> list[NormStats]:
         """Return one empty collection for each step's support pass, and one for the final query pass."""
@@ -216,11 +240,6 @@ def _placed(value: Tensor, part: Tensor, whole: Tensor) -> Tensor:
     found = torch.zeros(whole.shape, dtype=value.dtype, device=value.device)
     found.as_strided(part.shape, part.stride(), part.storage_offset() - whole.storage_offset()).copy_(value)
     return found
-
-
-def _steps(values: Tensor, steps: int) -> Tensor:
-    """Return the values of the first ``steps`` steps (steps,); the last one is repeated if there are fewer."""
-    return values if len(values) == steps else values[torch.arange(steps).clamp(max=len(values) - 1)]
 
 
 def _compact(x: Tensor) -> Tensor:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from typing import Literal
 
 import attrs
@@ -18,22 +17,23 @@ from hnas.toolkit.learning import adam_state, adam_step, task_accuracies, task_l
 from hnas_plugins.meta_learners.batching import Batching, parts
 from hnas_plugins.meta_learners.cuda_graphs import Replay
 from hnas_plugins.meta_learners.inner_loop import for_tasks, unroll
-from hnas_plugins.meta_learners.leaves import ADAPTED, Leaves, running_statistics
+from hnas_plugins.meta_learners.leaves import Leaves, running_statistics
 from hnas_plugins.meta_learners.options import MAMLPlusPlusOptions
+from hnas_plugins.meta_learners.rules import LayerRates, Rule
 from hnas_plugins.meta_learners.running_statistics import update_statistics
 from hnas_plugins.meta_learners.schedules import is_second_order, loss_weights, outer_rate
 
 
 class MAML(MetaLearner):
-    """Model-agnostic meta-learning with the six parts of MAML++, each an option.
+    """Model-agnostic meta-learning with the six parts of MAML++, each an option, by a rule of the inner loop.
 
-    State: ``params/<name>`` (norm parameters with a leading step dimension under BNWB), ``lslr/<name>`` (steps,),
-    ``stats/<layer>.mean|var`` (steps + 1, C) under BNRS (the last row: query passes after the last step), and
-    ``outer/…``, the moments of Adam.
+    State: ``params/<name>`` (norm parameters with a leading step dimension under BNWB), what the rule learns (rates
+    ``lslr/<name>`` (steps,), by default), ``stats/<layer>.mean|var`` (steps + 1, C) under BNRS (the last row: query
+    passes after the last step), and ``outer/…``, the moments of Adam.
     """
 
-    def __init__(self, options: MAMLPlusPlusOptions) -> None:
-        self._options = options
+    def __init__(self, options: MAMLPlusPlusOptions, rule: Rule | None = None) -> None:
+        self._options, self._rule = options, rule or LayerRates(options)
         self._batching = Batching(options)
         self._replay = Replay()
 
@@ -42,18 +42,17 @@ class MAML(MetaLearner):
         if o.drop_block:
             supernet.with_drop_block(o.drop_block, [])  # or raise now, rather than in a worker
         state: State = {}
-        roles = supernet.roles
-        for name, value in supernet.init(generator).items():
+        roles, params = supernet.roles, supernet.init(generator)
+        for name, value in params.items():
             if roles[name] == "norm" and o.per_step_norm:
                 value = value.expand(o.inner_steps, *value.shape).clone()
             state[f"params/{name}"] = value
-            if roles[name] in ADAPTED:
-                state[f"lslr/{name}"] = torch.full((o.inner_steps,), o.inner_lr)
-            elif roles[name] == "norm" and o.per_step_statistics:
+            if roles[name] == "norm" and o.per_step_statistics:
                 layer = name.rpartition(".")[0]
                 shape = (o.inner_steps + 1, value.shape[-1])
                 state[f"stats/{layer}.mean"] = torch.zeros(shape)
                 state[f"stats/{layer}.var"] = torch.ones(shape)
+        state |= self._rule.init(supernet, params, generator)
         return state | adam_state(state, self._trained(state))
 
     def gradient(
@@ -88,17 +87,17 @@ class MAML(MetaLearner):
         noise: Sequence[torch.Generator],
     ) -> tuple[Gradient, Scores]:
         o = self._options
-        if not second_order and not any(weights_of_loss[:-1]) and not o.distillation and episodes.support_x.is_cpu:
+        last_only = not any(weights_of_loss[:-1]) and not o.distillation
+        if self._rule.descends and not second_order and last_only and episodes.support_x.is_cpu:
             return self._first_order(supernet, state, episodes, arch, noise)
-        learned = Leaves(supernet, state, arch, o)
+        learned = self._leaves(supernet, state, arch)
         batched = self._batching.is_one(supernet, arch, episodes)
         losses: list[Tensor] = []
         accuracies: list[Tensor] = []
         answers = self._answers(supernet, state, episodes, arch)
         for number, (x, y, query_x, query_y) in enumerate(_tasks(episodes, batched)):
             own = noise if batched else noise[number : number + 1]
-            dropping = self._dropping(supernet, own)
-            network = partial(dropping.forward_tasks if batched else dropping.forward, arch=arch)
+            network = self._rule.network(self._dropping(supernet, own), arch, batched)
             own_leaves = batched and x.is_cpu  # of each task; on a GPU they would take memory, and gain nothing
             leaves = learned.of_tasks(len(episodes) if own_leaves else None)
             start, norms = leaves.weights, leaves.norms
@@ -106,7 +105,7 @@ class MAML(MetaLearner):
                 start, norms = for_tasks(start, len(episodes)), [for_tasks(n, len(episodes)) for n in norms]
             stats = learned.collectors() if o.per_step_statistics else None
             total = torch.zeros((), device=x.device)
-            steps = unroll(network, start, norms, leaves.rates, x, y, second_order=second_order, stats=stats)
+            steps = unroll(network, start, norms, leaves.update, x, y, second_order=second_order, stats=stats)
             for step, weights in enumerate(steps):
                 if weights_of_loss[step]:
                     final = stats[-1] if stats and step == o.inner_steps - 1 else None
@@ -130,7 +129,7 @@ class MAML(MetaLearner):
         self, supernet: SuperNet, state: State, episodes: Episodes, arch: Architecture, noise: Sequence[torch.Generator]
     ) -> tuple[Gradient, Scores]:
         """Return the meta-gradient of the last step's loss; the inner loop itself needs no graph."""
-        learned = Leaves(supernet, state, arch, self._options)
+        learned = self._leaves(supernet, state, arch)
         losses, accuracies, done = [], [], 0
         for group in self._batching.groups(supernet, arch, episodes):
             network = self._dropping(supernet, noise[done : done + len(group)])
@@ -158,7 +157,7 @@ class MAML(MetaLearner):
         teacher = supernet.largest
         if not self._options.distillation or teacher is None or teacher == arch:
             return None
-        learned = Leaves(supernet, state, teacher, self._options)
+        learned = self._leaves(supernet, state, teacher)
         with torch.no_grad():
             logits = [
                 supernet.forward_tasks(learned.adapted(supernet, group), group.query_x, teacher)
@@ -171,14 +170,14 @@ class MAML(MetaLearner):
         clamp = self._options.gradient_clamp
         trained = self._trained(state)
         for names, factor in (
-            ([n for n in trained if not n.startswith("lslr/")], 1.0),
-            ([n for n in trained if n.startswith("lslr/")], self._options.rates_lr_factor),
+            ([n for n in trained if n.startswith("params/")], 1.0),
+            ([n for n in trained if not n.startswith("params/")], self._options.rates_lr_factor),
         ):
             adam_step(state, gradient, names, lr=lr * factor, n_tasks=n_tasks, clamp=clamp)
         update_statistics(state, gradient)
 
     def adapt(self, supernet: SuperNet, state: State, episodes: Episodes, arch: Architecture) -> Params:
-        learned = Leaves(supernet, state, arch, self._options)
+        learned = self._leaves(supernet, state, arch)
         with self._arithmetic(episodes):
             parts = [learned.adapted(supernet, e) for e in self._batching.groups(supernet, arch, episodes)]
         return parts[0] if len(parts) == 1 else {k: torch.cat([p[k] for p in parts]) for k in parts[0]}
@@ -198,7 +197,7 @@ class MAML(MetaLearner):
         *,
         on: Literal["query", "support"] = "query",
     ) -> Scores:
-        learned = Leaves(supernet, state, arch, self._options)
+        learned = self._leaves(supernet, state, arch)
         scores = []
         for group in self._batching.groups(supernet, arch, episodes):
             x, y = (group.query_x, group.query_y) if on == "query" else (group.support_x, group.support_y)
@@ -209,6 +208,9 @@ class MAML(MetaLearner):
                 logits = torch.cat([self.logits(supernet, piece, x[part], arch) for piece, part in split])
             scores.append(task_scores(logits, y))
         return Scores(loss=torch.cat([s.loss for s in scores]), accuracy=torch.cat([s.accuracy for s in scores]))
+
+    def _leaves(self, supernet: SuperNet, state: State, arch: Architecture) -> Leaves:
+        return Leaves(supernet, state, arch, self._options, self._rule)
 
     def _noise(self, progress: Progress, n_tasks: int) -> list[torch.Generator]:
         """Return each task's generator, or none if nothing is random."""
@@ -231,14 +233,15 @@ class MAML(MetaLearner):
         return torch.autocast(device, torch.bfloat16, enabled=lower, cache_enabled=False)
 
     def with_steps(self, steps: int) -> MAML:
-        return type(self)(attrs.evolve(self._options, inner_steps=steps))
+        options = attrs.evolve(self._options, inner_steps=steps)
+        return type(self)(options, attrs.evolve(self._rule, options=options))
 
     def tasks_at_once(self, supernet: SuperNet, arch: Architecture, n_support: int) -> int:
         return self._batching.tasks_at_once(supernet, arch, n_support)
 
     @staticmethod
     def _trained(state: State) -> list[str]:
-        return [n for n in state if n.startswith(("params/", "lslr/"))]
+        return [n for n in state if not n.startswith(("stats/", "outer/"))]
 
 
 def _tasks(episodes: Episodes, batched: bool) -> list[tuple[Tensor, Tensor, Tensor, Tensor]]:

@@ -1,4 +1,4 @@
-"""Options of MAML and MAML++: the six parts of MAML++, each a switch of its own."""
+"""Options of the learners by gradient: the six parts of MAML++, each a switch of its own, and what others add."""
 
 from __future__ import annotations
 
@@ -86,3 +86,52 @@ class MAMLOptions(MAMLPlusPlusOptions):
     per_step_norm: bool = setting(False, "BNWB: batch-normalisation weights and biases for each inner step")
     learned_rates: bool = setting(False, "LSLR: learn the inner learning rate of each layer and step")
     cosine_annealing: bool = _later(False, "CA: anneal the outer learning rate over the whole training")
+
+
+@frozen(kw_only=True)
+class MetaSGDOptions(MAMLOptions):
+    """Meta-SGD (Li et al., 2017): a learnt rate for every weight. The parts of MAML++ are off, as in the paper."""
+
+    inner_steps: int = setting(1, "gradient steps of the inner loop", positive)
+    inner_lr: float = setting(0.05, "mean of the inner rates that a fresh super-net starts with", positive, most=1000)
+    rate_spread: float = setting(
+        0.9, "inner rates start uniformly between inner_lr times 1 - this and inner_lr times 1 + this", fraction
+    )
+    learned_rates: bool = setting(True, "learn the inner rate of every weight; else it stays as it was drawn")
+    rates_lr_factor: float = _later(
+        10.0,
+        "outer learning rate of the learned inner rates, as a multiple of meta_lr (the paper's: 1)",
+        positive,
+        most=1000,
+    )
+
+
+@frozen(kw_only=True)
+class ALFAOptions(MAMLOptions):
+    """ALFA (Baik et al., NeurIPS 2020), with L2F if wanted. The parts of MAML++ are off, as in the paper."""
+
+    learned_rates: bool = setting(True, "learn the rates and the decay of each layer and step that ALFA multiplies")
+    generated_rates: bool = setting(True, "ALFA: a network generates factors of each step's rates and decay")
+    weight_decay: float = setting(
+        5e-4, "ALFA: share of inner_lr that a step takes off the weights, the initial one", at_least_0
+    )
+    l2f: bool = setting(False, "L2F: another network attenuates the weights that a task starts from")
+    hidden: int = setting(32, "width of the networks that generate rates and attenuate", positive, most=4096)
+
+
+@frozen(kw_only=True)
+class L2FOptions(ALFAOptions):
+    """L2F (Baik et al., CVPR 2020) over MAML: the same learner without ALFA."""
+
+    learned_rates: bool = setting(False, "LSLR: learn the inner learning rate of each layer and step")
+    generated_rates: bool = setting(False, "ALFA: a network generates factors of each step's rates and decay")
+    l2f: bool = setting(True, "L2F: a network attenuates the weights that a task starts from")
+
+
+@frozen(kw_only=True)
+class ANILOptions(MAMLOptions):
+    """ANIL (Raghu et al., ICLR 2020): MAML whose inner loop adapts the classifier only, at a higher rate."""
+
+    inner_lr: float = setting(
+        1.0, "learning rate of the inner loop, the initial one with learned rates", positive, most=1000
+    )

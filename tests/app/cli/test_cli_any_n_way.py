@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tiny_runs
 import torch
 from PIL import Image
 
@@ -17,25 +18,10 @@ from hnas_app.training.checkpoint import load_latest
 from hnas_app.training.meta_train import PHASE
 
 TINY: dict[str, Any] = {
-    "space.base_width": 4,
+    **tiny_runs.TINY,
     "space.classifier": "shared",
     "learner.inner_steps": 2,
-    "task.n_way": 3,
     "meta_train.n_way": 4,
-    "meta_train.epochs": 1,
-    "meta_train.iterations": 2,
-    "meta_train.tasks": 2,
-    "search.tasks": 2,
-    "search.pool": 4,
-    "search.n_query": 2,
-    "search.final_tasks": 2,
-    "strategy.population": 4,
-    "strategy.iterations": 1,
-    "retrain.epochs": 1,
-    "retrain.iterations": 1,
-    "retrain.tasks": 1,
-    "evaluate.tasks": 2,
-    "evaluate.n_query": 2,
 }
 
 

@@ -10,32 +10,14 @@ from typing import Any
 
 import attrs
 import pytest
+import tiny_runs
 
 import hnas
 from hnas.discovery import GROUP, Registry
 from hnas_app.runs.run_dir import RunDir
 from hnas_app.supernets.packing import Packed, packed
 
-TINY: dict[str, Any] = {
-    "space.base_width": 4,
-    "space.classifier": "shared",
-    "learner.inner_steps": 1,
-    "task.n_way": 3,
-    "meta_train.epochs": 1,
-    "meta_train.iterations": 2,
-    "meta_train.tasks": 2,
-    "search.tasks": 2,
-    "search.pool": 4,
-    "search.n_query": 2,
-    "search.final_tasks": 2,
-    "strategy.population": 4,
-    "strategy.iterations": 1,
-    "retrain.epochs": 1,
-    "retrain.iterations": 1,
-    "retrain.tasks": 1,
-    "evaluate.tasks": 2,
-    "evaluate.n_query": 2,
-}
+TINY: dict[str, Any] = {**tiny_runs.TINY, "space.classifier": "shared", "learner.inner_steps": 1}
 HOOK = """
 from hnas import PretrainedSuperNet, SuperNetFile, hookimpl
 
@@ -57,13 +39,14 @@ def hnas_supernets():
 FILES = {"weights": "weights.safetensors", "config": "config.toml", "card": "card.md"}
 
 
-def train(path: Path, **settings: Any) -> RunDir:
-    """Meta-train a tiny super-net on characters."""
+def train(path: Path, learner: str = "maml++", **settings: Any) -> RunDir:
+    """Meta-train a tiny super-net on characters; a setting ``None`` leaves one of `TINY` out."""
     run = hnas.run(
+        learner=learner,
         tasks="glyphs",
         backend="eyeriss",
         preset="none",
-        settings={**TINY, **settings},
+        settings={k: v for k, v in {**TINY, **settings}.items() if v is not None},
         run_dir=path,
         until="meta-train",
     )

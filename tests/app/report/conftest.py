@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from attrs import evolve
 
-from hnas import Architecture, Cost, DeviceInfo, Event, Measurement, Metric, Registry, Scored
+from hnas import Architecture, Cost, DeviceInfo, Event, Inference, Measurement, Metric, Registry, Scored
 from hnas.cost import CostTable
 from hnas.strategy import Ask
 from hnas.toolkit.codec import save
@@ -21,6 +21,7 @@ from hnas_app.search.adapt import Adaption
 from hnas_app.search.trace import SearchTrace
 from hnas_app.trackers.metrics import MetricsListener
 from hnas_app.training.accuracy import Accuracy
+from hnas_app.training.setup.inference import of_prediction
 
 SHAPE = (1, 28, 28)
 LATENCY = Metric(name="latency", unit="ms", help="made up")
@@ -65,8 +66,13 @@ def make_run(registry: Registry) -> MakeRun:
         generator = np.random.default_rng(0)
         archs = list(dict.fromkeys(space.sample(generator) for _ in range(12)))
 
+        learner = registry.create("learner", config.learner.name, config.learner.options)
+
+        def inference(arch: Architecture) -> Inference:
+            return learner.inference(list(space.layers(arch, SHAPE, 5)), 5, 1)
+
         def cost(arch: Architecture) -> Cost:
-            return table[0].cost(space.layers(arch, SHAPE, 5))
+            return of_prediction(table[0].cost(space.layers(arch, SHAPE, 5)), table[0].metrics, inference(arch))
 
         scored = [
             Scored(arch=a, loss=1.0 + 0.1 * i, accuracy=0.6 - 0.02 * i, cost=cost(a)) for i, a in enumerate(archs)
@@ -96,6 +102,7 @@ def make_run(registry: Registry) -> MakeRun:
                     cost=cost(arch),
                     zero_retrain=Accuracy.over(accuracies[name].zero_retrain),
                     retrained=Accuracy.over(accuracies[name].retrained),
+                    inference=inference(arch),
                 )
                 for name, arch in (("found", archs[0]), ("scaled", archs[1]))
             ]

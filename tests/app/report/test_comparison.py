@@ -37,6 +37,16 @@ def test_differences_are_paired_over_the_same_tasks(two):
     assert from_json(json.loads(json.dumps(to_json(done))), Comparison, "a comparison").runs == done.runs
 
 
+def test_what_a_prediction_takes_has_rows_if_it_is_not_one_pass(two, make_run, tmp_path, capsys):
+    images = make_run(tmp_path / "c", learner__name="prototypical", learner__keep="images")
+    assert command_line(["compare", str(two[0]), str(images)]) == 0
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["inference", "single", "pass", "multi", "pass", "(6)"] in rows
+    assert [row[:2] for row in rows if row[:1] == ["stored_B"]] == [["stored_B", "0"]]
+    assert command_line(["compare", *map(str, two)]) == 0
+    assert "stored_B" not in capsys.readouterr().out
+
+
 def test_other_test_tasks_are_not_paired(two):
     save(two[1] / ACCURACIES, evolve(load(two[1] / ACCURACIES, TaskAccuracies), tasks="another seed's"))
     (difference,) = hnas.compare(*two).differences

@@ -8,6 +8,7 @@ import pytest
 from attrs import evolve
 
 from hnas.cost import CostTable, DeviceInfo, Measurement, Metric
+from hnas.errors import DataError
 from hnas_app.report.evidence import read, read_all
 from hnas_app.report.figures import network as drawn
 from hnas_app.report.layers import Rebuilt
@@ -49,6 +50,25 @@ def test_an_offset_of_the_whole_network_is_no_layers(residual):
     table = evolve(residual.evidence.table, calibration={"latency": (2.0, 5.0)})
     after = evolve(residual, evidence=evolve(residual.evidence, table=table)).steps(arch)[0].cost["latency"]
     assert after == pytest.approx(2 * before)
+
+
+IMAGES = {"learner__name": "prototypical", "learner__keep": "images"}
+"""Five images of a 5-way 1-shot task pass with every prediction, so it takes six passes."""
+
+
+def test_costs_of_several_passes_follow_from_the_table(make_run, registry, tmp_path):
+    whole = Rebuilt.of(read(make_run(tmp_path / "run", **IMAGES)), registry)
+    _, arch, cost = whole.reference
+    assert cost["latency"] == pytest.approx(6 * sum(step.cost["latency"] for step in whole.steps(arch)))
+    assert cost["macs"] == 6 * sum(step.macs for step in whole.steps(arch))
+
+
+def test_costs_of_a_learner_that_is_not_here_do_not_follow(make_run, registry, tmp_path):
+    """A single pass is then all that can be known, and no wrong reference stands in the page."""
+    run = read(make_run(tmp_path / "run", **IMAGES))
+    gone = evolve(run, config={**run.config, "learner.name": "theirs:Learner"})
+    with pytest.raises(DataError, match=r"do not follow .* vgg9 and theirs:Learner"):
+        Rebuilt.of(gone, registry)
 
 
 def test_a_long_network_says_what_is_left_out(residual, monkeypatch):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import attrs
 
 import hnas
-from hnas.cost import Cost, Metric
+from hnas.cost import MACS, PARAMS, Cost, Metric
 from hnas_app.report.networks import describe, race_text, table
 from hnas_app.runs.results import NetworkResult, Results
 from hnas_app.training.accuracy import Accuracy
@@ -61,3 +61,28 @@ def test_an_unsteady_cost_is_marked():
     head, rows = table(results)
     assert head[:2] == ["network", "latency_µs"]
     assert [row[1] for row in rows] == ["~18.9", "18.9", ""]
+
+
+def test_what_a_prediction_takes_stands_in_the_table_if_it_is_not_one_pass() -> None:
+    accuracy, cost = Accuracy(mean=0.5, half_width=0.01, tasks=600), hnas.Cost(values={"params": 7.0, "macs": 9.0})
+    first, second = (
+        NetworkResult(
+            name=name,
+            arch=hnas.Architecture("tiny", ()),
+            options={},
+            cost=cost,
+            zero_retrain=accuracy,
+            retrained=accuracy,
+        )
+        for name in ("found", "scaled")
+    )
+    results = Results(
+        networks=(first, second), baseline=accuracy, metrics=(PARAMS, MACS), limits=(), protocol="a test of the table"
+    )
+    multi = attrs.evolve(first, inference=hnas.Inference(passes=6, stored=20_480))
+    head, rows = table(attrs.evolve(results, networks=(multi, second)))
+    assert head[-2:] == ["inference", "stored_B"]
+    assert rows[0][-2:] == ["multi pass (6)", "20,480"]
+    assert rows[1][-2:] == ["single pass", "0"]
+    assert rows[-1][-2:] == ["", ""]
+    assert "inference" not in table(results)[0]

@@ -73,6 +73,19 @@ def test_a_search_is_a_run_that_goes_on_when_the_distribution_is_gone(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(("learner", "most"), [("prototypical", 50), ("meta-sgd", 3)])
+def test_a_super_net_of_another_learner(learner: str, most: int, site: Any, tmp_path: Path) -> None:
+    """One that compares features serves any number of classes without the shared classifier; rates go with weights."""
+    run = train(tmp_path / "run", learner, **{"space.classifier": "own", "learner.inner_steps": None})
+    files = packed(run, "leaves", Registry(third_party=False))
+    assert files.n_way == (2, most)
+    site.publish(files)
+    words = ["adapt", "leaves", *DEVICE, "--constraint", "params<=1M", "--set"]
+    assert call(*words, "task.n_way=3") == 0
+    assert (call(*words, "task.n_way=5") == 0) == (most > 3)
+
+
+@pytest.mark.slow
 def test_every_later_phase_works_without_the_distribution(site: Any, tiny: Packed, tmp_path: Path) -> None:
     site.publish(tiny)
     assert call("adapt", "leaves", "--workers", 1) == 0

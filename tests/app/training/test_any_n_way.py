@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import attrs
 import pytest
 import torch
@@ -87,6 +89,36 @@ def test_training_tasks_may_have_another_number() -> None:
     assert same.training_supernet is same.supernet
 
 
+LEARNERS: dict[str, dict[str, Any]] = {
+    **{name: {"inner_steps": 2} for name in ("maml", "meta-sgd", "alfa", "l2f", "anil")},
+    **{name: {} for name in ("prototypical", "matching", "relation", "siamese")},
+    "deepemd": {"solver": "sinkhorn"},
+}
+
+
+@pytest.mark.parametrize("name", LEARNERS)
+def test_every_learner_serves_any_number_in_any_order(name: str) -> None:
+    """Its state has one shape, nothing moves the common vector, and the order of the classes changes no loss."""
+    learner = Registry().create("learner", name, LEARNERS[name])
+    setup = attrs.evolve(tiny_setup(classifier="shared"), learner=learner)
+    state, arch = trained(setup), setup.space.largest()
+    progress = Progress(iteration=0, iterations_per_epoch=2, epochs=2)
+    for n_way in (2, 5):
+        other, same = with_classes(setup, state, n_way)
+        assert same is state
+        tasks = other.episodes("train", "t", range(2), 3)
+        turned = attrs.evolve(tasks, support_x=tasks.support_x.roll(1, 1), query_x=tasks.query_x.roll(3, 1))
+        (one, first), (two, second) = (
+            learner.gradient(other.supernet, state, e, arch, progress) for e in (tasks, turned)
+        )
+        torch.testing.assert_close(second.loss, first.loss, rtol=1e-4, atol=1e-5)
+        assert one.keys() == two.keys()
+        assert one.keys().isdisjoint(HEAD)
+        assert all(one[k].shape == state[k].shape for k in one.keys() & state.keys())
+        scored = [learner.score(other.supernet, state, e, arch).loss for e in (tasks, turned)]
+        torch.testing.assert_close(scored[1], scored[0], rtol=1e-4, atol=1e-5)
+
+
 def test_what_it_cannot_serve_is_refused_by_name() -> None:
     config = load_config(Registry(), env={}, sets=[("meta_train.n_way", "5"), ("task.n_way", "3")]).config
     other = attrs.evolve(tiny_setup(), train_n_way=5)
@@ -94,8 +126,9 @@ def test_what_it_cannot_serve_is_refused_by_name() -> None:
         check_learner(other, config, ["meta-train"])
     assert "space.classifier=shared" in str(told.value.hint)
     check_learner(attrs.evolve(other, space=tiny_setup(classifier="shared").space), config, ["meta-train"])
-    whole = attrs.evolve(tiny_setup(classifier="shared"), learner=WholeClasses(PROTOTYPICAL.Options()))
-    with pytest.raises(ConfigError, match="trains an output for each class of the training split") as told:
-        check_learner(whole, config, ["meta-train"])
-    assert "space.classifier=own" in str(told.value.hint)
-    check_learner(attrs.evolve(whole, space=tiny_setup().space), config, ["meta-train"])
+    for learner in (WholeClasses(PROTOTYPICAL.Options()), Registry().create("learner", "meta-baseline")):
+        whole = attrs.evolve(tiny_setup(classifier="shared"), learner=learner)
+        with pytest.raises(ConfigError, match="trains an output for each class of the training split") as told:
+            check_learner(whole, config, ["meta-train"])
+        assert "space.classifier=own" in str(told.value.hint)
+        check_learner(attrs.evolve(whole, space=tiny_setup().space), config, ["meta-train"])

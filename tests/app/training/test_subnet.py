@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from attrs import evolve
 from tiny_tasks import tiny_setup
 
 from hnas import Architecture, NormStats, Progress
+from hnas.discovery import Registry
 from hnas.learner import State
 from hnas_app.training.setup.setup import Setup
 from hnas_app.training.setup.subnet import subnet, warm_start
@@ -98,6 +100,19 @@ def test_a_warm_start_scores_as_in_the_super_net(which: int) -> None:
         f"outer/{part}/{k}" for part in ("mean", "square", "steps") for k in own if k.startswith(("params/", "lslr/"))
     }
     assert not any(v.any() for k, v in own.items() if k.startswith("outer/"))
+
+
+@of_each
+@pytest.mark.parametrize("name", ["meta-sgd", "alfa", "l2f", "anil"])
+def test_a_warm_start_keeps_what_other_learners_know(name: str, which: int) -> None:
+    """A rate of each weight is sliced as the weight is: a 3×3 kernel's lies in the middle, not in the corner."""
+    setup = evolve(tiny_setup(), learner=Registry(third_party=False).create("learner", name, {"inner_steps": 2}))
+    arch = architectures(setup)[which]
+    state = trained(setup)
+    alone, own = inherited(setup, arch, state)
+    episodes = setup.episodes("test", "t", range(4), 3)
+    in_supernet = setup.learner.score(setup.supernet, state, episodes, arch)
+    torch.testing.assert_close(setup.learner.score(alone, own, episodes, arch).loss, in_supernet.loss)
 
 
 def test_a_warm_start_leaves_the_super_net_alone() -> None:

@@ -15,8 +15,18 @@ from hnas.learner import State
 from hnas.supernet import Params
 from hnas_plugins.engine import blocks as engine
 from hnas_plugins.engine.native import library
+from hnas_plugins.meta_learners.alfa import alfa
+from hnas_plugins.meta_learners.anil import anil
 from hnas_plugins.meta_learners.maml import MAML
-from hnas_plugins.meta_learners.options import MAMLOptions, MAMLPlusPlusOptions
+from hnas_plugins.meta_learners.meta_sgd import meta_sgd
+from hnas_plugins.meta_learners.options import (
+    ALFAOptions,
+    ANILOptions,
+    L2FOptions,
+    MAMLOptions,
+    MAMLPlusPlusOptions,
+    MetaSGDOptions,
+)
 from hnas_plugins.spaces.vgg9 import VGG9, VGG9Options
 
 ACTIVATIONS = {
@@ -28,6 +38,14 @@ ACTIVATIONS = {
     "leakyrelu": F.leaky_relu,
 }
 EPOCH_ITERATIONS = 10
+LEARNERS = {
+    "maml++": (MAML, MAMLPlusPlusOptions),
+    "maml": (MAML, MAMLOptions),
+    "meta-sgd": (meta_sgd, MetaSGDOptions),
+    "alfa": (alfa, ALFAOptions),
+    "l2f": (alfa, L2FOptions),
+    "anil": (anil, ANILOptions),
+}
 
 
 @attrs.define(kw_only=True, slots=False)
@@ -43,7 +61,7 @@ class Problem:
 
     def __attrs_post_init__(self) -> None:
         self.supernet = self.space.supernet((1, 7, 6), 3)
-        self.learner = MAML(self.options)
+        self.learner = next(make for make, options in LEARNERS.values() if options is type(self.options))(self.options)
         self.progress = Progress(
             iteration=self.epoch * EPOCH_ITERATIONS, iterations_per_epoch=EPOCH_ITERATIONS, epochs=10
         )
@@ -96,6 +114,7 @@ def make_problem() -> Callable[..., Problem]:
         plain: bool = False,
         epoch: int = 1,
         classifier: str = "own",
+        learner: str = "maml++",
         **options,
     ) -> Problem:
         if kind == "smooth":
@@ -117,7 +136,7 @@ def make_problem() -> Callable[..., Problem]:
                 "scale2": 0.25,
             }
         arch = space.architecture(depth=3, kernel1=3, kernel2=1, kernel3=5, scale3=1.0, **picked)
-        kinds = MAMLOptions if plain else MAMLPlusPlusOptions
+        make_learner, kinds = LEARNERS["maml" if plain else learner]
         chosen = {"inner_steps": 3, "msl_epochs": 4, "first_order_epochs": 1, "batch_below_gflop": 0.0, **options}
         generator = torch.Generator().manual_seed(1)
 
@@ -125,13 +144,15 @@ def make_problem() -> Callable[..., Problem]:
             return torch.randn(*shape, generator=generator, dtype=torch.float64)
 
         supernet = space.supernet((1, 7, 6), 3)
-        state = MAML(kinds(**chosen)).init(supernet, generator)
+        state = make_learner(kinds(**chosen)).init(supernet, generator)
         state = {k: v.double() for k, v in state.items()}
         for name in state:  # away from ones and zeros, so that an exchanged or a forgotten one shows
             if name.startswith(("params/norm", "params/fc.bias")):
                 state[name] += 0.3 * drawn(*state[name].shape)
-            elif name.startswith("lslr/"):
+            elif name.startswith(("lslr/", "rates/", "decay/")):
                 state[name] *= 1 + 0.3 * drawn(*state[name].shape)
+            elif name.startswith(("alfa/", "l2f/")):
+                state[name] += 0.3 * drawn(*state[name].shape)
         labels = torch.arange(3).repeat_interleave(2).expand(tasks, -1).contiguous()
         episodes = Episodes(
             support_x=drawn(tasks, 6, 1, 7, 6), support_y=labels, query_x=drawn(tasks, 6, 1, 7, 6), query_y=labels

@@ -14,8 +14,17 @@ import torch
 from hnas import Architecture, Episodes, Progress, SearchSpace
 from hnas.learner import Gradient
 from hnas_plugins.engine.native import library
+from hnas_plugins.meta_learners.alfa import alfa
+from hnas_plugins.meta_learners.anil import anil
 from hnas_plugins.meta_learners.maml import MAML
-from hnas_plugins.meta_learners.options import MAMLOptions, MAMLPlusPlusOptions
+from hnas_plugins.meta_learners.meta_sgd import meta_sgd
+from hnas_plugins.meta_learners.options import (
+    ALFAOptions,
+    ANILOptions,
+    MAMLOptions,
+    MAMLPlusPlusOptions,
+    MetaSGDOptions,
+)
 from hnas_plugins.spaces.resnet12 import ResNet12, ResNet12Options
 from hnas_plugins.spaces.vgg9 import VGG9, VGG9Options
 
@@ -80,3 +89,24 @@ def test_so_they_do_without_the_parts_of_maml_plus_plus() -> None:
 def test_so_they_do_with_dropped_blocks() -> None:
     space = ResNet12(ResNet12Options(base_width=5))
     check(space, MAML(MAMLPlusPlusOptions(inner_steps=2, drop_block=0.2)), space.sample(np.random.default_rng(0)))
+
+
+OTHERS = {
+    "meta-sgd": meta_sgd(MetaSGDOptions(inner_steps=2)),
+    "meta-sgd, first order": meta_sgd(MetaSGDOptions(inner_steps=3, second_order=False)),
+    "alfa and l2f": alfa(ALFAOptions(inner_steps=2, l2f=True)),
+    "alfa and l2f, one by one": alfa(ALFAOptions(inner_steps=2, l2f=True, batch_below_gflop=0.0)),
+    "anil": anil(ANILOptions(inner_steps=2, learned_rates=True, per_step_statistics=True)),
+}
+
+
+@pytest.mark.parametrize("learner", OTHERS.values(), ids=OTHERS)
+def test_so_they_do_with_other_learners(learner: MAML) -> None:
+    """With one classifier for all classes, too, whose rates are summed over its copies."""
+    space = VGG9(VGG9Options(base_width=6, classifier="shared"))
+    check(space, learner, space.sample(np.random.default_rng(0)))
+
+
+def test_so_they_do_with_other_learners_on_residual_networks() -> None:
+    space = ResNet12(ResNet12Options(base_width=5))
+    check(space, OTHERS["alfa and l2f"], space.sample(np.random.default_rng(0)))

@@ -90,6 +90,7 @@ def _show(done: Comparison) -> None:
     rows = [
         *((name, *told) for name, told in about.items() if name not in shared),
         *((c, *(_number(run.cost[c]) if c in run.cost else "" for run in done.runs)) for c in columns),
+        *_inferences(done),
         ("test accuracy, zero-retrain", *(run.zero_retrain or "" for run in done.runs)),
         ("test accuracy, re-trained", *(run.accuracy or "" for run in done.runs)),
     ]
@@ -100,6 +101,17 @@ def _show(done: Comparison) -> None:
     print("\ndifference in test accuracy over A, with 95 % intervals")
     told = [(by_name[d.run], d.gain or "none", d.gain.words if d.gain else "", d.note) for d in done.differences]
     print_table(("run", "difference", "", "how"), told)
+
+
+def _inferences(done: Comparison) -> list[tuple[str, ...]]:
+    """Return the rows of what a prediction takes, unless it is a single pass in all runs."""
+    from hnas.learner import Inference
+    from hnas_app.report.networks import inference_cells
+
+    if all(run.inference == Inference() for run in done.runs):
+        return []
+    cells = [inference_cells(run.inference) if run.network else ("", "") for run in done.runs]
+    return list(zip(("inference", "stored_B"), *cells, strict=True))
 
 
 def _text(value: object) -> str:

@@ -55,7 +55,7 @@ def network(name: str, steps: Sequence[Step], metric: Metric) -> Picture | None:
         f"{metric.name} {amount(c, metric)}, {s.params:,} parameters, {s.macs:,} MACs"
         for s, c in zip(steps, costs, strict=True)
     ]
-    combined = "They add up to the cost of the network." if metric.combine == "sum" else "The largest counts."
+    combined = "They add up to the cost of a pass." if metric.combine == "sum" else "The largest counts."
     branches = " Arrows: what a layer reads besides the one before it." if any(s.reads for s in steps) else ""
     left_out = f" Shown are the {len(steps)} costliest of {whole} layers." if len(steps) < whole else ""
     caption = (

@@ -22,6 +22,7 @@ class TinySpace(SearchSpace):
     A shallow network has a large linear layer, so the cheapest network is not simply that of all first options. With
     ``norm`` a batch normalisation follows each convolution, in place of its bias. With ``relaxed`` its super-net has
     a relaxed network, for learners that adapt architecture weights. With ``any_n_way`` its classifiers have one row.
+    Without ``head`` it does not name its classifiers.
     """
 
     name = "tiny"
@@ -34,8 +35,9 @@ class TinySpace(SearchSpace):
         norm: bool = False,
         relaxed: bool = False,
         any_n_way: bool = False,
+        head: bool = True,
     ) -> None:
-        self.norm, self.relaxed, self.any_n_way = norm, relaxed, any_n_way
+        self.norm, self.relaxed, self.any_n_way, self.head = norm, relaxed, any_n_way, head
         choices = [Choice(name="depth", options=tuple(range(1, depth + 1)))]
         for i in range(1, depth + 1):
             needs = ("depth", tuple(range(i, depth + 1)))
@@ -80,7 +82,7 @@ class TinySpace(SearchSpace):
     def supernet(self, input_shape: Shape, n_way: int) -> TinySuperNet:
         from hnas_app.testing.tiny.supernet import TinySuperNet  # it imports torch
 
-        options = {"norm": self.norm, "relaxed": self.relaxed, "any_n_way": self.any_n_way}
+        options = {"norm": self.norm, "relaxed": self.relaxed, "any_n_way": self.any_n_way, "head": self.head}
         return TinySuperNet(self, input_shape, n_way, **options)
 
     def everything(self) -> list[Architecture]:

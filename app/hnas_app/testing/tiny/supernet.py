@@ -33,8 +33,10 @@ class TinySuperNet(SuperNet):
         norm: bool = False,
         relaxed: bool = False,
         any_n_way: bool = False,
+        head: bool = True,
     ) -> None:
         self._space, self._has_norm, self._n_way, self.any_n_way = space, norm, n_way, any_n_way
+        self._has_head = head
         rows = 1 if any_n_way else n_way
         self.relaxed = Architecture(space.name, ()) if relaxed else None
         options = {c.name: c.options for c in space.choices}
@@ -70,7 +72,7 @@ class TinySuperNet(SuperNet):
         return params
 
     def head(self, arch: Architecture) -> tuple[str, str] | None:
-        if arch == self.relaxed:  # which has a classifier of each depth
+        if arch == self.relaxed or not self._has_head:  # the relaxed one has a classifier of each depth
             return None
         depth = self._space.options(arch)["depth"]
         return f"fc{depth}.weight", f"fc{depth}.bias"

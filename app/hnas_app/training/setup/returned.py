@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Mapping, Sequence
-from numbers import Integral
+from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
 
 from hnas.architecture import Architecture
 from hnas.episode import TENSORS, Episodes, EpisodeSpec
 from hnas.errors import ConfigError, short
-from hnas.layer import Shape
-from hnas.learner import Gradient, MetaLearner, Scores, State
+from hnas.layer import Layer, Shape
+from hnas.learner import Gradient, Inference, MetaLearner, Scores, State
 from hnas.space import SearchSpace
 from hnas.supernet import Params, SuperNet
 from hnas.task_source import Split, TaskSource
@@ -161,6 +162,16 @@ def checked_scores(learner: MetaLearner, found: Any, n_tasks: int, method: str =
     if ((checked.accuracy < 0) | (checked.accuracy > 1)).any():
         raise wrong(learner, method, f"accuracies of {checked.accuracy.tolist()}", "0 to 1")
     return checked
+
+
+def inference(learner: MetaLearner, layers: Sequence[Layer], n_way: int, k_shot: int) -> Inference:
+    """Return what a prediction takes. Raises `PluginError` unless it is one pass or more, and no negative size."""
+    found: Inference = _of_type(Inference, learner.inference(layers, n_way, k_shot), learner, "inference")
+    if not (isinstance(found.passes, Real) and 1 <= found.passes < math.inf):
+        raise wrong(learner, "inference", f"passes={short(found.passes)}", "a finite number of at least 1")
+    if not isinstance(found.stored, Integral) or found.stored < 0:
+        raise wrong(learner, "inference", f"stored={short(found.stored)}", "a whole number of bytes, 0 or more")
+    return found
 
 
 def tasks_at_once(learner: MetaLearner, supernet: SuperNet, arch: Architecture, n_support: int) -> int:

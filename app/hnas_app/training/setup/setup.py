@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
 from hnas.architecture import Architecture
+from hnas.cost import Cost, Metric
 from hnas.episode import Episodes
-from hnas.layer import Shape
-from hnas.learner import MetaLearner, State
+from hnas.layer import Layer, Shape
+from hnas.learner import Inference, MetaLearner, State
 from hnas.seeds import Seeds
 from hnas.space import SearchSpace
 from hnas.task_source import SPLITS, Split, TaskSource
 from hnas_app.executors.interface import Executor
 from hnas_app.training.setup.classes import Classes, kept_to
 from hnas_app.training.setup.episode_streams import EpisodeStreams
-from hnas_app.training.setup.returned import image_shape, initial, n_classes, super_net
+from hnas_app.training.setup.inference import of_prediction
+from hnas_app.training.setup.returned import image_shape, inference, initial, n_classes, super_net
 from hnas_app.training.setup.subnet import subnet
 from hnas_app.training.setup.work import Work
 
@@ -127,6 +129,21 @@ class Setup:
         differing = (k for k in dict.fromkeys([*expected, *saved]) if saved.get(k) != expected.get(k))
         told = ((f"{k} of {saved[k]}" if k in saved else f"no {k}", expected.get(k, "none")) for k in differing)
         return next((f"it has {found}, expected {wanted}" for found, wanted in told), "")
+
+    def inference(self, arch: Architecture) -> Inference:
+        """Return what a prediction of an architecture takes, for tasks like those of the test."""
+        layers = self.space.layers(arch, self.image_shape, self.n_way)
+        return inference(self.learner, layers, self.n_way, self.k_shot)
+
+    def cost(
+        self,
+        arch: Architecture,
+        one_pass: Callable[[Iterable[Layer]], Cost],
+        metrics: Sequence[Metric],
+    ) -> Cost:
+        """Return the cost of a prediction, from that of the layers in ``one_pass``, such as by `CostTable.cost`."""
+        layers = self.space.layers(arch, self.image_shape, self.n_way)
+        return of_prediction(one_pass(layers), metrics, inference(self.learner, layers, self.n_way, self.k_shot))
 
     def send(self, executor: Executor) -> None:
         """Put this set-up into the workers under the name ``setup``.

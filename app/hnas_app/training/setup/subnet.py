@@ -22,6 +22,7 @@ class SubNet(SuperNet):
         self._supernet, self._arch, self._shapes = supernet, arch, shapes
         self.task_batched, self.any_n_way = supernet.task_batched, supernet.any_n_way
         self._common = (supernet.head(arch) or ()) if supernet.any_n_way else ()
+        self.largest = arch
         self.relaxed = supernet.relaxed and arch  # without other options to mix, the mixture is the network
 
     def __getattr__(self, name: str) -> Any:
@@ -92,11 +93,16 @@ def subnet(supernet: SuperNet, arch: Architecture) -> SubNet:
 def warm_start(learner: MetaLearner, supernet: SuperNet, state: State, arch: Architecture, fresh: State) -> State:
     """Return ``fresh`` (a state of the architecture's own network) with its values in the super-net's ``state``.
 
-    It takes the first channels of running statistics, which are the architecture's. The outer optimiser starts anew.
+    Tensors that have the names and shapes of the parameters, such as a rate of each weight, are sliced as these are. It
+    takes the first channels of running statistics, which are the architecture's. The outer optimiser starts anew.
     """
-    inherited = supernet.share({k: state[f"params/{k}"] for k in supernet.roles}, arch)
-    known = {f"params/{k}": v for k, v in inherited.items()}
-    known |= {k: v for k, v in state.items() if not k.startswith(("params/", "outer/"))}
+    params = {k: state[f"params/{k}"] for k in supernet.roles}
+    known = {k: v for k, v in state.items() if not k.startswith(("params/", "outer/"))}
+    for kind in dict.fromkeys(["params", *(k.partition("/")[0] for k in known)]):
+        like = {k: state[name] for k in params if (name := f"{kind}/{k}") in state}
+        if like and all(v.shape == params[k].shape for k, v in like.items()):
+            shared = supernet.share(params | like, arch)
+            known |= {f"{kind}/{k}": shared[k] for k in like if k in shared}
     return {k: v if (part := first_part(known.get(k), v)) is None else part for k, v in fresh.items()}
 
 

@@ -104,3 +104,32 @@ def test_pictures_of_fewer_and_of_more_classes(trained: Path, tmp_path: Path, cl
     hnas.load_run(trained).adapt()
     other = hnas.load_run(trained).export(tmp_path / "out", pictures=draw(tmp_path / "five", 5, 1))
     assert other.model.difference < 1e-4
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("classes", [2, 7, 12])
+def test_pictures_of_unequal_numbers(
+    trained: Path, tmp_path: Path, classes: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Raw pixels are tested beside the network, on the same pictures; a class of one picture holds none out."""
+    pictures = draw(tmp_path / "bars", classes, 3)
+    shots = [1 + (label + 2) % 3 for label in range(classes)]  # 3, 1, 2, 3, …
+    for folder, count in zip(sorted(pictures.iterdir()), shots, strict=True):
+        for i in range(count, 3):
+            (folder / f"{i}.png").unlink()
+    code, (made,) = adapted(trained, "--pictures", pictures)
+    told = capsys.readouterr()
+    assert code == 0, told.err
+    task = json.loads((made / "task.json").read_text())
+    assert task["shots"] == shots
+    tested = sum(count for count in shots if count > 1)
+    assert task["held_out"]["of"] == sum(map(sum, task["confusion"])) == tested
+    assert [rival["held_out"]["of"] for rival in task["rivals"]] == [tested] * 3
+    assert "the only labelled picture of" in told.err
+    for part in (
+        "pixels: nearest class mean",
+        "pixels: logistic regression",
+        "held-out pictures of each class",
+    ):
+        assert part in told.out
+    assert json.loads((made / "pictures.json").read_text())["classes"] == task["classes"]

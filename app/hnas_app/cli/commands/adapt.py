@@ -16,7 +16,7 @@ from hnas_app.cli.terminal import at_terminal
 from hnas_app.usecases.arguments import SAME_RESULTS, Given
 
 if TYPE_CHECKING:
-    from hnas_app.own_task.result import PictureResult
+    from hnas_app.own_task.result import PictureResult, Tally
     from hnas_app.usecases.own_task import OwnTask
     from hnas_app.usecases.sweep import Pairs, Sweep
 
@@ -222,19 +222,25 @@ def _show_result(result: PictureResult) -> None:
     _show_confusion(result)
 
 
+def _short(tally: Tally | None) -> str:
+    return "" if tally is None else f"{tally.right}/{tally.of} ({100 * tally.right / tally.of:.1f} %)"
+
+
 def _show_rivals(result: PictureResult) -> None:
     """Print how many pictures the network gets right, and beside it what raw pixels do."""
-    rows = [("network", result.held_out, result.query, "")]
-    rows += [(f"{r.name} of raw pixels", r.held_out, r.query, f"{r.verdict} (p = {r.p:.2g})") for r in result.rivals]
+    rows = [("network", _short(result.held_out), _short(result.query), "")]
+    for rival in result.rivals:
+        verdict = f"{rival.verdict}, p {rival.p:.2g}"
+        rows.append((f"pixels: {rival.name}", _short(rival.held_out), _short(rival.query), verdict))
     tested = [i for i, tally in ((1, result.held_out), (2, result.query)) if tally is not None]
-    head = ("", "held out", "query", "against the network")
+    head = ("", "held out", "query", "against it")
     print()
-    print_table([head[i] for i in (0, *tested, 3)], [[row[i] or "" for i in (0, *tested, 3)] for row in rows])
+    print_table([head[i] for i in (0, *tested, 3)], [[row[i] for i in (0, *tested, 3)] for row in rows])
     if result.held_out is not None:
         print("the choice saw the held-out pictures, so expect a little less")
     if ties := [r.name for r in result.rivals if r.verdict != "worse"]:
         print_text(
-            f"{', '.join(ties)} of raw pixels: no worse than the network, as far as these pictures show (sign test); "
+            f"{', '.join(ties)} on raw pixels: no worse than the network, as far as these pictures show (sign test); "
             "more of them in query/CLASS/ show smaller differences"
         )
 

@@ -10,11 +10,17 @@ from hnas_plugins.spaces.darts import Darts, DartsOptions
 
 class TestDarts(SpaceConformance):
     options = DartsOptions
-    samples = 1
-
-    @pytest.fixture(autouse=True, params=[{}, {"stem": "imagenet", "classifier": "shared"}])
-    def _given(self, request: pytest.FixtureRequest) -> None:
-        self.given = request.param
+    samples = 0
 
     def make(self) -> Darts:
-        return Darts(DartsOptions(channels=2, cells=3, **self.given))
+        return Darts(DartsOptions(channels=2, cells=3))
+
+
+@pytest.mark.slow
+class TestDartsForLargeImages(SpaceConformance):
+    options = DartsOptions
+    samples = 2
+    input_shape = (3, 15, 13)
+
+    def make(self) -> Darts:
+        return Darts(DartsOptions(channels=2, cells=4, stem="imagenet", classifier="shared"))

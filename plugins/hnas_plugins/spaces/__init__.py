@@ -27,5 +27,6 @@ def hnas_search_spaces() -> list[Plugin]:
             summary="stacked cells of DARTS: operations and connections of a normal and a reduction cell",
             factory="hnas_plugins.spaces.darts.space:Darts",
             options="hnas_plugins.spaces.darts.options:DartsOptions",
+            presets="hnas_plugins.spaces.presets:DARTS",
         ),
     ]

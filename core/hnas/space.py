@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import evolve
 
 from hnas.architecture import Architecture, Choice, Option
-from hnas.errors import ConfigError, close_matches
+from hnas.errors import ConfigError, PluginError, close_matches
 from hnas.layer import Layer, Shape
 
 if TYPE_CHECKING:
@@ -169,7 +170,7 @@ class SearchSpace(ABC):
 
         The default visits each combination of the options that other choices need. There it changes one choice at a
         time to find on which choices each position depends, and enumerates those. A space must override it if one
-        choice hides whether another matters.
+        choice hides whether another matters. Raises `PluginError` for more combinations than can be visited.
         """
         found: set[Layer] = set()
         options = [range(len(c.options)) for c in self.choices]
@@ -187,6 +188,9 @@ class SearchSpace(ABC):
                         for position, (old, new) in enumerate(zip_longest(before, after)):
                             if old != new:
                                 needs.setdefault(position, set()).add(i)
+            if (count := max((math.prod(len(options[i]) for i in n) for n in needs.values()), default=0)) > 10**7:
+                told = f"{self.name}: which layers stand at a place depends on {count:.0e} combinations of options"
+                raise PluginError(told, hint="implement distinct_layers in the space")
             for genes_needed in {tuple(sorted(n)) for n in needs.values()}:
                 for arch in self._spread(base, genes_needed):
                     found.update(self.layers(arch, input_shape, n_way))

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hnas import Architecture, Choice, ConfigError, SearchSpace
+from hnas import Architecture, Choice, ConfigError, Layer, PluginError, SearchSpace
 from hnas.toolkit.codec import from_json, to_json
 from hnas_app.search.sizes import true_size
 
@@ -141,3 +141,22 @@ def test_a_wrong_option_is_named_with_what_is_possible(tiny_space: Any) -> None:
         tiny_space.architecture(kernel1=7)
     with pytest.raises(ConfigError, match="no choice"):
         tiny_space.architecture(kernel9=1)
+
+
+def test_a_space_whose_choices_move_all_later_layers_has_to_name_its_layers() -> None:
+    """The default would visit 2^40 combinations before a profile begins, without a word."""
+
+    class Moving(SearchSpace):
+        name = "moving"
+        choices = tuple(Choice(name=f"skip{i}", options=(0, 1)) for i in range(40))
+
+        def layers(self, arch: Architecture, input_shape: Any, n_way: int) -> list[Layer]:
+            shapes = [(1, 8 + i, 8) for i, skips in enumerate(arch.genes) if not skips]
+            return [Layer(op="relu", in_shape=s, out_shape=s) for s in shapes]
+
+        def supernet(self, input_shape: Any, n_way: int) -> Any:
+            raise NotImplementedError
+
+    with pytest.raises(PluginError, match=r"moving: which layers stand at a place depends on 1e\+12 comb") as caught:
+        Moving().distinct_layers((1, 8, 8), 5)
+    assert "distinct_layers" in caught.value.hint

@@ -22,4 +22,11 @@ def hnas_search_spaces() -> list[Plugin]:
             options="hnas_plugins.spaces.resnet12.options:ResNet12Options",
             presets="hnas_plugins.spaces.presets:RESNET12",
         ),
+        Plugin(
+            name="darts",
+            summary="stacked cells of DARTS: operations and connections of a normal and a reduction cell",
+            factory="hnas_plugins.spaces.darts.space:Darts",
+            options="hnas_plugins.spaces.darts.options:DartsOptions",
+            presets="hnas_plugins.spaces.presets:DARTS",
+        ),
     ]

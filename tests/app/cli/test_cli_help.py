@@ -72,7 +72,7 @@ def test_defaults_and_known_names_are_shown(capsys, monkeypatch):
     told = " ".join(help_of("run", capsys).split())
     assert "-s, --space NAME" in told
     for part in (
-        "[vgg9, resnet12; default: vgg9]",
+        "[vgg9, resnet12, darts; default: vgg9]",
         "[none, quick, small, paper; default: quick]",
         "eyeriss, eyeriss-rs, x86, arm, cuda, table; default: eyeriss]",
         "[default: 0.6 of the reference network's cost in the device's first metric]",

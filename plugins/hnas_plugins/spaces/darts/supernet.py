@@ -1,0 +1,138 @@
+"""The super-net of DARTS cells: weights of every operation on every edge of every cell."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from hnas import Architecture, Layer, NormStats, SuperNet
+from hnas.supernet import Params, Role
+from hnas.toolkit.learning import normalise
+from hnas_plugins.spaces.darts.cells import SHIFTED, Part
+
+HEAD = "fc.weight", "fc.bias"
+
+
+class DartsSuperNet(SuperNet):
+    """Run the layers that the space gives an architecture, with the weights of their names.
+
+    A convolution's weights are named after its cell, its edge and its operation: ``cell3.edge0_2.sep_conv_3x3.…``. Two
+    networks share those of an edge if they have the same operation on it. The classifier is ``fc.weight`` and
+    ``fc.bias``, of one row with ``classifier="shared"``.
+    """
+
+    def __init__(
+        self,
+        parts: Callable[[Architecture], Iterable[tuple[str, Part]]],
+        covering: Iterable[Architecture],
+        n_way: int,
+        *,
+        classifier: str,
+    ) -> None:
+        """Take the parts of an architecture, as `Darts.parts` yields them, and architectures that have all weights."""
+        self._n_way, self.any_n_way = n_way, classifier == "shared"
+        # Cached: an inner loop passes through the same network many times.
+        self._steps = lru_cache(maxsize=1 << 8)(
+            lambda arch: [
+                (layer, name and prefix + name)
+                for prefix, part in parts(arch)
+                for layer, name in zip(part.layers, part.names, strict=True)
+            ]
+        )
+        shapes: dict[str, tuple[int, ...]] = {}
+        for arch in covering:
+            for layer, name in self._steps(arch):
+                shapes |= _shapes(layer, name) if name else {}
+        if self.any_n_way:
+            shapes |= {name: (1, *shapes[name][1:]) for name in HEAD}
+        self._shapes = dict(sorted(shapes.items()))
+
+    @property
+    def roles(self) -> Mapping[str, Role]:
+        return {name: "norm" if _is_norm(name) else "weight" for name in self._shapes}
+
+    def init(self, generator: torch.Generator) -> Params:
+        """Draw as MAML++'s code does: Xavier-uniform weights, biases 0, gamma 1 and beta 0.
+
+        A vector that all classes share starts at 0: whatever it is, a softmax does not see it.
+        """
+        params = {}
+        for name, shape in self._shapes.items():
+            if len(shape) == 1 or (name in HEAD and self.any_n_way):
+                params[name] = torch.ones(shape) if _is_norm(name) and name.endswith("weight") else torch.zeros(shape)
+            else:
+                window = math.prod(shape[2:])
+                outputs = 1 if name.partition("depthwise")[1] else shape[0]  # of one group
+                bound = math.sqrt(6 / (window * (shape[1] + outputs)))
+                params[name] = torch.empty(shape).uniform_(-bound, bound, generator=generator)
+        return params
+
+    def head(self, arch: Architecture) -> tuple[str, str]:
+        return HEAD
+
+    def share(self, params: Params, arch: Architecture) -> Params:
+        shared = {part: params[part] for layer, name in self._steps(arch) if name for part in _shapes(layer, name)}
+        if self.any_n_way:
+            weight, bias = (params[name] for name in HEAD)
+            shared[HEAD[0]] = weight.expand(*weight.shape[:-2], self._n_way, weight.shape[-1])
+            shared[HEAD[1]] = bias.expand(*bias.shape[:-1], self._n_way)
+        return shared
+
+    def forward(self, shared: Params, x: Tensor, arch: Architecture, *, stats: NormStats | None = None) -> Tensor:
+        values = [x]
+        for layer, name in self._steps(arch):
+            values.append(_run(layer, name, [values[-place] for place in layer.reads], shared, stats))
+        return values[-1]
+
+
+def _shapes(layer: Layer, name: str) -> dict[str, tuple[int, ...]]:
+    """Return the names and shapes of a layer's weights."""
+    channels = layer.out_shape[0]
+    if layer.op == "norm":
+        return {f"{name}.weight": (channels,), f"{name}.bias": (channels,)}
+    taken = layer.in_shape[0] // layer.groups
+    if layer.op == "linear":
+        return {f"{name}.weight": (channels, taken), f"{name}.bias": (channels,)}
+    return {f"{name}.weight": (channels, taken, layer.kernel, layer.kernel)}
+
+
+def _is_norm(name: str) -> bool:
+    return name.rpartition(".")[0].endswith("_norm")
+
+
+def _run(layer: Layer, name: str, read: Sequence[Tensor], shared: Params, stats: NormStats | None) -> Tensor:
+    """Return the output of a layer for the values that it reads."""
+    x = read[0]
+    match layer.op:
+        case "conv2d":
+            return _convolve(x, shared[f"{name}.weight"], layer, name.endswith(SHIFTED))
+        case "norm":
+            return normalise(x, shared, name, stats)
+        case "relu":
+            return F.relu(x)
+        case "max_pool":
+            return F.max_pool2d(x, layer.kernel, layer.stride, layer.padding)
+        case "avg_pool" if layer.kernel == 1:
+            return x.mean((2, 3))
+        case "avg_pool":
+            return F.avg_pool2d(x, layer.kernel, layer.stride, layer.padding)
+        case "add":
+            return read[0] + read[1]
+        case "concat":
+            return torch.cat(list(read), 1)
+        case _:
+            return F.linear(x, shared[f"{name}.weight"], shared[f"{name}.bias"])
+
+
+def _convolve(x: Tensor, weight: Tensor, layer: Layer, shifted: bool) -> Tensor:
+    """Convolve. A 1×1 kernel gets just the pixels that it sees, as `hnas_plugins.spaces.blocks.plain` explains."""
+    if layer.kernel > 1:
+        return F.conv2d(x, weight, None, layer.stride, layer.padding, layer.dilation, layer.groups)
+    if shifted:
+        x = F.pad(x, (0, 1, 0, 1))[..., 1:, 1:]
+    return F.conv2d(x[..., :: layer.stride, :: layer.stride], weight)

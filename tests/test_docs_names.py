@@ -27,9 +27,10 @@ FLAG = re.compile(r"(?<![\w-])--[a-z][a-z-]+")
 MODULE = re.compile(r"^(?:hnas|hnas_app|hnas_plugins|hnas_backends|hnas_strategies)(?:\.[a-z_0-9]+)+$")
 OF_OTHERS = {
     *("--durations", "--filter", "--max-restarts", "--nproc-per-node", "--ntasks-per-node", "--num-cpus"),
-    *("--node-ip-address", "--signal", "--lock-gpu-clocks", "--generate"),
+    *("--node-ip-address", "--signal", "--lock-gpu-clocks", "--generate", "--logdir"),
 }
 """Flags of other programs that pages name in prose."""
+SCRIPTS = [*(ROOT / "benchmarks").glob("*.py"), *(ROOT / "experiments").rglob("*.py")]
 ONNX_KEYS = {f"hnas.{key}" for key in ("classes", "origin", "preparation", "schema")}
 """Entries of a model's file, which look like modules."""
 
@@ -67,9 +68,7 @@ def test_there_is_something_to_hold():
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
 def test_what_a_page_names_exists(page):
     flags = {name for command in commands().values() for p in command.params for name in (*p.opts, *p.secondary_opts)}
-    flags |= {"--help", "--version"} | set(
-        FLAG.findall("\n".join(p.read_text(encoding="utf-8") for p in (ROOT / "benchmarks").glob("*.py")))
-    )
+    flags |= {"--help", "--version"} | set(FLAG.findall("\n".join(p.read_text(encoding="utf-8") for p in SCRIPTS)))
     wrong = set()
     for code in told(page):
         for section, key in SETTING.findall(code):

@@ -23,6 +23,7 @@ from attrs import frozen
 from hnas.discovery import Registry
 from hnas_app.cli import app, run
 from hnas_app.cli.invocation import Invocation
+from hnas_app.config.schema import Config
 from hnas_app.costs.limits import Constraint, split_limits
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -173,25 +174,20 @@ def test_options_that_the_documents_set_exist(monkeypatch, capsys):
     wrong = []
     for page, setting in sorted(settings):
         section, _, key = setting.partition("=")[0].partition(".")
-        plugin = _backend_with(key) if section == "backend" else []
-        plugin += _tasks_with(key) if section == "tasks" else []
+        plugin = _with(section, key) if section in ("backend", "tasks", "space", "learner") else []
         code, told = run(["config", "show", "--set", setting, *plugin]), capsys.readouterr().err
         if code or "note:" in told:
             wrong.append(f"{page}: --set {setting}: {told.strip()}")
     assert wrong == []
 
 
-def _backend_with(option: str) -> list[str]:
-    """Name a backend that has the option; the reader knows from the page which one is meant."""
-    for name in ("eyeriss", "x86", "arm", "cuda", "eyeriss-rs", "./examples/custom_backend.py:MyBoard"):
-        if option in attrs.fields_dict(Registry().options_class("backend", name)):
-            return ["--backend", name]
-    raise AssertionError(f"no backend has the option {option!r}")
+OWN_BACKEND = "./examples/custom_backend.py:MyBoard"
 
 
-def _tasks_with(option: str) -> list[str]:
-    """Name a task source that has the option."""
-    for name in ("glyphs", "omniglot", "mini-imagenet", "folder", "torchmeta"):
-        if option in attrs.fields_dict(Registry().options_class("tasks", name)):
-            return ["--tasks", name]
-    raise AssertionError(f"no task source has the option {option!r}")
+def _with(kind: str, option: str) -> list[str]:
+    """Name a plugin that has the option, the usual one first; the reader knows from the page which one is meant."""
+    names = [getattr(Config(), kind).name, *(r.plugin.name for r in Registry(third_party=False).list(kind))]
+    for name in [*names, *([OWN_BACKEND] if kind == "backend" else [])]:
+        if option in attrs.fields_dict(Registry().options_class(kind, name)):
+            return [f"--{kind}", name]
+    raise AssertionError(f"no {kind} has the option {option!r}")

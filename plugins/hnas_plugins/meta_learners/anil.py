@@ -28,6 +28,7 @@ class ClassifierRates(Rule):
 
     options: ANILOptions
     descends = False
+    needs_features = True
     _rates: LayerRates = field(init=False)
 
     @_rates.default

@@ -34,6 +34,7 @@ class MAML(MetaLearner):
 
     def __init__(self, options: MAMLPlusPlusOptions, rule: Rule | None = None) -> None:
         self._options, self._rule = options, rule or LayerRates(options)
+        self.needs_features = self._rule.needs_features
         self._batching = Batching(options)
         self._replay = Replay()
 

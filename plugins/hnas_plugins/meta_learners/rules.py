@@ -34,6 +34,9 @@ class Rule(ABC):
     descends: ClassVar[bool] = True
     """Whether steps are gradient steps on all weights at the rates of `rates`, as `SuperNet.descend` takes them."""
 
+    needs_features: ClassVar[bool] = False
+    """As `MetaLearner.needs_features`."""
+
     like_params: ClassVar[str] = ""
     """Prefix of learnt tensors that have the shapes of the parameters whose names follow, and are sliced like these."""
 

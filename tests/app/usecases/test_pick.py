@@ -167,7 +167,7 @@ def test_a_tilde_that_a_shell_left_is_the_home(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "link").symlink_to(searched.path)
     assert f"{tmp_path}/none is not a run directory" in called(capsys, "report", "~/none")[2]
-    assert f"{tmp_path}/no is not a folder" in called(capsys, "report", "~/link", "--out=~/no/page.html")[2]
+    assert f"cannot write {tmp_path}/no/page.html" in called(capsys, "report", "~/link", "--out=~/no/page.html")[2]
     assert f"there is no folder {tmp_path}/task" in called(capsys, "adapt", "~/link", "--pictures", "~/task")[2]
     assert called(capsys, "config", "init", "~/mine.toml")[0] == 0
     assert (tmp_path / "mine.toml").is_file()

@@ -22,7 +22,7 @@ from hnas_backends.layerbench.oracle import verify
 from hnas_backends.layerbench.program import host_binary
 from hnas_backends.layerbench.session import Session
 from hnas_plugins.spaces.darts import Darts, DartsOptions
-from hnas_plugins.tasks.glyphs import Glyphs, GlyphsOptions
+from hnas_plugins.tasks.glyphs.source import Glyphs, GlyphsOptions
 
 LATENCY = Metric(name="latency", unit="ms")
 IMAGE, N_WAY = (1, 14, 9), 3

@@ -1,4 +1,5 @@
 # Everything happens in .venv, made at first use and brought up to date when what it is made from changes.
+#   make install    install hnas
 #   make run        install, and run the quick preset from end to end
 #   make test       install with the test extras, and run all tests but the slow ones: minutes
 #   make test-fast  the tests to run between edits: the house, the core, a conformance class of each kind, a tiny run
@@ -30,8 +31,10 @@ export OMP_WAIT_POLICY ?= PASSIVE
 # What is set in a shell for other projects must not leak into .venv.
 unexport PYTHONPATH PYTHONHOME
 
-.PHONY: run test test-fast test-slow fmt lint docs ray arm-binaries arm-compiler
+.PHONY: install run test test-fast test-slow fmt lint docs ray arm-binaries arm-compiler
 .NOTPARALLEL:
+
+install: $(VENV)/.run
 
 run: $(VENV)/.run
 	$(BIN)/hnas run --space vgg9 --backend eyeriss --preset quick

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import fcntl
+import html
 import io
 import json
 import os
@@ -126,7 +127,7 @@ def draw(recorded: Path, out: Path, *, seconds: float, most: int, rows: int) -> 
     svg = _FRAME.format(
         width=width,
         height=round(height),
-        label=f"A terminal: {pieces[0].strip()}",
+        label=html.escape(f"A terminal: {pieces[0].strip()}"),
         styles=" ".join(styles),
         times=_times(len(frames), seconds),
         frames="\n".join(drawn),

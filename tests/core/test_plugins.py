@@ -274,8 +274,10 @@ def test_every_built_in_can_be_resolved():
     """A descriptor that points to a module or class that is not there fails only when used; this uses all of them."""
     registry = Registry(third_party=False, strict=True)
     found = registry.list()
-    assert {r.kind for r in found} == {"space", "learner", "backend", "strategy", "tasks", "tracker"}
+    assert {r.kind for r in found} == {"space", "learner", "backend", "strategy", "tasks", "tracker", "supernet"}
     for r in found:
+        if r.kind == "supernet":  # its files are held by the conformance tests
+            continue
         if r.kind == "tracker":  # they need packages and servers to be made
             assert resolve(r.plugin.factory, r) is not None
             assert registry.options_class(r.kind, r.plugin.name) is not None

@@ -66,7 +66,7 @@ class Generated(Rule):
         wanted += [f"{kind}/bias" for kind in kinds]
         own = {k: state[k] for k in wanted if k in state}
         steps = self.options.inner_steps
-        decays = {k: by_steps(v, steps) for k, v in own.items() if k.startswith("decay/") and k != "decay/bias"}
+        decays = {k: by_steps(v, steps) for k, v in own.items() if k.startswith("decay/")}
         return self._rates.tensors(state, names) | own | decays
 
     def learns(self, name: str) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import isqrt, sqrt
+from math import isqrt, prod, sqrt
 
 import torch
 from attrs import frozen
@@ -41,19 +41,23 @@ class Relations(Rule):
     def init(self, size: Size, generator: torch.Generator) -> Params:
         """Draw weights with a variance of 2 over the fan-in (He et al., 2015); biases 0."""
 
-        def drawn(*shape: int, fan: int) -> Tensor:
-            return torch.randn(shape, generator=generator) * sqrt(2 / fan)
+        def drawn(shape: tuple[int, ...]) -> Tensor:
+            return torch.randn(shape, generator=generator) * sqrt(2 / prod(shape[1:]))
 
-        channels, last = size[0], self.width * _halved(_halved(_side(size[1]))) ** 2
+        shapes = self._shapes(size)
+        return {k: torch.zeros(v) if len(v) == 1 else drawn(v) for k, v in shapes.items()}
+
+    def _shapes(self, size: Size) -> dict[str, tuple[int, ...]]:
+        last = self.width * _halved(_halved(_side(size[1]))) ** 2
         return {
-            "conv1.weight": drawn(self.width, 2, channels, KERNEL, KERNEL, fan=2 * channels * KERNEL**2),
-            "conv1.bias": torch.zeros(self.width),
-            "conv2.weight": drawn(self.width, self.width, KERNEL, KERNEL, fan=self.width * KERNEL**2),
-            "conv2.bias": torch.zeros(self.width),
-            "fc1.weight": drawn(HIDDEN, last, fan=last),
-            "fc1.bias": torch.zeros(HIDDEN),
-            "fc2.weight": drawn(1, HIDDEN, fan=HIDDEN),
-            "fc2.bias": torch.zeros(1),
+            "conv1.weight": (self.width, 2, size[0], KERNEL, KERNEL),
+            "conv1.bias": (self.width,),
+            "conv2.weight": (self.width, self.width, KERNEL, KERNEL),
+            "conv2.bias": (self.width,),
+            "fc1.weight": (HIDDEN, last),
+            "fc1.bias": (HIDDEN,),
+            "fc2.weight": (1, HIDDEN),
+            "fc2.bias": (1,),
         }
 
     def own(self, params: Params, size: Size) -> Params:
@@ -102,7 +106,7 @@ class Relations(Rule):
         return self.width * size[0] * KERNEL**2 * halves * (1 + n_way) + n_way * each
 
     def stored(self, size: Size, n_way: int, k_shot: int) -> int:
-        module = sum(v.numel() for v in self.init(size, torch.Generator()).values())
+        module = sum(map(prod, self._shapes(size).values()))
         return n_way * size[0] * size[1] + module
 
 

@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from attrs import frozen
 from configs import INNER_STEPS, Config
 from measuring import Timing, interleave
+from peers import easyfsl_prototypical, missing
 from plain_loop import Start, features, network, tasks
 from plain_rules import RULES
 from torch import Tensor
@@ -84,6 +85,7 @@ class Plain:
         for leaf in self.leaves.values():
             leaf.grad = None
         own = {k.removeprefix("own/"): v for k, v in self.extra.items()}
+        own["channels"] = torch.tensor(self.start.weights[-2].shape[1])
         for x, y, query_x, query_y in tasks(episodes):
             if self.name in RULES:
                 both = (features(self.start, self.start.weights, 0, images) for images in (x, query_x))
@@ -200,6 +202,8 @@ def measure_learners(
                 sys.exit(f"{config.name}: meta-gradients of {name} differ by {worst[name]:.2e}: no time was measured")
             plain = Plain.of(name, config, made[name][1], arch)
             calls[f"{name}, plain"] = partial(plain.gradient, episodes)
+            if name == "prototypical" and missing("easyfsl.methods") is None:
+                calls["prototypical, easyfsl"] = partial(easyfsl_prototypical, plain.start, episodes)
         for name, timing in interleave(calls, reps).items():
             timings.setdefault(name, []).append(timing)
     wall = {name: sum(t.wall_s for t in found) for name, found in timings.items()}
@@ -216,7 +220,7 @@ def _row(
         "config": config.name,
         "row": row,
         "variant": name,
-        "order": "none" if name.removesuffix(", plain") in RULES else "second",
+        "order": "none" if name.partition(",")[0] in RULES else "second",
         "threads": torch.get_num_threads(),
         "tasks": count,
         "wall_ms": round(1e3 * wall[name], 2),

@@ -26,7 +26,7 @@ if __name__ == "__main__":
     settle_environment()
 
 import torch
-from attrs import frozen
+from attrs import evolve, frozen
 from configs import CONFIGS, INNER_STEPS, Config
 from flops import meta_flops
 from learner_steps import NAMES, measure_learners
@@ -213,6 +213,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--rows", default="reference,random", help="reference, random")
     parser.add_argument("--orders", default=",".join(ORDERS), help="second, first, msl (second order with MSL)")
     parser.add_argument("--tasks", type=int, help="tasks of a meta-batch, instead of each setting's own number")
+    parser.add_argument("--pool", type=int, help="places of a side of the features, instead of each setting's own")
     parser.add_argument("--reps", type=int, default=7, help="rounds")
     parser.add_argument("--workers", type=int, default=0, help="measure this many worker processes instead")
     parser.add_argument("--memory", action="store_true", help="measure peak memory instead")
@@ -222,6 +223,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
     configs = [CONFIGS[name] for name in options.configs.split(",")]
+    configs = [evolve(config, pool=options.pool or config.pool) for config in configs]
     rows: list[dict[str, Any]] = []
     peak = sgemm_peak()
 

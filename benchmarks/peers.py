@@ -1,7 +1,8 @@
-"""The same meta-gradient by the libraries `higher` and `learn2learn`, on the plain network, where they are installed.
+"""Meta-gradients by the libraries `higher`, `learn2learn` and `easyfsl`, on the plain network, if they are installed.
 
-Both adapt a module: `PlainModule` holds the leaves of a `Start`. They get MAML++'s learned rates through the means that
-each library offers, so that they compute the same numbers as the plain loop.
+The first two adapt a module: `PlainModule` holds the leaves of a `Start`. They get MAML++'s learned rates through the
+means that each library offers, so that they compute the same numbers as the plain loop. Easyfsl's prototypical networks
+take Euclidean distances, not their squares: the same work, other numbers.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from importlib.util import find_spec
 import torch
 import torch.nn.functional as F
 from configs import INNER_STEPS
-from plain_loop import Start, network, tasks
+from plain_loop import Start, features, network, tasks
 from torch import Tensor, nn
 
 from hnas import Episodes
@@ -20,7 +21,7 @@ from hnas import Episodes
 
 def missing(name: str) -> str | None:
     """Say why a peer cannot take part, or return ``None``."""
-    if find_spec(name) is None:
+    if find_spec(name.partition(".")[0]) is None:
         return f"{name} is not installed"
     try:
         import_module(name)
@@ -92,3 +93,22 @@ def learn2learn_loop(
         total += query_loss.item()
     module.add_gradients()
     return total / len(episodes)
+
+
+class PlainFeatures(nn.Module):
+    """The plain network up to its classifier, as a backbone."""
+
+    def __init__(self, start: Start) -> None:
+        super().__init__()
+        self._start = start
+
+    def forward(self, x: Tensor) -> Tensor:
+        return features(self._start, self._start.weights, 0, x)
+
+
+def easyfsl_prototypical(start: Start, episodes: Episodes) -> None:
+    """Leave the gradient of easyfsl's prototypical networks in the leaves of ``start``."""
+    classifier = import_module("easyfsl.methods").PrototypicalNetworks(PlainFeatures(start))
+    for x, y, query_x, query_y in tasks(episodes):
+        classifier.process_support_set(x, y)
+        F.cross_entropy(classifier(query_x), query_y).backward()  # type: ignore[no-untyped-call]

@@ -1,12 +1,13 @@
 """The learners that compare features, written out in plain torch: the loss of one task by features and labels.
 
 They share no code with the project's. Features are (N, C × P), of support images class by class; ``own`` holds a
-learner's parameters beside the weights.
+learner's parameters beside the weights, and the number of channels C.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from importlib import import_module
 from math import isqrt
 
 import torch
@@ -40,7 +41,7 @@ def meta_baseline(own: Own, support: Tensor, query: Tensor, y: Tensor, n_way: in
 
 
 def relation(own: Own, support: Tensor, query: Tensor, y: Tensor, n_way: int) -> Tensor:
-    channels = own["conv1.weight"].shape[2]
+    channels = int(own["channels"])
     side = isqrt(support.shape[1] // channels)
     classes = support.view(n_way, -1, channels, side, side).sum(1)
     images = query.view(-1, 1, channels, side, side).expand(-1, n_way, -1, -1, -1)
@@ -54,10 +55,25 @@ def relation(own: Own, support: Tensor, query: Tensor, y: Tensor, n_way: int) ->
     return F.mse_loss(scores, F.one_hot(y, n_way).to(scores.dtype))
 
 
+def deepemd(own: Own, support: Tensor, query: Tensor, y: Tensor, n_way: int) -> Tensor:
+    """Solve each problem by POT, whose own gradient this is."""
+    solver, channels = import_module("ot"), int(own["channels"])
+    kept = support.view(n_way, -1, channels, support.shape[1] // channels).mean(1)
+    logits = []
+    for image in query.view(len(query), channels, -1):
+        for prototype in kept:
+            costs = 1 - F.normalize(image, dim=0).T @ F.normalize(prototype, dim=0)
+            here = F.relu(image.T @ prototype.mean(1)) + 1e-3
+            there = F.relu(prototype.T @ image.mean(1)) + 1e-3
+            logits.append(12.5 * (1 - solver.emd2(here / here.sum(), there / there.sum(), costs)))
+    return F.cross_entropy(torch.stack(logits).view(len(query), n_way), y)
+
+
 RULES: dict[str, Callable[[Own, Tensor, Tensor, Tensor, int], Tensor]] = {
     "prototypical": prototypical,
     "matching": matching,
     "siamese": siamese,
     "meta-baseline": meta_baseline,
     "relation": relation,
+    "deepemd": deepemd,
 }

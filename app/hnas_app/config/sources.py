@@ -106,14 +106,22 @@ def from_command_line(sets: Iterable[tuple[str, str]], flags: Mapping[str, Any])
     return entries
 
 
-def from_arguments(arguments: Mapping[str, Any]) -> list[Entry]:
-    """Read the arguments of a Python program: dotted keys, and values of their own type; a table is a mapping."""
-    found = []
-    for name, value in arguments.items():
+def from_arguments(*given: Mapping[str, Any]) -> list[Entry]:
+    """Read the arguments of a Python program: dotted keys, and values of their own type; a table is a mapping.
+
+    Raises `ConfigError` for a key with two values: none of them is the later one, as on a command line.
+    """
+    found: dict[Keys, Entry] = {}
+    for name, value in [pair for arguments in given for pair in arguments.items()]:
         inner = value if isinstance(value, Mapping) and (name in SECTIONS or name in KINDS) else None
         for key, leaf in [(name, value)] if inner is None else [(f"{name}.{k}", v) for k, v in inner.items()]:
-            found.append(Entry(keys=_split(key), value=leaf, origin=f"argument {key}", where=key))
-    return found
+            entry = Entry(keys=_split(key), value=leaf, origin=f"argument {key}", where=key)
+            known = found.setdefault(entry.keys, entry).value
+            if type(known) is not type(leaf) or known != leaf:
+                raise ConfigError(
+                    f"{'.'.join(entry.keys)} is given twice, as {known!r} and as {leaf!r}", hint="give it once"
+                )
+    return list(found.values())
 
 
 def _leaves(tree: Mapping[str, Any]) -> Iterator[tuple[Keys, Any]]:

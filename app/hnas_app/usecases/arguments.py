@@ -110,7 +110,7 @@ class Given:
         if self.by_flags:
             return found | {"preset": values.pop("preset", None), "flags": values}
         plain = {k: os.fspath(v) if isinstance(v, os.PathLike) else v for k, v in self.settings.items()}
-        return found | {"arguments": plain | values}
+        return found | {"settings": plain, "arguments": values}
 
     def check_importable(self) -> None:
         """Raise `ConfigError` for objects that worker processes need, and whose classes they cannot import."""

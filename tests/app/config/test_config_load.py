@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from hnas_app.config.plugin_presets import presets_of
 from hnas_app.config.presets import PRESETS
 from hnas_app.config.schema import Config, PluginChoice
 from hnas_app.config.values import read, read_text
+from hnas_app.usecases.arguments import Given
 
 WIDTH = PRESETS["quick"]["space"]["base_width"]
 
@@ -345,6 +347,30 @@ def test_every_key_of_a_preset_means_something(preset):
                 special = getattr(load(registry, preset=preset, flags={kind: found.plugin.name}).config, section)
                 known = attrs.fields_dict(type(special.options if isinstance(special, PluginChoice) else special))
                 assert set(values) <= set(known)
+
+
+# ---------------------------------------------------------------- arguments of a Python program
+
+
+@pytest.mark.parametrize(
+    ("given", "seen"),
+    [
+        (Given(seed=1, settings={"seed": 2}), "seed is given twice, as 2 and as 1"),
+        (Given(n_way=3, settings={"task": {"n_way": 4}}), "task.n_way is given twice, as 4 and as 3"),
+        (Given(space={"name": "vgg9", "base_width": 8}, settings={"space.base_width": 16}), "as 16 and as 8"),
+        (Given(space="vgg9", settings={"space.name": "resnet12"}), "space.name is given twice"),
+        (Given(settings={"task.n_way": 3, "task": {"n_way": 4}}), "as 3 and as 4"),
+    ],
+)
+def test_arguments_that_contradict_each_other_are_refused(given, seen):
+    with pytest.raises(ConfigError, match=re.escape(seen)):
+        load_config(Registry(third_party=False), **given.sources())
+
+
+def test_an_argument_may_repeat_a_setting():
+    given = Given(space={"name": "vgg9", "base_width": 8}, seed=2, settings={"space.base_width": 8, "seed": 2})
+    config = load_config(Registry(third_party=False), **given.sources()).config
+    assert (config.seed, config.space.options.base_width) == (2, 8)
 
 
 # ---------------------------------------------------------------- removed options

@@ -230,7 +230,8 @@ def _refuse_diverged(state: State, phase: str, done: int, folder: Path) -> None:
 def _anew(folder: Path) -> str:
     saved = sorted(folder.glob("state-*.json"))
     kept = f"the last good checkpoint is {saved[-1]}" if saved else f"no checkpoint was saved yet in {folder}"
-    return f"{kept}; lower learner.meta_lr or learner.inner_lr, or set learner.gradient_clamp, and train anew"
+    rates = "with maml++ learner.meta_lr and learner.inner_lr, and learner.gradient_clamp bounds its steps"
+    return f"{kept}; train anew at lower rates ({rates}; `hnas plugins show LEARNER` lists those of others)"
 
 
 def validate(

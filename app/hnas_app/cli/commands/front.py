@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -60,9 +61,8 @@ def front(
     say_next(f"hnas retrain {quoted(done.fronts[0].series[0].runs[0])} --pick NUMBER")
 
 
-def _pick(network: Network, front: Front) -> str:
+def _pick(network: Network, runs: Sequence[str]) -> str:
     """Return the number for ``--pick``; with the letter of its run, if there are several."""
-    runs = [run for series in front.series for run in series.runs]
     return next((f"{letter(runs.index(r))}{n}" if len(runs) > 1 else str(n) for r, n in network.picks.items()), "")
 
 
@@ -83,7 +83,7 @@ def _show(front: Front) -> None:
     found = [(s.strategy, n) for s in front.series for n in s.front] + [*front.references.items()]
     head, costs = column(front.metric.column, [n.cost for _, n in found])
     rows = [
-        [name, _pick(n, front), cost, f"{n.loss:.4f}", str(n.accuracy), describe(n.options)]
+        [name, _pick(n, runs), cost, f"{n.loss:.4f}", str(n.accuracy), describe(n.options)]
         for (name, n), cost in zip(found, costs, strict=True)
     ]
     print_table(("network", "#", head, "loss", "accuracy", "architecture"), rows)

@@ -79,6 +79,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.iterations < EPOCHS:
         parser.error(f"--iterations {options.iterations}: at least {EPOCHS}, one for each epoch")
     tried = {key: _value(value) for key, _, value in (word.partition("=") for word in options.tried)}
+    for learner in options.learners or SETTINGS:  # one that cannot be made is refused before hours of others
+        setup_of(learner, {**SETTINGS[learner], **tried}, options.data_root, 0)
     for seed in range(options.seeds):  # a seed of all learners before the next: the table is whole early
         for learner in options.learners or SETTINGS:
             path = options.results / f"{learner}-{seed}.json"

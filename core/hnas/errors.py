@@ -69,7 +69,8 @@ class DivergenceError(HnasError):
 
 def close_matches(word: str, known: Iterable[str]) -> str:
     """Return which of ``known`` the user may have meant: ``" Did you mean 'vgg9'?"``, or empty if none is close."""
-    matches = difflib.get_close_matches(word, list(known), n=3, cutoff=0.6)
+    names = list(known)
+    matches = difflib.get_close_matches(word, names, cutoff=0.85) or difflib.get_close_matches(word, names)
     return " Did you mean " + " or ".join(repr(m) for m in matches) + "?" if matches else ""
 
 

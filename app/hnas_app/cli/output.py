@@ -7,7 +7,7 @@ import sys
 import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from shutil import get_terminal_size
-from typing import Any
+from typing import Any, TextIO
 
 from hnas.errors import ConfigError, shown
 
@@ -44,7 +44,7 @@ def print_in_parts(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
         return print_table(head, rows)
     first = next((n for n in range(len(head) - 1, 2, -1) if _across(widths[:n]) <= width), 2)
     first -= first == len(head) - 1 > 2  # no column stands alone
-    print_table(head[:first], [row[:first] for row in rows])
+    print_table(head[:first], [row[:first] for row in rows if any(row[1:first])])
     if first < len(head):
         print()
         print_in_parts([head[0], *head[first:]], [[row[0], *row[first:]] for row in rows])
@@ -58,20 +58,21 @@ def _cut(text: str, width: int) -> str:
     return text if len(text) <= width else f"{text[: width - 1]}…"
 
 
-def print_text(text: str) -> None:
+def print_text(text: str, *, file: TextIO | None = None) -> None:
     """Print sentences: on a terminal broken between words, elsewhere a line each."""
-    if sys.stdout.isatty():
+    stream = sys.stdout if file is None else file
+    if stream.isatty():
         width = get_terminal_size().columns
         wrapped = (
             textwrap.fill(line, width, break_long_words=False, break_on_hyphens=False) for line in text.split("\n")
         )
         text = "\n".join(wrapped)
-    print(text)
+    print(text, file=stream)
 
 
 def note(text: str) -> None:
     """Print a sentence for the user on standard error."""
-    print(f"note: {shown(text)}", file=sys.stderr)
+    print_text(f"note: {shown(text)}", file=sys.stderr)
 
 
 def say_next(command: str) -> None:

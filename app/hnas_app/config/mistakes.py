@@ -27,7 +27,8 @@ class Mistakes:
     def add_entry(self, layer: int, entry: Entry, text: str) -> None:
         """Add a mistake in an entry, with its place; the key is not repeated if the place names it."""
         key = ".".join(entry.keys)
-        named = "" if key in entry.where.removeprefix("--set ").split("=")[0] else f"{key}: "
+        is_flag = entry.where.startswith("--") and not entry.where.startswith("--set ")
+        named = "" if is_flag or key in entry.where.removeprefix("--set ").split("=")[0] else f"{key}: "
         self.add(layer, f"{entry.where}: {named}{text}", entry.line)
 
     def listed(self) -> str:
@@ -36,6 +37,6 @@ class Mistakes:
 
     def report(self) -> ConfigError:
         """Return an error that lists all mistakes."""
-        where = f" ({self.file})" if self.file else ""
+        where = f" ({self.file})" if self.file and any(layer == 0 for layer, *_ in self._found) else ""
         count = len(self._found)
         return ConfigError(f"{count} mistake{'s' if count > 1 else ''} in the configuration{where}:\n{self.listed()}")

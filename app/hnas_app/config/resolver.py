@@ -136,7 +136,8 @@ class Resolver:
                     for limit in value if entry.keys == ("constraints",) else ():
                         Constraint.parse(limit)
                 except (ValueError, ConfigError) as cause:
-                    self.mistakes.add_entry(i, entry, str(cause))
+                    hint = f"; {cause.hint}" if isinstance(cause, ConfigError) and cause.hint else ""
+                    self.mistakes.add_entry(i, entry, f"{cause}{hint}")
                     continue
                 values[name], self.origins[dotted[name]] = value, entry.origin
         return values

@@ -62,7 +62,8 @@ def choose(phases: Pipeline, task: PictureTask) -> tuple[Adaption, str]:
         held_out = min(phases.config.search.tasks, AT_MOST)
         repeats = max(1, held_out // n_folds(task.k_shot))
         given = episodes(task, folds(task.shots, repeats))
-        fitness = f"loss on held-out labelled pictures, {n_folds(task.k_shot)} folds, {repeats} times"
+        often = f", {repeats} times" if repeats > 1 else ""
+        fitness = f"loss on held-out labelled pictures, {n_folds(task.k_shot)} folds{often}"
     elif task.n_query:
         fitness = "loss on the query pictures"
     else:

@@ -3,68 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from math import comb
 
 import numpy as np
-from attrs import field, frozen
+from attrs import frozen
 
-from hnas.architecture import Architecture, Option
-from hnas.cost import Cost, Metric
+from hnas.architecture import Architecture
 from hnas.learner import State
 from hnas.toolkit.pictures import PictureTask
 from hnas_app.export.classifier import Classifier, classifier
 from hnas_app.own_task.folds import episodes, folds, parts
 from hnas_app.own_task.raw_pixels import RIVALS, Labels
 from hnas_app.own_task.steps import tuned
+from hnas_app.report.pictures import NETWORK, PictureResult, Rival, Tally
 from hnas_app.runs.pipeline import Pipeline
 from hnas_app.search.adapt import Adaption
 from hnas_app.training.setup.setup import Setup
-
-NETWORK = "network"
-LEVEL = 0.05
-"""A difference that chance makes less often is one."""
-
-
-@frozen(kw_only=True)
-class Tally:
-    """How many images were classified right."""
-
-    right: int
-    of: int
-
-    def __str__(self) -> str:
-        return f"{self.right} of {self.of} right ({100 * self.right / self.of:.1f} %)"
-
-    @classmethod
-    def of_labels(cls, labels: Labels, truth: Labels) -> Tally:
-        """Count the labels that are right."""
-        return cls(right=int((labels == truth).sum()), of=len(truth))
-
-
-@frozen(kw_only=True)
-class Rival:
-    """A classifier of raw pixels beside the network."""
-
-    name: str
-    held_out: Tally | None
-    query: Tally | None
-    network_only: int
-    """Pictures that only the network gets right: of ``query/``, else those held out."""
-    rival_only: int
-    """Those that only this classifier gets right."""
-
-    @property
-    def p(self) -> float:
-        """The probability that two equally good classifiers differ so much: the exact sign test, two-sided."""
-        n, least = self.network_only + self.rival_only, min(self.network_only, self.rival_only)
-        return float(min(1.0, 2 * sum(comb(n, i) for i in range(least + 1)) / 2**n))
-
-    @property
-    def verdict(self) -> str:
-        """``worse`` or ``better`` than the network, or that it ties with it."""
-        if self.p > LEVEL:
-            return "ties"
-        return "better" if self.rival_only > self.network_only else "worse"
 
 
 @frozen
@@ -93,38 +46,6 @@ class Answers:
         counts = np.zeros((n_way, n_way), int)
         np.add.at(counts, (self.truth, self.labels[NETWORK]), 1)
         return tuple(tuple(row) for row in counts.tolist())
-
-
-@frozen(kw_only=True)
-class PictureResult:
-    """The network for a user's task. Every image was classified alone, with the statistics of the support images."""
-
-    classes: tuple[str, ...]
-    k_shot: int
-    arch: Architecture
-    options: Mapping[str, Option]
-    cost: Cost
-    metrics: tuple[Metric, ...]
-    limits: tuple[str, ...]
-    fitness: str
-    """The criterion that the architecture was chosen by."""
-    loss: float
-    """Its fitness, nats."""
-    retrained: bool
-    """Whether the network was trained alone before it was adapted, or has the super-net's weights."""
-    held_out: Tally | None
-    """Labelled pictures, classified by networks that were adapted to the others; the choice saw them, too."""
-    query: Tally | None
-    """The pictures in ``query/``."""
-    shots: tuple[int, ...] = ()
-    """The number of labelled pictures of each class; ``k_shot`` is the largest. Empty in results of older versions."""
-    steps: int | None = None
-    """The number of adaption steps that was chosen by the held-out pictures; ``None``: the learner's own."""
-    rivals: tuple[Rival, ...] = ()
-    """What needs no network, on the same pictures."""
-    confusion: tuple[tuple[int, ...], ...] = ()
-    """How many pictures of a class (row) the network took for each class: of ``query/``, else those held out."""
-    schema: int = field(default=2, metadata={"unsealed": 1})
 
 
 def finish(

@@ -104,9 +104,7 @@ def check_alike(runs: Sequence[Evidence], *, mixed: bool) -> list[str]:
     """Return what makes accuracies or costs of runs incomparable. Raises `ConfigError` for any, unless ``mixed``."""
     first, found = runs[0], list[str]()
     for run in runs[1:]:
-        found += [
-            f"{run.name}: {why}, in {first.name}" for why in (*_other_task(first, run), *_other_costs(first, run))
-        ]
+        found += [f"{run.name}: {why} in {first.name}" for why in (*_other_task(first, run), *_other_costs(first, run))]
     if found and not mixed:
         listed = first_few(found, most=8, separator="\n")
         raise ConfigError(
@@ -130,14 +128,14 @@ def _plain(value: Any) -> Any:
 def _other_task(first: Evidence, run: Evidence) -> list[str]:
     """Return the settings of the tasks that differ; an older run may lack an option."""
     a, b = first.task, run.task
-    return [f"{k} is {b[k]!r}, but {a[k]!r}" for k in a if k in b and a[k] != b[k]]
+    return [f"{k} is {b[k]!r}, but it is {a[k]!r}" for k in a if k in b and a[k] != b[k]]
 
 
 def _other_costs(first: Evidence, run: Evidence) -> list[str]:
     """Return the metrics of one name that are defined otherwise, such as another count of MACs."""
     known = {m.name: m for m in first.metrics}
     return [
-        f"{m.name} is {_definition(m)}, but {_definition(known[m.name])}"
+        f"{m.name} is {_definition(m)}, but it is {_definition(known[m.name])}"
         for m in run.metrics
         if m.name in known and _definition(m) != _definition(known[m.name]) and _same_backend(first, run, m.name)
     ]

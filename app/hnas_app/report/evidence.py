@@ -10,15 +10,15 @@ from typing import Any, TypeVar
 from attrs import field, frozen
 
 from hnas.cost import CostTable, Metric
-from hnas.errors import DataError, HnasError
+from hnas.errors import HnasError
 from hnas.strategy import Scored
 from hnas.toolkit.codec import load
-from hnas.toolkit.files import check_seal, read_json
 from hnas_app.config.changes import check_file, recorded_values
 from hnas_app.fronts.runs import find_runs
+from hnas_app.report.pictures import PictureResult
 from hnas_app.runs.environment import recorded as environment_of
 from hnas_app.runs.results import Results, TaskAccuracies, read_accuracies
-from hnas_app.runs.run_dir import PHASES, RunDir
+from hnas_app.runs.run_dir import PHASES, RunDir, not_a_run
 from hnas_app.search.adapt import Adaption
 from hnas_app.search.trace import recorded as iterations_of
 from hnas_app.trackers.json_lines import JsonLines
@@ -52,8 +52,10 @@ class Evidence:
     """By phase: ``meta-train``, ``retrain``, ``retrain scaled``, …"""
     race: Race | None
     accuracies: TaskAccuracies | None
-    own_task: Mapping[str, Any] | None = None
-    """``task.json`` of a run for the user's own pictures, empty before its end; ``None`` for other runs."""
+    is_own_task: bool = False
+    """Whether the run is for the user's own pictures."""
+    own_task: PictureResult | None = None
+    """``task.json``, the result of such a run."""
     missing: Sequence[str] = field(factory=list)
     """Why a part is not here, a sentence for each."""
 
@@ -72,7 +74,7 @@ class Evidence:
     @property
     def scored_on(self) -> str:
         """What the search's accuracies are of."""
-        return "validation tasks" if self.own_task is None else "the labelled pictures"
+        return "the labelled pictures" if self.is_own_task else "validation tasks"
 
     @property
     def device(self) -> str:
@@ -109,7 +111,7 @@ def read_all(paths: Sequence[Path]) -> list[Evidence]:
 def read(path: Path, name: str = "") -> Evidence:
     """Read a run directory without writing to it. Raises `DataError` if it has no ``run.json``."""
     if not (path / "run.json").is_file():
-        raise DataError(f"{path} is not a run directory: it has no run.json", hint="`hnas runs` lists them")
+        raise not_a_run(path)
     run, missing = RunDir(path), list[str]()
 
     def part(what: str, read: Callable[[], T], empty: T) -> T:
@@ -128,9 +130,8 @@ def read(path: Path, name: str = "") -> Evidence:
 
     record = part("run.json", run.record, dict[str, Any]())
     states = part("run.json", run.states, dict[str, str]()) if record else {}
-    begun: dict[str, Any] | None = {}
-    own_task = part("task.json", lambda: _own_task(path), begun)
-    expected = PHASES[:3] if own_task is not None else PHASES
+    is_own_task, result = (path / "pictures.json").is_file(), path / "task.json"
+    expected = PHASES[:3] if is_own_task else PHASES
     missing += [f"the phase {p} {_told(states.get(p))}" for p in expected if record and states.get(p) != "done"]
     config = part("config.toml", lambda: _config(run), dict[str, Any]())
     environment = part("environment.json", lambda: environment_of(path / "environment.json"), dict[str, Any]())
@@ -151,7 +152,8 @@ def read(path: Path, name: str = "") -> Evidence:
         curves=curves,
         race=part("race.json", lambda: read_race(path / "race.json") if (path / "race.json").is_file() else None, None),
         accuracies=part("accuracies.json", lambda: read_accuracies(path), None),
-        own_task=own_task,
+        is_own_task=is_own_task,
+        own_task=part("task.json", lambda: load(result, PictureResult), None) if result.is_file() else None,
         missing=missing,
     )
 
@@ -159,16 +161,6 @@ def read(path: Path, name: str = "") -> Evidence:
 def _told(state: str | None) -> str:
     words = {"running": "is going on", "stopped": "was stopped before its end"}
     return words.get(state or "", "has not begun" if not state else f"is in the state {state!r}")
-
-
-def _own_task(path: Path) -> dict[str, Any] | None:
-    """Return the result of a run for the user's own pictures; ``None`` for other runs."""
-    if not (path / "pictures.json").is_file():
-        return None
-    result = path / "task.json"
-    found = read_json(result) if result.is_file() else {}
-    check_seal(found, str(result), needed=False)
-    return dict(found)
 
 
 def _config(run: RunDir) -> dict[str, Any]:
@@ -188,8 +180,8 @@ def _curves(path: Path) -> dict[str, Curve]:
 
 
 def _origin(origin: Path, missing: list[str]) -> dict[str, Curve]:
-    """Return the curve of the run that the super-net was trained in."""
+    """Return the curve of the run that the super-net was trained in; an unpacked super-net has none."""
     curve = _curves(origin).get("meta-train")
-    if curve is None:
+    if curve is None and not (origin / "card.md").is_file():
         missing.append(f"the curve of meta-training: the super-net is that of {origin}, which has none")
     return {} if curve is None else {"meta-train": curve}

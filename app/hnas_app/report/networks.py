@@ -95,15 +95,25 @@ def _block(stems: Mapping[tuple[str, bool], Mapping[str, Option]]) -> str:
     )
 
 
-def race_text(race: Race) -> str:
-    """Describe a race, heat by heat: how good each network was, in %, and after how long."""
-    names = {name: name for name in race.networks} | {FOUND: CHOICE}
-    heats = []
-    for heat in race.heats:
-        told = {n: "diverged" if a == DIVERGED else f"{100 * a:.1f}" for n, a in heat.accuracies.items()}
-        ranked = ", ".join(f"{names[name]} {told[name]}" for name in heat.ranking)
-        heats.append(f"{ranked} after {heat.iterations} iterations")
-    return f"{'; '.join(heats)} (validation accuracy, %); {names[race.winner[0]]} won"
+def race_table(race: Race) -> tuple[list[str], list[list[str]]]:
+    """Return head and rows of a race: how good each network was in each heat, in %; the last heat's best come first."""
+    heats = [(heat, f"after {heat.iterations:,}") for heat in race.heats]
+    names = dict.fromkeys(name for heat in reversed(race.heats) for name in heat.ranking)
+
+    def told(accuracy: float | None) -> str:
+        return "" if accuracy is None else "diverged" if accuracy == DIVERGED else f"{100 * accuracy:.1f}"
+
+    rows = [[_called(name), *(told(heat.accuracies.get(name)) for heat, _ in heats)] for name in names]
+    return ["race", *(head for _, head in heats)], rows
+
+
+def race_won(race: Race) -> str:
+    """Return what the numbers of a race are, and who won."""
+    return f"the race: validation accuracy in % after so many iterations; {_called(race.winner[0])} won"
+
+
+def _called(name: str) -> str:
+    return CHOICE if name == FOUND else name
 
 
 def plot_population(adaption: Adaption, results: Results, metric: Metric, limit: float | None, path: Path) -> None:

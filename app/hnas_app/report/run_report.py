@@ -20,7 +20,8 @@ from hnas_app.report.figures.network import network
 from hnas_app.report.figures.picture import Picture
 from hnas_app.report.figures.search import progress
 from hnas_app.report.layers import Rebuilt, limits_of
-from hnas_app.report.networks import describe, describe_per_task, race_text, table
+from hnas_app.report.networks import costs_text, describe, describe_per_task, race_table, race_won, table
+from hnas_app.report.pictures import confusion_table, remarks, rivals_table
 from hnas_app.report.verdict import Reference, next_commands, verdict
 from hnas_app.runs.run_dir import PHASES
 
@@ -91,7 +92,8 @@ class RunReport:
     def body(self, prefix: str, pictures: Sequence[Picture]) -> str:
         """Return the report as a part of a page, whose ids begin with ``prefix``."""
         e = self.evidence
-        parts = [f"<p class=verdict>{html.text(self.verdict)}</p>", html.missing(self.missing), self._results()]
+        parts = [f"<p class=verdict>{html.text(self.verdict)}</p>", html.missing(self.missing)]
+        parts += [self._results(), self._own_task()]
         if pictures:
             parts.append(html.figures((p, f"{prefix}-{p.name}") for p in pictures))
         if e.adaption and e.adaption.doubts:
@@ -121,9 +123,33 @@ class RunReport:
         notes = [f"Both accuracies are on test tasks: {results.protocol}."]
         notes += [f"Limits: {', '.join(str(limit) for limit in self.limits) or ', '.join(results.limits)}."]
         notes += [f"{describe_per_task(results.per_task, results.metrics)}."] if results.per_task else []
-        notes += [f"Race: {race_text(results.race)}."] if results.race and results.race.heats else []
         notes += [f"{sentence}." for sentence in results.missing]
-        return "".join([*found, *(f"<p class=faint>{html.text(note)}</p>" for note in notes)])
+        found += [f"<p class=faint>{html.text(note)}</p>" for note in notes]
+        if results.race and results.race.heats:
+            found += [html.table(*race_table(results.race)), f"<p class=faint>{html.text(race_won(results.race))}.</p>"]
+        return "".join(found)
+
+    def _own_task(self) -> str:
+        """Return the result of a run for the user's own pictures: what `hnas adapt --pictures` prints."""
+        own = self.evidence.own_task
+        if own is None:
+            return ""
+        costs = f"{costs_text(own.cost, own.metrics)}; limits: {', '.join(own.limits)}"
+        rows = [
+            ("found", describe(own.options)),
+            ("costs", costs),
+            ("chosen by", f"{own.fitness}, {own.loss:.4f} nats"),
+        ]
+        if own.steps is not None:
+            rows.append(("adapted by", f"{own.steps} steps; their number was chosen by the held-out pictures, too"))
+        parts = [html.table(("", ""), rows, wrap=(1,))]
+        if own.rivals:
+            parts.append(html.table(*rivals_table(own)))
+        parts += [f"<p class=faint>{html.text(remark)}.</p>" for remark in remarks(own)]
+        if own.confusion:
+            title, table = confusion_table(own)
+            parts += [f"<p>{html.text(title)}</p>", html.table(*table)]
+        return "".join(parts)
 
     def _where(self) -> list[tuple[str, str]]:
         e = self.evidence

@@ -67,11 +67,11 @@ def verdict(evidence: Evidence, metric: Metric | None, reference: Reference | No
             told + "".join(f"; {_against(evidence, found, n)}" for n in results.networks[1:] if n.name == SCALED) + "."
         )
     if adaption is not None and adaption.finalists and metric is not None:
-        chosen, counts = adaption.chosen, evidence.own_task or {}
-        for key, where in (("query", "in query/"), ("held_out", "that were held out in turn")):
-            match counts.get(key):
-                case {"right": int(right), "of": int(total)}:
-                    return f"{right} of {total} pictures {where} right, {_at(chosen.cost, metric, reference)}."
+        chosen, pictures = adaption.chosen, evidence.own_task
+        tallies = ((pictures.query, "in query/"), (pictures.held_out, "that were held out in turn")) if pictures else ()
+        for tally, where in tallies:
+            if tally is not None:
+                return f"{tally.right} of {tally.of} pictures {where} right, {_at(chosen.cost, metric, reference)}."
         return (
             f"Not tested yet. The search chose a network with {100 * chosen.accuracy:.1f} % on {evidence.scored_on} "
             f"{adaption.weights}, {_at(chosen.cost, metric, reference)}."
@@ -109,7 +109,8 @@ def next_commands(evidence: Evidence) -> list[tuple[str, str]]:
     run = quoted(evidence.path)
     if evidence.states.get("meta-train") != "done":
         return [(f"hnas run --run-dir {run}", "go on with the run")]
-    commands = [] if evidence.states.get("evaluate") == "done" else [(f"hnas evaluate {run}", "do what is still to do")]
+    is_over = evidence.is_own_task or evidence.states.get("evaluate") == "done"
+    commands = [] if is_over else [(f"hnas evaluate {run}", "do what is still to do")]
     if evidence.states.get("adapt") == "done":
         commands.append((f"hnas export {run}", "write the network as an ONNX model"))
     name = evidence.metrics[0].name if evidence.metrics else "latency"

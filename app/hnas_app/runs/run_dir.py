@@ -36,6 +36,12 @@ SWEEP = "sweep.json"
 _ANEW = "restore the file from a copy, or start a new run"
 
 
+def not_a_run(path: Path) -> DataError:
+    """Return the error for a folder that is no run directory."""
+    hint = "`hnas runs` lists those in runs/ of the folder that it is called in, by whose names and ids they are known"
+    return DataError(f"{path} is not a run directory: it has no run.json", hint=hint)
+
+
 @frozen
 class RunDir:
     """A run's folder: ``run.json``, ``config.toml``, ``environment.json``, ``metrics.jsonl`` and artefacts."""
@@ -96,7 +102,7 @@ class RunDir:
     def open(cls, path: Path) -> RunDir:
         """Open an existing run directory. Raises `DataError` if ``path`` is none, or its settings were edited."""
         if not (path / "run.json").is_file():
-            raise DataError(f"{path} is not a run directory: it has no run.json", hint="`hnas runs` lists them")
+            raise not_a_run(path)
         from hnas_app.config.changes import check_file
 
         run = cls(path)

@@ -14,7 +14,7 @@ from attrs import frozen
 
 from hnas.errors import DataError, quoted, short
 from hnas.toolkit.files import read_json
-from hnas_app.runs.run_dir import PICTURES, SWEEP, RunDir, is_sweep
+from hnas_app.runs.run_dir import PICTURES, SWEEP, RunDir, is_sweep, not_a_run
 
 ROOT = Path("runs")
 """Where runs are made, and looked for by name."""
@@ -85,7 +85,7 @@ def check_removable(path: Path) -> None:
     if path.is_symlink():
         raise DataError(f"{path} is a link", hint="remove the link itself, or name the folder that it leads to")
     if not is_sweep(path) and not (path / "run.json").is_file():
-        raise DataError(f"{path} is not a run directory: it has no run.json", hint="`hnas runs` lists them")
+        raise not_a_run(path)
     if is_sweep(path.absolute().parent):
         raise DataError(
             f"{path} belongs to a sweep, whose record names it",

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from hnas_app.export.files import Subject
     from hnas_app.export.latency import LatencyCheck
     from hnas_app.export.onnx_file import OnnxFile
-    from hnas_app.own_task.result import Tally
+    from hnas_app.report.pictures import Tally
     from hnas_app.runs.pipeline import Pipeline
 
 COMPARABLE = "x86"

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from hnas.toolkit.pictures import PictureTask
     from hnas_app.config.schema import Config
     from hnas_app.export.onnx_file import OnnxFile
-    from hnas_app.own_task.result import PictureResult
+    from hnas_app.report.pictures import PictureResult
 
 SCHEMA, UNSEALED = 2, 1
 """The schema of the record of the pictures, and the last without checksums."""

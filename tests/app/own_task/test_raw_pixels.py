@@ -7,7 +7,8 @@ import pytest
 
 from hnas.toolkit.pictures import PictureTask
 from hnas_app.own_task.raw_pixels import RIVALS, class_mean, logistic_regression, nearest_neighbour
-from hnas_app.own_task.result import NETWORK, Answers, Rival
+from hnas_app.own_task.result import Answers
+from hnas_app.report.pictures import NETWORK, Rival
 
 
 def task(support: list[list[list[float]]], query: list[list[list[float]]]) -> PictureTask:

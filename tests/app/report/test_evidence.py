@@ -13,6 +13,7 @@ from hnas import DataError
 from hnas.toolkit.codec import load, save
 from hnas_app.report.evidence import read, read_all
 from hnas_app.report.figures.front import front
+from hnas_app.report.pictures import PictureResult, Rival, Tally
 from hnas_app.report.run_report import RunReport
 from hnas_app.runs.results import ACCURACIES, PerTask, Results, TaskAccuracies
 from hnas_app.runs.run_dir import RunDir
@@ -116,9 +117,29 @@ def test_a_run_for_pictures_says_what_its_scores_are_of(make_run, registry, tmp_
     report = RunReport.of(read(run), registry)
     assert "60.0 % on the labelled pictures" in report.verdict
     assert report.missing == ()
-    (run / "task.json").write_text('{"held_out": {"right": 9, "of": 10}, "query": {"right": 27, "of": 30}}')
+    chosen = report.evidence.adaption.chosen
+    confusion = ((9, 1, 0), (0, 0, 0), (2, 0, 18))
+    told = PictureResult(
+        classes=("cat", "dog", "<b>"), k_shot=2, arch=chosen.arch, cost=chosen.cost,
+        options=report.options(chosen.arch), metrics=report.evidence.metrics, limits=(), fitness="loss",
+        loss=0.5, retrained=False,
+        held_out=Tally(right=9, of=10), query=Tally(right=27, of=30), confusion=confusion,
+        rivals=(Rival(name="1-NN", held_out=None, query=Tally(right=20, of=30), network_only=8, rival_only=1),),
+    )  # fmt: skip
+    save(run / "task.json", told)
     report = RunReport.of(read(run), registry)
     assert report.verdict.startswith("27 of 30 pictures in query/ right, at ")
+    page = report.body("a", [])
+    for text in (
+        "pixels: 1-NN",
+        "20/30 (66.7 %)",
+        "worse, p 0.039",
+        "#3 &lt;b&gt;",
+        "(none of #2 dog)",
+        "hnas export ",
+    ):
+        assert text in page
+    assert "hnas evaluate" not in page  # such a run ends here
     drawn = front(report.evidence, report.limits[0].metric, report.limits[0], report.options)
     assert drawn is not None
     assert "% on the labelled pictures" in drawn.tips["finalists"][0]

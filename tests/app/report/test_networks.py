@@ -6,7 +6,7 @@ import attrs
 
 import hnas
 from hnas.cost import MACS, PARAMS, Cost, Metric
-from hnas_app.report.networks import describe, race_text, table
+from hnas_app.report.networks import describe, race_table, race_won, table
 from hnas_app.runs.results import NetworkResult, Results
 from hnas_app.training.accuracy import Accuracy
 from hnas_app.training.race import DIVERGED, Race
@@ -42,11 +42,13 @@ def test_a_race_is_told_heat_by_heat():
     """The row `found` may be another network than the one that is called so in the race, so that is not named so."""
     race = Race(networks={name: hnas.Architecture("tiny", (i,)) for i, name in enumerate(("found", "finalist-2"))})
     race = race.after(100, {"found": 0.5, "finalist-2": 0.625})
-    told = "finalist-2 62.5, the search's choice 50.0 after 100 iterations"
-    assert race_text(race) == f"{told} (validation accuracy, %); finalist-2 won"
-    late = race.after(200, {"finalist-2": DIVERGED})
-    last = "finalist-2 diverged after 200 iterations"
-    assert race_text(late) == f"{told}; {last} (validation accuracy, %); the search's choice won"
+    rows = [["finalist-2", "62.5"], ["the search's choice", "50.0"]]
+    assert race_table(race) == (["race", "after 100"], rows)
+    assert race_won(race).endswith("; finalist-2 won")
+    late = race.after(1200, {"finalist-2": DIVERGED})
+    rows = [["finalist-2", "62.5", "diverged"], ["the search's choice", "50.0", ""]]
+    assert race_table(late) == (["race", "after 100", "after 1,200"], rows)
+    assert race_won(late).endswith("; the search's choice won")
 
 
 def test_an_unsteady_cost_is_marked():

@@ -119,9 +119,8 @@ def test_an_id_is_there_once(page):
 
 def test_validation_and_test_accuracy_have_an_axis_each(page):
     front = figures(page.read_text(encoding="utf-8"))[0]
-    assert {"population", "finalists", "test-0-alone", "test-0-shared", "test-1-alone", "test-1-shared"} == set(
-        front[2]
-    )
+    tested = {f"test-{i}-{how}" for i in (0, 1) for how in ("alone", "shared")}
+    assert set(front[2]) == {"population", "finalists", "chosen", *tested}
     labels = [t.text for t in ElementTree.fromstring(front[1]).iter(f"{SVG}text")]
     assert {"validation accuracy, %", "test accuracy, %", "over the limit"} <= set(labels)
     assert "on validation tasks" in front[2]["population"][0]

@@ -53,9 +53,14 @@ def test_a_search_is_a_run_that_goes_on_when_the_distribution_is_gone(
     assert call("adapt", "leaves", *DEVICE, *words) == 0
     table, _, rest = capsys.readouterr().out.partition("\nand 2 more finalists: --json\n")
     assert len(table.splitlines()) == 2
-    assert "the first has " in rest
+    assert "the first: " in rest
+    assert "it has " in rest
     assert "limits: params<=1M" in rest
     (run,) = made()
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    assert call("adapt", run, "--workers", 1) == 0
+    assert max(map(len, capsys.readouterr().out.splitlines())) <= 80
     record = json.loads((run / "run.json").read_text())
     assert record["supernet"]["name"] == "leaves"
     assert record["supernet"]["distribution"] == "hnas-supernet-leaves"

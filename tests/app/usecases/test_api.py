@@ -243,7 +243,7 @@ def test_a_plugin_may_be_a_table_of_its_options(tmp_path):
 def test_a_folder_that_is_no_run_is_refused_with_what_to_do(tmp_path):
     with pytest.raises(hnas.DataError, match="not a run directory") as caught:
         hnas.load_run(tmp_path)
-    assert caught.value.__notes__ == ["hint: `hnas runs` lists them"]
+    assert caught.value.__notes__[0].startswith("hint: `hnas runs` lists those in runs/")
 
 
 NOTEBOOK = """

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import attrs
 import typer
 
-from hnas.errors import quoted
+from hnas.errors import quoted, shown
 from hnas_app.cli import options
 from hnas_app.cli.invocation import Invocation, invocation
 from hnas_app.cli.output import print_json, print_table, print_text, say_next
@@ -16,15 +16,13 @@ from hnas_app.cli.terminal import at_terminal
 from hnas_app.usecases.arguments import SAME_RESULTS, Given
 
 if TYPE_CHECKING:
-    from hnas_app.own_task.result import PictureResult, Tally
+    from hnas_app.report.pictures import PictureResult
     from hnas_app.usecases.own_task import OwnTask
     from hnas_app.usecases.sweep import Pairs, Sweep
 
 RESUME = "hnas adapt {}"
 SHOWN = 10
 """Finalists that are printed; ``--json`` has all."""
-MOST_CLASSES = 12
-"""Columns of classes for which there is room on a terminal."""
 
 PicturesOption = Annotated[
     Path | None,
@@ -116,16 +114,17 @@ def _plain(
         [number, f"{s.loss:.4f}", f"{100 * s.accuracy:.1f} %", *each, describe(done.space.options(s.arch))]
         for number, (s, each) in enumerate(zip(found.finalists, costs, strict=True), 1)
     ]
-    print_table(["#", "loss", "accuracy", *heads, "architecture"], rows[:SHOWN])
+    print_table(["#", "loss", "accuracy", *heads, "architecture"], rows[:SHOWN], fit=True)
     if more := len(rows[SHOWN:]):
         print(f"and {more} more finalists: --json")
+    print_text(f"\nthe first: {rows[0][-1]}")
     if found.standing is not None:
-        print(f"\nthe first has {found.standing}; these tasks chose nothing")
+        print_text(f"it has {found.standing}; these tasks chose nothing")
     if found.place is not None:
-        print(f"\nthe first is chosen: {found.place}")
+        print_text(f"it is chosen: {found.place}")
     for doubt in found.doubts:
-        print(doubt)
-    print(f"limits: {', '.join(map(str, done.limits))}")
+        print_text(doubt)
+    print_text(f"limits: {', '.join(map(str, done.limits))}")
     say_next(f"hnas retrain {quoted(done.run)}, with --pick NUMBER for another row")
 
 
@@ -171,7 +170,7 @@ def _show_pairs(done: Sweep) -> None:
     print_table(head, rows)
     total, folder = done.record.evaluations, done.path
     assert total is not None
-    print(
+    print_text(
         f"\n{total:,} evaluations (an architecture adapted to a task) for {len(rows)} pairs, "
         f"{total / len(rows):,.0f} each; each pair is a run directory in {folder}"
     )
@@ -198,63 +197,29 @@ def _own_task(
     if as_json:
         return print_json({"run": str(done.run), "model": model and to_json(model), **to_json(done.result)})
     _show_result(done.result)
-    print(f"architecture: {done.architecture}")
+    print_text(f"architecture: {done.architecture}")
     if model is None:
         return say_next(f"pip install 'hnas[onnx]', then hnas export {quoted(done.run)}")
-    print(f"model: {done.model_path} (ONNX opset {model.opset}, within {model.difference:.1g} of torch)")
+    print_text(f"model: {done.model_path} (ONNX opset {model.opset}, within {model.difference:.1g} of torch)")
     say_next(f"hnas predict {quoted(done.model_path)} IMAGE")
 
 
 def _show_result(result: PictureResult) -> None:
     """Print the chosen network and how well it does."""
     from hnas_app.report.networks import costs_text, describe
+    from hnas_app.report.pictures import confusion_table, remarks, rivals_table
 
-    print(f"found: {describe(result.options)}")
-    print(f"costs: {costs_text(result.cost, result.metrics)}; limits: {', '.join(result.limits)}")
-    print(f"chosen by: {result.fitness}, {result.loss:.4f} nats")
+    print_text(f"found: {describe(result.options)}")
+    print_text(f"costs: {costs_text(result.cost, result.metrics)}; limits: {', '.join(result.limits)}")
+    print_text(f"chosen by: {result.fitness}, {result.loss:.4f} nats")
     if result.steps is not None:
-        print(f"adapted by {result.steps} steps: their number was chosen by the held-out pictures, too")
-    if not result.rivals:
-        return print(
-            "no picture was left to test with: put some into query/CLASS/, or give more than one of each class"
-        )
-    _show_rivals(result)
-    _show_confusion(result)
-
-
-def _short(tally: Tally | None) -> str:
-    return "" if tally is None else f"{tally.right}/{tally.of} ({100 * tally.right / tally.of:.1f} %)"
-
-
-def _show_rivals(result: PictureResult) -> None:
-    """Print how many pictures the network gets right, and beside it what raw pixels do."""
-    rows = [("network", _short(result.held_out), _short(result.query), "")]
-    for rival in result.rivals:
-        verdict = f"{rival.verdict}, p {rival.p:.2g}"
-        rows.append((f"pixels: {rival.name}", _short(rival.held_out), _short(rival.query), verdict))
-    tested = [i for i, tally in ((1, result.held_out), (2, result.query)) if tally is not None]
-    head = ("", "held out", "query", "against it")
-    print()
-    print_table([head[i] for i in (0, *tested, 3)], [[row[i] for i in (0, *tested, 3)] for row in rows])
-    if result.held_out is not None:
-        print("the choice saw the held-out pictures, so expect a little less")
-    if ties := [r.name for r in result.rivals if r.verdict != "worse"]:
-        print_text(
-            f"{', '.join(ties)} on raw pixels: no worse than the network, as far as these pictures show (sign test); "
-            "more of them in query/CLASS/ show smaller differences"
-        )
-
-
-def _show_confusion(result: PictureResult) -> None:
-    """Print how often the network took a class for another: a table, or the most frequent ones of many classes."""
-    of, counts = "query" if result.query is not None else "held-out", result.confusion
-    if len(counts) > MOST_CLASSES:
-        wrong = [(n, a, b) for a, row in enumerate(counts) for b, n in enumerate(row) if n and a != b]
-        print(f"\n{of} pictures that were taken for others, most frequent first")
-        rows = sorted(wrong, key=lambda r: -r[0])[:MOST_CLASSES]
-        return print_table(
-            ("pictures", "of", "taken for"), [(n, result.classes[a], result.classes[b]) for n, a, b in rows]
-        )
-    print(f"\n{of} pictures of each class (row), by the class that they were taken for")
-    head = [f"#{i + 1}" for i in range(len(counts))]
-    print_table(("class", *head), [(f"{h} {c}", *row) for h, c, row in zip(head, result.classes, counts, strict=True)])
+        print_text(f"adapted by {result.steps} steps: their number was chosen by the held-out pictures, too")
+    if result.rivals:
+        print()
+        print_table(*rivals_table(result))
+    for remark in remarks(result):
+        print_text(remark)
+    if result.confusion:
+        title, table = confusion_table(result)
+        print_text(f"\n{shown(title)}")
+        print_table(*table)

@@ -152,8 +152,10 @@ def _show(done: Evaluated, *, as_json: bool) -> None:
         print_text(f"\n{chosen}: {done.adaption.place}, by loss {done.adaption.weights}")
     for doubt in done.adaption.doubts if done.adaption else ():
         print_text(doubt)
-    if results.race is not None:
-        print_text(f"race: {report.race_text(results.race)}")
+    if results.race is not None and results.race.heats:
+        print()
+        print_in_parts(*report.race_table(results.race))
+        print_text(report.race_won(results.race))
     print_text(f"\nlimits: {', '.join(map(str, done.limits))}\n{results.protocol}")
     if done.picture is not None:
         print(f"picture: {done.picture}")

@@ -27,6 +27,7 @@ from hnas_app.report.networks import describe
 
 if TYPE_CHECKING:
     from hnas_app.runs.results import Results
+    from hnas_app.search.adapt import Adaption
 
 MOST_CANDIDATES = 500
 """Candidates of a search that are drawn, the best by loss: each brings its text, and a page stays below 2 MB."""
@@ -47,9 +48,9 @@ def front(evidence: Evidence, metric: Metric, limit: Limit | None, options: Desc
     with drawing(0.5 + 1.6 * panels, panels, sharex=True) as (figure, axes):
         if adaption and scored:
             weights = f", {adaption.weights}" if adaption.finalists else ""
-            _searched(axes[0], scored, adaption.finalists, metric, options, tips, evidence.scored_on)
+            _searched(axes[0], scored, adaption, metric, options, tips, evidence.scored_on)
             axes[0].set_title(f"{evidence.scored_on}{weights}")
-            axes[0].set_ylabel("validation accuracy, %" if evidence.own_task is None else "accuracy, %")
+            axes[0].set_ylabel("validation accuracy, %" if not evidence.is_own_task else "accuracy, %")
         if results is not None:
             _tested(axes[-1], results, metric, tips)
             axes[-1].set_title("test tasks")
@@ -61,9 +62,10 @@ def front(evidence: Evidence, metric: Metric, limit: Limit | None, options: Desc
     caption = (
         f"Accuracy against {metric.name} on {evidence.device}. "
         + (
-            f"The candidates of the search are scored on {evidence.scored_on}; the line joins those that no other "
-            "beats. "
-            if scored
+            f"The candidates of the search are scored on {evidence.scored_on}; the line joins the "
+            f"{'finalists' if adaption.finalists else 'candidates'} that no other of them beats, and the star is the "
+            "network that was chosen. "
+            if adaption and scored
             else ""
         )
         + (f"{left_out} candidates of a higher loss are left out. " if left_out else "")
@@ -76,18 +78,20 @@ def front(evidence: Evidence, metric: Metric, limit: Limit | None, options: Desc
 def _searched(
     axes: Any,
     scored: Sequence[Scored],
-    finalists: Sequence[Scored],
+    adaption: Adaption,
     metric: Metric,
     options: Describe,
     tips: dict[str, list[str]],
     scored_on: str,
 ) -> None:
+    finalists = adaption.finalists
     population = list({s.arch: s for s in scored if s not in finalists}.values())
-    points = [(s.cost[metric.name], 100 * s.accuracy) for s in population]
     groups: tuple[tuple[str, Sequence[Scored], str, dict[str, Any]], ...] = (
         ("population", population, "last population", {"marker": "o", "ms": 2.6, "color": FAINT, "alpha": 0.7}),
         ("finalists", finalists, "finalists, on more tasks", {"marker": "D", "ms": 3, "color": COLOURS[0]}),
+        ("chosen", [adaption.chosen], "chosen", {"marker": "*", "ms": 8, "mfc": "white", "mec": INK}),
     )
+    points = [(s.cost[metric.name], 100 * s.accuracy) for s in finalists or population]
     best = [points[i] for i in nondominated([(x, -y) for x, y in points])]
     if best:
         axes.step(*zip(*best, strict=True), where="post", color=FAINT, lw=0.8, zorder=1)

@@ -165,7 +165,7 @@ def _read_task_folder(root: Path) -> tuple[list[ClassFolder], dict[str, ClassFol
     if unread := [*unread, *more]:
         raise DataError(
             f"pictures: {len(unread)} pictures in {root} are of kinds that are not read: {first_few(unread)}",
-            hint=f"save them as JPEG or PNG, or take them out of the folder; {ENDINGS}",
+            hint=f"save them as JPEG or PNG, or take them out of the folder; {_HINT}",
         )
     found = first_few([f"{shown(c.name)} with {len(c.files)}" for c in support], most=12) or "none"
     if empty := [b for b in bare if not (has_query and b.startswith(f"{_QUERY} has "))]:

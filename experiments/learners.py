@@ -53,7 +53,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "matching": OUTER,
     "relation": MAPS,
     "siamese": OUTER,
-    "meta-baseline": OUTER,
+    "meta-baseline": {**OUTER, "learner.pretrain": 0.1},  # a classifier of 4,112 classes learns little in so few
     "deepemd": MAPS,
 }
 """The learners, and what each has other than its defaults."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+
+import attrs
 import torch
 from attrs import frozen
 from torch import Tensor
@@ -11,13 +14,14 @@ from hnas import Architecture, Episodes, MetaLearner, Progress, SuperNet
 from hnas.learner import Gradient, State
 from hnas.settings import fraction, positive, setting
 from hnas.supernet import Params
-from hnas.toolkit.learning import task_losses
+from hnas.toolkit.learning import adam_state, task_losses
 from hnas_plugins.metric_learners.comparing import OWN, Comparing
 from hnas_plugins.metric_learners.options import ComparingOptions
 from hnas_plugins.metric_learners.rule import Rule, Size
 
 FIRST = "outer/first/"
 """Names, in the state, of the weights as the first stage left them."""
+MOMENTUM = 0.9
 
 
 @frozen(kw_only=True)
@@ -25,6 +29,7 @@ class MetaBaselineOptions(ComparingOptions):
     """Options of Meta-Baseline (Chen et al., ICCV 2021)."""
 
     pretrain: float = setting(0.5, "share of the training that classifies all training classes", fraction)
+    pretrain_lr: float = setting(0.1, "rate of that part, by gradient descent with momentum", positive)
     temperature: float = setting(10.0, "factor of the cosine similarities; learnt from there on", positive)
 
 
@@ -61,17 +66,24 @@ class MetaBaseline(Comparing):
 
     def __init__(self, options: MetaBaselineOptions) -> None:
         super().__init__(options, Centroids(options.temperature))
-        self._pretrain = options.pretrain
+        self._pretrain, self._pretrain_lr = options.pretrain, options.pretrain_lr
 
     def init(self, supernet: SuperNet, generator: torch.Generator) -> State:
         state = super().init(supernet, generator)
         return state | {FIRST + k: v.clone() for k, v in state.items() if k.startswith("params/")}
 
     def update(self, state: State, gradient: Gradient, n_tasks: int, progress: Progress) -> None:
-        super().update(state, gradient, n_tasks, progress)
-        if self._is_first(progress):
-            for name in [k for k in state if k.startswith(FIRST)]:
-                state[name].copy_(state[name.removeprefix(FIRST)])
+        if not self._is_first(progress):
+            if self._is_first(attrs.evolve(progress, iteration=progress.iteration - 1)):
+                state |= adam_state(state, [k for k in state if not k.startswith("outer/")])
+            return super().update(state, gradient, n_tasks, progress)
+        # As the authors do. Adam would make large steps of the small gradients of all classes that a batch lacks: with
+        # thousands of classes the features vanish.
+        for name in [k for k in gradient if k.startswith("params/")]:
+            mean, clamp = state[f"outer/mean/{name}"], self._options.gradient_clamp or math.inf
+            mean.mul_(MOMENTUM).add_((gradient[name].to(mean.dtype) / n_tasks).clamp(-clamp, clamp))
+            state[name].sub_(mean, alpha=self._pretrain_lr)
+            state[f"{FIRST}{name}"].copy_(state[name])
 
     def _losses(
         self, supernet: SuperNet, weights: Params, tasks: Episodes, arch: Architecture, progress: Progress

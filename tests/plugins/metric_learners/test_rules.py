@@ -144,6 +144,20 @@ def test_the_stages_of_meta_baseline_leave_two_sets_of_weights() -> None:
     assert not torch.equal(state["params/scale"], left["outer/first/params/scale"])
 
 
+def test_the_first_stage_of_meta_baseline_takes_small_steps_of_small_gradients() -> None:
+    """By Adam, classes that no batch held moved as fast as all others, and took the features with them."""
+    made, supernet = learner("meta-baseline", pretrain_lr=0.25, gradient_clamp=0.5), Pixels(outputs=7)
+    state = made.init(supernet, torch.Generator().manual_seed(0))
+    before = state["params/fc.bias"].clone()
+    gradient = {"params/fc.bias": torch.tensor([4.0, 1e-6, 0, 0, 0, 0, 0], dtype=torch.float64)}
+    for iteration in range(2):  # the means of 4 tasks, of which the first is cut to 0.5; then 1.9 times that
+        made.update(state, gradient, 4, Progress(iteration=iteration, iterations_per_epoch=2, epochs=2))
+    moved = torch.tensor([0.5, 2.5e-7, 0, 0, 0, 0, 0])
+    torch.testing.assert_close(before - state["params/fc.bias"], 0.25 * (1 + 1.9) * moved, rtol=1e-4, atol=1e-8)
+    made.update(state, {}, 4, Progress(iteration=2, iterations_per_epoch=2, epochs=2))  # the second stage begins anew
+    assert float(state["outer/mean/params/fc.bias"].abs().max()) == 0
+
+
 def _problem(seed: int) -> list[torch.Tensor]:
     generator = torch.Generator().manual_seed(seed)
     a, b = (torch.rand(4, generator=generator, dtype=torch.float64) + 0.1 for _ in range(2))

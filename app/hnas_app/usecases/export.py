@@ -9,7 +9,7 @@ from attrs import frozen
 
 from hnas.errors import DataError, quoted
 from hnas_app.runs.run_dir import RunDir
-from hnas_app.usecases.arguments import Caller, Given, check_folder
+from hnas_app.usecases.arguments import Caller, Given, WrongArgument, check_folder
 from hnas_app.usecases.opening import asked
 from hnas_app.usecases.own_task import read_task, recorded_pictures
 from hnas_app.usecases.phases import AS_FOUND, Wanted
@@ -68,6 +68,8 @@ def export(
 
     require_onnx()
     path, other = wanted.of(path)
+    if folder is not None and folder.suffix == ".onnx" and not folder.is_dir():
+        raise WrongArgument("folder", f"{folder} names a file; expected a folder, into which {MODEL} is written")
     folder = folder or path / "export"
     check_folder(folder, "folder")
     if not RunDir.open(path).is_done("adapt"):

@@ -214,6 +214,16 @@ def test_flags_of_an_own_task_need_pictures(super_net: Path, capsys: pytest.Capt
     assert "--retrain: needs --pictures DIR" in err
 
 
+def test_the_name_of_a_file_is_no_folder_to_export_to(
+    super_net: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A folder of that name was made."""
+    code, _, err = called(capsys, "export", super_net, "--out", tmp_path / "m.onnx")
+    assert code == 2
+    assert "m.onnx names a file; expected a folder, into which model.onnx is written" in err
+    assert not (tmp_path / "m.onnx").exists()
+
+
 def test_a_run_that_found_nothing_yet_has_nothing_to_export(
     super_net: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -20,6 +20,12 @@ def hnas_search_strategies() -> list[Plugin]:
             requires=("pymoo",),
         ),
         Plugin(
+            name="predictor",
+            summary="Once-for-All's search: evolution on a predictor of the super-net's scores",
+            factory="hnas_strategies.predictor:Predictor",
+            options="hnas_strategies.predictor:PredictorOptions",
+        ),
+        Plugin(
             name="random",
             summary="random search over feasible architectures, the baseline",
             factory="hnas_strategies.random_search:RandomSearch",

@@ -13,6 +13,7 @@ from hnas_strategies import surrogate
 from hnas_strategies.genetic import Genetic, GeneticOptions
 from hnas_strategies.nsga2 import NSGA2, NSGA2Options
 from hnas_strategies.predictor import Predictor, PredictorOptions
+from hnas_strategies.progressive import Progressive, ProgressiveOptions
 from hnas_strategies.random_search import RandomSearch, RandomSearchOptions
 
 
@@ -53,3 +54,10 @@ class TestPredictor(StrategyConformance):
 
     def make(self) -> SearchStrategy:
         return Predictor(PredictorOptions(population=10, iterations=4, pool=10, generations=3))
+
+
+class TestProgressive(StrategyConformance):
+    options = ProgressiveOptions
+
+    def make(self) -> SearchStrategy:
+        return Progressive(ProgressiveOptions(population=10, iterations=4))

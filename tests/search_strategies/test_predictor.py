@@ -23,13 +23,13 @@ SMALL = PredictorOptions(population=20, iterations=6, generations=30)
 
 
 def test_it_finds_the_optimum_in_far_fewer_scores_than_random_search(tiny_space: Any) -> None:
-    """One of the 3,100 that a limit admits, with 120 scores, and with 600 at random (5 and 0 of 5 when written)."""
+    """One of the 3,100 that a limit admits, with 120 scores, and with 600 at random (3 and 0 of 3 when written)."""
     loss = additive(tiny_space)
     everything = tiny_space.everything()
     limit = float(np.median([tiny_space.cost(a)["params"] for a in everything]))
     best = min((a for a in everything if tiny_space.cost(a)["params"] <= limit), key=lambda a: loss(0, a))
     found = {"predictor": 0, "random": 0}
-    for seed in range(5):
+    for seed in range(3):
         asks, told = run(Predictor(SMALL), problem_of(tiny_space, limit, seed), loss)
         assert sum(len(a.architectures) for a in asks) == 120
         found["predictor"] += min(told[-1], key=lambda s: s.loss).arch == best
@@ -37,11 +37,11 @@ def test_it_finds_the_optimum_in_far_fewer_scores_than_random_search(tiny_space:
             RandomSearch(RandomSearchOptions(population=20, iterations=30)), problem_of(tiny_space, limit, seed), loss
         )
         found["random"] += any(best in a.architectures for a in asks)
-    assert found["predictor"] >= 4
-    assert found["random"] <= 2
+    assert found["predictor"] == 3
+    assert found["random"] <= 1
 
 
-def test_what_is_drawn_is_feasible_new_and_scored_in_full(tiny_space: Any) -> None:
+def test_what_is_drawn_is_feasible_new_and_scored_in_full(tiny_space: Any, quick_fits: None) -> None:
     problem = problem_of(tiny_space, 200)
     asks, _ = run(Predictor(SMALL), problem, additive(tiny_space))
     assert [(len(a.architectures), a.keep, a.train) for a in asks] == [(20, None, 0)] * 6
@@ -84,7 +84,7 @@ def test_a_child_has_each_choice_of_a_parent_that_has_it(tiny_space: Any) -> Non
         assert all(v in [o[k] for o in own if k in o] for k, v in tiny_space.options(child).items())
 
 
-def test_a_search_goes_on_to_the_last_bit(tiny_space: Any, tmp_path: Path) -> None:
+def test_a_search_goes_on_to_the_last_bit(tiny_space: Any, tmp_path: Path, quick_fits: None) -> None:
     """Stopped before its last batch, and after it."""
     whole = run(Predictor(SMALL), problem_of(tiny_space, 400), noise, SearchTrace(tmp_path / "whole.jsonl"))
     lines = (tmp_path / "whole.jsonl").read_text().splitlines(keepends=True)
@@ -100,7 +100,7 @@ def test_without_a_finite_loss_the_last_batch_is_random(tiny_space: Any) -> None
     assert len(asks[1].architectures) == 20
 
 
-def test_its_share_of_a_sweep_is_all_that_it_asks_for(tiny_space: Any) -> None:
+def test_its_share_of_a_sweep_is_all_that_it_asks_for(tiny_space: Any, quick_fits: None) -> None:
     asks, _ = run(Predictor(evolve(SMALL, iterations=2)), problem_of(tiny_space, share=0.3), noise)
     assert [len(a.architectures) for a in asks] == [6, 6]
 

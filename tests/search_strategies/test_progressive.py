@@ -13,14 +13,17 @@ from driving import additive, noise, problem_of, run
 
 from hnas import Registry
 from hnas_app.search.trace import SearchTrace
-from hnas_strategies import progressive
+from hnas_strategies import progressive, surrogate
 from hnas_strategies.progressive import Progressive, ProgressiveOptions
 
 SMALL = ProgressiveOptions(population=6, iterations=8)
 
 
-def test_growth_that_a_surrogate_guides_finds_the_optimum(make_tiny_space: Any) -> None:
+def test_growth_that_a_surrogate_guides_finds_the_optimum(
+    make_tiny_space: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """One of 342 networks, in 44 scores: seven choices, then a step of local search (3 of 3 when written)."""
+    monkeypatch.setattr(surrogate, "STEPS", 40)
     space = make_tiny_space(depth=2)
     loss = additive(space)
     best = min(space.everything(), key=lambda a: loss(0, a))

@@ -57,7 +57,7 @@ def test_the_tasks_of_a_batch_are_not_taken_for_its_architectures(make_tiny_spac
     assert np.corrcoef(ranks(found), range(len(archs)))[0, 1] > 0.9
 
 
-def test_predictions_depend_on_scores_and_generator_alone(tiny_space: Any, quick_fits: None) -> None:
+def test_predictions_depend_on_scores_and_generator_alone(tiny_space: Any) -> None:
     """To the last bit: of a resumed search, the main process may have another number of threads."""
     batches, archs = batches_of(tiny_space, 2), tiny_space.everything()[::99]
     global_state, threads = torch.get_rng_state(), torch.get_num_threads()

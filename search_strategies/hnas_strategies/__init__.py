@@ -20,6 +20,18 @@ def hnas_search_strategies() -> list[Plugin]:
             requires=("pymoo",),
         ),
         Plugin(
+            name="predictor",
+            summary="Once-for-All's search: evolution on a predictor of the super-net's scores",
+            factory="hnas_strategies.predictor:Predictor",
+            options="hnas_strategies.predictor:PredictorOptions",
+        ),
+        Plugin(
+            name="progressive",
+            summary="PNAS's search: architectures grow choice by choice, and a surrogate ranks what is scored next",
+            factory="hnas_strategies.progressive:Progressive",
+            options="hnas_strategies.progressive:ProgressiveOptions",
+        ),
+        Plugin(
             name="random",
             summary="random search over feasible architectures, the baseline",
             factory="hnas_strategies.random_search:RandomSearch",

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 from attrs import frozen
 
 from hnas import Architecture, Ask, Scored, SearchProblem, SearchStrategy
 from hnas.settings import fraction, positive, setting
-
-_TRIES = 50  # samples drawn for a place before it stays empty
+from hnas_strategies.drawing import filled
 
 
 @frozen(kw_only=True)
@@ -50,9 +48,7 @@ class RandomSearch(SearchStrategy):
         self._asked += 1
         last = self._asked == self._options.iterations
         pool = list(self._best if last else self._problem.known if self._asked == 1 else [])
-        size = len(pool) + math.ceil(self._problem.share * (self._options.population - len(pool)))
-        while len(pool) < size and (new := self._new()) is not None:
-            pool.append(new)
+        pool = filled(self._problem, pool, self._options.population, self._seen)
         return Ask(architectures=tuple(pool or self._best), keep=None if last else self._n_finalists)
 
     def tell(self, scored: Sequence[Scored]) -> None:
@@ -65,11 +61,3 @@ class RandomSearch(SearchStrategy):
     @property
     def _n_finalists(self) -> int:
         return max(1, round(self._options.finalists * self._options.population))
-
-    def _new(self) -> Architecture | None:
-        for _ in range(_TRIES):
-            arch = self._problem.sample_feasible(self._problem.generator)
-            if arch not in self._seen:
-                self._seen.add(arch)
-                return arch
-        return None

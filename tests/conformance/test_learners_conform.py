@@ -18,6 +18,7 @@ from hnas_plugins.meta_learners.options import (
     MAMLPlusPlusOptions,
     MetaSGDOptions,
 )
+from hnas_plugins.meta_learners.reptile import ReptileOptions, reptile
 from hnas_plugins.spaces.vgg9 import VGG9, VGG9Options
 
 
@@ -68,3 +69,10 @@ class TestANIL(LearnerConformance):
 
     def make(self) -> MetaLearner:
         return anil(ANILOptions(inner_steps=2, meta_lr=0.01))
+
+
+class TestReptile(LearnerConformance):
+    options = ReptileOptions
+
+    def make(self) -> MetaLearner:
+        return reptile(ReptileOptions(inner_steps=5, meta_lr=0.01))  # two are hardly more than joint training

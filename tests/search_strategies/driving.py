@@ -82,3 +82,15 @@ def interaction(space: Any) -> Callable[[Architecture], float]:
         return float((single + 0.7 * sum(w[a, b] for w, a, b, on in both if on)) / sum(active))
 
     return mean
+
+
+def additive(space: Any) -> Loss:
+    """Return a loss to which every active choice adds its share, and every iteration a constant; deeper is better."""
+    rng = np.random.default_rng(42)
+    own = [rng.normal(size=len(c.options)) for c in space.choices]
+
+    def loss(iteration: int, arch: Architecture) -> float:
+        shares = (w[g] for w, g, on in zip(own, arch.genes, space.active(arch), strict=True) if on)
+        return float(sum(shares) - 3 * arch.genes[0] + np.random.default_rng(iteration).normal())
+
+    return loss

@@ -11,11 +11,13 @@ from driving import noise, problem_of, run
 from hnas import SearchStrategy
 from hnas_strategies.genetic import Genetic, GeneticOptions
 from hnas_strategies.nsga2 import NSGA2, NSGA2Options
+from hnas_strategies.predictor import Predictor, PredictorOptions
 from hnas_strategies.random_search import RandomSearch, RandomSearchOptions
 
 STRATEGIES = {
     "genetic": lambda: Genetic(GeneticOptions(population=10, iterations=3)),
     "nsga2": lambda: NSGA2(NSGA2Options(population=10, iterations=3, metric="params")),
+    "predictor": lambda: Predictor(PredictorOptions(population=10, iterations=3, generations=2)),
     "random": lambda: RandomSearch(RandomSearchOptions(population=10, iterations=3)),
 }
 

@@ -25,6 +25,8 @@ from hnas_app.search.loop import Search, search
 from hnas_app.search.sizes import true_size
 from hnas_strategies.genetic import Genetic, GeneticOptions
 from hnas_strategies.nsga2 import NSGA2, NSGA2Options
+from hnas_strategies.predictor import Predictor, PredictorOptions
+from hnas_strategies.progressive import Progressive, ProgressiveOptions
 from hnas_strategies.random_search import RandomSearch, RandomSearchOptions
 
 FOLDER = Path(__file__).parents[2] / "experiments" / "search_quality"
@@ -146,6 +148,25 @@ def test_nsga2_finds_the_best_feasible_network_too(known: Known, required_module
     found = hits(known, lambda: NSGA2(NSGA2Options(population=20, iterations=60, revisit=False)))
     print(f"found the best in {BUDGET} evaluations, of 10 seeds: nsga2 {found}")
     assert found >= 9
+
+
+@pytest.mark.parametrize(
+    ("make", "budget"),
+    [
+        (lambda: Predictor(PredictorOptions(population=60, iterations=3, generations=30)), 180),
+        pytest.param(
+            lambda: Progressive(ProgressiveOptions(population=30, iterations=11)), 120, marks=pytest.mark.slow
+        ),
+    ],
+    ids=["predictor", "progressive"],
+)
+def test_surrogates_find_the_best_feasible_network_with_fewer_scores(
+    known: Known, make: Callable[[], SearchStrategy], budget: int
+) -> None:
+    """They learn real losses: the genetic search needs some 300 scores, see above."""
+    scored = [found_within_budget(known, make(), seed) for seed in range(3)]
+    assert all(len(one) <= budget for one in scored)
+    assert sum(known.best in one for one in scored) >= 2
 
 
 def test_the_losses_are_what_the_real_evaluator_says(known: Known, scripts: Callable[[str], ModuleType]) -> None:

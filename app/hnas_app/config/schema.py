@@ -35,7 +35,7 @@ def _is_executor(instance: object, attribute: object, value: str) -> None:
         raise ValueError(f"expected {_EXECUTORS}, got {value!r}")
 
 
-SAMPLINGS = ("shrinking", "uniform", "attentive", "sandwich")
+SAMPLINGS = ("shrinking", "uniform", "attentive", "sandwich", "ofa")
 
 
 def _is_sampling(instance: object, attribute: object, value: str) -> None:
@@ -44,6 +44,11 @@ def _is_sampling(instance: object, attribute: object, value: str) -> None:
         raise ValueError(
             f"expected one of {known}, 'space:NAME' or 'learner:NAME', got {value!r}.{close_matches(value, SAMPLINGS)}"
         )
+
+
+def _ascending_shares(instance: object, attribute: object, value: tuple[float, ...]) -> None:
+    if list(value) != sorted(value) or not all(0 <= share <= 1 for share in value):
+        raise ValueError(f"expected ascending shares from 0 to 1, got {list(value)}")
 
 
 @frozen(kw_only=True)
@@ -80,7 +85,8 @@ class MetaTrainConfig:
     sampling: str = setting(
         "shrinking",
         "how architectures are drawn: by Eq. 4, uniformly, by accuracy so far, or largest, smallest and random ones "
-        "(shrinking, uniform, attentive, sandwich); or by a plugin's own schedule (space:NAME, learner:NAME)",
+        "(shrinking, uniform, attentive, sandwich); in stages (ofa); or by a plugin's own schedule (space:NAME, "
+        "learner:NAME)",
         _is_sampling,
     )
     temperature: float = setting(
@@ -89,6 +95,11 @@ class MetaTrainConfig:
     shrink_end: float = setting(0.2, "Eq. 4, p_e: probability of the largest architecture at the end", fraction)
     shrink_start: int = setting(30, "Eq. 4, e_s: epochs in which only the largest architecture is trained", at_least_0)
     shrink_decay: float = setting(5.0, "Eq. 4, a: how fast the probability falls", positive)
+    stages: tuple[float, float, float] = setting(
+        (0.3, 0.5, 0.75),
+        "ofa sampling: shares of the training after which kernels, depths and widths begin to shrink",
+        _ascending_shares,
+    )
     validate_every: int = setting(5, "epochs between validations", positive)
     validate_tasks: int = setting(100, "validation tasks each time", positive)
     keep_best: bool = setting(False, _KEEP_BEST)

@@ -5,13 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from hnas.errors import DataError, quoted
-from hnas.events import Listener
+from hnas.events import Event, Listener
 from hnas.learner import State
 from hnas_app.config.schema import MetaTrainConfig
 from hnas_app.executors.interface import Executor
 from hnas_app.training.outer_loop import TrainPlan, train
 from hnas_app.training.sampling.architectures import check_sampling, sampler_of
 from hnas_app.training.sampling.attention import Attention
+from hnas_app.training.sampling.stages import skipped
 from hnas_app.training.setup.setup import Setup
 
 PHASE = "meta-train"
@@ -48,6 +49,9 @@ def meta_train(
         if finished:
             raise super_net_gone(folder)
         check_sampling(setup.space, setup.learner, config, setup.seeds)
+        if config.sampling == "ofa" and (kinds := skipped(setup.space)):
+            text = f"{setup.space.name} has no choice of {' or '.join(kinds)} to shrink: the stage before goes on"
+            emit(Event(phase=PHASE, kind="note", text=text))
         return setup.fresh_state("meta-train-init")
 
     attention = Attention(setup.space, config.temperature) if config.sampling == "attentive" else None

@@ -43,5 +43,11 @@ def hnas_meta_learners() -> list[Plugin]:
             factory="hnas_plugins.meta_learners.anil:anil",
             options="hnas_plugins.meta_learners.options:ANILOptions",
         ),
+        Plugin(
+            name="reptile",
+            summary="Reptile: first-order, towards the weights that an inner loop on all images of a task ends at",
+            factory="hnas_plugins.meta_learners.reptile:reptile",
+            options="hnas_plugins.meta_learners.reptile:ReptileOptions",
+        ),
         *METRIC_LEARNERS,
     ]

@@ -87,6 +87,8 @@ class MAML(MetaLearner):
         weights_of_loss: Sequence[float],
         noise: Sequence[torch.Generator],
     ) -> tuple[Gradient, Scores]:
+        if self._rule.interpolates:
+            return self._way_back(supernet, state, episodes, arch)
         o = self._options
         last_only = not any(weights_of_loss[:-1]) and not o.distillation
         if self._rule.descends and not second_order and last_only and episodes.support_x.is_cpu:
@@ -152,6 +154,17 @@ class MAML(MetaLearner):
             if stats:
                 learned.add_statistics(stats)
         return learned.gradient(), Scores(loss=torch.cat(losses), accuracy=torch.cat(accuracies))
+
+    def _way_back(
+        self, supernet: SuperNet, state: State, episodes: Episodes, arch: Architecture
+    ) -> tuple[Gradient, Scores]:
+        """Return θ - θ' of an inner loop on all images of a task, and the scores of one on its support set."""
+        learned = self._leaves(supernet, state, arch)
+        x, y = (torch.cat([getattr(episodes, f"{part}_{n}") for part in ("support", "query")], 1) for n in "xy")
+        for group in self._batching.groups(supernet, arch, attrs.evolve(episodes, support_x=x, support_y=y)):
+            ends = learned.descend(supernet, group, None)
+            learned.add({name: learned.weights[name] - end for name, end in ends.items()})
+        return learned.gradient(), self.score(supernet, state, episodes, arch)
 
     def _answers(self, supernet: SuperNet, state: State, episodes: Episodes, arch: Architecture) -> Tensor | None:
         """Return the query probabilities (T, N, n_way) of the largest sub-network, to distil from."""

@@ -34,6 +34,9 @@ class Rule(ABC):
     descends: ClassVar[bool] = True
     """Whether steps are gradient steps on all weights at the rates of `rates`, as `SuperNet.descend` takes them."""
 
+    interpolates: ClassVar[bool] = False
+    """Whether the meta-gradient is the way back from the adapted weights, as in Reptile, rather than a derivative."""
+
     needs_features: ClassVar[bool] = False
     """As `MetaLearner.needs_features`."""
 

@@ -90,7 +90,7 @@ def test_training_tasks_may_have_another_number() -> None:
 
 
 LEARNERS: dict[str, dict[str, Any]] = {
-    **{name: {"inner_steps": 2} for name in ("maml", "meta-sgd", "alfa", "l2f", "anil")},
+    **{name: {"inner_steps": 2} for name in ("maml", "meta-sgd", "alfa", "l2f", "anil", "reptile")},
     **{name: {} for name in ("prototypical", "matching", "relation", "siamese")},
     "deepemd": {"solver": "sinkhorn"},
 }

@@ -127,7 +127,7 @@ def test_with_more_workers_it_trains_the_same_networks(tmp_path: Path) -> None:
 def test_an_unknown_name_is_refused_with_what_there_is(setup: Setup) -> None:
     with pytest.raises(ConfigError, match=r"'space:stage'.*Did you mean 'space:stages'") as refused:
         drawn(setup, "space:stage")
-    assert "There are shrinking, uniform, attentive, sandwich, space:stages, learner:ends, learner:fixed" in str(
+    assert "There are shrinking, uniform, attentive, sandwich, ofa, space:stages, learner:ends, learner:fixed" in str(
         refused.value
     )
 

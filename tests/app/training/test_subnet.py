@@ -103,7 +103,7 @@ def test_a_warm_start_scores_as_in_the_super_net(which: int) -> None:
 
 
 @of_each
-@pytest.mark.parametrize("name", ["meta-sgd", "alfa", "l2f", "anil"])
+@pytest.mark.parametrize("name", ["meta-sgd", "alfa", "l2f", "anil", "reptile"])
 def test_a_warm_start_keeps_what_other_learners_know(name: str, which: int) -> None:
     """A rate of each weight is sliced as the weight is: a 3×3 kernel's lies in the middle, not in the corner."""
     setup = evolve(tiny_setup(), learner=Registry(third_party=False).create("learner", name, {"inner_steps": 2}))

@@ -1,4 +1,4 @@
-"""The architectures that each meta-iteration trains: by Eq. 4 of the paper, uniformly, by attention, or a sandwich."""
+"""The architectures that each meta-iteration trains: by Eq. 4, in stages, uniformly, by attention, or a sandwich."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from hnas_app.config.schema import MetaTrainConfig
 from hnas_app.training.outer_loop import Sampler
 from hnas_app.training.sampling.attention import Attention
 from hnas_app.training.sampling.schedules import own_schedule
+from hnas_app.training.sampling.stages import ofa
 
 Draw = Callable[[np.random.Generator, Progress], Iterable[Architecture]]
 TRIED = 50
@@ -40,9 +41,8 @@ def sampler_of(
     elif ":" in config.sampling:
         draw = own_schedule(space, learner, config)
     else:
-        draw = {"shrinking": progressive_shrinking, "uniform": uniform, "sandwich": sandwich}[config.sampling](
-            space, config
-        )
+        rules = {"shrinking": progressive_shrinking, "uniform": uniform, "sandwich": sandwich, "ofa": ofa}
+        draw = rules[config.sampling](space, config)
 
     def sampler(progress: Progress) -> list[Architecture]:
         return list(dict.fromkeys(draw(seeds.numpy(config.sampling, progress.iteration), progress)))
@@ -51,11 +51,13 @@ def sampler_of(
 
 
 def check_sampling(space: SearchSpace, learner: MetaLearner | None, config: MetaTrainConfig, seeds: Seeds) -> None:
-    """Try a schedule of the space's or the learner's own, before anything is trained; others need no check.
+    """Try a schedule of the space's or the learner's own, before anything is trained.
 
-    Raises `ConfigError` if there is no such schedule, and `PluginError` if it draws what cannot be trained, or draws
-    something else when it is asked again: a training could not be resumed.
+    Raises `ConfigError` if there is no such schedule, or if ``ofa`` has nothing to shrink, and `PluginError` if one
+    draws what cannot be trained, or something else when it is asked again: a training could not be resumed.
     """
+    if config.sampling == "ofa":
+        ofa(space, config)
     if ":" not in config.sampling:
         return
     sampler = sampler_of(space, config, seeds, learner=learner)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from attrs import frozen
 
-from hnas.architecture import Architecture
+from hnas.architecture import Architecture, Proposal
 from hnas.episode import Episodes
 
 if TYPE_CHECKING:
@@ -183,7 +183,9 @@ class MetaLearner(ABC):
         """Whether `propose` is offered: by default if it is overridden. Asked before anything is computed."""
         return type(self).propose is not MetaLearner.propose
 
-    def propose(self, space: SearchSpace, supernet: SuperNet, state: State, episodes: Episodes) -> list[Architecture]:
+    def propose(
+        self, space: SearchSpace, supernet: SuperNet, state: State, episodes: Episodes
+    ) -> Sequence[Architecture | Proposal]:
         """Return an architecture of ``space`` for each task, by its support images; there are no query images.
 
         Called for `SearchProblem.proposals`, and for every test task if ``evaluate.architecture="per-task"``. A

@@ -17,7 +17,10 @@ from hnas_plugins.meta_learners.options import (
     MAMLOptions,
     MAMLPlusPlusOptions,
     MetaSGDOptions,
+    TNASOptions,
+    TNASPlusPlusOptions,
 )
+from hnas_plugins.meta_learners.t_nas import t_nas
 from hnas_plugins.spaces.vgg9 import VGG9, VGG9Options
 
 
@@ -68,3 +71,17 @@ class TestANIL(LearnerConformance):
 
     def make(self) -> MetaLearner:
         return anil(ANILOptions(inner_steps=2, meta_lr=0.01))
+
+
+class TestTNAS(LearnerConformance):
+    options = TNASOptions
+
+    def make(self) -> MetaLearner:
+        return t_nas(TNASOptions(inner_steps=2, meta_lr=0.01))
+
+
+class TestTNASPlusPlus(LearnerConformance):
+    options = TNASPlusPlusOptions
+
+    def make(self) -> MetaLearner:
+        return t_nas(TNASPlusPlusOptions(inner_steps=2, meta_lr=0.01, msl_epochs=1, first_order_epochs=1))

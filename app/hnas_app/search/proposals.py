@@ -12,13 +12,14 @@ from typing import Any
 
 from attrs import define, frozen
 
-from hnas.architecture import Architecture
+from hnas.architecture import Architecture, Proposal
 from hnas.errors import DataError
 from hnas.learner import State
 from hnas.toolkit.codec import from_json, to_json
 from hnas.toolkit.files import check_seal, sealed
 from hnas_app.executors.interface import Executor
 from hnas_app.search.feasibility import Feasibility
+from hnas_app.search.lightest import lightest
 from hnas_app.trackers.json_lines import JsonLines
 from hnas_app.training.proposing import propose
 from hnas_app.training.setup.setup import Setup, to_workers
@@ -43,6 +44,10 @@ class Proposals:
     log: JsonLines
 
     def first(self, count: int) -> list[Architecture]:
+        """Return the architectures that are proposed for the first ``count`` tasks, as `weighed` does."""
+        return [proposal.arch for proposal in self.weighed(count)]
+
+    def weighed(self, count: int) -> list[Proposal]:
         """Return the proposals for the first ``count`` tasks. Raises `DataError` if the log is damaged."""
         given = self.setup.given
         tasks = range(len(self._known), count)
@@ -50,21 +55,22 @@ class Proposals:
             self.setup.send(self.executor)
             self.executor.put(scored=self._arrays)
             own = [t % len(given) for t in tasks] if given is not None else tasks  # own pictures make few tasks
-            for task, arch in zip(tasks, propose(self.executor, "validation", PURPOSE, own, 1), strict=True):
-                self.log.append(sealed(to_json(_Line(task=task, space=arch.space, genes=arch.genes))), sync=True)
-                self._known.append(arch)
+            for task, one in zip(tasks, propose(self.executor, "validation", PURPOSE, own, 1), strict=True):
+                line = to_json(_Line(task=task, space=one.arch.space, genes=one.arch.genes, weights=one.weights))
+                self.log.append(sealed({k: v for k, v in line.items() if v or k != "weights"}), sync=True)
+                self._known.append(one)
         return self._known[: max(0, count)]
 
     def within(self, feasibility: Feasibility) -> Callable[[int], list[Architecture]] | None:
         """Return `SearchProblem.proposals` for a search under limits; ``None`` if the learner proposes nothing."""
 
         def proposals(count: int) -> list[Architecture]:
-            return [moved(arch, task, feasibility, self.setup) for task, arch in enumerate(self.first(count))]
+            return [moved(one, task, feasibility, self.setup) for task, one in enumerate(self.weighed(count))]
 
         return proposals if self.setup.learner.proposes else None
 
     @cached_property
-    def _known(self) -> list[Architecture]:
+    def _known(self) -> list[Proposal]:
         return [_read(value, task, self.log) for task, value in enumerate(self.log.recover())]
 
     @cached_property
@@ -72,9 +78,14 @@ class Proposals:
         return to_workers(self.state)
 
 
-def moved(arch: Architecture, task: int, feasibility: Feasibility, setup: Setup) -> Architecture:
-    """Return the proposal for a task if it keeps all limits, else one near to it that does."""
-    return feasibility.repair(arch, setup.seeds.numpy(REPAIR, task))
+def moved(proposal: Proposal, task: int, feasibility: Feasibility, setup: Setup) -> Architecture:
+    """Return the proposal for a task if it keeps all limits, else an architecture near to it that does.
+
+    It is the lightest change of the proposal's weights if that is possible, else a random one. Raises `InfeasibleError`
+    if there is none.
+    """
+    found = lightest(proposal, setup.space.canonical, feasibility.violation) if proposal.weights else None
+    return found or feasibility.repair(proposal.arch, setup.seeds.numpy(REPAIR, task))
 
 
 @frozen(kw_only=True)
@@ -85,12 +96,13 @@ class _Line:
     task: int
     space: str
     genes: tuple[int, ...]
+    weights: tuple[tuple[float, ...], ...] = ()
 
 
-def _read(value: Any, task: int, log: JsonLines) -> Architecture:
+def _read(value: Any, task: int, log: JsonLines) -> Proposal:
     hint = "move the file away; its proposals are then made again"
     check_seal(value, str(log.path), needed=True, hint=hint)
     line = from_json(value, _Line, str(log.path), hint=hint)
     if line.task != task:
         raise DataError(f"{log.path}, line {task + 1}: a proposal for task {line.task}, expected {task}", hint=hint)
-    return Architecture(line.space, line.genes)
+    return Proposal(arch=Architecture(line.space, line.genes), weights=line.weights)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -10,6 +11,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from hnas.architecture import Architecture, Proposal
 from hnas.episode import Episodes
 from hnas.errors import ConfigError
 from hnas.learner import MetaLearner
@@ -282,7 +284,10 @@ class LearnerConformance(LearnerBed):
             expect(found.stored >= kept, f"{kept} bytes stored of the task", found.stored, then)
 
     def test_proposals_are_one_for_each_task(self) -> None:
-        """Architectures of the space, by the support images of each task alone; a learner need not propose any."""
+        """Architectures of the space, by the support images of each task alone; a learner need not propose any.
+
+        With a `Proposal`, each choice has no weights, or a finite one for each of its options.
+        """
         learner, supernet, arch, state = self._begin()
         if not learner.proposes:
             not_applicable("the learner proposes no architectures")
@@ -290,7 +295,7 @@ class LearnerConformance(LearnerBed):
         support, before, untouched = support_only(episodes), self._copy(state), GlobalRandomness()
         found = learner.propose(space, supernet, state, support)
         with ending(f"an architecture of the space for each of {self.batch} tasks", "return a list with one for each"):
-            found = proposed(learner, found, self.batch, space)
+            found = _archs(proposed(learner, found, self.batch, space))
         untouched.expect_untouched("`propose`")
         changed = unequal(state, before)
         expect(not changed, "the state to stay as it was", f"changed: {changed}", "let `update` alone change it")
@@ -301,7 +306,7 @@ class LearnerConformance(LearnerBed):
         }
         then = "go by the state and the task's support images only; the core gives no query images"
         for how, other in others.items():
-            expect(list(map(space.canonical, other)) == found, f"the same architectures {how}", other, then)
+            expect(list(map(space.canonical, _archs(other))) == found, f"the same architectures {how}", other, then)
 
     def test_adapts_by_other_numbers_of_steps_if_it_offers_them(self) -> None:
         """`with_steps`: fewer and more, for the same state; the learner itself stays as it is."""
@@ -384,6 +389,10 @@ class LearnerConformance(LearnerBed):
                     learner.gradient(supernet, self._copy(state), e, arch, progress)[0] for e in (episodes, bare)
                 )
                 seen += unequal(with_ids, without)
+
+
+def _archs(found: Sequence[Architecture | Proposal]) -> list[Architecture]:
+    return [one.arch if isinstance(one, Proposal) else one for one in found]
 
 
 def _split(episodes: Episodes, size: int) -> list[Episodes]:

@@ -11,7 +11,7 @@ import torch
 from torch import Generator, Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from hnas.architecture import Architecture
+from hnas.architecture import Architecture, Proposal
 from hnas.layer import Layer, Shape
 from hnas.space import SearchSpace
 from hnas.supernet import NormStats, Params, SuperNet
@@ -328,20 +328,39 @@ class SuperNetConformance(Conformance[SearchSpace]):
         expect_none(wrong, "the weights of gradient descent", "let `descend` take `relaxed`, or leave it out")
 
     def test_decoding_gives_an_architecture_for_each_task(self) -> None:
-        """Of the space, in its canonical form, by the task's own weights."""
+        """Of the space, in its canonical form, by the task's own weights.
+
+        With a `Proposal`, each choice has no weights, or one for each option: then no option's is above the decoded
+        one's.
+        """
         space = self.make()
         supernet, relaxed = self._relaxed()
         stacked = self._stacked(supernet, relaxed)
-        found = list(supernet.decode(stacked))
+        made = list(supernet.decode(stacked))
+        found = [one.arch if isinstance(one, Proposal) else one for one in made]
         then = "return an architecture of the space for each task, by the task's own weights"
         with ending(f"{TASKS} architectures of the space", then) as seen:
             for arch in found:
                 space.check(arch)
             seen += [] if len(found) == TASKS and found == list(map(space.canonical, found)) else [str(found)]
         alone = [supernet.decode({k: v[t : t + 1] for k, v in stacked.items()})[0] for t in range(TASKS)]
-        expect(found == alone, f"the architectures of each task alone, {alone}", found, then)
+        expect(made == alone, f"the architectures of each task alone, {alone}", made, then)
+        for one in made:
+            if isinstance(one, Proposal):
+                self._expect_weights(space, one)
 
     # ---------------------------------------------------------------- inside
+
+    def _expect_weights(self, space: SearchSpace, found: Proposal) -> None:
+        """Expect weights as a repair for limits uses them: it changes the options that lose the least."""
+        sizes = [(0, len(choice.options)) for choice in space.choices]
+        shape = [len(of_options) for of_options in found.weights]
+        then = "give () for a choice that must stay, and else a weight for each option, the decoded one's the highest"
+        fits = len(shape) == len(sizes) and all(n in size for n, size in zip(shape, sizes, strict=True))
+        expect(fits, f"weights of {[n for _, n in sizes]} options, or of none", shape, then)
+        pairs = zip(space.choices, found.arch.genes, found.weights, strict=True)
+        wrong = [choice.name for choice, gene, weights in pairs if weights and max(weights) != weights[gene]]
+        expect_none(wrong, "the decoded option to have the highest weight", then)
 
     def _relaxed(self) -> tuple[SuperNet, Architecture]:
         """Return the super-net and its relaxed network; without one the test is skipped."""

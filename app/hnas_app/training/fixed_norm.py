@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
 
-from hnas.architecture import Architecture
+from hnas.architecture import Architecture, Proposal
 from hnas.episode import Episodes
 from hnas.layer import Layer
 from hnas.learner import Gradient, Inference, MetaLearner, Progress, Scores, State
@@ -100,5 +100,7 @@ class FixedNorm(MetaLearner):
     def proposes(self) -> bool:
         return self._learner.proposes
 
-    def propose(self, space: SearchSpace, supernet: SuperNet, state: State, episodes: Episodes) -> list[Architecture]:
+    def propose(
+        self, space: SearchSpace, supernet: SuperNet, state: State, episodes: Episodes
+    ) -> Sequence[Architecture | Proposal]:
         return self._learner.propose(space, supernet, state, episodes)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from hnas.architecture import Architecture
+from hnas.architecture import Proposal
 from hnas.episode import Episodes
 from hnas.task_source import Split
 from hnas_app.executors.interface import Executor
@@ -13,7 +13,7 @@ from hnas_app.training.setup.returned import proposed
 from hnas_app.training.setup.setup import Setup, from_driver
 
 
-def propose(executor: Executor, split: Split, purpose: str, tasks: Iterable[int], n_query: int) -> list[Architecture]:
+def propose(executor: Executor, split: Split, purpose: str, tasks: Iterable[int], n_query: int) -> list[Proposal]:
     """Return the learner's proposal for each of some tasks of a stream; the state was put as ``scored``.
 
     The learner gets one task at a time: a proposal depends neither on the workers nor on the tasks beside it.
@@ -27,7 +27,7 @@ def support_only(episodes: Episodes) -> Episodes:
     return Episodes(support_x=episodes.support_x, support_y=episodes.support_y, query_x=x, query_y=y)
 
 
-def _propose(values: Mapping[str, Any], item: Any) -> Architecture:
+def _propose(values: Mapping[str, Any], item: Any) -> Proposal:
     """Run in a worker: the learner's proposal for one task."""
     setup: Setup = values["setup"]
     split, purpose, task, n_query = item

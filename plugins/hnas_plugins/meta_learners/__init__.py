@@ -43,5 +43,17 @@ def hnas_meta_learners() -> list[Plugin]:
             factory="hnas_plugins.meta_learners.anil:anil",
             options="hnas_plugins.meta_learners.options:ANILOptions",
         ),
+        Plugin(
+            name="t-nas",
+            summary="T-NAS: MAML on weights and architecture weights of a mixture; proposes what a task decodes to",
+            factory="hnas_plugins.meta_learners.t_nas:t_nas",
+            options="hnas_plugins.meta_learners.options:TNASOptions",
+        ),
+        Plugin(
+            name="t-nas++",
+            summary="T-NAS++: the same with the six parts of MAML++",
+            factory="hnas_plugins.meta_learners.t_nas:t_nas",
+            options="hnas_plugins.meta_learners.options:TNASPlusPlusOptions",
+        ),
         *METRIC_LEARNERS,
     ]

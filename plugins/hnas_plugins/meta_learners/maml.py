@@ -9,7 +9,7 @@ import attrs
 import torch
 from torch import Tensor
 
-from hnas import Architecture, Episodes, MetaLearner, NormStats, Progress, Scores, SuperNet
+from hnas import Architecture, Episodes, MetaLearner, NormStats, Progress, Proposal, Scores, SearchSpace, SuperNet
 from hnas.episode import TENSORS
 from hnas.learner import Gradient, State
 from hnas.supernet import Params
@@ -19,7 +19,7 @@ from hnas_plugins.meta_learners.cuda_graphs import Replay
 from hnas_plugins.meta_learners.inner_loop import for_tasks, unroll
 from hnas_plugins.meta_learners.leaves import Leaves, running_statistics
 from hnas_plugins.meta_learners.options import MAMLPlusPlusOptions
-from hnas_plugins.meta_learners.rules import LayerRates, Rule
+from hnas_plugins.meta_learners.rules import LayerRates, Rule, relaxed
 from hnas_plugins.meta_learners.running_statistics import update_statistics
 from hnas_plugins.meta_learners.schedules import is_second_order, loss_weights, outer_rate
 
@@ -59,6 +59,7 @@ class MAML(MetaLearner):
     def gradient(
         self, supernet: SuperNet, state: State, episodes: Episodes, arch: Architecture, progress: Progress
     ) -> tuple[Gradient, Scores]:
+        arch = relaxed(supernet) if self._rule.proposes else arch
         second_order = is_second_order(self._options, progress.epoch)
         weights = tuple(loss_weights(self._options, progress.epoch))
         noise = self._noise(progress, len(episodes))
@@ -232,6 +233,17 @@ class MAML(MetaLearner):
         lower = self._options.precision == "bfloat16"
         device = episodes.support_x.device.type
         return torch.autocast(device, torch.bfloat16, enabled=lower, cache_enabled=False)
+
+    @property
+    def proposes(self) -> bool:
+        return self._rule.proposes
+
+    def propose(
+        self, space: SearchSpace, supernet: SuperNet, state: State, episodes: Episodes
+    ) -> Sequence[Architecture | Proposal]:
+        if not self.proposes:
+            return super().propose(space, supernet, state, episodes)
+        return supernet.decode(self.adapt(supernet, state, episodes, relaxed(supernet)))
 
     def with_steps(self, steps: int) -> MAML:
         options = attrs.evolve(self._options, inner_steps=steps)

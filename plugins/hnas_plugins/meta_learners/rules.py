@@ -11,7 +11,7 @@ import torch
 from attrs import frozen
 from torch import Tensor
 
-from hnas import Architecture, SuperNet
+from hnas import Architecture, ConfigError, SuperNet
 from hnas.learner import State
 from hnas.supernet import Params
 from hnas_plugins.engine.sums import task_sum
@@ -36,6 +36,9 @@ class Rule(ABC):
 
     needs_features: ClassVar[bool] = False
     """As `MetaLearner.needs_features`."""
+
+    proposes: ClassVar[bool] = False
+    """Whether it trains the relaxed network, and proposes what that decodes to, as `MetaLearner.proposes`."""
 
     like_params: ClassVar[str] = ""
     """Prefix of learnt tensors that have the shapes of the parameters whose names follow, and are sliced like these."""
@@ -83,6 +86,16 @@ class Rule(ABC):
 def adaptable(supernet: SuperNet) -> list[str]:
     """Return the names of the parameters that an inner loop may adapt."""
     return [k for k, role in supernet.roles.items() if role in ADAPTED]
+
+
+def relaxed(supernet: SuperNet) -> Architecture:
+    """Return what stands for the mixture of all options. Raises `ConfigError` if there is none."""
+    if supernet.relaxed is None:
+        raise ConfigError(
+            f"{type(supernet).__name__} has no relaxed network, which the learner searches by architecture weights",
+            hint="choose a space that has one, such as space=darts with --set space.mixed=true, or another learner",
+        )
+    return supernet.relaxed
 
 
 def by_rates(rates: Mapping[str, Sequence[Tensor] | Tensor]) -> Update:

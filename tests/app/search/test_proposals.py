@@ -299,8 +299,9 @@ def test_a_wrong_proposal_names_the_learner(found, told):
     with pytest.raises(hnas.PluginError, match=r"learner decoding:Decoding, in propose\(\)") as caught:
         proposed(Decoding(Decoding.Options()), found, 2, MixedSpace())
     assert told in str(caught.value)
-    (arch,) = proposed(Decoding(Decoding.Options()), [hnas.Architecture("mixed", (0,) * 6 + (1,))], 1, MixedSpace())
-    assert arch.genes == (0,) * 7  # the second layer's activation means nothing in a network of one
+    (found,) = proposed(Decoding(Decoding.Options()), [hnas.Architecture("mixed", (0,) * 6 + (1,))], 1, MixedSpace())
+    assert found.weights == ()
+    assert found.arch.genes == (0,) * 7  # the second layer's activation means nothing in a network of one
 
 
 def test_a_learner_without_proposals_offers_none(tmp_path):

@@ -17,10 +17,11 @@ from hnas_plugins.meta_learners.options import (
     MAMLOptions,
     MAMLPlusPlusOptions,
     MetaSGDOptions,
-    TNASOptions,
-    TNASPlusPlusOptions,
 )
-from hnas_plugins.meta_learners.t_nas import t_nas
+from hnas_plugins.mixture_learners.base import base
+from hnas_plugins.mixture_learners.darts import darts
+from hnas_plugins.mixture_learners.options import BASEOptions, DARTSOptions, TNASOptions, TNASPlusPlusOptions
+from hnas_plugins.mixture_learners.t_nas import t_nas
 from hnas_plugins.spaces.vgg9 import VGG9, VGG9Options
 
 
@@ -85,3 +86,19 @@ class TestTNASPlusPlus(LearnerConformance):
 
     def make(self) -> MetaLearner:
         return t_nas(TNASPlusPlusOptions(inner_steps=2, meta_lr=0.01, msl_epochs=1, first_order_epochs=1))
+
+
+class TestBASE(LearnerConformance):
+    options = BASEOptions
+
+    def make(self) -> MetaLearner:
+        return base(BASEOptions(inner_steps=2, meta_lr=0.01))
+
+
+class TestDARTS(LearnerConformance):
+    """With an outer loop, which its default leaves out."""
+
+    options = DARTSOptions
+
+    def make(self) -> MetaLearner:
+        return darts(DARTSOptions(inner_steps=2, meta_lr=0.01))

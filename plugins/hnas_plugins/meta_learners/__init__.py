@@ -2,6 +2,7 @@
 
 from hnas import Plugin, hookimpl
 from hnas_plugins.metric_learners import METRIC_LEARNERS
+from hnas_plugins.mixture_learners import MIXTURE_LEARNERS
 
 
 @hookimpl
@@ -43,17 +44,6 @@ def hnas_meta_learners() -> list[Plugin]:
             factory="hnas_plugins.meta_learners.anil:anil",
             options="hnas_plugins.meta_learners.options:ANILOptions",
         ),
-        Plugin(
-            name="t-nas",
-            summary="T-NAS: MAML on weights and architecture weights of a mixture; proposes what a task decodes to",
-            factory="hnas_plugins.meta_learners.t_nas:t_nas",
-            options="hnas_plugins.meta_learners.options:TNASOptions",
-        ),
-        Plugin(
-            name="t-nas++",
-            summary="T-NAS++: the same with the six parts of MAML++",
-            factory="hnas_plugins.meta_learners.t_nas:t_nas",
-            options="hnas_plugins.meta_learners.options:TNASPlusPlusOptions",
-        ),
         *METRIC_LEARNERS,
+        *MIXTURE_LEARNERS,
     ]

@@ -99,7 +99,7 @@ class MAML(MetaLearner):
         answers = self._answers(supernet, state, episodes, arch)
         for number, (x, y, query_x, query_y) in enumerate(_tasks(episodes, batched)):
             own = noise if batched else noise[number : number + 1]
-            network = self._rule.network(self._dropping(supernet, own), arch, batched)
+            network = self._rule.network(self._dropping(supernet, own), arch, batched, own)
             own_leaves = batched and x.is_cpu  # of each task; on a GPU they would take memory, and gain nothing
             leaves = learned.of_tasks(len(episodes) if own_leaves else None)
             start, norms = leaves.weights, leaves.norms
@@ -216,14 +216,18 @@ class MAML(MetaLearner):
 
     def _noise(self, progress: Progress, n_tasks: int) -> list[torch.Generator]:
         """Return each task's generator, or none if nothing is random."""
-        if not self._options.drop_block:
+        if not self._options.drop_block and not self._rule.samples:
             return []
         if len(progress.noise) != n_tasks:
-            raise ValueError(f"learner.drop_block needs a seed for each of {n_tasks} tasks, got {len(progress.noise)}")
+            raise ValueError(f"the learner needs a seed for each of {n_tasks} tasks, got {len(progress.noise)}")
         return [torch.Generator().manual_seed(seed) for seed in progress.noise]
 
     def _dropping(self, supernet: SuperNet, noise: Sequence[torch.Generator]) -> SuperNet:
-        return supernet.with_drop_block(self._options.drop_block, noise) if noise else supernet
+        return (
+            supernet.with_drop_block(self._options.drop_block, noise)
+            if self._options.drop_block and noise
+            else supernet
+        )
 
     def _arithmetic(self, episodes: Episodes) -> torch.autocast:
         """Return a context in which convolutions use the precision of the options.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from attrs import frozen, validators
 
@@ -86,25 +86,6 @@ class MAMLOptions(MAMLPlusPlusOptions):
     per_step_norm: bool = setting(False, "BNWB: batch-normalisation weights and biases for each inner step")
     learned_rates: bool = setting(False, "LSLR: learn the inner learning rate of each layer and step")
     cosine_annealing: bool = _later(False, "CA: anneal the outer learning rate over the whole training")
-
-
-def _arch_lr() -> Any:
-    return setting(30.0, "inner learning rate of the architecture weights", positive, most=10_000)
-
-
-@frozen(kw_only=True)
-class TNASOptions(MAMLOptions):
-    """T-NAS (Lian et al., ICLR 2020), with the rates of its code but for ``inner_lr``, 0.01 there; first order."""
-
-    arch_lr: float = _arch_lr()
-    second_order: bool = _later(False, "differentiate through the inner loop's gradients")
-
-
-@frozen(kw_only=True)
-class TNASPlusPlusOptions(MAMLPlusPlusOptions):
-    """T-NAS++: the same with the six parts of MAML++."""
-
-    arch_lr: float = _arch_lr()
 
 
 @frozen(kw_only=True)

@@ -40,6 +40,11 @@ class Rule(ABC):
     proposes: ClassVar[bool] = False
     """Whether it trains the relaxed network, and proposes what that decodes to, as `MetaLearner.proposes`."""
 
+    @property
+    def samples(self) -> bool:
+        """Whether passes in training draw random numbers: then `network` is given each task's generator."""
+        return False
+
     like_params: ClassVar[str] = ""
     """Prefix of learnt tensors that have the shapes of the parameters whose names follow, and are sliced like these."""
 
@@ -78,8 +83,13 @@ class Rule(ABC):
         """Return those of the weights ``names`` that the inner loop adapts: all of them by default."""
         return names
 
-    def network(self, supernet: SuperNet, arch: Architecture, batched: bool) -> Callable[..., Tensor]:
-        """Return a pass of the inner loop: (parameters, images, stats=…) → logits, of one task or of a batch."""
+    def network(
+        self, supernet: SuperNet, arch: Architecture, batched: bool, noise: Sequence[torch.Generator] = ()
+    ) -> Callable[..., Tensor]:
+        """Return a pass of the inner loop: (parameters, images, stats=…) → logits, of one task or of a batch.
+
+        ``noise`` holds a generator (on the CPU) for each task in training, if it `samples`, and is empty after that.
+        """
         return partial(supernet.forward_tasks if batched else supernet.forward, arch=arch)
 
 

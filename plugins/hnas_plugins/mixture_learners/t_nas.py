@@ -9,8 +9,8 @@ from hnas import SuperNet
 from hnas.learner import State
 from hnas.supernet import Params
 from hnas_plugins.meta_learners.maml import MAML
-from hnas_plugins.meta_learners.options import TNASOptions, TNASPlusPlusOptions
 from hnas_plugins.meta_learners.rules import LayerRates, relaxed
+from hnas_plugins.mixture_learners.options import DARTSOptions, TNASOptions, TNASPlusPlusOptions
 
 
 def t_nas(options: TNASOptions | TNASPlusPlusOptions) -> MAML:
@@ -27,13 +27,11 @@ class MixtureRates(LayerRates):
     code: a network is trained alone before it is tested.
     """
 
-    options: TNASOptions | TNASPlusPlusOptions
+    options: TNASOptions | TNASPlusPlusOptions | DARTSOptions
     proposes = True
 
     def init(self, supernet: SuperNet, params: Params, generator: torch.Generator) -> State:
         relaxed(supernet)  # or raise now
-        rates = {k: self.options.arch_lr for k, role in supernet.roles.items() if role == "arch"}
-        steps = self.options.inner_steps
-        return super().init(supernet, params, generator) | {
-            f"lslr/{k}": torch.full((steps,), rate) for k, rate in rates.items()
-        }
+        fixed = torch.full((self.options.inner_steps,), self.options.arch_lr)
+        own = {f"lslr/{k}": fixed.clone() for k, role in supernet.roles.items() if role == "arch"}
+        return super().init(supernet, params, generator) | own

@@ -141,7 +141,7 @@ def test_the_application_has_layers():
 
 
 BUILT_INS = {r.plugin.name for r in Registry(third_party=False).list()}
-ORDINARY = {"folder", "pictures", "random", "table"}
+ORDINARY = {"base", "folder", "gradient", "pictures", "random", "table"}
 """Names of built-in plugins that are words of the language, too: sentences and variables may have them."""
 
 

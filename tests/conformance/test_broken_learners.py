@@ -12,7 +12,7 @@ from attrs import evolve
 from torch.nn.functional import cross_entropy
 from whole_classes import PROTOTYPICAL, WholeClasses
 
-from hnas import Architecture, Episodes, EpisodeSpec, Registry, Scores
+from hnas import Architecture, Episodes, EpisodeSpec, Proposal, Registry, Scores
 from hnas.testing import LearnerConformance, TinySpace
 
 EXAMPLE = f"{Path(__file__).resolve().parents[2] / 'examples' / 'custom_learner.py'}:Reptile"
@@ -186,6 +186,14 @@ class ProposesAnotherSpace(Proposes):
         return [evolve(arch, space="another") for arch in super().propose(space, supernet, state, episodes)]
 
 
+class WeighsOneChoice(Proposes):
+    """A weight for each option of the first choice, and nothing about the others."""
+
+    def propose(self, space: Any, supernet: Any, state: Any, episodes: Episodes) -> list[Any]:
+        weights = (tuple(0.0 for _ in space.choices[0].options),)
+        return [Proposal(arch=a, weights=weights) for a in super().propose(space, supernet, state, episodes)]
+
+
 class CountsToThree(PROTOTYPICAL):
     """The means of three classes, whatever a task has."""
 
@@ -281,6 +289,7 @@ BROKEN = {
     ProposesForTheFirst: "test_proposals_are_one_for_each_task",
     ProposesByTheQuery: "test_proposals_are_one_for_each_task",
     ProposesAnotherSpace: "test_proposals_are_one_for_each_task",
+    WeighsOneChoice: "test_proposals_are_one_for_each_task",
 }
 
 

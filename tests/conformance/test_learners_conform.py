@@ -90,6 +90,7 @@ class TestTNASPlusPlus(LearnerConformance):
 
 class TestBASE(LearnerConformance):
     options = BASEOptions
+    iterations = 60  # of the sampled mixture, while its scores are those of one network
 
     def make(self) -> MetaLearner:
         return base(BASEOptions(inner_steps=2, meta_lr=0.01))

@@ -73,9 +73,10 @@ class LearnerBed(Conformance[MetaLearner]):
         generators = [Seeds(0).numpy(split, iteration, i) for i in range(n or self.batch)]
         return self.tasks().sample(split, spec or self.spec, generators)
 
-    def _progress(self, iteration: int, episodes: Episodes) -> Progress:
+    def _progress(self, iteration: int, episodes: Episodes, first: int = 0) -> Progress:
+        """Return the progress for the tasks of a meta-batch from the ``first`` on: each has a seed of its own."""
         per_epoch = max(1, self.iterations // EPOCHS)
-        noise = tuple(range(len(episodes)))
+        noise = tuple(iteration * self.batch + first + task for task in range(len(episodes)))
         return Progress(iteration=iteration, iterations_per_epoch=per_epoch, epochs=EPOCHS + 1, noise=noise)
 
     def _gradient(

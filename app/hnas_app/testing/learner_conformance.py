@@ -123,7 +123,8 @@ class LearnerConformance(LearnerBed):
         episodes = self._episodes("train")
         whole, scores = self._gradient(learner, supernet, state, arch)
         half = self.batch // 2
-        parts = [learner.gradient(supernet, state, e, arch, self._progress(0, e)) for e in _split(episodes, half)]
+        split = enumerate(_split(episodes, half))
+        parts = [learner.gradient(supernet, state, e, arch, self._progress(0, e, i * half)) for i, e in split]
         zero = {k: v.new_zeros(()) for k, v in whole.items()}
         total = {k: sum((part.get(k, zero[k]) for part, _ in parts), zero[k]) for k in whole}
         wrong = unequal(whole, total, self.tolerance, self.tolerance)

@@ -9,7 +9,7 @@ import torch
 from attrs import frozen
 from torch import Tensor
 
-from hnas import SuperNet
+from hnas import ConfigError, SuperNet
 from hnas.learner import State
 from hnas.supernet import Params
 from hnas_plugins.meta_learners.inner_loop import Update
@@ -36,6 +36,8 @@ class InTurn(MixtureRates):
     descends = False
 
     def init(self, supernet: SuperNet, params: Params, generator: torch.Generator) -> State:
+        if self.options.inner_steps < 2:
+            raise ConfigError("learner.inner_steps=1 leaves darts no step on weights", hint="expected 2 or more")
         state = super().init(supernet, params, generator)
         theta = {f"lslr/{k}" for k, role in supernet.roles.items() if role == "arch"}
         for name, rates in state.items() if theta else ():
@@ -45,7 +47,7 @@ class InTurn(MixtureRates):
 
     def tensors(self, state: State, names: Iterable[str]) -> Params:
         own = super().tensors(state, names)
-        return own if _in_turn(own) else {k: v.max().expand(len(v)) for k, v in own.items()}
+        return own if _in_turn(own) else {k: state[k].max().expand(len(v)) for k, v in own.items()}
 
     def update(self, tensors: Params, weights: Params, scales: Mapping[str, float]) -> Update:
         update = super().update(tensors, weights, scales)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any, Literal
 
-from attrs import frozen, validators
+from attrs import frozen
 
 from hnas.settings import at_least_0, one_of, positive, setting
 from hnas_plugins.meta_learners.options import MAMLOptions, MAMLPlusPlusOptions
@@ -50,9 +50,7 @@ class BASEOptions(TNASOptions):
 class DARTSOptions(MAMLOptions):
     """DARTS (Liu et al., ICLR 2019) for one task, with its first-order approximation."""
 
-    inner_steps: int = setting(
-        50, "steps of a task, on architecture weights and weights in turn", positive, validators.ge(2)
-    )
+    inner_steps: int = setting(50, "steps of a task, on architecture weights and weights in turn, 2 or more", positive)
     arch_lr: float = _arch_lr(3.0)
     meta_lr: float = _later(
         0.0, "learning rate of an outer loop (Adam); 0: nothing is learnt of other tasks, as in the paper", at_least_0

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from hnas import Architecture, Proposal
-from hnas_app.search.lightest import lightest
+from hnas_app.search.proposals import lightest
 
 COSTS = np.array([[1.0, 2.0, 6.0], [1.0, 3.0, 9.0], [5.0, 4.0, 0.0]])
 

@@ -178,12 +178,17 @@ def test_a_space_without_a_mixture_is_refused(make):
     assert "space.mixed=true" in str(caught.value.hint)
 
 
+def test_darts_without_a_step_on_weights_is_refused():
+    with pytest.raises(ConfigError, match="inner_steps=1 leaves darts no step on weights"):
+        set_up(darts(DARTSOptions(inner_steps=1)))
+
+
 @pytest.mark.parametrize(
     ("options", "wrong"),
     [
         (BASEOptions, {"temperature": 0.0}),
         (BASEOptions, {"relaxation": "hard"}),
-        (DARTSOptions, {"inner_steps": 1}),
+        (DARTSOptions, {"inner_steps": 0}),
         (DARTSOptions, {"learned_rates": True}),
         (TNASOptions, {"arch_lr": -1.0}),
     ],

@@ -6,7 +6,7 @@ hnas run --preset quick --space ./examples/mixed_space.py:MixedSpace --learner t
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from attrs import frozen
@@ -75,7 +75,7 @@ class MixedSuperNet(SuperNet):
     relaxed = Architecture("mixed-space", ())
 
     def __init__(self, space: MixedSpace, input_shape: Shape, n_way: int) -> None:
-        self._space, width = space, space.width
+        self._space, self._task, width = space, (input_shape, n_way), space.width
         self._shapes: dict[str, tuple[int, ...]] = {"stem.weight": (width, input_shape[0], 1, 1)}
         for block in ("stem", *BLOCKS):
             self._shapes |= {f"{block}_norm.weight": (width,), f"{block}_norm.bias": (width,)}
@@ -135,6 +135,19 @@ class MixedSuperNet(SuperNet):
                 x = sum((share * apply(block, op, x) for share, op in zip(shares, KERNELS, strict=True)), 0 * shares[0])
             x = F.relu(normalise(x, shared, f"{block}_norm", stats))
         return F.linear(x.mean((2, 3)), shared["fc.weight"], shared["fc.bias"])
+
+    def prices(self, cost: Callable[[Layer], float]) -> Params:
+        """Return what each option's own layer costs: the three are then followed by the same ones."""
+        import torch
+
+        by_option = [
+            self._space.layers(self._space.architecture(**dict.fromkeys(BLOCKS, op)), *self._task) for op in KERNELS
+        ]
+        places = [2 + 3 * i for i in range(len(BLOCKS))]  # the stem has two layers, each block three
+        return {
+            f"{block}.arch": torch.tensor([cost(layers[place]) for layers in by_option])
+            for block, place in zip(BLOCKS, places, strict=True)
+        }
 
     def decode(self, adapted: Params) -> list[Proposal]:
         """Return the strongest option of each block, and how strong the others are: (T, options) each."""

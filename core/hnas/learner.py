@@ -160,6 +160,14 @@ class MetaLearner(ABC):
         """
         return None
 
+    def with_prices(self, prices: Params) -> MetaLearner | None:
+        """Return this learner with an expected cost added to the loss that adapts architecture weights.
+
+        That is the sum of their softmax times ``prices``, by `SuperNet.prices`. Called before `propose` if the strategy
+        has a `SearchStrategy.penalty`; ``None``, as by default, if it offers none.
+        """
+        return None
+
     def inference(self, layers: Sequence[Layer], n_way: int, k_shot: int) -> Inference:
         """Return what a prediction takes with a network of these layers, the classifier's included.
 

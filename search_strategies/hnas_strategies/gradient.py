@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from attrs import frozen
 
 from hnas import Ask, ConfigError, Scored, SearchProblem, SearchStrategy
-from hnas.settings import positive, setting
+from hnas.settings import at_least_0, positive, setting
 
 
 @frozen(kw_only=True)
@@ -18,6 +18,10 @@ class GradientOptions:
     tasks: int = setting(20, "validation tasks, for each of which the learner proposes an architecture", positive)
     candidates: int = setting(
         20, "architectures that are scored at most, of those that most tasks have in common", positive
+    )
+
+    penalty: float = setting(
+        0.0, "multiplies the expected cost, over the limits, that the learner adds to its loss; 0: none", at_least_0
     )
 
 
@@ -31,7 +35,7 @@ class Gradient(SearchStrategy):
     needs_proposals = True
 
     def __init__(self, options: GradientOptions) -> None:
-        self._options = options
+        self._options, self.penalty = options, options.penalty
 
     @property
     def iterations(self) -> int:

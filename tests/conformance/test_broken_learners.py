@@ -14,6 +14,9 @@ from whole_classes import PROTOTYPICAL, WholeClasses
 
 from hnas import Architecture, Episodes, EpisodeSpec, Proposal, Registry, Scores
 from hnas.testing import LearnerConformance, TinySpace
+from hnas_plugins.meta_learners.maml import MAML
+from hnas_plugins.mixture_learners.options import TNASOptions
+from hnas_plugins.mixture_learners.t_nas import MixtureRates
 
 EXAMPLE = f"{Path(__file__).resolve().parents[2] / 'examples' / 'custom_learner.py'}:Reptile"
 REGISTRY = Registry()
@@ -303,6 +306,22 @@ def test_a_broken_learner_fails_the_test_for_it(broken, failures, expect_only):
     if broken is AdaptsToTheFirst:  # then what is exported is wrong as well
         failed.pop(BROKEN[ComparesCentroids])
     expect_only(failed, BROKEN[broken])
+
+
+class IgnoresPrices(MAML):
+    """T-NAS that says it prefers cheap options, and does not."""
+
+    def with_prices(self, prices: Any) -> Any:
+        return self
+
+
+def test_a_learner_that_ignores_prices_fails_the_test_for_it(failures, expect_only):
+    def relaxed(self: Any) -> TinySpace:
+        return TinySpace(depth=2, widths=(4, 8), norm=True, relaxed=True)
+
+    options = TNASOptions(inner_steps=1, meta_lr=0.01)
+    failed = failures(LearnerConformance, lambda: IgnoresPrices(options, MixtureRates(options)), space=relaxed, **QUICK)
+    expect_only(failed, "test_prefers_cheap_options_if_it_offers_that")
 
 
 @pytest.mark.parametrize("good", [Learner, Proposes])

@@ -337,6 +337,13 @@ class PrefersWhatItLeaves(Net):
         return [Proposal(arch=a, weights=tuple(tuple(w[t].tolist()) for w in weights)) for t, a in found]
 
 
+class ForgetsAPrice(Net):
+    def prices(self, cost: Any) -> Params:
+        layer = Layer(op="relu", in_shape=(1, 1, 1), out_shape=(1, 1, 1))
+        found = {f"{c.name}.arch": torch.full((len(c.options),), cost(layer)) for c in self._space.choices}
+        return {k: v for k, v in found.items() if k != "act1.arch"}
+
+
 class DecodesTheFirst(Net):
     def decode(self, adapted: Params) -> list[Architecture]:
         return super().decode(adapted)[:1] * len(adapted["depth.arch"])
@@ -409,6 +416,7 @@ RELAXED = {
     MixesEvenly: "test_the_relaxed_network_trains_its_architecture_weights",
     KnowsNoClassifierOfTheMixture: "test_the_relaxed_network_trains_its_architecture_weights",
     DecodesTheFirst: "test_decoding_gives_an_architecture_for_each_task",
+    ForgetsAPrice: "test_options_are_priced_by_their_layers",
     MixesByLogistics: "test_options_are_mixed_by_a_softmax",
     PrefersWhatItLeaves: "test_decoding_gives_an_architecture_for_each_task",
 }

@@ -6,17 +6,21 @@ one store, and each moves the proposals that break its own limits: if they weigh
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
-from attrs import define, frozen
+from attrs import define, evolve, field, frozen
 
 from hnas.architecture import Architecture, Proposal
-from hnas.errors import DataError
+from hnas.cost import CostTable
+from hnas.errors import ConfigError, DataError
+from hnas.layer import Layer
 from hnas.learner import State
+from hnas.supernet import Params, SuperNet
 from hnas.toolkit.codec import from_json, to_json
-from hnas.toolkit.files import check_seal, sealed
+from hnas.toolkit.files import check_seal, checksum, sealed
+from hnas_app.costs.limits import Limit
 from hnas_app.executors.interface import Executor
 from hnas_app.search.feasibility import Feasibility
 from hnas_app.trackers.json_lines import JsonLines
@@ -45,6 +49,16 @@ class Proposals:
     executor: Executor
     state: State
     log: JsonLines
+    prices: Mapping[str, Any] = field(factory=dict)
+    """What options cost, as `SuperNet.prices` gives it, if the learner is to prefer cheap ones."""
+
+    def priced(self, prices: Mapping[str, Any]) -> Proposals:
+        """Return the store of proposals with these prices, in a log of their own; this one if there are none."""
+        if not prices:
+            return self
+        digest = checksum({name: value.tolist() for name, value in prices.items()})[:8]
+        path = self.log.path.with_stem(f"{self.log.path.stem}-{digest}")
+        return evolve(self, prices=prices, log=evolve(self.log, path=path))
 
     def first(self, count: int) -> list[Architecture]:
         """Return the architectures that are proposed for the first ``count`` tasks, as `weighed` does."""
@@ -58,7 +72,8 @@ class Proposals:
             self.setup.send(self.executor)
             self.executor.put(scored=self._arrays)
             own = [t % len(given) for t in tasks] if given is not None else tasks  # own pictures make few tasks
-            for task, one in zip(tasks, propose(self.executor, "validation", PURPOSE, own, 1), strict=True):
+            found = propose(self.executor, "validation", PURPOSE, own, 1, to_workers(dict(self.prices)))
+            for task, one in zip(tasks, found, strict=True):
                 line = to_json(_Line(task=task, space=one.arch.space, genes=one.arch.genes, weights=one.weights))
                 self.log.append(sealed({k: v for k, v in line.items() if v or k != "weights"}), sync=True)
                 self._known.append(one)
@@ -79,6 +94,24 @@ class Proposals:
     @cached_property
     def _arrays(self) -> dict[str, Any]:
         return to_workers(self.state)
+
+
+def prices(supernet: SuperNet, table: CostTable, limits: Sequence[Limit], penalty: float) -> Params:
+    """Return what each option of the mixture costs, as a share of the limits' sum, times ``penalty``.
+
+    Only metrics that add up over layers count: an expected cost is no maximum. Raises `ConfigError` without one.
+    """
+    added = [limit for limit in limits if limit.metric.combine == "sum"]
+    if not added:
+        told = f"strategy.penalty={penalty:g} weighs costs that add up over layers, and no limit is of such a metric"
+        raise ConfigError(told, hint="set a limit on one, such as --constraint 'params<=0.6ref', or no penalty")
+    free = table.cost(())
+
+    def cost(layer: Layer) -> float:
+        own = table.cost((layer,))
+        return penalty * sum((own[x.metric.name] - free[x.metric.name]) / x.value for x in added)
+
+    return supernet.prices(cost)
 
 
 def moved(proposal: Proposal, task: int, feasibility: Feasibility, setup: Setup) -> Architecture:

@@ -25,7 +25,7 @@ EPOCHS = 3
 
 
 class LearnerBed(Conformance[MetaLearner]):
-    """What `LearnerConformance` computes with. Only that class has tests."""
+    """What `LearnerConformance` computes with. This class has no tests."""
 
     spec: EpisodeSpec = EpisodeSpec(n_way=3, k_shot=1, n_query=5)
     batch: int = 4
@@ -126,3 +126,8 @@ class LearnerBed(Conformance[MetaLearner]):
         expect(bool((scores.loss >= 0).all()), "losses that are not negative", scores.loss, "return the cross-entropy")
         inside = bool(((scores.accuracy >= 0) & (scores.accuracy <= 1)).all())
         expect(inside, "accuracies from 0 to 1", scores.accuracy, "divide the right answers by all")
+
+
+def split(episodes: Episodes, size: int) -> list[Episodes]:
+    """Return the tasks in parts of a size."""
+    return [episodes[i : i + size] for i in range(0, len(episodes), size)]

@@ -1,14 +1,20 @@
-"""The tests that the relaxed network of a super-net has to pass, if it has one."""
+"""The tests that the relaxed network of a super-net has to pass, and a learner that proposes architectures by it."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import torch
 
 from hnas.architecture import Architecture, Proposal
+from hnas.learner import MetaLearner
 from hnas.space import SearchSpace
 from hnas.supernet import SuperNet
-from hnas_app.testing.expectation import ending, expect, expect_none, not_applicable, unequal
+from hnas_app.testing.expectation import GlobalRandomness, ending, expect, expect_none, not_applicable, unequal
+from hnas_app.testing.learner_bed import LearnerBed, split
 from hnas_app.testing.supernet_conformance import IMAGES, TASKS, SuperNetConformance
+from hnas_app.training.proposing import support_only
+from hnas_app.training.setup.returned import proposed
 
 
 class RelaxedConformance(SuperNetConformance):
@@ -73,7 +79,7 @@ class RelaxedConformance(SuperNetConformance):
         supernet, relaxed = self._relaxed()
         stacked = self._stacked(supernet, relaxed)
         made = list(supernet.decode(stacked))
-        found = [one.arch if isinstance(one, Proposal) else one for one in made]
+        found = _archs(made)
         then = "return an architecture of the space for each task, by the task's own weights"
         with ending(f"{TASKS} architectures of the space", then) as seen:
             for arch in found:
@@ -86,6 +92,22 @@ class RelaxedConformance(SuperNetConformance):
                 self._expect_weights(space, one)
 
     # ---------------------------------------------------------------- inside
+
+    def test_options_are_priced_by_their_layers(self) -> None:
+        """For searches with a penalty: in the shapes of architecture weights, in proportion to what layers cost."""
+        supernet, _ = self._relaxed()
+        if type(supernet).prices is SuperNet.prices:
+            not_applicable("the super-net does not price the options of its relaxed network")
+        weights = self._params(supernet)
+        expected = {k: tuple(weights[k].shape) for k, role in supernet.roles.items() if role == "arch"}
+        once, thrice = (supernet.prices(lambda layer, n=n: n * (1.0 + layer.macs)) for n in (1, 3))  # type: ignore[misc]
+        then = "return the summed cost of the layers of each option, for every architecture weight"
+        shapes = {k: tuple(v.shape) for k, v in once.items()}
+        expect(shapes == expected, f"prices of {expected}", shapes, then)
+        wrong = unequal({k: 3 * v for k, v in once.items()}, thrice, self.tolerance, self.tolerance)
+        expect_none(wrong, "prices in proportion to the cost of layers", then)
+        low = [k for k, v in once.items() if not bool((v >= 0).all() and v.isfinite().all() and (v > 0).any())]
+        expect_none(low, "finite prices, none below 0 and some above", then)
 
     def _expect_weights(self, space: SearchSpace, found: Proposal) -> None:
         """Expect weights as a repair for limits uses them: it changes the options that lose the least."""
@@ -104,3 +126,57 @@ class RelaxedConformance(SuperNetConformance):
         if supernet.relaxed is None:
             not_applicable("there is no relaxed network")
         return supernet, supernet.relaxed
+
+
+class ProposingConformance(LearnerBed):
+    """Tests of what a learner proposes; most propose nothing."""
+
+    def test_proposals_are_one_for_each_task(self) -> None:
+        """Architectures of the space, by the support images of each task alone; a learner need not propose any.
+
+        With a `Proposal`, each choice has no weights, or a finite one for each of its options.
+        """
+        learner, supernet, arch, state = self._begin()
+        if not learner.proposes:
+            not_applicable("the learner proposes no architectures")
+        state, space, episodes = self._trained(learner, supernet, arch, state, 3), self.space(), self._episodes("train")
+        support, before, untouched = support_only(episodes), self._copy(state), GlobalRandomness()
+        found = learner.propose(space, supernet, state, support)
+        with ending(f"an architecture of the space for each of {self.batch} tasks", "return a list with one for each"):
+            found = _archs(proposed(learner, found, self.batch, space))
+        untouched.expect_untouched("`propose`")
+        changed = unequal(state, before)
+        expect(not changed, "the state to stay as it was", f"changed: {changed}", "let `update` alone change it")
+        others = {
+            "again": learner.propose(space, supernet, state, support),
+            "for each task alone": [learner.propose(space, supernet, state, e)[0] for e in split(support, 1)],
+            "whatever the query images": learner.propose(space, supernet, state, episodes),
+        }
+        then = "go by the state and the task's support images only; the core gives no query images"
+        for how, other in others.items():
+            expect(list(map(space.canonical, _archs(other))) == found, f"the same architectures {how}", other, then)
+
+    def test_prefers_cheap_options_if_it_offers_that(self) -> None:
+        """`with_prices`: if all options but the first of each choice cost much, a proposal has the first ones."""
+        learner, supernet, _, state = self._begin()
+        roles = supernet.roles
+        shares = {k: torch.zeros_like(state[f"params/{k}"]) for k, role in roles.items() if role == "arch"}
+        if supernet.relaxed is None or learner.with_prices(shares) is None:
+            not_applicable("the learner, or the space, knows no prices")
+        for value in shares.values():
+            value[..., 0] = 1.0
+        priced = learner.with_prices({k: 1e6 * (1 - v) for k, v in shares.items()})
+        assert isinstance(priced, MetaLearner)
+        support, then = support_only(self._episodes("train")), "add softmax(architecture weights) × prices to the loss"
+        found = _archs(priced.propose(self.space(), supernet, state, support))
+        wanted = _archs(supernet.decode({k: 1e6 * v.expand(len(support), *v.shape) for k, v in shares.items()}))
+        expect(found == wanted, f"the cheapest options, {wanted}", found, then)
+        free = learner.with_prices({k: torch.zeros_like(v) for k, v in shares.items()})
+        assert isinstance(free, MetaLearner)
+        own = learner.propose(self.space(), supernet, state, support)
+        same = free.propose(self.space(), supernet, state, support)
+        expect(_archs(own) == _archs(same), "the same proposals if all options are free", same, then)
+
+
+def _archs(found: Sequence[Architecture | Proposal]) -> list[Architecture]:
+    return [one.arch if isinstance(one, Proposal) else one for one in found]

@@ -87,6 +87,10 @@ class FixedNorm(MetaLearner):
         other = self._learner.with_steps(steps)
         return other and FixedNorm(other)
 
+    def with_prices(self, prices: Params) -> MetaLearner | None:
+        other = self._learner.with_prices(prices)
+        return other and FixedNorm(other)
+
     def inference(self, layers: Sequence[Layer], n_way: int, k_shot: int) -> Inference:
         return self._learner.inference(layers, n_way, k_shot)
 

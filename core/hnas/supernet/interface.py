@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
 
 from hnas.architecture import Architecture, Proposal
@@ -13,6 +13,8 @@ from hnas.supernet.norm_stats import NormStats
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
+
+    from hnas.layer import Layer
 
 Params = dict[str, "Tensor"]
 Role = Literal["weight", "norm", "meta", "arch"]
@@ -118,6 +120,10 @@ class SuperNet(ABC):
     def decode(self, adapted: Params) -> Sequence[Architecture | Proposal]:
         """Return the architecture of the space that each task's weights (T, …) of the `relaxed` network stand for."""
         raise NotImplementedError(f"{type(self).__name__} has no relaxed network")
+
+    def prices(self, cost: Callable[[Layer], float]) -> Params:
+        """Return by the names of architecture weights, in their shapes, what the layers of each option cost."""
+        raise NotImplementedError(f"{type(self).__name__} does not price the options of its relaxed network")
 
     def head(self, arch: Architecture) -> tuple[str, str] | None:
         """Return the names of the final classifier's weight (n_way, …) and bias (n_way,); ``None`` without one."""

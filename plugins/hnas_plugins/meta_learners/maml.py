@@ -238,6 +238,10 @@ class MAML(MetaLearner):
         device = episodes.support_x.device.type
         return torch.autocast(device, torch.bfloat16, enabled=lower, cache_enabled=False)
 
+    def with_prices(self, prices: Params) -> MAML | None:
+        rule = self._rule.with_prices(prices)
+        return None if rule is None else type(self)(self._options, rule)
+
     @property
     def proposes(self) -> bool:
         return self._rule.proposes

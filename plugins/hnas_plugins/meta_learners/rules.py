@@ -40,6 +40,10 @@ class Rule(ABC):
     proposes: ClassVar[bool] = False
     """Whether it trains the relaxed network, and proposes what that decodes to, as `MetaLearner.proposes`."""
 
+    def with_prices(self, prices: Params) -> Rule | None:
+        """Return this rule for `MetaLearner.with_prices`; ``None`` if it knows no architecture weights."""
+        return None
+
     @property
     def samples(self) -> bool:
         """Whether passes in training draw random numbers: then `network` is given each task's generator."""

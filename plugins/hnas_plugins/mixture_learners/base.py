@@ -30,7 +30,6 @@ class SampledMixture(MixtureRates):
     """
 
     options: BASEOptions
-    descends = False
 
     @property
     def samples(self) -> bool:

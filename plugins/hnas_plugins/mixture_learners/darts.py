@@ -33,7 +33,6 @@ class InTurn(MixtureRates):
     """
 
     options: DARTSOptions
-    descends = False
 
     def init(self, supernet: SuperNet, params: Params, generator: torch.Generator) -> State:
         if self.options.inner_steps < 2:

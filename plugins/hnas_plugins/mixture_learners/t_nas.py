@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+import attrs
 import torch
-from attrs import frozen
+from attrs import field, frozen
+from torch import Tensor
 
 from hnas import SuperNet
 from hnas.learner import State
 from hnas.supernet import Params
+from hnas_plugins.meta_learners.inner_loop import Update
 from hnas_plugins.meta_learners.maml import MAML
 from hnas_plugins.meta_learners.rules import LayerRates, relaxed
 from hnas_plugins.mixture_learners.options import DARTSOptions, TNASOptions, TNASPlusPlusOptions
@@ -28,10 +33,32 @@ class MixtureRates(LayerRates):
     """
 
     options: TNASOptions | TNASPlusPlusOptions | DARTSOptions
+    prices: Mapping[str, Tensor] = field(factory=dict, kw_only=True, eq=False)
+    """By architecture weights; the expected cost, their softmax times these, is added to a task's support loss."""
     proposes = True
+    descends = False
 
     def init(self, supernet: SuperNet, params: Params, generator: torch.Generator) -> State:
         relaxed(supernet)  # or raise now
         fixed = torch.full((self.options.inner_steps,), self.options.arch_lr)
         own = {f"lslr/{k}": fixed.clone() for k, role in supernet.roles.items() if role == "arch"}
         return super().init(supernet, params, generator) | own
+
+    def with_prices(self, prices: Params) -> MixtureRates:
+        return attrs.evolve(self, prices=prices)
+
+    def update(self, tensors: Params, weights: Params, scales: Mapping[str, float]) -> Update:
+        update = super().update(tensors, weights, scales)
+        priced = [k for k in self.prices if k in weights]
+
+        def step(i: int, weights: Params, found: Params) -> Params:
+            costs = {k: found[k] + cost_gradient(weights[k], self.prices[k]) for k in priced}
+            return update.step(i, weights, found | costs)
+
+        return attrs.evolve(update, step=step) if priced else update
+
+
+def cost_gradient(theta: Tensor, prices: Tensor) -> Tensor:
+    """Return the gradient of the expected cost, the sum of softmax(θ) × prices, by θ (…, options)."""
+    shares, prices = theta.softmax(-1), prices.to(theta)
+    return shares * (prices - (shares * prices).sum(-1, keepdim=True))

@@ -63,6 +63,15 @@ def test_a_whole_run_keeps_its_limit_counts_its_search_and_resumes(tmp_path, mon
         made_for = phases.proposals(whole.path).weighed(2)
         assert any(phases.cost(p.arch)["latency"] > limit.value for p in made_for)  # so that some were moved
         assert all(len(p.weights) == len(phases.setup.space.choices) for p in made_for)
+        costs = [phases.cost(p.arch)["latency"] for p in made_for]
+    run = whole.branch(settings={"strategy.penalty": 100.0})
+    run.adapt()
+    with run.session() as phases:
+        (log,) = run.path.glob("proposals-*.jsonl")
+        genes = [json.loads(line)["genes"] for line in log.read_text().splitlines()]
+        penalised = [phases.cost(hnas.Architecture("darts", tuple(g)))["latency"] for g in genes]
+    assert len(penalised) == len(costs)
+    assert max(penalised) < min(costs)
     events = [json.loads(line) for line in (whole.path / "metrics.jsonl").read_text().splitlines()]
     times = {e["kind"]: e["time"] for e in events if e["phase"] == "adapt"}
     assert 0 < spent[0] < times["end"] - times["start"]
@@ -92,6 +101,24 @@ def test_a_space_without_a_mixture_is_refused_before_a_device_is_profiled(tmp_pa
             hnas.run(**{**NAMES, "space": space, "learner": learner}, settings=settings, run_dir=tmp_path / "run")
         assert "space.mixed=true" in str(caught.value.hint)
         assert not (tmp_path / "run" / "profile.json").exists()
+
+
+def test_a_penalty_is_refused_if_nobody_knows_what_it_means(tmp_path):
+    """By the learner's name, or the space's, before anything is made."""
+    root = Path(__file__).resolve().parents[3]
+    bare = {"space": f"{root / 'tests' / 'app' / 'in_workers' / 'decoding.py'}:MixedSpace"}
+    other = {**bare, "learner": f"{root / 'tests' / 'app' / 'in_workers' / 'decoding.py'}:Decoding"}
+    for names, told in (
+        (other, r"the learner '.*Decoding' offers none"),
+        (bare, r"the super-net of space '.*MixedSpace'"),
+    ):
+        with pytest.raises(
+            hnas.ConfigError, match=f"'gradient' asks for a penalty of 2.0 on expected costs, and {told}"
+        ):
+            hnas.run(**{**NAMES, **names}, settings={"strategy.penalty": 2.0}, run_dir=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    with pytest.raises(hnas.ConfigError, match="penalty"):
+        hnas.run(**NAMES, settings={"strategy.penalty": -1.0, "space.mixed": True}, run_dir=tmp_path / "run")
 
 
 def test_the_strategy_refuses_a_learner_that_proposes_nothing(tmp_path):

@@ -178,6 +178,28 @@ def test_a_space_without_a_mixture_is_refused(make):
     assert "space.mixed=true" in str(caught.value.hint)
 
 
+@pytest.mark.parametrize("make", [t_nas, base])
+def test_a_penalty_adds_the_expected_cost_to_the_loss_of_a_task(make):
+    """A step by hand, by autograd: of the support loss, and the sum of softmax(θ) × prices."""
+    options = TNASOptions(inner_steps=1, arch_lr=2.0) if make is t_nas else BASEOptions(inner_steps=1, arch_lr=2.0)
+    setup, state, tasks = set_up(make(options))
+    supernet, generator = setup.supernet, torch.Generator().manual_seed(3)
+    own = arch_weights(setup)
+    prices = {k: torch.rand(state[f"params/{k}"].shape, generator=generator) for k in own}
+    learner = setup.learner.with_prices(prices)
+    assert learner is not None
+    found = learner.adapt(supernet, state, tasks, supernet.relaxed)
+    assert learner.propose(setup.space, supernet, state, tasks) == supernet.decode(found)
+    for t in range(2):
+        leaves = {k: state[f"params/{k}"].clone().requires_grad_() for k in supernet.roles}
+        logits = supernet.forward(supernet.share(leaves, supernet.relaxed), tasks.support_x[t], supernet.relaxed)
+        cost = sum((leaves[k].softmax(-1) * prices[k].double()).sum() for k in own)
+        steps = torch.autograd.grad(cross_entropy(logits, tasks.support_y[t]) + cost, [leaves[k] for k in own])
+        for name, step in zip(own, steps, strict=True):
+            torch.testing.assert_close(found[name][t], (leaves[name] - 2.0 * step).detach())
+    assert MAML(MAMLOptions()).with_prices(prices) is None
+
+
 def test_darts_without_a_step_on_weights_is_refused():
     with pytest.raises(ConfigError, match="inner_steps=1 leaves darts no step on weights"):
         set_up(darts(DARTSOptions(inner_steps=1)))

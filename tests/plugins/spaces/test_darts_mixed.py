@@ -91,6 +91,25 @@ def test_two_edges_of_each_node_are_kept_by_their_strongest_operation():
     assert sum(weights[4]) == pytest.approx(1 - 1 / (float(np.exp(2)) + 7))
 
 
+@pytest.mark.parametrize("options", [{}, {"stem": "imagenet", "cells": 5}])
+def test_prices_are_what_two_networks_differ_by(options):
+    """The rest is the same in all: of each layer 1, its parameters and its multiply-accumulates."""
+    space = Darts(DartsOptions(**{"channels": 2, "cells": 3, "mixed": True} | options))
+    found = space.supernet(IMAGE, N_WAY).prices(lambda layer: 1.0 + layer.params + layer.macs)
+    assert all(bool((found[name][:, MIXED.index("none")] == 0).all()) for name in ARCH)
+    assert bool((found["normal.arch"][:, MIXED.index("skip_connect")] == 0).all())
+    expected, total = [], []
+    for seed in range(4):
+        arch = space.sample(np.random.default_rng(seed))
+        shares = one_hot(space.genotype(arch))
+        expected.append(sum(float((found[k] * shares[k].softmax(-1)).sum()) for k in ARCH))
+        total.append(sum(1.0 + layer.params + layer.macs for layer in space.layers(arch, IMAGE, N_WAY)))
+    assert [e - expected[0] for e in expected] == pytest.approx([t - total[0] for t in total], rel=1e-6)
+    assert len(set(total)) > 1
+    with pytest.raises(NotImplementedError, match="DartsSuperNet does not price"):
+        Darts(DartsOptions(channels=2, cells=3)).supernet(IMAGE, N_WAY).prices(lambda layer: 1.0)
+
+
 @pytest.mark.slow
 class TestMixedDarts(SpaceConformance):
     options = DartsOptions

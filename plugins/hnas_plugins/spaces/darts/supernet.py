@@ -113,6 +113,26 @@ class DartsSuperNet(SuperNet):
         arch = self._of_genotype(Genotype(normal=tuple(cells[0]), reduce=tuple(cells[1])))
         return Proposal(arch=arch, weights=tuple(weights))
 
+    def prices(self, cost: Callable[[Layer], float]) -> Params:
+        if self.relaxed is None:
+            return super().prices(cost)
+        found = {name: torch.zeros(self._shapes[name]) for name in ARCH}
+        begun, steps = 0, self._steps(self.relaxed)
+        for i, (layer, name) in enumerate(steps):
+            if name.endswith(".in1_norm"):  # the first edge's layers follow
+                begun = i + 1
+            if layer.op != MIX:
+                continue
+            first = first_edge(node := len(layer.reads) // len(OPERATIONS))
+            spent = list[float]()
+            for place in layer.reads:  # the layers of each operation in turn; a skip may have none
+                end = max(begun, i - place + 1)
+                spent.append(sum(cost(other) for other, _ in steps[begun:end]))
+                begun = end
+            found[name][first : first + node, : len(OPERATIONS)] += torch.tensor(spent).view(node, -1)
+            begun = i + 1
+        return found
+
     def forward(self, shared: Params, x: Tensor, arch: Architecture, *, stats: NormStats | None = None) -> Tensor:
         values = [x]
         for layer, name in self._steps(arch):

@@ -43,4 +43,4 @@ class Proposal:
     """
 
     arch: Architecture
-    weights: tuple[tuple[float, ...], ...]
+    weights: tuple[tuple[float, ...], ...] = ()

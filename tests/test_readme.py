@@ -174,7 +174,7 @@ def test_options_that_the_documents_set_exist(monkeypatch, capsys):
     wrong = []
     for page, setting in sorted(settings):
         section, _, key = setting.partition("=")[0].partition(".")
-        plugin = _with(section, key) if section in ("backend", "tasks", "space", "learner") else []
+        plugin = _with(section, key) if section in ("backend", "tasks", "space", "learner", "strategy") else []
         code, told = run(["config", "show", "--set", setting, *plugin]), capsys.readouterr().err
         if code or "note:" in told:
             wrong.append(f"{page}: --set {setting}: {told.strip()}")

@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from hnas._version import __version__
-from hnas.architecture import Architecture, Choice
+from hnas.architecture import Architecture, Choice, Proposal
 from hnas.backend import HardwareBackend
 from hnas.cost import Cost, DeviceInfo, Measurement, Metric, Rounds
 from hnas.discovery import Plugin, PretrainedSuperNet, Registry, SuperNetFile, hookimpl
@@ -67,6 +67,7 @@ __all__ = [
     "PluginError",
     "PretrainedSuperNet",
     "Progress",
+    "Proposal",
     "Registry",
     "Results",
     "Rounds",

@@ -32,3 +32,15 @@ class Architecture:
 
     space: str
     genes: tuple[int, ...]
+
+
+@frozen(kw_only=True)
+class Proposal:
+    """An architecture for a task, and how well each option suits it if all other choices stay: higher is better.
+
+    ``weights[i]`` are of the options of the i-th choice, ``()`` if it must stay. A limit that ``arch`` breaks is kept
+    by the changes that lose the least weight for the cost that they save.
+    """
+
+    arch: Architecture
+    weights: tuple[tuple[float, ...], ...] = ()

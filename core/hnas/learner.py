@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from attrs import frozen
 
-from hnas.architecture import Architecture
+from hnas.architecture import Architecture, Proposal
 from hnas.episode import Episodes
 
 if TYPE_CHECKING:
@@ -160,6 +160,14 @@ class MetaLearner(ABC):
         """
         return None
 
+    def with_prices(self, prices: Params) -> MetaLearner | None:
+        """Return this learner with an expected cost added to the loss that adapts architecture weights.
+
+        That is the sum of their softmax times ``prices``, by `SuperNet.prices`. Called before `propose` if the strategy
+        has a `SearchStrategy.penalty`; ``None``, as by default, if it offers none.
+        """
+        return None
+
     def inference(self, layers: Sequence[Layer], n_way: int, k_shot: int) -> Inference:
         """Return what a prediction takes with a network of these layers, the classifier's included.
 
@@ -183,7 +191,9 @@ class MetaLearner(ABC):
         """Whether `propose` is offered: by default if it is overridden. Asked before anything is computed."""
         return type(self).propose is not MetaLearner.propose
 
-    def propose(self, space: SearchSpace, supernet: SuperNet, state: State, episodes: Episodes) -> list[Architecture]:
+    def propose(
+        self, space: SearchSpace, supernet: SuperNet, state: State, episodes: Episodes
+    ) -> Sequence[Architecture | Proposal]:
         """Return an architecture of ``space`` for each task, by its support images; there are no query images.
 
         Called for `SearchProblem.proposals`, and for every test task if ``evaluate.architecture="per-task"``. A

@@ -83,6 +83,9 @@ class SearchStrategy(ABC):
     needs_proposals: bool = False
     """Whether it cannot do without `SearchProblem.proposals`; a learner without them is refused before any work."""
 
+    penalty: float = 0.0
+    """Multiplies the expected cost, over the limits, that the learner adds to its loss for proposals; 0 or more."""
+
     @abstractmethod
     def start(self, problem: SearchProblem) -> None:
         """Begin a search. Called once, before anything else; forgets an earlier search."""

@@ -13,6 +13,12 @@ def hnas_search_strategies() -> list[Plugin]:
             options="hnas_strategies.genetic:GeneticOptions",
         ),
         Plugin(
+            name="gradient",
+            summary="what a learner proposes by its architecture weights (t-nas), moved if it breaks a limit",
+            factory="hnas_strategies.gradient:Gradient",
+            options="hnas_strategies.gradient:GradientOptions",
+        ),
+        Plugin(
             name="nsga2",
             summary="NSGA-II by pymoo: the whole front of loss against one cost in a single search",
             factory="hnas_strategies.nsga2:NSGA2",

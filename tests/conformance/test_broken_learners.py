@@ -12,8 +12,11 @@ from attrs import evolve
 from torch.nn.functional import cross_entropy
 from whole_classes import PROTOTYPICAL, WholeClasses
 
-from hnas import Architecture, Episodes, EpisodeSpec, Registry, Scores
+from hnas import Architecture, Episodes, EpisodeSpec, Proposal, Registry, Scores
 from hnas.testing import LearnerConformance, TinySpace
+from hnas_plugins.meta_learners.maml import MAML
+from hnas_plugins.mixture_learners.options import TNASOptions
+from hnas_plugins.mixture_learners.t_nas import MixtureRates
 
 EXAMPLE = f"{Path(__file__).resolve().parents[2] / 'examples' / 'custom_learner.py'}:Reptile"
 REGISTRY = Registry()
@@ -186,6 +189,14 @@ class ProposesAnotherSpace(Proposes):
         return [evolve(arch, space="another") for arch in super().propose(space, supernet, state, episodes)]
 
 
+class WeighsOneChoice(Proposes):
+    """A weight for each option of the first choice, and nothing about the others."""
+
+    def propose(self, space: Any, supernet: Any, state: Any, episodes: Episodes) -> list[Any]:
+        weights = (tuple(0.0 for _ in space.choices[0].options),)
+        return [Proposal(arch=a, weights=weights) for a in super().propose(space, supernet, state, episodes)]
+
+
 class CountsToThree(PROTOTYPICAL):
     """The means of three classes, whatever a task has."""
 
@@ -281,6 +292,7 @@ BROKEN = {
     ProposesForTheFirst: "test_proposals_are_one_for_each_task",
     ProposesByTheQuery: "test_proposals_are_one_for_each_task",
     ProposesAnotherSpace: "test_proposals_are_one_for_each_task",
+    WeighsOneChoice: "test_proposals_are_one_for_each_task",
 }
 
 
@@ -294,6 +306,22 @@ def test_a_broken_learner_fails_the_test_for_it(broken, failures, expect_only):
     if broken is AdaptsToTheFirst:  # then what is exported is wrong as well
         failed.pop(BROKEN[ComparesCentroids])
     expect_only(failed, BROKEN[broken])
+
+
+class IgnoresPrices(MAML):
+    """T-NAS that says it prefers cheap options, and does not."""
+
+    def with_prices(self, prices: Any) -> Any:
+        return self
+
+
+def test_a_learner_that_ignores_prices_fails_the_test_for_it(failures, expect_only):
+    def relaxed(self: Any) -> TinySpace:
+        return TinySpace(depth=2, widths=(4, 8), norm=True, relaxed=True)
+
+    options = TNASOptions(inner_steps=1, meta_lr=0.01)
+    failed = failures(LearnerConformance, lambda: IgnoresPrices(options, MixtureRates(options)), space=relaxed, **QUICK)
+    expect_only(failed, "test_prefers_cheap_options_if_it_offers_that")
 
 
 @pytest.mark.parametrize("good", [Learner, Proposes])

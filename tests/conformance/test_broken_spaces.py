@@ -10,7 +10,7 @@ import torch
 from attrs import evolve
 from torch.nn import functional as F
 
-from hnas import Architecture, Choice, ConfigError, Layer
+from hnas import Architecture, Choice, ConfigError, Layer, Proposal
 from hnas.supernet import Params
 from hnas.testing import SpaceConformance, TinySpace
 from hnas_app.testing.tiny.supernet import TinySuperNet
@@ -320,6 +320,30 @@ class KnowsNoClassifierOfTheMixture(Net):
         return f"fc{self._space.options(arch)['depth']}.weight", f"fc{self._space.options(arch)['depth']}.bias"
 
 
+class MixesByLogistics(Net):
+    """Each option is weighed by itself, rather than beside the others."""
+
+    def forward(self, shared: Params, x: Any, arch: Architecture, *, stats: Any = None) -> Any:
+        alone = {k: v.sigmoid().log() for k, v in shared.items() if k.endswith(".arch")}
+        return super().forward(shared | alone, x, arch, stats=stats)
+
+
+class PrefersWhatItLeaves(Net):
+    """It gives its weights the wrong way round: a limit would be kept by the option that suits the task least."""
+
+    def decode(self, adapted: Params) -> list[Any]:
+        weights = [-adapted[f"{c.name}.arch"].softmax(-1) for c in self._space.choices]
+        found = enumerate(super().decode(adapted))
+        return [Proposal(arch=a, weights=tuple(tuple(w[t].tolist()) for w in weights)) for t, a in found]
+
+
+class ForgetsAPrice(Net):
+    def prices(self, cost: Any) -> Params:
+        layer = Layer(op="relu", in_shape=(1, 1, 1), out_shape=(1, 1, 1))
+        found = {f"{c.name}.arch": torch.full((len(c.options),), cost(layer)) for c in self._space.choices}
+        return {k: v for k, v in found.items() if k != "act1.arch"}
+
+
 class DecodesTheFirst(Net):
     def decode(self, adapted: Params) -> list[Architecture]:
         return super().decode(adapted)[:1] * len(adapted["depth.arch"])
@@ -392,6 +416,9 @@ RELAXED = {
     MixesEvenly: "test_the_relaxed_network_trains_its_architecture_weights",
     KnowsNoClassifierOfTheMixture: "test_the_relaxed_network_trains_its_architecture_weights",
     DecodesTheFirst: "test_decoding_gives_an_architecture_for_each_task",
+    ForgetsAPrice: "test_options_are_priced_by_their_layers",
+    MixesByLogistics: "test_options_are_mixed_by_a_softmax",
+    PrefersWhatItLeaves: "test_decoding_gives_an_architecture_for_each_task",
 }
 ANY_N_WAY = {
     KeepsARowForEachClass: "test_serves_any_number_of_classes_if_it_says_so",

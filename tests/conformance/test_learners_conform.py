@@ -19,6 +19,10 @@ from hnas_plugins.meta_learners.options import (
     MetaSGDOptions,
 )
 from hnas_plugins.meta_learners.reptile import ReptileOptions, reptile
+from hnas_plugins.mixture_learners.base import base
+from hnas_plugins.mixture_learners.darts import darts
+from hnas_plugins.mixture_learners.options import BASEOptions, DARTSOptions, TNASOptions, TNASPlusPlusOptions
+from hnas_plugins.mixture_learners.t_nas import t_nas
 from hnas_plugins.spaces.vgg9 import VGG9, VGG9Options
 
 
@@ -76,3 +80,34 @@ class TestReptile(LearnerConformance):
 
     def make(self) -> MetaLearner:
         return reptile(ReptileOptions(inner_steps=5, meta_lr=0.01))  # two are hardly more than joint training
+
+
+class TestTNAS(LearnerConformance):
+    options = TNASOptions
+
+    def make(self) -> MetaLearner:
+        return t_nas(TNASOptions(inner_steps=2, meta_lr=0.01))
+
+
+class TestTNASPlusPlus(LearnerConformance):
+    options = TNASPlusPlusOptions
+
+    def make(self) -> MetaLearner:
+        return t_nas(TNASPlusPlusOptions(inner_steps=2, meta_lr=0.01, msl_epochs=1, first_order_epochs=1))
+
+
+class TestBASE(LearnerConformance):
+    options = BASEOptions
+    iterations = 60  # of the sampled mixture, while its scores are those of one network
+
+    def make(self) -> MetaLearner:
+        return base(BASEOptions(inner_steps=2, meta_lr=0.01))
+
+
+class TestDARTS(LearnerConformance):
+    """With an outer loop, which its default leaves out."""
+
+    options = DARTSOptions
+
+    def make(self) -> MetaLearner:
+        return darts(DARTSOptions(inner_steps=2, meta_lr=0.01))

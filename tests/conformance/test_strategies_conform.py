@@ -11,6 +11,7 @@ from hnas.strategy import SearchStrategy
 from hnas.testing import StrategyConformance
 from hnas_strategies import surrogate
 from hnas_strategies.genetic import Genetic, GeneticOptions
+from hnas_strategies.gradient import Gradient, GradientOptions
 from hnas_strategies.nsga2 import NSGA2, NSGA2Options
 from hnas_strategies.predictor import Predictor, PredictorOptions
 from hnas_strategies.progressive import Progressive, ProgressiveOptions
@@ -29,6 +30,13 @@ class TestGenetic(StrategyConformance):
 
     def make(self) -> SearchStrategy:
         return Genetic(GeneticOptions(population=10, iterations=5, elite=0.3))
+
+
+class TestGradient(StrategyConformance):
+    options = GradientOptions
+
+    def make(self) -> SearchStrategy:
+        return Gradient(GradientOptions())
 
 
 class TestRandomSearch(StrategyConformance):

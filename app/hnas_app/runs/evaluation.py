@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from attrs import define, field
 
-from hnas.architecture import Architecture
+from hnas.architecture import Architecture, Proposal
 from hnas.cost import Cost
 from hnas.events import Event, Listener
 from hnas.learner import State
@@ -73,8 +73,8 @@ class Evaluation:
     def _per_task(self) -> tuple[PerTask, tuple[float, ...]]:
         """Test each task with the architecture that the learner proposes for it, moved if it breaks a limit."""
 
-        def fitted(arch: Architecture, task: int) -> Architecture:
-            return moved(arch, task, self.feasibility, self.setup)
+        def fitted(proposal: Proposal, task: int) -> Architecture:
+            return moved(proposal, task, self.feasibility, self.setup)
 
         proposals, used, found = evaluate_per_task(self.setup, self.supernet, fitted, self.config, self.executor)
         by_task = self._told("per task", found)

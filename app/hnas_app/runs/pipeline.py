@@ -17,6 +17,7 @@ from hnas.events import Event, Listener
 from hnas.layer import Layer
 from hnas.learner import State
 from hnas.strategy import SearchProblem, SearchStrategy
+from hnas.supernet import Params
 from hnas.toolkit.codec import load, save, to_json
 from hnas_app.config.schema import Config
 from hnas_app.costs.closing import given_back
@@ -37,7 +38,7 @@ from hnas_app.search.feasibility import Feasibility
 from hnas_app.search.finalists import plain
 from hnas_app.search.limits import check_names, within_limits
 from hnas_app.search.loop import Search
-from hnas_app.search.proposals import PROPOSALS, Proposals
+from hnas_app.search.proposals import PROPOSALS, Proposals, prices
 from hnas_app.search.score_store import SCORES, ScoreStore
 from hnas_app.search.trace import SearchTrace
 from hnas_app.trackers.json_lines import JsonLines
@@ -151,7 +152,7 @@ class Pipeline:
             generator=self.setup.seeds.numpy("search", *counter),
             known=known(self.setup, self.config, self.feasibility),
             max_train=0 if self.setup.given is not None else longest(self.config.retrain),
-            proposals=proposals.within(self.feasibility),
+            proposals=proposals.priced(self._prices()).within(self.feasibility),
         )
         trace = SearchTrace(self.run.path / "search.jsonl")
         own, space, feasible = reference_of(self.setup, self.config), self.setup.space, self.feasibility.feasible
@@ -163,6 +164,12 @@ class Pipeline:
             emit=self.emit,
             plain=lambda arch: plain(space, arch, own[1], self.cost, feasible) if own else arch,
         )
+
+    def _prices(self) -> Params:
+        """Return what options cost, for the penalty of the strategy, as a share of the limits; empty without one."""
+        if not self.strategy.penalty:
+            return {}
+        return prices(self.setup.supernet, self.profile(), self.limits, self.strategy.penalty)
 
     def proposals(self, folder: Path) -> Proposals:
         """Return the store of the learner's proposals, with its log in a folder."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -34,7 +35,8 @@ def chosen(kind: Kind, config: Config, registry: Registry, **overrides: Any) -> 
 def setup_of(config: Config, registry: Registry) -> Setup:
     """Construct the set-up that every phase needs: the space, the learner and the tasks.
 
-    Raises `ConfigError` if something else of ``config`` needs proposals, and the learner makes none.
+    Raises `ConfigError` if something else of ``config`` needs proposals, and the learner makes none, or if the strategy
+    asks for a penalty that learner or super-net do not offer.
     """
     from hnas.seeds import Seeds
     from hnas_app.training.setup.setup import Setup
@@ -51,8 +53,11 @@ def setup_of(config: Config, registry: Registry) -> Setup:
         accelerator=own_accelerator(config.accelerator),
         prefetch=config.accelerator != "cpu",  # on CPUs the thread takes the interpreter from the training
     )
+    strategy = chosen("strategy", config, registry)
     if not setup.learner.proposes:
-        _refuse_need_of_proposals(config, chosen("strategy", config, registry))
+        _refuse_need_of_proposals(config, strategy)
+    if strategy.penalty:
+        _refuse_penalty(config, strategy.penalty, setup)
     return setup
 
 
@@ -66,6 +71,21 @@ def _refuse_need_of_proposals(config: Config, strategy: SearchStrategy) -> None:
             "none",
             hint="choose a learner that implements `MetaLearner.propose`, or other settings",
         )
+
+
+def _refuse_penalty(config: Config, penalty: float, setup: Setup) -> None:
+    """Raise `ConfigError` unless the learner and the super-net know what a penalty on expected costs is."""
+    from hnas.supernet import SuperNet
+
+    asked = f"the strategy {config.strategy.name!r} asks for a penalty of {penalty!r} on expected costs"
+    if not 0 <= penalty < math.inf:
+        raise ConfigError(f"{asked}; expected a finite number from 0 up", hint="set another penalty")
+    if setup.learner.with_prices({}) is None:
+        told, hint = f"the learner {config.learner.name!r} offers none (MetaLearner.with_prices)", "such as t-nas"
+        raise ConfigError(f"{asked}, and {told}", hint=f"set strategy.penalty=0, or choose another learner, {hint}")
+    if type(setup.supernet).prices is SuperNet.prices:
+        told = f"the super-net of space {config.space.name!r} does not price its options (SuperNet.prices)"
+        raise ConfigError(f"{asked}, and {told}", hint="set strategy.penalty=0, or choose another space, such as darts")
 
 
 def check_branch(run: RunDir, config: Config, registry: Registry) -> None:

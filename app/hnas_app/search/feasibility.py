@@ -39,6 +39,10 @@ class Feasibility:
         """Return whether ``arch`` satisfies every limit; remembered, so asking again costs a microsecond."""
         return self._pressure(arch)[0] <= 1
 
+    def violation(self, arch: Architecture) -> tuple[float, ...]:
+        """Return the worst cost over its limit, at most 1 if all hold, and the sum of all; remembered, too."""
+        return self._pressure(arch)
+
     def sample(self, generator: np.random.Generator) -> Architecture:
         """Draw a feasible architecture: uniform by rejection while that works, else a random one shrunk until it fits.
 

@@ -25,7 +25,7 @@ EPOCHS = 3
 
 
 class LearnerBed(Conformance[MetaLearner]):
-    """What `LearnerConformance` computes with. Only that class has tests."""
+    """What `LearnerConformance` computes with. This class has no tests."""
 
     spec: EpisodeSpec = EpisodeSpec(n_way=3, k_shot=1, n_query=5)
     batch: int = 4
@@ -73,9 +73,10 @@ class LearnerBed(Conformance[MetaLearner]):
         generators = [Seeds(0).numpy(split, iteration, i) for i in range(n or self.batch)]
         return self.tasks().sample(split, spec or self.spec, generators)
 
-    def _progress(self, iteration: int, episodes: Episodes) -> Progress:
+    def _progress(self, iteration: int, episodes: Episodes, first: int = 0) -> Progress:
+        """Return the progress for the tasks of a meta-batch from the ``first`` on: each has a seed of its own."""
         per_epoch = max(1, self.iterations // EPOCHS)
-        noise = tuple(range(len(episodes)))
+        noise = tuple(iteration * self.batch + first + task for task in range(len(episodes)))
         return Progress(iteration=iteration, iterations_per_epoch=per_epoch, epochs=EPOCHS + 1, noise=noise)
 
     def _gradient(
@@ -125,3 +126,8 @@ class LearnerBed(Conformance[MetaLearner]):
         expect(bool((scores.loss >= 0).all()), "losses that are not negative", scores.loss, "return the cross-entropy")
         inside = bool(((scores.accuracy >= 0) & (scores.accuracy <= 1)).all())
         expect(inside, "accuracies from 0 to 1", scores.accuracy, "divide the right answers by all")
+
+
+def split(episodes: Episodes, size: int) -> list[Episodes]:
+    """Return the tasks in parts of a size."""
+    return [episodes[i : i + size] for i in range(0, len(episodes), size)]

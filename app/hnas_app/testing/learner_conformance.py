@@ -10,7 +10,6 @@ from safetensors.torch import load, save
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from hnas.episode import Episodes
 from hnas.errors import ConfigError
 from hnas.learner import MetaLearner
 from hnas.seeds import Seeds
@@ -28,15 +27,15 @@ from hnas_app.testing.expectation import (
     sent_to_a_worker,
     unequal,
 )
-from hnas_app.testing.learner_bed import LearnerBed
+from hnas_app.testing.learner_bed import split
+from hnas_app.testing.relaxed_conformance import ProposingConformance
 from hnas_app.testing.tiny.space import TinySpace
 from hnas_app.testing.tiny.tasks import TinyTasks
-from hnas_app.training.proposing import support_only
-from hnas_app.training.setup.returned import inference, proposed
+from hnas_app.training.setup.returned import inference
 from hnas_app.training.setup.subnet import subnet
 
 
-class LearnerConformance(LearnerBed):
+class LearnerConformance(ProposingConformance):
     """Tests of a meta-learner, on a small space with batch normalisation and on small tasks."""
 
     def space(self) -> SearchSpace:
@@ -121,7 +120,8 @@ class LearnerConformance(LearnerBed):
         episodes = self._episodes("train")
         whole, scores = self._gradient(learner, supernet, state, arch)
         half = self.batch // 2
-        parts = [learner.gradient(supernet, state, e, arch, self._progress(0, e)) for e in _split(episodes, half)]
+        halves = enumerate(split(episodes, half))
+        parts = [learner.gradient(supernet, state, e, arch, self._progress(0, e, i * half)) for i, e in halves]
         zero = {k: v.new_zeros(()) for k, v in whole.items()}
         total = {k: sum((part.get(k, zero[k]) for part, _ in parts), zero[k]) for k in whole}
         wrong = unequal(whole, total, self.tolerance, self.tolerance)
@@ -174,7 +174,7 @@ class LearnerConformance(LearnerBed):
             again = learner.score(supernet, state, episodes, arch, on=on)
             same = agree(together.loss, again.loss) and agree(together.accuracy, again.accuracy)
             expect(same, f"the same scores on {on} images again", again.loss, "keep no memory, and draw nothing")
-            single = [learner.score(supernet, state, e, arch, on=on) for e in _split(episodes, 1)]
+            single = [learner.score(supernet, state, e, arch, on=on) for e in split(episodes, 1)]
             then = "adapt to each task on its own: no statistics and no weights in common"
             expect(
                 self._agree(together, single), f"each task's score alone: {[s.loss for s in single]}", together, then
@@ -207,7 +207,7 @@ class LearnerConformance(LearnerBed):
         expect(expected.items() <= shapes.items(), f"weights {expected}", shapes, then)
         alien = {k: s for k, s in shapes.items() if s[:1] != (len(episodes),)}
         expect(not alien, f"a leading dimension of {len(episodes)} tasks", alien, "repeat what all tasks share")
-        for t, one in enumerate(_split(episodes, 1)):
+        for t, one in enumerate(split(episodes, 1)):
             alone = learner.adapt(supernet, state, one, arch)
             wrong = unequal({k: v[t] for k, v in together.items()}, {k: v[0] for k, v in alone.items()}, *self._within)
             then = "adapt to each task on its own: no statistics and no weights in common"
@@ -280,28 +280,6 @@ class LearnerConformance(LearnerBed):
             kept = sum(v.nbytes for k, v in adapted.items() if k not in own)
             then = "count what `adapt` returns beside the network's weights in the `stored` of `inference`"
             expect(found.stored >= kept, f"{kept} bytes stored of the task", found.stored, then)
-
-    def test_proposals_are_one_for_each_task(self) -> None:
-        """Architectures of the space, by the support images of each task alone; a learner need not propose any."""
-        learner, supernet, arch, state = self._begin()
-        if not learner.proposes:
-            not_applicable("the learner proposes no architectures")
-        state, space, episodes = self._trained(learner, supernet, arch, state, 3), self.space(), self._episodes("train")
-        support, before, untouched = support_only(episodes), self._copy(state), GlobalRandomness()
-        found = learner.propose(space, supernet, state, support)
-        with ending(f"an architecture of the space for each of {self.batch} tasks", "return a list with one for each"):
-            found = proposed(learner, found, self.batch, space)
-        untouched.expect_untouched("`propose`")
-        changed = unequal(state, before)
-        expect(not changed, "the state to stay as it was", f"changed: {changed}", "let `update` alone change it")
-        others = {
-            "again": learner.propose(space, supernet, state, support),
-            "for each task alone": [learner.propose(space, supernet, state, e)[0] for e in _split(support, 1)],
-            "whatever the query images": learner.propose(space, supernet, state, episodes),
-        }
-        then = "go by the state and the task's support images only; the core gives no query images"
-        for how, other in others.items():
-            expect(list(map(space.canonical, other)) == found, f"the same architectures {how}", other, then)
 
     def test_adapts_by_other_numbers_of_steps_if_it_offers_them(self) -> None:
         """`with_steps`: fewer and more, for the same state; the learner itself stays as it is."""
@@ -384,7 +362,3 @@ class LearnerConformance(LearnerBed):
                     learner.gradient(supernet, self._copy(state), e, arch, progress)[0] for e in (episodes, bare)
                 )
                 seen += unequal(with_ids, without)
-
-
-def _split(episodes: Episodes, size: int) -> list[Episodes]:
-    return [episodes[i : i + size] for i in range(0, len(episodes), size)]

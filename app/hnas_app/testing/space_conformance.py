@@ -17,10 +17,10 @@ from hnas_app.costs.checked_layers import whole
 from hnas_app.search.compared import widths_of
 from hnas_app.testing.conformance import expect_sound_schedules
 from hnas_app.testing.expectation import ending, expect, sent_to_a_worker
-from hnas_app.testing.supernet_conformance import SuperNetConformance
+from hnas_app.testing.relaxed_conformance import RelaxedConformance
 
 
-class SpaceConformance(SuperNetConformance):
+class SpaceConformance(RelaxedConformance):
     """Tests of a space and of its super-net. Make a narrow one: a few channels are enough, and quick."""
 
     # ---------------------------------------------------------------- choices and architectures

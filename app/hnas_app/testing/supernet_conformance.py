@@ -285,70 +285,7 @@ class SuperNetConformance(Conformance[SearchSpace]):
                 other = supernet.forward_tasks(stacked, x, arch, stats=moved)
                 expect(not self._agree(other, logits), "other logits with other statistics", "the same", then)
 
-    # ---------------------------------------------------------------- the relaxed network
-
-    def test_architecture_weights_are_those_of_the_relaxed_network(self) -> None:
-        """Weights of role ``arch`` are neither counted nor exported, so no architecture of the space may use them."""
-        space, supernet = self.make(), self._supernet()
-        names = {k for k, role in supernet.roles.items() if role == "arch"}
-        if not names and supernet.relaxed is None:
-            not_applicable("there is no relaxed network")
-        then = "set `relaxed` to an architecture outside the space, for which `share` returns them"
-        mixed = [] if supernet.relaxed is None else supernet.share(self._params(supernet), supernet.relaxed)
-        expect(bool(names) and names <= set(mixed), f"a relaxed network that has {sorted(names)}", list(mixed), then)
-        for arch in self.architectures(space):
-            held = sorted(names & set(supernet.share(self._params(supernet), arch)))
-            expect_none(held, f"no weights of role 'arch' in {space.options(arch)}", "leave them out of `share`")
-
-    def test_the_relaxed_network_trains_its_architecture_weights(self) -> None:
-        """The inner loop adapts them like other weights, in a batch of tasks as for each task alone."""
-        supernet, relaxed = self._relaxed()
-        stacked, x, y = self._stacked(supernet, relaxed), self._task_images(), self._labels().expand(TASKS, -1)
-        leaves = {k: v.requires_grad_() for k, v in stacked.items()}
-        logits = supernet.forward_tasks(leaves, x, relaxed)
-        then = "let all methods take `relaxed`; the passes return one row of logits for each image"
-        holds = tuple(logits.shape) == (TASKS, IMAGES, self.n_way) and bool(logits.isfinite().all())
-        expect(holds, f"finite logits {(TASKS, IMAGES, self.n_way)}", logits, then)
-        for t in range(TASKS):
-            one = supernet.forward({k: v[t] for k, v in stacked.items()}, x[t], relaxed)
-            expect(self._agree(logits[t], one), f"the logits of task {t} alone: {one}", logits[t], then)
-        with ending("`head` and `fan_ratios` to take `relaxed`, as `macs` does if `task_batched` is set", then):
-            supernet.head(relaxed)
-            supernet.fan_ratios(relaxed)
-            if supernet.task_batched:
-                supernet.macs(relaxed)
-        found = torch.autograd.grad(logits.square().sum(), list(leaves.values()), allow_unused=True)
-        still = [k for k, g in zip(leaves, found, strict=True) if g is None or not bool(g.ne(0).any())]
-        expect_none(still, "a gradient for each of its weights", "mix the options by their architecture weights")
-        weights = {k: v for k, v in supernet.share(self._params(supernet), relaxed).items()}
-        norms = {k: weights.pop(k) for k in list(weights) if supernet.roles.get(k) == "norm"}
-        rates = {k: v.new_tensor([0.1]) for k, v in weights.items()}
-        own = supernet.descend(weights, [norms], rates, x, y, relaxed)
-        wrong = unequal(own, SuperNet.descend(supernet, weights, [norms], rates, x, y, relaxed), *[self.tolerance] * 2)
-        expect_none(wrong, "the weights of gradient descent", "let `descend` take `relaxed`, or leave it out")
-
-    def test_decoding_gives_an_architecture_for_each_task(self) -> None:
-        """Of the space, in its canonical form, by the task's own weights."""
-        space = self.make()
-        supernet, relaxed = self._relaxed()
-        stacked = self._stacked(supernet, relaxed)
-        found = list(supernet.decode(stacked))
-        then = "return an architecture of the space for each task, by the task's own weights"
-        with ending(f"{TASKS} architectures of the space", then) as seen:
-            for arch in found:
-                space.check(arch)
-            seen += [] if len(found) == TASKS and found == list(map(space.canonical, found)) else [str(found)]
-        alone = [supernet.decode({k: v[t : t + 1] for k, v in stacked.items()})[0] for t in range(TASKS)]
-        expect(found == alone, f"the architectures of each task alone, {alone}", found, then)
-
     # ---------------------------------------------------------------- inside
-
-    def _relaxed(self) -> tuple[SuperNet, Architecture]:
-        """Return the super-net and its relaxed network; without one the test is skipped."""
-        supernet = self._supernet()
-        if supernet.relaxed is None:
-            not_applicable("there is no relaxed network")
-        return supernet, supernet.relaxed
 
     def _of_any_n_way(self) -> SuperNet:
         """Return a super-net that serves any number of classes; without one the test is skipped."""

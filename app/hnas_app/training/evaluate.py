@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from hnas.architecture import Architecture
+from hnas.architecture import Architecture, Proposal
 from hnas.learner import State
 from hnas.task_source import Split
 from hnas_app.config.schema import EvaluateConfig
@@ -43,7 +43,7 @@ def task_accuracies(
 def evaluate_per_task(
     setup: Setup,
     state: State,
-    fitted: Callable[[Architecture, int], Architecture],
+    fitted: Callable[[Proposal, int], Architecture],
     config: EvaluateConfig,
     executor: Executor,
 ) -> tuple[list[Architecture], list[Architecture], list[float]]:
@@ -56,9 +56,13 @@ def evaluate_per_task(
     executor.put(scored=to_workers(state))
     tasks = range(config.tasks)
     proposals = propose(executor, "test", PURPOSE, tasks, config.n_query)
-    used = [fitted(arch, task) for task, arch in enumerate(proposals)]
+    used = [fitted(proposal, task) for task, proposal in enumerate(proposals)]
     items = [(arch, "test", PURPOSE, [task], config.n_query) for task, arch in enumerate(used)]
-    return proposals, used, [x for _, found in executor.map(score_part, items) for x in found]
+    return (
+        [proposal.arch for proposal in proposals],
+        used,
+        [x for _, found in executor.map(score_part, items) for x in found],
+    )
 
 
 def baseline_accuracies(setup: Setup, config: EvaluateConfig) -> tuple[list[float], str]:

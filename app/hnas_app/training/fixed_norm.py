@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
 
-from hnas.architecture import Architecture
+from hnas.architecture import Architecture, Proposal
 from hnas.episode import Episodes
 from hnas.layer import Layer
 from hnas.learner import Gradient, Inference, MetaLearner, Progress, Scores, State
@@ -87,6 +87,10 @@ class FixedNorm(MetaLearner):
         other = self._learner.with_steps(steps)
         return other and FixedNorm(other)
 
+    def with_prices(self, prices: Params) -> MetaLearner | None:
+        other = self._learner.with_prices(prices)
+        return other and FixedNorm(other)
+
     def inference(self, layers: Sequence[Layer], n_way: int, k_shot: int) -> Inference:
         return self._learner.inference(layers, n_way, k_shot)
 
@@ -100,5 +104,7 @@ class FixedNorm(MetaLearner):
     def proposes(self) -> bool:
         return self._learner.proposes
 
-    def propose(self, space: SearchSpace, supernet: SuperNet, state: State, episodes: Episodes) -> list[Architecture]:
+    def propose(
+        self, space: SearchSpace, supernet: SuperNet, state: State, episodes: Episodes
+    ) -> Sequence[Architecture | Proposal]:
         return self._learner.propose(space, supernet, state, episodes)

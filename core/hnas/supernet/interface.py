@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
 
-from hnas.architecture import Architecture
+from hnas.architecture import Architecture, Proposal
 from hnas.errors import ConfigError
 from hnas.supernet.norm_stats import NormStats
 
@@ -14,12 +14,14 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
+    from hnas.layer import Layer
+
 Params = dict[str, "Tensor"]
 Role = Literal["weight", "norm", "meta", "arch"]
 """``weight``: adapted in the inner loop. ``norm``: gamma and beta of a batch normalisation, kept per step by MAML++.
-``meta``: used by `SuperNet.share` alone, learnt in the outer loop only. ``arch``: weighs the options of a choice in the
-network `SuperNet.relaxed`, and is adapted like ``weight``. No architecture of the space has any: they are neither
-counted nor exported, and a network that is trained alone is without them."""
+``meta``: used by `SuperNet.share` alone, learnt in the outer loop only. ``arch``: its softmax over the last dimension
+weighs options in the network `SuperNet.relaxed`; it is adapted like ``weight``. No architecture of the space has any:
+they are neither counted nor exported, and a network that is trained alone is without them."""
 
 
 class SuperNet(ABC):
@@ -115,9 +117,13 @@ class SuperNet(ABC):
             gradients |= {k: torch.stack(v) for k, v in kept.items()}
         return adapted
 
-    def decode(self, adapted: Params) -> list[Architecture]:
+    def decode(self, adapted: Params) -> Sequence[Architecture | Proposal]:
         """Return the architecture of the space that each task's weights (T, …) of the `relaxed` network stand for."""
         raise NotImplementedError(f"{type(self).__name__} has no relaxed network")
+
+    def prices(self, cost: Callable[[Layer], float]) -> Params:
+        """Return by the names of architecture weights, in their shapes, what the layers of each option cost."""
+        raise NotImplementedError(f"{type(self).__name__} does not price the options of its relaxed network")
 
     def head(self, arch: Architecture) -> tuple[str, str] | None:
         """Return the names of the final classifier's weight (n_way, …) and bias (n_way,); ``None`` without one."""

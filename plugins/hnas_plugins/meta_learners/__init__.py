@@ -2,6 +2,7 @@
 
 from hnas import Plugin, hookimpl
 from hnas_plugins.metric_learners import METRIC_LEARNERS
+from hnas_plugins.mixture_learners import MIXTURE_LEARNERS
 
 
 @hookimpl
@@ -50,4 +51,5 @@ def hnas_meta_learners() -> list[Plugin]:
             options="hnas_plugins.meta_learners.reptile:ReptileOptions",
         ),
         *METRIC_LEARNERS,
+        *MIXTURE_LEARNERS,
     ]

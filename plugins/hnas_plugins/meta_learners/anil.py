@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import torch
 from attrs import field, frozen
@@ -53,7 +53,9 @@ class ClassifierRates(Rule):
     def adapts(self, supernet: SuperNet, arch: Architecture, names: list[str]) -> list[str]:
         return list(_head(supernet, arch))
 
-    def network(self, supernet: SuperNet, arch: Architecture, batched: bool) -> Callable[..., Tensor]:
+    def network(
+        self, supernet: SuperNet, arch: Architecture, batched: bool, noise: Sequence[torch.Generator] = ()
+    ) -> Callable[..., Tensor]:
         return _Classifier(supernet, arch, batched, once=not self.options.per_step_norm)
 
 

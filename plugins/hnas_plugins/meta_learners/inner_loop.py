@@ -21,6 +21,8 @@ class Update:
     """(number of the step, weights, gradients) → weights."""
     start: Callable[[Params, Callable[[], Params]], Params] = lambda weights, gradients: weights
     """(weights, a function that returns the gradients at them) → weights that the first step starts from."""
+    images: Callable[[int, Tensor, Tensor], tuple[Tensor, Tensor]] = lambda step, x, y: (x, y)
+    """(number of the step, support images, labels) → those of them that the step descends on."""
 
 
 def for_tasks(params: Params, n_tasks: int) -> Params:
@@ -47,14 +49,15 @@ def unroll(
     normalisation statistics, or gives those to use.
     """
 
-    def gradients(norm: Params, given: NormStats | None) -> Params:
-        logits = network({**weights, **norm}, x, stats=given)
-        loss = task_losses(logits, y).sum()  # tasks are independent: one backward pass serves all
+    def gradients(step: int, norm: Params, given: NormStats | None) -> Params:
+        images, labels = update.images(step, x, y)
+        logits = network({**weights, **norm}, images, stats=given)
+        loss = task_losses(logits, labels).sum()  # tasks are independent: one backward pass serves all
         found = torch.autograd.grad(loss, tuple(weights.values()), create_graph=second_order)
         return dict(zip(weights, found, strict=True))
 
     first = stats[0] if stats and stats[0].mode == "apply" else None  # what is collected there is of the first step
-    weights = update.start(weights, lambda: gradients(norms[0], first))
+    weights = update.start(weights, lambda: gradients(0, norms[0], first))
     for step, norm in enumerate(norms):
-        weights = update.step(step, weights, gradients(norm, stats[step] if stats else None))
+        weights = update.step(step, weights, gradients(step, norm, stats[step] if stats else None))
         yield weights

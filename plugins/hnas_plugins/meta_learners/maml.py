@@ -9,7 +9,7 @@ import attrs
 import torch
 from torch import Tensor
 
-from hnas import Architecture, Episodes, MetaLearner, NormStats, Progress, Scores, SuperNet
+from hnas import Architecture, Episodes, MetaLearner, NormStats, Progress, Proposal, Scores, SearchSpace, SuperNet
 from hnas.episode import TENSORS
 from hnas.learner import Gradient, State
 from hnas.supernet import Params
@@ -19,7 +19,7 @@ from hnas_plugins.meta_learners.cuda_graphs import Replay
 from hnas_plugins.meta_learners.inner_loop import for_tasks, unroll
 from hnas_plugins.meta_learners.leaves import Leaves, running_statistics
 from hnas_plugins.meta_learners.options import MAMLPlusPlusOptions
-from hnas_plugins.meta_learners.rules import LayerRates, Rule
+from hnas_plugins.meta_learners.rules import LayerRates, Rule, relaxed
 from hnas_plugins.meta_learners.running_statistics import update_statistics
 from hnas_plugins.meta_learners.schedules import is_second_order, loss_weights, outer_rate
 
@@ -59,6 +59,7 @@ class MAML(MetaLearner):
     def gradient(
         self, supernet: SuperNet, state: State, episodes: Episodes, arch: Architecture, progress: Progress
     ) -> tuple[Gradient, Scores]:
+        arch = relaxed(supernet) if self._rule.proposes else arch
         second_order = is_second_order(self._options, progress.epoch)
         weights = tuple(loss_weights(self._options, progress.epoch))
         noise = self._noise(progress, len(episodes))
@@ -100,7 +101,7 @@ class MAML(MetaLearner):
         answers = self._answers(supernet, state, episodes, arch)
         for number, (x, y, query_x, query_y) in enumerate(_tasks(episodes, batched)):
             own = noise if batched else noise[number : number + 1]
-            network = self._rule.network(self._dropping(supernet, own), arch, batched)
+            network = self._rule.network(self._dropping(supernet, own), arch, batched, own)
             own_leaves = batched and x.is_cpu  # of each task; on a GPU they would take memory, and gain nothing
             leaves = learned.of_tasks(len(episodes) if own_leaves else None)
             start, norms = leaves.weights, leaves.norms
@@ -228,14 +229,18 @@ class MAML(MetaLearner):
 
     def _noise(self, progress: Progress, n_tasks: int) -> list[torch.Generator]:
         """Return each task's generator, or none if nothing is random."""
-        if not self._options.drop_block:
+        if not self._options.drop_block and not self._rule.samples:
             return []
         if len(progress.noise) != n_tasks:
-            raise ValueError(f"learner.drop_block needs a seed for each of {n_tasks} tasks, got {len(progress.noise)}")
+            raise ValueError(f"the learner needs a seed for each of {n_tasks} tasks, got {len(progress.noise)}")
         return [torch.Generator().manual_seed(seed) for seed in progress.noise]
 
     def _dropping(self, supernet: SuperNet, noise: Sequence[torch.Generator]) -> SuperNet:
-        return supernet.with_drop_block(self._options.drop_block, noise) if noise else supernet
+        return (
+            supernet.with_drop_block(self._options.drop_block, noise)
+            if self._options.drop_block and noise
+            else supernet
+        )
 
     def _arithmetic(self, episodes: Episodes) -> torch.autocast:
         """Return a context in which convolutions use the precision of the options.
@@ -245,6 +250,21 @@ class MAML(MetaLearner):
         lower = self._options.precision == "bfloat16"
         device = episodes.support_x.device.type
         return torch.autocast(device, torch.bfloat16, enabled=lower, cache_enabled=False)
+
+    def with_prices(self, prices: Params) -> MAML | None:
+        rule = self._rule.with_prices(prices)
+        return None if rule is None else type(self)(self._options, rule)
+
+    @property
+    def proposes(self) -> bool:
+        return self._rule.proposes
+
+    def propose(
+        self, space: SearchSpace, supernet: SuperNet, state: State, episodes: Episodes
+    ) -> Sequence[Architecture | Proposal]:
+        if not self.proposes:
+            return super().propose(space, supernet, state, episodes)
+        return supernet.decode(self.adapt(supernet, state, episodes, relaxed(supernet)))
 
     def with_steps(self, steps: int) -> MAML:
         options = attrs.evolve(self._options, inner_steps=steps)

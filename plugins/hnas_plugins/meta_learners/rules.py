@@ -11,7 +11,7 @@ import torch
 from attrs import frozen
 from torch import Tensor
 
-from hnas import Architecture, SuperNet
+from hnas import Architecture, ConfigError, SuperNet
 from hnas.learner import State
 from hnas.supernet import Params
 from hnas_plugins.engine.sums import task_sum
@@ -39,6 +39,18 @@ class Rule(ABC):
 
     needs_features: ClassVar[bool] = False
     """As `MetaLearner.needs_features`."""
+
+    proposes: ClassVar[bool] = False
+    """Whether it trains the relaxed network, and proposes what that decodes to, as `MetaLearner.proposes`."""
+
+    def with_prices(self, prices: Params) -> Rule | None:
+        """Return this rule for `MetaLearner.with_prices`; ``None`` if it knows no architecture weights."""
+        return None
+
+    @property
+    def samples(self) -> bool:
+        """Whether passes in training draw random numbers: then `network` is given each task's generator."""
+        return False
 
     like_params: ClassVar[str] = ""
     """Prefix of learnt tensors that have the shapes of the parameters whose names follow, and are sliced like these."""
@@ -78,14 +90,29 @@ class Rule(ABC):
         """Return those of the weights ``names`` that the inner loop adapts: all of them by default."""
         return names
 
-    def network(self, supernet: SuperNet, arch: Architecture, batched: bool) -> Callable[..., Tensor]:
-        """Return a pass of the inner loop: (parameters, images, stats=…) → logits, of one task or of a batch."""
+    def network(
+        self, supernet: SuperNet, arch: Architecture, batched: bool, noise: Sequence[torch.Generator] = ()
+    ) -> Callable[..., Tensor]:
+        """Return a pass of the inner loop: (parameters, images, stats=…) → logits, of one task or of a batch.
+
+        ``noise`` holds a generator (on the CPU) for each task in training, if it `samples`, and is empty after that.
+        """
         return partial(supernet.forward_tasks if batched else supernet.forward, arch=arch)
 
 
 def adaptable(supernet: SuperNet) -> list[str]:
     """Return the names of the parameters that an inner loop may adapt."""
     return [k for k, role in supernet.roles.items() if role in ADAPTED]
+
+
+def relaxed(supernet: SuperNet) -> Architecture:
+    """Return what stands for the mixture of all options. Raises `ConfigError` if there is none."""
+    if supernet.relaxed is None:
+        raise ConfigError(
+            f"{type(supernet).__name__} has no relaxed network, which the learner searches by architecture weights",
+            hint="choose a space that has one, such as space=darts with --set space.mixed=true, or another learner",
+        )
+    return supernet.relaxed
 
 
 def by_rates(rates: Mapping[str, Sequence[Tensor] | Tensor]) -> Update:

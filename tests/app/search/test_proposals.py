@@ -18,7 +18,7 @@ from hnas_app.cli import run as command_line
 from hnas_app.executors.in_process import InProcess
 from hnas_app.export.classifier import classifier
 from hnas_app.runs.pipeline import Pipeline
-from hnas_app.search.proposals import PROPOSALS, Proposals
+from hnas_app.search.proposals import PROPOSALS, Proposals, lightest
 from hnas_app.trackers.json_lines import JsonLines
 from hnas_app.training.fixed_norm import FixedNorm
 from hnas_app.training.proposing import support_only
@@ -299,8 +299,9 @@ def test_a_wrong_proposal_names_the_learner(found, told):
     with pytest.raises(hnas.PluginError, match=r"learner decoding:Decoding, in propose\(\)") as caught:
         proposed(Decoding(Decoding.Options()), found, 2, MixedSpace())
     assert told in str(caught.value)
-    (arch,) = proposed(Decoding(Decoding.Options()), [hnas.Architecture("mixed", (0,) * 6 + (1,))], 1, MixedSpace())
-    assert arch.genes == (0,) * 7  # the second layer's activation means nothing in a network of one
+    (found,) = proposed(Decoding(Decoding.Options()), [hnas.Architecture("mixed", (0,) * 6 + (1,))], 1, MixedSpace())
+    assert found.weights == ()
+    assert found.arch.genes == (0,) * 7  # the second layer's activation means nothing in a network of one
 
 
 def test_a_learner_without_proposals_offers_none(tmp_path):
@@ -330,3 +331,50 @@ def test_the_set_up_of_the_tests_is_sound():
     assert len(set(found)) > 1
     with pytest.raises(hnas.ConfigError, match="TinySuperNet has no relaxed network"):
         setup.learner.init(TinySpace().supernet((1, 8, 8), 3), Seeds(0).torch("start"))
+
+
+class Weighing(Decoding):
+    """It weighs the options of all choices."""
+
+    def propose(self, space: Any, supernet: Any, state: Any, episodes: Any) -> list[Any]:
+        assert supernet.relaxed is not None
+        adapted = self.adapt(supernet, state, episodes, supernet.relaxed)
+        shares = [adapted[f"{c.name}.arch"].softmax(-1) for c in space.choices]
+        return [
+            hnas.Proposal(arch=a, weights=tuple(tuple(s[t].tolist()) for s in shares))
+            for t, a in enumerate(supernet.decode(adapted))
+        ]
+
+
+def test_a_proposal_with_weights_is_moved_by_the_lightest_change_and_survives_its_log(searched, tmp_path):
+    """Nothing is drawn for it: all tasks that propose the same get the same."""
+    with searched.session() as phases, InProcess() as executor:
+        setup = attrs.evolve(phases.setup, learner=Weighing(Decoding.Options()))
+        log = JsonLines(tmp_path / PROPOSALS)
+        first = Proposals(setup=setup, executor=executor, state=phases.meta_train(), log=log)
+        made, feasibility = first.weighed(8), phases.feasibility
+        within = first.within(feasibility)
+        assert within is not None
+        used = within(8)
+        again = Proposals(setup=setup, executor=executor, state={}, log=JsonLines(tmp_path / PROPOSALS))
+        assert again.weighed(8) == made
+    assert all(len(p.weights) == 7 for p in made)
+    assert any(not feasibility.feasible(p.arch) for p in made)
+    for proposal, arch in zip(made, used, strict=True):
+        assert feasibility.feasible(arch)
+        assert arch == lightest(proposal, setup.space.canonical, feasibility.violation)
+        assert (arch == proposal.arch) == feasibility.feasible(proposal.arch)
+
+
+@pytest.mark.parametrize(
+    ("weights", "told"),
+    [
+        (((0.5, 0.5),), "weights of 2 options; expected 2, 3, 3, "),
+        (((), (), (), (), (), (), (float("nan"),) * 2), "expected finite ones"),
+    ],
+)
+def test_wrong_weights_name_the_learner(weights, told):
+    found = [hnas.Proposal(arch=MixedSpace().largest(), weights=weights)]
+    with pytest.raises(hnas.PluginError, match=r"learner decoding:Decoding, in propose\(\)") as caught:
+        proposed(Decoding(Decoding.Options()), found, 1, MixedSpace())
+    assert told in str(caught.value)

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
 
-from hnas.architecture import Architecture
+from hnas.architecture import Architecture, Proposal
 from hnas.episode import TENSORS, Episodes, EpisodeSpec
 from hnas.errors import ConfigError, short
 from hnas.layer import Layer, Shape
@@ -114,19 +114,33 @@ def adapted_weights(learner: MetaLearner, found: Any, n_tasks: int) -> Params:
     return tensors
 
 
-def proposed(learner: MetaLearner, found: Any, n_tasks: int, space: SearchSpace) -> list[Architecture]:
-    """Return the canonical forms of what ``learner.propose`` found. Raises `PluginError` unless it is as it must be:
-    one architecture of the space for each task.
+def proposed(learner: MetaLearner, found: Any, n_tasks: int, space: SearchSpace) -> list[Proposal]:
+    """Return what ``learner.propose`` found, in canonical form, with weights, which are empty if it gave none.
+
+    Raises `PluginError` unless it is as it must be: one architecture of the space for each task, and if there are
+    weights, for each choice none or a finite number for each of its options.
     """
-    archs = list(found) if isinstance(found, list | tuple) else []
-    if len(archs) != n_tasks or not all(isinstance(arch, Architecture) for arch in archs):
+    made = list(found) if isinstance(found, list | tuple) else []
+    if len(made) != n_tasks or not all(isinstance(one, Architecture | Proposal) for one in made):
         raise wrong(learner, "propose", short(found), f"{n_tasks} architectures, one for each task")
-    for arch in archs:
-        try:
-            space.check(arch)
-        except ConfigError as mistake:
-            raise wrong(learner, "propose", f"{arch} ({mistake})", f"architectures of {space.name}") from mistake
-    return [space.canonical(arch) for arch in archs]
+    return [_canonical(learner, one, space) for one in made]
+
+
+def _canonical(learner: MetaLearner, found: Architecture | Proposal, space: SearchSpace) -> Proposal:
+    arch, weights = (found.arch, found.weights) if isinstance(found, Proposal) else (found, ())
+    try:
+        space.check(arch)
+    except ConfigError as mistake:
+        raise wrong(learner, "propose", f"{arch} ({mistake})", f"architectures of {space.name}") from mistake
+    sizes = [len(choice.options) for choice in space.choices]
+    if weights and (
+        len(weights) != len(sizes) or any(len(w) not in (0, n) for w, n in zip(weights, sizes, strict=True))
+    ):
+        told = f"weights of {', '.join(str(len(w)) for w in weights)} options"
+        raise wrong(learner, "propose", told, f"{', '.join(map(str, sizes))}, or 0 of a choice that must stay")
+    if any(not math.isfinite(x) for w in weights for x in w):
+        raise wrong(learner, "propose", f"weights {short(weights)}", "finite ones")
+    return Proposal(arch=space.canonical(arch), weights=tuple(tuple(map(float, w)) for w in weights))
 
 
 def gradient_and_scores(learner: MetaLearner, found: Any, n_tasks: int, state: State) -> tuple[Gradient, Scores]:

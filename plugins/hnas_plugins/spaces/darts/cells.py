@@ -13,10 +13,14 @@ from attrs import frozen
 
 from hnas import Layer
 from hnas.layer import Shape
-from hnas_plugins.spaces.darts.genotype import NODES, Cell
+from hnas_plugins.spaces.darts.genotype import NODES, OPERATIONS, Cell
 
 SHIFTED = "shifted"
 """The last part of the name of a convolution that begins at the second pixel."""
+MIX = "mix"
+"""The sum of all operations on all edges of a node, weighed by architecture weights; it is never priced."""
+ARCH = ("normal.arch", "reduce.arch")
+"""The architecture weights of the normal cells and of the reductions: an edge's are a row, nodes in turn."""
 
 
 @frozen
@@ -100,11 +104,13 @@ def stem(kind: str, image: Shape, channels: int) -> tuple[Part, int]:
 
 
 @lru_cache(maxsize=1 << 14)
-def cell(edges: Cell, given: tuple[Shape, Shape], back: int, channels: int, reduces: bool, halves: bool) -> Part:
+def cell(edges: Cell | None, given: tuple[Shape, Shape], back: int, channels: int, reduces: bool, halves: bool) -> Part:
     """Return the layers of a cell. Cached: a search prices networks of the same cells thousands of times.
 
-    ``given`` are the shapes of the outputs of the cell before the last one, which is the value ``back``, and of the
-    last one. If that one was a reduction, the other's output ``halves``.
+    Without ``edges`` it is the mixture: every operation on every edge, which weights of the cell's kind add up. A node
+    reads its edges in turn, each with the operations in their order. ``given`` are the shapes of the outputs of the
+    cell before the last one, which is the value ``back``, and of the last one. If that one was a reduction, the other's
+    output ``halves``.
     """
     net = Network({back: given[0], 0: given[1]})
     values = [
@@ -112,11 +118,13 @@ def cell(edges: Cell, given: tuple[Shape, Shape], back: int, channels: int, redu
         net.convolve(net.add("relu", 0), "in1", channels),
     ]
     for n, node in enumerate(NODES):
-        pair = (
+        pairs = edges[2 * n : 2 * n + 2] if edges else [(op, read) for read in range(node) for op in OPERATIONS]
+        outputs = [
             net.apply(op, values[read], f"edge{read}_{node}.{op}", 2 if reduces and read < 2 else 1)
-            for op, read in edges[2 * n : 2 * n + 2]
-        )
-        values.append(net.add("add", *pair))
+            for op, read in pairs
+        ]
+        mixed: dict[str, Any] = {} if edges else {"name": ARCH[reduces], "counts": (0, 0)}
+        values.append(net.add("add" if edges else MIX, *outputs, **mixed))
     net.add("concat", *values[2:])
     return net.part
 

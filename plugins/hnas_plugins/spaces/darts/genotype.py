@@ -23,6 +23,8 @@ OPERATIONS = (
     "dil_conv_5x5",
 )
 """With `NONE` the eight of the paper (section 3.1)."""
+MIXED = (*OPERATIONS, NONE)
+"""The operations of an edge of the mixture, in the order of their architecture weights."""
 NODES = (2, 3, 4, 5)
 """The numbers of a cell's own nodes; 0 and 1 are its inputs, the outputs of the two cells before it."""
 EXAMPLE = "Genotype(normal=[('sep_conv_3x3', 0), ('skip_connect', 1), …], normal_concat=[2, 3, 4, 5], reduce=…)"

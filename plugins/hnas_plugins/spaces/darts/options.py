@@ -39,4 +39,7 @@ class DartsOptions:
     genotype: str = setting(
         "", "a genotype as the code of DARTS prints it: the reference network, called genotype", _parses
     )
+    mixed: bool = setting(
+        False, "add weights of the mixture of all operations, for learners that search by architecture weights (t-nas)"
+    )
     classifier: Literal["own", "shared"] = classifier_setting()

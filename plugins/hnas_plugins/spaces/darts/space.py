@@ -30,6 +30,8 @@ REFERENCES = {
     "('skip_connect', 2), ('skip_connect', 2), ('avg_pool_3x3', 0)], reduce_concat=[2, 3, 4, 5])",
 }
 """What the paper found with its second-order and its first-order approximation (figures 4 and 5, and its code)."""
+RELAXED = Architecture("darts", ())
+"""Stands for the mixture of all operations on all edges."""
 LARGE = 128
 """Pixels from which a reference network is the one for ImageNet."""
 
@@ -91,18 +93,19 @@ class Darts(SearchSpace):
         return self.architecture(**picked)
 
     def parts(self, arch: Architecture, input_shape: Shape, n_way: int) -> Iterator[tuple[str, cells.Part]]:
-        """Yield the parts of ``arch`` in turn, each with what the names of its weights begin with.
+        """Yield the parts of ``arch``, or of `RELAXED`, in turn, each with what the names of its weights begin with.
 
         Raises `ConfigError` if a size is not positive; no input is too small, since maps are halved with rounding up.
         """
         check_task(self.name, input_shape, n_way)
-        genotype, channels, halves = self.genotype(arch), self.settings.channels, self.settings.stem == "imagenet"
+        genotype = None if arch == RELAXED else self.genotype(arch)
+        channels, halves = self.settings.channels, self.settings.stem == "imagenet"
         part, back = cells.stem(self.settings.stem, input_shape, channels)
         yield "", part
         last, before = part.layers[-1].out_shape, part.layers[back - 1].out_shape
         for k, reduces in enumerate(self.reductions):
             channels *= 1 + reduces
-            edges = genotype.reduce if reduces else genotype.normal
+            edges = genotype and (genotype.reduce if reduces else genotype.normal)
             part = cells.cell(edges, (before, last), back, channels, reduces, halves)
             yield f"cell{k}.", part
             before, last, back, halves = last, part.layers[-1].out_shape, -len(part.layers), reduces
@@ -123,9 +126,10 @@ class Darts(SearchSpace):
         check_task(self.name, input_shape, n_way)
         return DartsSuperNet(
             lambda arch: self.parts(arch, input_shape, n_way),
-            self.covering(),
+            [RELAXED] if self.settings.mixed else self.covering(),
             n_way,
             classifier=self.settings.classifier,
+            of_genotype=self.of_genotype,
         )
 
     def references(self) -> Mapping[str, Architecture]:

@@ -44,7 +44,7 @@ def run(
     settings: Mapping[str, Any] | None = None,
     config: PathLike | None = None,
     run_dir: PathLike | None = None,
-    workers: int = 1,
+    workers: int | None = None,
     on_event: Listener | None = None,
     until: PhaseName | None = "evaluate",
 ) -> Run:
@@ -59,8 +59,9 @@ def run(
     ``runs/``. ``until`` names the last phase to do; with ``None`` the run is only made. ``on_event`` is called in this
     thread with every `Event`; an error that it raises ends the run, which can be resumed.
 
-    ``workers`` is the number of worker processes: 0 for one per core, 1 for none. The default is 1, since workers
-    cannot import classes of a notebook. A script that asks for more needs ``if __name__ == "__main__":``.
+    ``workers`` is the number of worker processes: 0 for one per core, 1 for none. The default is 1, unless ``settings``
+    say otherwise, since workers cannot import classes of a notebook. A script that asks for more needs
+    ``if __name__ == "__main__":``.
 
     Raises `ConfigError` with all wrong settings at once, and any other `HnasError`.
     """
@@ -75,7 +76,7 @@ def run(
         preset=preset,
         constraints=limits(constraints) or None,
         seed=seed,
-        workers=workers,
+        workers=1 if workers is None and (settings or {}).get("workers") is None else workers,
         settings={k: v for k, v in (settings or {}).items() if v is not None},
         config=None if config is None else Path(config),
     )
@@ -94,7 +95,7 @@ def run(
             with at_work(caller, resolved_config, opened, ahead=ahead) as phases:
                 getattr(phases, until.replace("-", "_"))()
             path = phases.run.path
-    again = Given(**given.objects, workers=workers, env={})
+    again = Given(**given.objects, workers=resolved_config.workers, env={})
     return Run(path=path, given=again, on_event=on_event)
 
 

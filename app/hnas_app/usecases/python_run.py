@@ -194,7 +194,7 @@ class Run:
             config = resolved(caller, given, file=own.config_path, instead=list(changed))
             with branched(caller, own, config) as new:
                 pass
-        again = Given(**given.objects, workers=given.workers, env={})
+        again = Given(**given.objects, workers=config.workers, env={})
         return Run(path=new.path, given=again, on_event=self._on_event)
 
     def pick(self, number: int | None = None, *, arch: str | None = None) -> Run:
@@ -344,8 +344,10 @@ class Run:
     def _changed(
         self, constraints: str | Sequence[str] | None, settings: Mapping[str, Any] | None, **plugins: Any
     ) -> Given:
-        """Return the run's own arguments, with the changes."""
+        """Return the run's own arguments, with the changes; its number of workers gives way to one in ``settings``."""
         changes = {kind: plugin for kind, plugin in plugins.items() if plugin is not None}
+        if (settings or {}).get("workers") is not None:
+            changes["workers"] = None
         single = None if constraints is None else limits(constraints)
         return attrs.evolve(self._given, constraints=single, settings=settings or {}, **changes)
 

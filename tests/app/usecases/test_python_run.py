@@ -69,6 +69,17 @@ def draw(root: Path, classes: int, shots: int) -> Path:
     return root
 
 
+def test_the_number_of_workers_may_stand_in_the_settings(searched, tmp_path):
+    """The default of the argument won, unsaid."""
+    for run in (
+        searched.branch(constraints="params<=1K", settings={"workers": 2}),
+        hnas.run(settings={"workers": 2}, run_dir=tmp_path / "run", until=None),
+    ):
+        assert "\nworkers = 2\n" in (run.path / "config.toml").read_text()
+    with pytest.raises(hnas.ConfigError, match="workers is given twice, as 2 and as 3"):
+        hnas.run(settings={"workers": 2}, workers=3, run_dir=tmp_path / "other", until=None)
+
+
 def test_a_sweep_finds_what_the_command_finds(searched, capsys):
     backends = ("tiny_board:TinyBoard", "eyeriss")
     capsys.readouterr()

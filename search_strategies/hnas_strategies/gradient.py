@@ -19,7 +19,6 @@ class GradientOptions:
     candidates: int = setting(
         20, "architectures that are scored at most, of those that most tasks have in common", positive
     )
-
     penalty: float = setting(
         0.0, "multiplies the expected cost, over the limits, that the learner adds to its loss; 0: none", at_least_0
     )

@@ -59,6 +59,5 @@ def check_learner(setup: Setup, config: Config, phases: Collection[str]) -> None
     if mistakes:
         raise ConfigError("\n".join(mistakes), hint="; ".join(mistakes.values()))
     if PHASE in phases:
-        setup.fresh_state(
-            "check"
-        )  # in `init` a learner refuses super-nets that it cannot train: now, not after a profile
+        # In `init` a learner refuses super-nets that it cannot train: now, not after the device was measured.
+        setup.fresh_state("check")

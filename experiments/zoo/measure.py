@@ -73,7 +73,8 @@ def measure(name: str, run: Path, workers: int, n_tasks: int) -> None:
         if "re-trained" not in found:
             networks = phases.evaluate().networks
             found["re-trained"] = {
-                n.name: {**_told(n.retrained), "options": dict(n.options), "cost": dict(n.cost)} for n in networks
+                n.name: {**_told(n.retrained), "options": dict(n.options), "cost": dict(n.cost.values)}
+                for n in networks
             }
             write_json(kept, found)
 

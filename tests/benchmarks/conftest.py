@@ -20,6 +20,7 @@ def benchmark_module() -> Callable[[str], ModuleType]:
         with pytest.MonkeyPatch.context() as patch:
             patch.syspath_prepend(ROOT / "experiments")
             patch.syspath_prepend(ROOT / "experiments" / "wins")
+            patch.syspath_prepend(ROOT / "experiments" / "zoo")
             patch.syspath_prepend(ROOT / "experiments" / "supernet")
             patch.syspath_prepend(ROOT / "benchmarks")
             return import_module(name)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -25,6 +26,8 @@ AT_ONCE, EVERY_S = 500, 2.0
 """Values are sent when there are so many, or after so long; a request takes 1000 at most."""
 PARAMS_AT_ONCE, LONGEST = 100, 500
 """Settings in a request, and characters of one."""
+_REFUSED = re.compile(r"[^\w\-. :/]", re.ASCII)
+"""Characters that a server takes in no name, such as those of ``maml++``."""
 RECORD = "mlflow.json"
 """The file in the run directory that holds the id on the server: a resumed run goes on there."""
 
@@ -61,14 +64,18 @@ class MLflow(Tracker):
         body = {"experiment_id": self._experiment(name), "run_name": run.name, "start_time": _now()}
         self._id = str(self._post("runs/create", body)["run"]["info"]["run_id"])
         record.write_text(json.dumps({"server": self._server, "run_id": self._id}), "utf-8")
-        params = [{"key": key, "value": str(value)[:LONGEST]} for key, value in settings.items() if str(value)]
+        params = [
+            {"key": _REFUSED.sub("_", key), "value": str(value)[:LONGEST]}
+            for key, value in settings.items()
+            if str(value)
+        ]
         for first in range(0, len(params), PARAMS_AT_ONCE):
             self._post("runs/log-batch", {"run_id": self._id, "params": params[first : first + PARAMS_AT_ONCE]})
 
     def event(self, event: Event) -> None:
         phase = event.phase.replace(" ", "-")
         self._metrics += [
-            {"key": f"{phase}/{name}", "value": value, "timestamp": _now(), "step": event.done}
+            {"key": _REFUSED.sub("_", f"{phase}/{name}"), "value": value, "timestamp": _now(), "step": event.done}
             for name, value in numbers(event.values)
         ]
         if len(self._metrics) >= AT_ONCE or time.monotonic() - self._sent >= EVERY_S:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -41,6 +42,9 @@ class Handler(BaseHTTPRequestHandler):
         self.server.asked.append((place, body))
         if self.server.broken:
             return self._answer(500, {"message": "no room"})
+        names = [each["key"] for kind in ("metrics", "params") for each in body.get(kind, ())]
+        if wrong := [name for name in names if not re.fullmatch(r"[A-Za-z0-9_\-. :/]+", name)]:
+            return self._answer(400, {"message": f"Invalid value {wrong}"})  # as MLflow 3.17 does
         if place == "experiments/create":
             self.server.experiment = body["name"]
         answers = {"experiments/create": {"experiment_id": "7"}, "runs/create": {"run": {"info": {"run_id": "r1"}}}}
@@ -84,6 +88,17 @@ def test_a_run_and_its_resume_are_one_run_there(server: Server, tmp_path: Path) 
     metrics = [[(m["key"], m["value"], m["step"]) for m in server.asked[i][1]["metrics"]] for i in (3, 6)]
     assert metrics == [[("adapt/loss", 0.5, n), ("adapt/best_cost/params", 7.0, n)] for n in (1, 2)]
     assert [server.asked[i][1]["status"] for i in (4, 5, 7)] == ["FINISHED", "RUNNING", "FINISHED"]
+
+
+def test_names_have_no_characters_that_a_server_refuses(server: Server, tmp_path: Path) -> None:
+    """The values of `retrain maml++-omniglot` ended what a server was told."""
+    tracker = Registry().create("tracker", "mlflow")
+    tracker.start(tmp_path, {"mine.größe": 1})
+    tracker.event(Event(phase="retrain maml++-omniglot", kind="step", done=1, values={"loss": 0.5}))
+    tracker.close()
+    batches = [body for place, body in server.asked if place == "runs/log-batch"]
+    assert batches[0]["params"] == [{"key": "mine.gr__e", "value": "1"}]
+    assert [m["key"] for m in batches[1]["metrics"]] == ["retrain-maml__-omniglot/loss"]
 
 
 def test_a_server_that_refuses_is_told_with_its_answer(server: Server, tmp_path: Path) -> None:

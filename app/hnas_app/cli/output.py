@@ -21,13 +21,13 @@ def print_json(value: Any) -> None:
 
 
 def print_table(head: Sequence[str], rows: Iterable[Sequence[Any]], *, fit: bool = False) -> None:
-    """Print rows in columns as wide as they need; with ``fit``, cells are cut with an ellipsis on a narrow terminal."""
+    """Print rows in columns as wide as they need; with ``fit``, a narrow terminal cuts all but the first (``…``)."""
     cells = [[shown(str(c)) for c in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(head, *cells, strict=True)]
     while fit and sys.stdout.isatty() and _across(widths) > get_terminal_size().columns:
-        if max(widths) <= _NARROWEST:
+        if max(widths[1:], default=0) <= _NARROWEST:  # the first column is a name, to be typed again
             break
-        widths[widths.index(max(widths))] -= 1
+        widths[1 + widths[1:].index(max(widths[1:]))] -= 1
     for row in [list(head), *cells]:
         fitted = (_cut(c, w) for c, w in zip(row, widths, strict=True))
         print("  ".join(c.ljust(w) for c, w in zip(fitted, widths, strict=True)).rstrip())

@@ -254,6 +254,10 @@ def test_the_list_fits_80_columns_and_commands_take_its_short_names(hnas, monkey
     out, err = hnas("runs")
     assert max(map(len, out.splitlines())) <= 80
     assert out.splitlines()[1].startswith("abc123  ")
+    monkeypatch.setenv("COLUMNS", "60")
+    narrow, _ = hnas("runs")
+    assert max(map(len, narrow.splitlines())) <= 60
+    assert narrow.splitlines()[1].startswith("abc123  ")  # it would be no name of a run any more
     assert err == f"next: hnas evaluate {made.path}\n"  # nothing is left to go on with
     for name in ("abc123", made.path.name, str(made.path)):
         assert run_path(name) == made.path

@@ -119,7 +119,7 @@ def test_pictures_of_more_classes_than_the_tasks_of_the_run(trained: Path, tmp_p
     code, (made,) = adapted(trained, "--pictures", draw(tmp_path / "six", 6, 2), "--retrain")
     assert code == 0
     task = json.loads((made / "task.json").read_text())
-    assert task["fitness"] == "loss on held-out labelled pictures, 2 folds, 1 times"
+    assert task["fitness"] == "loss on held-out labelled pictures, 2 folds"
     assert (len(task["classes"]), task["held_out"]["of"]) == (6, 12)
     hnas.load_run(trained).adapt()
     exported = hnas.load_run(trained).export(tmp_path / "out", pictures=draw(tmp_path / "three", 3, 1))

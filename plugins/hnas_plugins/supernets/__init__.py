@@ -24,7 +24,7 @@ def hnas_supernets() -> list[PretrainedSuperNet]:
             config=_file(
                 "glyphs/config.toml", "0915efcd3a431cb922a158be802ff4d19aa07010a021787f9696ac568b574d77", 1_909
             ),
-            card=_file("glyphs/card.md", "76b393dffd81c630a31f011af9713db83e810e93d1bd32fcda75c5db08bb135a", 2_409),
+            card=_file("glyphs/card.md", "0c7149b9cea3e55cc573085f23b30292f97034579dbea88e958df77670fac72f", 2_488),
         ),
         PretrainedSuperNet(
             name="omniglot",

@@ -15,7 +15,7 @@ import typer.main
 from hnas._version import __version__
 from hnas.errors import DataError, HnasError, close_matches
 from hnas_app.cli.invocation import Invocation
-from hnas_app.cli.lazy_commands import HELP_FLAGS, LazyGroup
+from hnas_app.cli.lazy_commands import LazyGroup
 from hnas_app.cli.streams import fit_streams
 from hnas_app.executors.interruption import ignore, interruptible
 from hnas_app.executors.plugin_exit import ended_by_plugin, failed_plugin
@@ -34,7 +34,6 @@ app = typer.Typer(
     help="Meta-train one super-net, measure a device once, adapt an architecture to any few-shot task in minutes.",
     no_args_is_help=True,
     add_completion=True,
-    context_settings=HELP_FLAGS,
     pretty_exceptions_enable=False,
 )
 

@@ -16,8 +16,14 @@ _TYPE = re.compile(r"\s?<([^<>]*)>")
 _PLACEHOLDERS = {"str": "TEXT", "path": "PATH", "int": "INTEGER", "int range": "INTEGER", "float": "NUMBER"}
 
 
+HELP_FLAGS = ["-h", "--help"]
+
+
 class PlainCommand(TyperCommand):
     """A command with its options, their defaults and known values, and examples."""
+
+    def get_help_option_names(self, ctx: Any) -> list[str]:
+        return HELP_FLAGS  # a context's own would be kept with the command, whoever looked at it first
 
     def invoke(self, ctx: Any) -> Any:
         """Call the command; a ``~`` that a shell left in a path, as in ``--out=~/x``, is the user's folder."""
@@ -39,6 +45,9 @@ def _expanded(value: Any) -> Any:
 
 class PlainGroup(TyperGroup):
     """A command that has sub-commands, whose help says in full what each does."""
+
+    def get_help_option_names(self, ctx: Any) -> list[str]:
+        return HELP_FLAGS
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         _write_parameters(self, ctx, formatter)

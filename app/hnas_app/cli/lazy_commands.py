@@ -50,7 +50,6 @@ PANELS = {
     "Extend": ("spaces", "plugins", "config"),
 }
 """The commands in the order of the help, by what they are for."""
-HELP_FLAGS = {"help_option_names": ["-h", "--help"]}
 
 
 class LazyCommands(Mapping[str, Any]):

@@ -29,7 +29,7 @@ def hnas_supernets() -> list[PretrainedSuperNet]:
         PretrainedSuperNet(
             name="omniglot",
             summary="handwritten characters and other drawings of thin strokes, 28x28, grey",
-            licence="Apache-2.0; data: MIT",
+            licence="Apache-2.0",
             image_shape=(1, 28, 28),
             n_way=(2, 50),
             weights=_file(

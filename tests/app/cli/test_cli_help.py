@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import typer
 import typer.main
 
 from hnas_app.cli import app, run
@@ -25,6 +26,14 @@ def commands(found: Any = None, words: tuple[str, ...] = ()) -> Iterator[tuple[s
 
 
 ALL = dict(commands())
+
+
+def test_short_help_is_there_whoever_looked_at_the_command_first():
+    """The names of the first context that a command was looked at with were kept: with a bare one `-h` was unknown."""
+    from hnas_app.cli import lazy_commands
+
+    command = lazy_commands._load.__wrapped__("adapt")
+    assert command.get_help_option(typer.Context(command, info_name="adapt")).opts == ["-h", "--help"]
 
 
 def help_of(words: str, capsys: pytest.CaptureFixture[str], flag: str = "--help") -> str:

@@ -19,11 +19,18 @@ _PLACEHOLDERS = {"str": "TEXT", "path": "PATH", "int": "INTEGER", "int range": "
 HELP_FLAGS = ["-h", "--help"]
 
 
-class PlainCommand(TyperCommand):
-    """A command with its options, their defaults and known values, and examples."""
+class _Plain:
+    """What the help of a command and of a group have in common."""
 
     def get_help_option_names(self, ctx: Any) -> list[str]:
         return HELP_FLAGS  # a context's own would be kept with the command, whoever looked at it first
+
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:
+        _write_examples(ctx, formatter)
+
+
+class PlainCommand(_Plain, TyperCommand):
+    """A command with its options, their defaults and known values, and examples."""
 
     def invoke(self, ctx: Any) -> Any:
         """Call the command; a ``~`` that a shell left in a path, as in ``--out=~/x``, is the user's folder."""
@@ -33,9 +40,6 @@ class PlainCommand(TyperCommand):
     def format_options(self, ctx: Any, formatter: Any) -> None:
         _write_parameters(self, ctx, formatter)
 
-    def format_epilog(self, ctx: Any, formatter: Any) -> None:
-        _write_examples(ctx, formatter)
-
 
 def _expanded(value: Any) -> Any:
     if isinstance(value, list | tuple):
@@ -43,11 +47,8 @@ def _expanded(value: Any) -> Any:
     return type(value)(os.path.expanduser(value)) if isinstance(value, str | Path) else value
 
 
-class PlainGroup(TyperGroup):
+class PlainGroup(_Plain, TyperGroup):
     """A command that has sub-commands, whose help says in full what each does."""
-
-    def get_help_option_names(self, ctx: Any) -> list[str]:
-        return HELP_FLAGS
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         _write_parameters(self, ctx, formatter)
@@ -57,9 +58,6 @@ class PlainGroup(TyperGroup):
         rows = [(n, (c.help or "").partition("\n\n")[0].replace("\n", " ")) for n, c in self.commands.items()]
         with formatter.section("Commands"):
             formatter.write_dl(rows)
-
-    def format_epilog(self, ctx: Any, formatter: Any) -> None:
-        _write_examples(ctx, formatter)
 
 
 def _write_parameters(command: Any, ctx: Any, formatter: Any) -> None:

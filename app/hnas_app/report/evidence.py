@@ -136,7 +136,8 @@ def read(path: Path, name: str = "") -> Evidence:
     config = part("config.toml", lambda: _config(run), dict[str, Any]())
     environment = part("environment.json", lambda: environment_of(path / "environment.json"), dict[str, Any]())
     curves = part("metrics.jsonl", lambda: _curves(path), dict[str, Curve]())
-    if "meta-train" not in curves and (origin := record.get("phases", {}).get("meta-train", {}).get("copied_from")):
+    origin = record.get("phases", {}).get("meta-train", {}).get("copied_from")
+    if origin and "meta-train" not in curves and "supernet" not in record:  # one that comes trained has no curve
         curves |= part("metrics.jsonl", lambda: _origin(Path(str(origin)), missing), dict[str, Curve]())
     return Evidence(
         path=path,
@@ -180,8 +181,8 @@ def _curves(path: Path) -> dict[str, Curve]:
 
 
 def _origin(origin: Path, missing: list[str]) -> dict[str, Curve]:
-    """Return the curve of the run that the super-net was trained in; an unpacked super-net has none."""
+    """Return the curve of the run that the super-net was trained in."""
     curve = _curves(origin).get("meta-train")
-    if curve is None and not (origin / "card.md").is_file():
+    if curve is None:
         missing.append(f"the curve of meta-training: the super-net is that of {origin}, which has none")
     return {} if curve is None else {"meta-train": curve}

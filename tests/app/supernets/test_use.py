@@ -18,6 +18,7 @@ import hnas
 from hnas.discovery import Registry
 from hnas.errors import DataError
 from hnas_app.cli import run as command_line
+from hnas_app.report.evidence import read
 from hnas_app.supernets.packing import Packed, packed
 from hnas_app.supernets.unpacking import unpacked
 
@@ -72,6 +73,7 @@ def test_a_search_is_a_run_that_goes_on_when_the_distribution_is_gone(
     shutil.rmtree(site.folder)
     shutil.rmtree(tmp_path / "home")
     del sys.modules["hnas_supernet_leaves"]
+    assert not any("curve of meta-training" in sentence for sentence in read(run).missing)  # it never had one
     assert call("adapt", run, "--workers", 1, "--constraint", "params<=2M") == 0
     (more,) = set(made()) - {run}
     assert json.loads((more / "run.json").read_text())["supernet"] == record["supernet"]
